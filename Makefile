@@ -1,0 +1,35 @@
+# Each target does all its own set-up: a virtual environment in .venv with the tested versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/street_scenes
+
+.PHONY: help install demo test unit lint clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+install: $(VENV)/.installed ## make the virtual environment
+
+$(VENV)/.installed: setup.py constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("lat needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install ## move labels between three drawn datasets, about five minutes on two CPU cores
+	$(BIN)/lat street-scenes $(DEMO)/data
+	$(BIN)/lat run configs/street_scenes.yaml
+
+test: lint unit ## lint, types and tests
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+clean: ## delete the virtual environment, caches and runs
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs

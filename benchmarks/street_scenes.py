@@ -1,0 +1,74 @@
+"""Transfer AP on street scenes over several seeds: the whole job for each seed, images drawn anew.
+
+    python benchmarks/street_scenes.py --seeds 0 1 2 [--difficulty hard] [--out FOLDER] [--json FILE] [key=value ...]
+
+Each seed takes about as long as `make demo`. Runs are kept under --out; a run that is up to date is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from markdown import print_rows
+
+from lat.config import load_config
+from lat.pipeline import run_stages
+from lat.stages.evaluate import METHODS
+from lat.stages.street_scenes import draw_benchmark
+from lat.stages.workspace import Workspace
+
+
+def main() -> None:
+    """Run every seed and print mean and spread of each direction and method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--difficulty", choices=["easy", "hard"], default="easy")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark_street_scenes"))
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    arguments = parser.parse_intermixed_args()
+    evaluations = [
+        run_seed(arguments.out / f"{arguments.difficulty}_{seed}", arguments.difficulty, seed, arguments.overrides)
+        for seed in arguments.seeds
+    ]
+    print_rows("street_scenes", summarise([evaluation["transfer"] for evaluation in evaluations]), arguments.json)
+
+
+def run_seed(folder: Path, difficulty: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """Draw and run one seed; returns its evaluation.json."""
+    config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
+    workspace = Workspace(load_config(config, overrides))
+    run_stages(workspace)
+    return json.loads(workspace.evaluation.read_text(encoding="utf-8"))
+
+
+def summarise(runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:
+    """A row for each direction and one for their mean: AP[.5:.95] as mean +- standard deviation over the runs."""
+    directions = list(dict.fromkeys((row["source"], row["target"]) for row in runs[0]))
+    rows = []
+    for direction in [*directions, None]:
+        row = {"source -> target": " -> ".join(direction) if direction else "mean of all"}
+        for method in METHODS:
+            row[method] = _spread([_mean_ap(run, method, direction) for run in runs])
+        row["label_transfer - pseudo_label"] = _spread(
+            [_mean_ap(run, "label_transfer", direction) - _mean_ap(run, "pseudo_label", direction) for run in runs]
+        )
+        rows.append(row)
+    return rows
+
+
+def _mean_ap(run: list[dict[str, Any]], method: str, direction: tuple[str, str] | None) -> float:
+    chosen = [row for row in run if row["method"] == method and direction in (None, (row["source"], row["target"]))]
+    return mean(row["ap"] for row in chosen)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The `lat` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lat import __version__
+from lat.config import load_config
+from lat.errors import InputError
+from lat.pipeline import STAGES, run_stages
+from lat.stages.records import Step
+from lat.stages.workspace import Workspace
+
+app = typer.Typer(
+    name="lat",
+    help="Move object-detection labels between datasets whose class lists and box conventions differ.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer carry inside
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the file, as lat.attention=none."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it although it is up to date.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command("street-scenes")
+def street_scenes(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to draw into.", show_default=False)],
+    difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
+    seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
+) -> None:
+    """Draw the embedded benchmark: street images under three annotation protocols, with the truth in each other's space."""
+    from lat.stages.street_scenes import draw_benchmark
+
+    config = draw_benchmark(out, difficulty=difficulty, seed=seed)
+    print(f"drew {out}; next: lat run {config}")
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Check all images and annotation files of a run: a table for each dataset, and every problem found."""
+    from lat.stages.check import check_all
+
+    if not check_all(load_config(config, overrides or ())):
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
+    """Do every stage that is not up to date, and print the table.
+
+    Stop it at any moment; the same command goes on from there.
+    """
+    workspace = Workspace(load_config(config, overrides or ()))
+    done = run_stages(workspace, force=force)
+    if not done:
+        print("everything is up to date")
+    _print_results(workspace)
+    print(f"report: {workspace.report}")
+
+
+@app.command("train-upstream")
+def train_upstream(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    dataset: Annotated[str | None, typer.Option(help="Only the detector of this dataset.")] = None,
+    force: Force = False,
+) -> None:
+    """Train one upstream detector for each dataset."""
+    _run_stage("train-upstream", config, overrides, force, group=dataset)
+
+
+@app.command("pseudo-label")
+def pseudo_label(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    source: Annotated[str | None, typer.Option(help="Only the images of this dataset.")] = None,
+    space: Annotated[str | None, typer.Option(help="Only in the label space of this dataset.")] = None,
+    force: Force = False,
+) -> None:
+    """Let each upstream detector label the images of all the other datasets."""
+    _run_stage("pseudo-label", config, overrides, force, group=source, member=space)
+
+
+@app.command("train-lat")
+def train_lat(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
+    """Train the label-transfer model on ground truth and pseudo-labels."""
+    _run_stage("train-lat", config, overrides, force)
+
+
+@app.command()
+def transfer(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    source: Annotated[str | None, typer.Option(help="Only the labels of this dataset.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only into the label space of this dataset.")] = None,
+    force: Force = False,
+) -> None:
+    """Write each source's labels in the label space of each target."""
+    _run_stage("transfer", config, overrides, force, group=source, member=target)
+
+
+@app.command()
+def evaluate(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of the run.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    truth: Annotated[Path | None, typer.Option(help="With --labels: a COCO file of known labels.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --truth: a COCO file of labels to score, of the same images.")] = None,
+    force: Force = False,
+) -> None:
+    """Score all labels of a run, or any labels file against any truth file."""
+    from lat.stages.evaluate import evaluate_files
+
+    if truth is not None and labels is not None and config is None:
+        print(json.dumps(evaluate_files(truth, labels).to_dict(), indent=2))
+        return
+    if config is None or truth is not None or labels is not None:
+        raise InputError("lat evaluate", "takes either CONFIG or both --truth and --labels", "give one of them")
+    _print_results(_run_stage("evaluate", config, overrides, force))
+
+
+@app.command()
+def report(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
+    """Write the report: one HTML file that opens without a network."""
+    workspace = _run_stage("report", config, overrides, force)
+    print(f"report: {workspace.report}")
+
+
+def _run_stage(
+    stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
+) -> Workspace:
+    """Do one stage, or the steps of it that `group` and `member` name."""
+    workspace = Workspace(load_config(config, overrides or ()))
+    for name in (group, member):
+        if name is not None:
+            workspace.index(name)
+    done = run_stages(workspace, [stage], select=_selector(group, member), force=force)
+    if not done:
+        print(f"{STAGES[stage]}: up to date (--force does it again)")
+    return workspace
+
+
+def _selector(group: str | None, member: str | None) -> Callable[[Step], bool]:
+    return lambda step: group in (None, step.group) and member in (None, step.member)
+
+
+def _print_results(workspace: Workspace) -> None:
+    from lat.stages.tables import print_evaluation
+
+    print_evaluation(workspace)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit status 0 done, 2 wrong input (one line on stderr), 1 anything else."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except (typer.Abort, KeyboardInterrupt):
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        status = 1
+    except _UsageError as error:
+        print(f"error: {error}; see `lat --help`", file=sys.stderr)
+        status = 2
+    sys.exit(status or 0)

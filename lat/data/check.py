@@ -1,0 +1,261 @@
+"""What is in a dataset and what is wrong with it: all problems at once, where `read_labels` raises the first ten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from lat.data.coco_problems import Problem
+from lat.data.coco_scan import ImageList, LabelScan, class_list_mismatch, scan_labels
+from lat.data.dataset import DatasetSettings, split_images, truth_mismatches
+from lat.data.images import read_image
+from lat.data.label_table import LabelTable
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images decoded so far and the number of all images to decode."""
+
+_IMAGES_AT_ONCE = 256
+_SIZES_LISTED = 3
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """Figures of one part of a dataset: `training`, `validation`, or `truth.SPACE`.
+
+    `boxes_per_class` holds every class of the label space, in its order; `image_sizes` is text, width x height.
+    """
+
+    part: str
+    images: int
+    boxes: int
+    boxes_per_class: dict[str, int]
+    image_sizes: str
+    crowd_boxes: int
+    empty_images: int
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What `read_labels` repairs in memory each time it reads a file, and how often."""
+
+    file: Path
+    what: str
+    count: int
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """All there is to say about one dataset.
+
+    Attributes:
+        name: of the dataset.
+        parts: figures of each part that could be read, of the sound annotations.
+        repairs: what is repaired in memory.
+        problems: what must be corrected before the dataset can be used.
+        notes: what is legal but seldom meant.
+        space: the dataset's label space, if it could be read.
+        truth_spaces: the label space of each truth file that could be read.
+    """
+
+    name: str
+    parts: tuple[PartSummary, ...]
+    repairs: tuple[Repair, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+    space: LabelSpace | None
+    truth_spaces: dict[str, LabelSpace]
+
+
+def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | None = None) -> tuple[DatasetCheck, ...]:
+    """Check each dataset, and that they go together: names differ, truth files are in the label spaces they are named after.
+
+    `progress` starts again from 0 with each dataset.
+    """
+    checks = [check_dataset(settings, progress) for settings in datasets]
+    spaces = {check.name: check.space for check in checks}
+    times = Counter(settings.name for settings in datasets)
+    found = []
+    for settings, check in zip(datasets, checks, strict=True):
+        problems = list(check.problems)
+        if times[settings.name] > 1:
+            what = f"{times[settings.name]} datasets have the name {settings.name}"
+            problems.append(Problem(Path(settings.annotations), "", what, "rename one in the configuration"))
+        for name, path in settings.truth.items():
+            problems += _check_truth_space(settings, name, Path(path), spaces, check.truth_spaces.get(name))
+        found.append(replace(check, problems=tuple(problems)))
+    return tuple(found)
+
+
+def _check_truth_space(
+    settings: DatasetSettings, name: str, path: Path, spaces: dict[str, LabelSpace | None], found: LabelSpace | None
+) -> Iterator[Problem]:
+    if name == settings.name:
+        yield Problem(path, f"truth of {name}", "is in the dataset's own label space", "remove it, that is its annotations")
+    elif name not in spaces:
+        known = ", ".join(sorted(set(spaces) - {settings.name})) or "no other"
+        yield Problem(path, f"truth of {settings.name}", f"there is no dataset {name!r}", f"the other datasets are {known}")
+    elif found is not None and (wanted := spaces[name]) is not None and (what := class_list_mismatch(found, wanted)):
+        yield Problem(path, "categories", what, "ids, names and order must be the same")
+
+
+@dataclass
+class _Findings:
+    """What accumulates while one dataset is checked; `images` are the folders and lists of images to decode."""
+
+    images: list[tuple[Path, ImageList | LabelTable]] = field(default_factory=list)
+    parts: list[PartSummary] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+
+    def add_images(self, folder: str, images: ImageList | LabelTable | None) -> None:
+        if images is not None:
+            self.images.append((Path(folder), images))
+
+    def add_part(self, part: str, table: LabelTable) -> None:
+        summary = summarize(part, table)
+        self.parts.append(summary)
+        if not summary.boxes and part in ("training", "validation"):
+            what = f"the {part} part has no boxes ({len(table)} images)"
+            self.problems.append(Problem(table.path, "", what, "add annotations, or choose another split"))
+        unused = [name for name, count in summary.boxes_per_class.items() if not count]
+        if unused and summary.boxes:
+            self.notes.append(Problem(table.path, "", f"the {part} part has no boxes of {', '.join(unused)}"))
+
+    def note_repeated_files(self, annotations: Path) -> None:
+        times = Counter(folder / name for folder, images in self.images for name in images.file_names if name)
+        for file, count in times.items():
+            if count > 1:
+                self.notes.append(Problem(annotations, f"image file {file}", f"stands in the dataset {count} times"))
+
+
+def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -> DatasetCheck:
+    """Read all files of a dataset and decode all its images; nothing is raised for what is wrong with them.
+
+    Images of a split that is not used are not decoded.
+    """
+    findings = _Findings()
+    scan = _scan(Path(settings.annotations), settings.name, findings)
+    space = None if scan.table is None else scan.table.space
+    train = _check_annotations(scan, settings, findings)
+    if settings.validation:
+        validation = _scan(Path(settings.validation), settings.name, findings, expect=space)
+        if validation.table is not None:
+            findings.add_part("validation", validation.table)
+        findings.add_images(settings.validation_images or settings.images, validation.images)
+    truth_spaces = _check_truth(settings, train, findings)
+    findings.note_repeated_files(Path(settings.annotations))
+    findings.problems += _decode_all(findings.images, progress)
+    return DatasetCheck(
+        name=settings.name,
+        parts=tuple(findings.parts),
+        repairs=tuple(findings.repairs),
+        problems=tuple(findings.problems),
+        notes=tuple(findings.notes),
+        space=space,
+        truth_spaces=truth_spaces,
+    )
+
+
+def summarize(part: str, table: LabelTable) -> PartSummary:
+    """The figures of one table."""
+    counts = np.bincount(table.labels, minlength=len(table.space)).tolist()
+    return PartSummary(
+        part=part,
+        images=len(table),
+        boxes=table.num_boxes,
+        boxes_per_class=dict(zip(table.space.class_names, counts, strict=True)),
+        image_sizes=_describe_sizes(table.sizes_hw),
+        crowd_boxes=int(table.is_crowd.sum()),
+        empty_images=int((np.diff(table.offsets) == 0).sum()),
+    )
+
+
+def _describe_sizes(sizes_hw: np.ndarray) -> str:
+    """Sizes as "640 x 480, 480 x 640", width first, or "320..1920 x 240..1080 (17 sizes)" where there are more than three."""
+    distinct = np.unique(sizes_hw[(sizes_hw > 0).all(axis=1)], axis=0)[:, ::-1]
+    if len(distinct) <= _SIZES_LISTED:
+        return ", ".join(f"{width} x {height}" for width, height in distinct.tolist())
+    low, high = distinct.min(axis=0), distinct.max(axis=0)
+    return f"{low[0]}..{high[0]} x {low[1]}..{high[1]} ({len(distinct)} sizes)"
+
+
+def _scan(path: Path, name: str, findings: _Findings, expect: LabelSpace | None = None) -> LabelScan:
+    scan = scan_labels(path, name, expect=expect)
+    findings.problems += scan.problems
+    if scan.table is not None:
+        findings.repairs += [Repair(path, what, count) for what, count in scan.table.repairs.items()]
+    return scan
+
+
+def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Findings) -> LabelTable | None:
+    """Add the parts that `annotations` holds; the training part, which is all of the file where it cannot be split."""
+    table = scan.table
+    if table is None:
+        findings.add_images(settings.images, scan.images)
+        return None
+    try:
+        rows, held_out_rows = split_images(table, settings)
+    except InputError as error:
+        findings.problems.append(Problem(table.path, "", error.what, error.remedy))
+        rows, held_out_rows = np.arange(len(table)), None
+    unused = len(table) - len(rows) - (0 if held_out_rows is None else len(held_out_rows))
+    if unused:
+        what = f"{unused} of {len(table)} images are in no part, as their split says"
+        findings.notes.append(Problem(table.path, "", what))
+    train = table.select(rows)
+    held_out = None if held_out_rows is None else table.select(held_out_rows)
+    for part, labels in (("training", train), ("validation", held_out)):
+        if labels is not None:
+            findings.add_part(part, labels)
+            findings.add_images(settings.images, labels)
+    return train
+
+
+def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: _Findings) -> dict[str, LabelSpace]:
+    """Check the truth files, and that they are of the training images; their label spaces by name."""
+    spaces = {}
+    for name, file in settings.truth.items():
+        path = Path(file)
+        scan = _scan(path, name, findings)
+        if scan.table is None:
+            continue
+        spaces[name] = scan.table.space
+        findings.add_part(f"truth.{name}", scan.table)
+        if train is not None:
+            findings.problems += truth_mismatches(scan.table, train)
+    return spaces
+
+
+def _decode_all(images: Sequence[tuple[Path, ImageList | LabelTable]], progress: Progress | None) -> list[Problem]:
+    """Decode the images of each folder; the problems of those that cannot be, or that have another size than promised."""
+    missing = dict.fromkeys(folder for folder, _ in images if not folder.is_dir())
+    problems = [Problem(folder, "", "no such images folder", "correct `images` of the dataset") for folder in missing]
+    tasks = [(folder, table, i) for folder, table in images if folder not in missing for i in range(len(table.file_names))]
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(tasks), _IMAGES_AT_ONCE):
+            chunk = tasks[start : start + _IMAGES_AT_ONCE]
+            for done, problem in enumerate(pool.map(_decode, *zip(*chunk, strict=True)), start=start + 1):
+                problems += [] if problem is None else [problem]
+                if progress is not None:
+                    progress(done, len(tasks))
+    return problems
+
+
+def _decode(folder: Path, images: ImageList | LabelTable, i: int) -> Problem | None:
+    """The problem with image file `i`, if there is one; an entry whose file name is not sound was reported before."""
+    if not images.file_names[i]:
+        return None
+    height, width = images.sizes_hw[i].tolist()
+    try:
+        read_image(folder / images.file_names[i], (height, width) if height and width else None)
+    except InputError as error:
+        return Problem(Path(error.where), f"image {images.image_ids[i]}", error.what, error.remedy)
+    return None

@@ -1,0 +1,206 @@
+"""A dataset as a model meets it: images, labels, and which images are held out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from lat.data.coco import LabelTable, read_labels
+from lat.data.coco_problems import Problem, raise_problems
+from lat.data.images import image_to_tensor, read_image
+from lat.data.label_table import find_ids
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+from lat.structures import LabeledBoxes
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """One entry of `datasets` in the configuration.
+
+    The validation part is a file of its own, or a value of the key `split` that images of `annotations` have, or a share of
+    them; at most one of the three. Without any there is no validation part.
+
+    Raises:
+        InputError: if the name is not made of letters, digits, '_' and '-' (file names are built from it), a path is empty,
+            the share is not in [0, 1), or more than one way to a validation part is given.
+    """
+
+    name: str  # name of the dataset and of its label space
+    images: str  # folder of the images
+    annotations: str  # COCO file with the ground truth
+    validation: str = ""  # COCO file of the held-out images; empty for none
+    validation_images: str = ""  # folder of the held-out images; empty for the folder `images`
+    truth: dict[str, str] = field(default_factory=dict)  # COCO files of the training images annotated in other label spaces
+    split: str = ""  # train on the images whose key `split` has this value; empty for all that are not held out
+    validation_split: str = ""  # hold out the images whose key `split` has this value
+    validation_fraction: float = 0.0  # hold out about this share of the images, by a hash of the file name
+
+    def __post_init__(self) -> None:
+        where = f"datasets.{self.name}"
+        if not _NAME.fullmatch(self.name):
+            raise InputError("datasets.name", f"is {self.name!r}", "use letters, digits, '_' and '-'")
+        for key in ("images", "annotations"):
+            if not getattr(self, key):
+                raise InputError(f"{where}.{key}", "is empty", "give the path")
+        if not 0 <= self.validation_fraction < 1:
+            raise InputError(f"{where}.validation_fraction", f"is {self.validation_fraction}", "choose a share from 0 to below 1")
+        ways = [key for key in ("validation", "validation_split", "validation_fraction") if getattr(self, key)]
+        if len(ways) > 1:
+            raise InputError(where, f"{' and '.join(ways)} are both given", "keep one of them")
+        if self.validation_images and not self.validation:
+            raise InputError(f"{where}.validation_images", "is given without validation", "name the validation file")
+        if self.validation_split and self.validation_split == self.split:
+            raise InputError(f"{where}.validation_split", f"is {self.split!r}, the value of split", "choose another value")
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionDataset:
+    """Images of one folder with their labels.
+
+    Image i is (3, H, W) float32 RGB in [0, 1]; its boxes are in pixels of that image.
+    """
+
+    name: str
+    images_dir: Path
+    labels: LabelTable
+
+    @property
+    def space(self) -> LabelSpace:
+        return self.labels.space
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image_path(self, i: int) -> Path:
+        return self.images_dir / self.labels.file_names[i]
+
+    def size_hw(self, i: int) -> tuple[int, int]:
+        """Height and width of image `i` in pixels, as the labels file has them."""
+        height, width = self.labels.sizes_hw[i].tolist()
+        return height, width
+
+    def image(self, i: int) -> Tensor:
+        """Decode image `i` as (3, H, W) float32 RGB in [0, 1].
+
+        Raises:
+            InputError: if the file is missing, cannot be decoded, or has another size than the labels file says.
+        """
+        return image_to_tensor(read_image(self.image_path(i), self.size_hw(i)))
+
+    def boxes(self, i: int) -> LabeledBoxes:
+        """The boxes of image `i`; crowd boxes are among them with weight 0."""
+        return self.labels.boxes(i)
+
+    def select(self, images: np.ndarray) -> DetectionDataset:
+        """The dataset of these images, indices (J,) or a mask (I,) bool, in this order."""
+        return DetectionDataset(self.name, self.images_dir, self.labels.select(images))
+
+
+def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, DetectionDataset | None]:
+    """Read the training part of a dataset, and its validation part or None. No image is opened.
+
+    Raises:
+        InputError: if a folder is missing, a file is wrong (see `read_labels`), or a part has no boxes.
+    """
+    images_dir = existing_folder(Path(settings.images))
+    table = read_labels(Path(settings.annotations), settings.name)
+    train_rows, held_out_rows = split_images(table, settings)
+    train = DetectionDataset(settings.name, images_dir, table.select(train_rows))
+    validation = None
+    if settings.validation:
+        validation_dir = existing_folder(Path(settings.validation_images or settings.images))
+        labels = read_labels(Path(settings.validation), settings.name, expect=table.space)
+        validation = DetectionDataset(settings.name, validation_dir, labels)
+    elif held_out_rows is not None:
+        validation = DetectionDataset(settings.name, images_dir, table.select(held_out_rows))
+    for part, dataset in (("training", train), ("validation", validation)):
+        if dataset is not None and not dataset.labels.num_boxes:
+            what = f"the {part} part of {settings.name} has no boxes ({len(dataset)} images)"
+            raise InputError(dataset.labels.path, what, "add annotations, or choose another split")
+    return train, validation
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder itself.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "no such images folder", "correct `images` of the dataset")
+    return folder
+
+
+def split_images(table: LabelTable, settings: DatasetSettings) -> tuple[np.ndarray, np.ndarray | None]:
+    """Indices (J,) of the training images of a file, and of the images that are held out of it, or None.
+
+    Raises:
+        InputError: if no image has the value of `split` that is asked for, or the share holds out no image.
+    """
+    splits = np.array(table.splits, dtype=object)
+    chosen = np.ones(len(table), dtype=bool)
+    if settings.split:
+        chosen = _images_of_split(table, splits, settings.split)
+    if settings.validation_split:
+        held_out = _images_of_split(table, splits, settings.validation_split)
+        return np.flatnonzero(chosen & ~held_out), np.flatnonzero(held_out)
+    if not settings.validation_fraction:
+        return np.flatnonzero(chosen), None
+    shares = np.array([_hash_share(name) for name in table.file_names])
+    held_out = shares < settings.validation_fraction
+    if not (chosen & held_out).any():
+        what = f"validation_fraction {settings.validation_fraction} holds out none of {int(chosen.sum())} images"
+        raise InputError(table.path, what, "choose a larger share")
+    return np.flatnonzero(chosen & ~held_out), np.flatnonzero(chosen & held_out)
+
+
+def _images_of_split(table: LabelTable, splits: np.ndarray, split: str) -> np.ndarray:
+    chosen = splits == split
+    if not chosen.any():
+        known = ", ".join(sorted(set(table.splits) - {""})) or "no values at all"
+        raise InputError(table.path, f"no image has the split {split!r}", f"the key `split` of its images has {known}")
+    return chosen
+
+
+def _hash_share(file_name: str) -> float:
+    """A number in [0, 1) that depends on the file name alone, so that an image stays on its side when others are added."""
+    return int.from_bytes(hashlib.sha256(file_name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
+
+
+def load_truth(settings: DatasetSettings, train: DetectionDataset, space: LabelSpace) -> LabelTable | None:
+    """Read the known labels of the training images in another label space, or None where none are configured.
+
+    Returns:
+        A table in `space` of exactly the images of `train`, in their order.
+
+    Raises:
+        InputError: if the file is wrong, its categories are not those of `space`, an image of `train` is not in it, or has
+            another file name or size there.
+    """
+    if space.name not in settings.truth:
+        return None
+    table = read_labels(Path(settings.truth[space.name]), space.name, expect=space)
+    raise_problems(table.path, truth_mismatches(table, train.labels))
+    return table.select(table.index_of(train.labels.image_ids))
+
+
+def truth_mismatches(truth: LabelTable, train: LabelTable) -> list[Problem]:
+    """The training images that are not in a truth file, or have another file name or size there."""
+    indices, known = find_ids(train.image_ids, truth.image_ids)
+    problems = []
+    for i, (j, is_known) in enumerate(zip(indices.tolist(), known.tolist(), strict=True)):
+        item = f"image {train.image_ids[i]}"
+        if not is_known:
+            problems.append(Problem(truth.path, item, "is not in the file", f"label all images of {train.path}"))
+        elif truth.file_names[j] != train.file_names[i] or (truth.sizes_hw[j] != train.sizes_hw[i]).any():
+            what = f"has another file name or size than in {train.path}"
+            problems.append(Problem(truth.path, item, what, "truth must be of the same images with the same ids"))
+    return problems

@@ -1,0 +1,78 @@
+"""The one image reader of all stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.errors import InputError
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG", b"IEND"
+
+
+def read_image(path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """Read an image file as (H, W, 3) uint8 RGB, upright: an orientation that the file's EXIF data asks for is applied.
+
+    Grey images are repeated over three channels, an alpha channel is left out, 16 bits become 8.
+
+    Args:
+        path: the image file, in any format that OpenCV decodes.
+        size_hw: the height and width that the annotation file promises; None does not check.
+
+    Raises:
+        InputError: if the file is missing, empty, cut off, not an image, or of another size than promised.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(path, "no such image file", "correct `file_name` or the images folder") from None
+    except OSError as error:
+        raise InputError(path, f"the image file cannot be read ({error.strerror})") from None
+    if _is_cut_off(data):
+        raise InputError(path, "the image file is cut off", "copy or download it again")
+    image = _decode(data)
+    if image is None:
+        raise InputError(path, "not an image that can be decoded", "copy or download it again, or convert it to PNG or JPEG")
+    if size_hw is not None:
+        _check_size(path, image.shape[:2], tuple(size_hw))
+    return image
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """True for a JPEG or PNG file whose end is missing, which OpenCV cannot tell from a file that is no image."""
+    if data.startswith(_JPEG_START):
+        return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
+    return data.startswith(_PNG_START) and _PNG_END not in data
+
+
+def _decode(data: bytes) -> np.ndarray | None:
+    if not data:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
+
+
+def _check_size(path: Path, found_hw: tuple[int, ...], promised_hw: tuple[int, ...]) -> None:
+    if found_hw == promised_hw:
+        return
+    found, promised = (f"{hw[1]} x {hw[0]}" for hw in (found_hw, promised_hw))
+    what = f"the image is {found} pixels (width x height), the annotation file says {promised}"
+    if found_hw == promised_hw[::-1]:
+        raise InputError(
+            path,
+            f"{what}: width and height are swapped, as when EXIF orientation was ignored in annotating",
+            "annotate the upright image, or remove the orientation tag from the file",
+        )
+    raise InputError(path, what, "correct `width` and `height`, or use the images that were annotated")
+
+
+def image_to_tensor(image: np.ndarray) -> Tensor:
+    """Turn an image (H, W, 3) uint8 into a tensor (3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255.0)

@@ -1,0 +1,1 @@
+"""Detectors of every backend behind one protocol."""

@@ -1,0 +1,69 @@
+"""From images of differing sizes to one normalised, padded batch, and boxes there and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def resized_hw(size_hw: tuple[int, int], image_size: int, max_image_size: int) -> tuple[int, int]:
+    """Height and width after resizing to a shorter side of `image_size`, unless the longer side would pass `max_image_size`.
+
+    With `image_size` 0 the size stays as it is.
+    """
+    if image_size == 0:
+        return size_hw
+    scale = min(image_size / min(size_hw), max_image_size / max(size_hw))
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatch:
+    """Images as the network sees them.
+
+    Attributes:
+        pixels: (B, 3, H, W) float32, normalised, channels last in memory; smaller images stand in the top left
+            corner, the rest is 0.
+        sizes_hw: height and width of each image after resizing and before padding.
+        originals_hw: height and width of each original image.
+    """
+
+    pixels: Tensor
+    sizes_hw: list[tuple[int, int]]
+    originals_hw: list[tuple[int, int]]
+
+    def scale_xyxy(self, index: int) -> Tensor:
+        """(4,) float32 on the batch's device: resized over original size along x, y, x, y, exact for each axis."""
+        (height, width), (original_height, original_width) = self.sizes_hw[index], self.originals_hw[index]
+        sx, sy = width / original_width, height / original_height
+        return torch.tensor([sx, sy, sx, sy], device=self.pixels.device)
+
+
+def batch_images(images: list[Tensor], image_size: int, max_image_size: int, divisible_by: int) -> ImageBatch:
+    """Resize and normalise images (3, H, W) float32 in [0, 1], and pad them to one size with sides divisible by `divisible_by`.
+
+    Images of one suitable size are stacked without any padding.
+
+    Raises:
+        ValueError: if an image is not a (3, H, W) floating point tensor.
+    """
+    for image in images:
+        if image.ndim != 3 or len(image) != 3 or not image.is_floating_point():
+            raise ValueError(f"an image must be (3, H, W) floating point, got {tuple(image.shape)} {image.dtype}")
+    originals = [(image.shape[1], image.shape[2]) for image in images]
+    sizes = [resized_hw(size, image_size, max_image_size) for size in originals]
+    height, width = (math.ceil(max(sides) / divisible_by) * divisible_by for sides in zip(*sizes, strict=True))
+    mean, std = (images[0].new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    pixels = images[0].new_zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
+    for row, image, original, size in zip(pixels, images, originals, sizes, strict=True):
+        if size != original:
+            image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
+        row[:, : size[0], : size[1]] = (image - mean) / std
+    return ImageBatch(pixels, sizes, originals)

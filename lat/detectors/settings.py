@@ -1,0 +1,56 @@
+"""Settings of a detector, shared by all backends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from lat.errors import InputError
+
+DETECTORS = ("torchvision",)
+
+
+def backbone_names() -> tuple[str, ...]:
+    """Every backbone of the torchvision detector: small, then the ResNets that torchvision offers."""
+    from torchvision import models  # a second of import that not every command needs
+
+    return ("small", *models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"]))
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """Which detector to build, from which weights, and what it keeps of its detections.
+
+    Raises:
+        InputError: if a value is out of its range or not among the choices.
+    """
+
+    detector: str = "torchvision"  # library that the detector comes from: torchvision
+    backbone: str = "small"  # small (for a CPU, learns from scratch), or a ResNet of torchvision such as resnet50
+    weights: str = "none"  # none, pretrained (torchvision's ImageNet weights), or a file with a backbone or a detector
+    trainable_layers: int = 3  # of stem and four stages of a pretrained ResNet, how many train, from the last; the rest is frozen
+    image_size: int = 0  # images are resized to this shorter side in pixels; 0 keeps their own size
+    max_image_size: int = 1333  # the longer side stays below this when images are resized, in pixels
+    regions_per_image: int = 0  # regions sampled from each image for the box loss; 0 for 64 with small and 512 otherwise
+    score_threshold: float = 0.05  # detections with a lower score are dropped
+    nms_iou: float = 0.5  # of two detections of one class that overlap more than this, the weaker one is dropped
+    max_detections: int = 100  # detections kept in one image, best first
+
+    def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise InputError("detector", f"is '{self.detector}'", f"choose one of {', '.join(DETECTORS)}")
+        if self.backbone not in backbone_names():
+            nearest = get_close_matches(self.backbone, backbone_names(), n=1, cutoff=0.0)[0]
+            raise InputError(
+                "backbone", f"is '{self.backbone}'", f"did you mean {nearest}? choose one of {', '.join(backbone_names())}"
+            )
+        if self.backbone == "small" and self.weights == "pretrained":
+            raise InputError("weights", "is 'pretrained', which the small backbone has not", "choose none, a file, or a ResNet")
+        for name in ("score_threshold", "nms_iou"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(name, f"is {getattr(self, name)}", "choose a number from 0 to 1")
+        for name, least in (("image_size", 0), ("max_image_size", 1), ("regions_per_image", 0), ("max_detections", 1)):
+            if getattr(self, name) < least:
+                raise InputError(name, f"is {getattr(self, name)}", f"choose {least} or more")
+        if not 0 <= self.trainable_layers <= 5:
+            raise InputError("trainable_layers", f"is {self.trainable_layers}", "choose a number from 0 to 5")

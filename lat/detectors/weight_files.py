@@ -1,0 +1,82 @@
+"""Weights from a local file: a backbone's or a whole detector's state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lat.errors import InputError
+
+_PREDICTOR = "roi_heads.box_predictor."
+_SHOWN = 5
+
+
+def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequence[str], path: str) -> None:
+    """Fill a detector, or only its backbone, from a file written by `torch.save`.
+
+    Accepted are a checkpoint of `lat`, a state dict of torchvision's `FasterRCNN`, and a state dict of a classification ResNet
+    (its `fc` layer is left out) or of the small backbone; also inside a dict under `model` or `state_dict`. The last layer of a
+    detector belongs to its classes: it is taken only from a checkpoint of `lat` with the same class names.
+
+    Args:
+        detector: has submodules named as in torchvision's `FasterRCNN`.
+        backbone: the part of `detector` that a backbone's state dict fills, without feature pyramid.
+        class_names: the classes of `detector`.
+        path: the file.
+
+    Raises:
+        InputError: if the file is missing or unreadable, or lacks a weight, has one too many, or one of another shape.
+    """
+    content = _read(path)
+    state = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
+    state = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    if not state:
+        raise InputError(path, "holds no weights", "name a file with a state dict")
+    left_out: tuple[str, ...] = ()
+    module = detector
+    if any(name.startswith("backbone.") for name in state):
+        if content.get("space", {}).get("class_names") != list(class_names):
+            left_out = (_PREDICTOR,)
+    else:
+        module = backbone
+        left_out = ("fc.",)
+    _load(module, state, left_out, path)
+
+
+def _read(path: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise InputError(path, "weights file not found", "give none, pretrained or an existing file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its unpickler meets
+        raise InputError(path, f"cannot be read as weights ({type(error).__name__})", "name a file with a state dict") from error
+    if not isinstance(content, dict):
+        raise InputError(path, f"holds a {type(content).__name__}, not a state dict", "name a file with a state dict")
+    return content
+
+
+def _load(module: nn.Module, state: dict[str, Tensor], left_out: tuple[str, ...], path: str) -> None:
+    """Copy `state` into `module`; names under `left_out` are not looked at, nor are the counters that frozen norms lack."""
+
+    def concerns(name: str) -> bool:
+        return not name.startswith(left_out) and not name.endswith("num_batches_tracked")
+
+    own = {name: value for name, value in module.state_dict().items() if concerns(name)}
+    given = {name: value for name, value in state.items() if concerns(name)}
+    problems = {
+        "missing": sorted(own.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - own.keys()),
+        "of another shape": sorted(name for name in own.keys() & given.keys() if own[name].shape != given[name].shape),
+    }
+    if any(problems.values()):
+        parts = (f"{len(names)} {what} ({_first(names)})" for what, names in problems.items() if names)
+        raise InputError(path, f"weights do not fit the backbone: {', '.join(parts)}", "name the backbone they were made for")
+    module.load_state_dict(given, strict=False)
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -1,0 +1,80 @@
+"""Checkpoints: tensors and plain types only, written whole or not at all, the same content always as the same bytes."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lat.data.files import write_atomically
+from lat.errors import InputError
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint; a reader sees the old file or the new one, never a part.
+
+    Args:
+        content: tensors and plain types, nested at will, with a word under "kind" that says what the file holds.
+            Tensors are copied to the CPU, each with its own memory.
+
+    Raises:
+        TypeError: if the content holds anything but tensors, None, bool, int, float, str, list, tuple and dict.
+    """
+    assert isinstance(content.get("kind"), str), "a checkpoint says what it holds"
+    buffer = io.BytesIO()
+    torch.save(_plain(content, "checkpoint"), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
+    """Read a checkpoint that holds a `kind`, its tensors on the CPU. No code in the file is ever run.
+
+    Raises:
+        InputError: if the file is missing, is damaged, is not a checkpoint of `lat`, or holds another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "there is no such checkpoint", f"train the {_words(kind)} first")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise InputError(path, f"cannot be read as a checkpoint ({first_line[:120]})", "delete it and train again") from error
+    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+        raise InputError(path, "is not a checkpoint of lat", f"give one that holds a {_words(kind)}")
+    if content["kind"] != kind:
+        raise InputError(path, f"holds a {_words(content['kind'])}", f"give a checkpoint that holds a {_words(kind)}")
+    return content
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value rebuilt from fresh containers, exact built-in types and interned strings.
+
+    Pickle refers back to an object that it has met before, so that equal content gives different bytes where one string is
+    shared in one run and repeated in another. Here equal strings are always one object, and no container is shared.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return sys.intern(str.__str__(value))
+    for plain_type in (int, float):
+        if isinstance(value, plain_type):
+            return plain_type(value)
+    if isinstance(value, Mapping):
+        return {_plain(key, where): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain types only")

@@ -1,0 +1,103 @@
+"""On what a run computes: device, precision, processes, threads, seeds."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import SLURMEnvironment
+
+from lat.errors import InputError
+
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """On what a run computes. None of these changes what it computes, but for rounding.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
+    devices: int = 1  # devices on this machine; for more than 1, start with `torchrun --nproc-per-node N` or srun
+    precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
+    num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
+    threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("accelerator", self.accelerator, ACCELERATORS),
+            ("precision", self.precision, PRECISIONS),
+        ):
+            if value not in choices:
+                raise InputError(f"runtime.{name}", f"is '{value}'", f"choose one of {', '.join(choices)}")
+        for name, number, least in (
+            ("devices", self.devices, 1),
+            ("num_workers", self.num_workers, 0),
+            ("threads", self.threads, 0),
+        ):
+            if number < least:
+                raise InputError(f"runtime.{name}", f"is {number}", f"must be at least {least}")
+
+
+def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
+    """A launched Fabric for these settings, with every random number generator seeded and the thread count set.
+
+    Under torchrun or srun the processes are the ones that were started; otherwise there is one.
+
+    Raises:
+        InputError: if the machine lacks the device, or more devices are asked for than processes were started.
+    """
+    _check_accelerator(runtime.accelerator)
+    processes, nodes = _started_processes()
+    if runtime.devices not in (1, processes):
+        raise InputError(
+            "runtime.devices",
+            f"is {runtime.devices}, but {processes} process{'es were' if processes > 1 else ' was'} started on this machine",
+            f"start the command with `torchrun --nproc-per-node {runtime.devices} -m lat ...`",
+        )
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    # A batch without boxes leaves heads without a gradient; DDP must be told to expect it.
+    strategy = "ddp_find_unused_parameters_true" if processes * nodes > 1 else "auto"
+    fabric = Fabric(
+        accelerator=runtime.accelerator,
+        devices=processes,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=runtime.precision,  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    seed_everything(seed)
+    return fabric
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global random number generators of Python, NumPy and PyTorch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _check_accelerator(accelerator: str) -> None:
+    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
+    if missing.get(accelerator):
+        raise InputError("runtime.accelerator", f"is '{accelerator}', which this machine does not have", "set it to auto or cpu")
+
+
+def _started_processes() -> tuple[int, int]:
+    """Processes on this machine and number of machines, as torchrun or srun started them; (1, 1) without them."""
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        return local, world // local
+    if SLURMEnvironment.detect():
+        nodes = int(os.environ.get("SLURM_NNODES", 1))
+        return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
+    return 1, 1

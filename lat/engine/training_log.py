@@ -1,0 +1,95 @@
+"""Loss figures of a training run: `log.jsonl`, and the same for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lat.data.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+LOG_NAME = "log.jsonl"
+
+
+class TrainingLog:
+    """Means of the losses between two lines, written a line at a time.
+
+    A line is `{"step", "learning_rate", NAME: mean ..., "total": mean}`, with six digits; `step` counts finished steps and
+    nothing depends on the time, so that the same run gives the same bytes.
+
+    Args:
+        out_dir: folder of `log.jsonl` and `tensorboard/`; None writes nothing (every process but the first).
+        step: finished steps; lines and events of later ones, left by a run that was killed, are taken away.
+        tensorboard: whether to write events for TensorBoard.
+    """
+
+    def __init__(self, out_dir: Path | None, *, step: int, tensorboard: bool) -> None:
+        self._out_dir, self._step, self._tensorboard = out_dir, step, tensorboard
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self._writer: SummaryWriter | None = None
+        if self._out_dir is not None:
+            path = self._out_dir / LOG_NAME
+            write_atomically(path, "".join(_lines_until(path, self._step)))
+            self._file = path.open("a", encoding="utf-8")
+            if self._tensorboard:
+                self._writer = _open_tensorboard(self._out_dir / "tensorboard", self._step)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._out_dir is not None:
+            self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Add the losses of one step to the means of the next line; a loss that a step lacks counts as 0."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def write_line(self, step: int, learning_rate: float) -> None:
+        """Write the means of the losses since the line before, as the figures of `step` finished steps."""
+        means = {name: total / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        if self._out_dir is None:
+            return
+        figures = {"learning_rate": learning_rate, **means, "total": sum(means.values())}
+        line = {"step": step, **{name: float(f"{value:.6g}") for name, value in figures.items()}}
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._writer is not None:
+            for name, value in figures.items():
+                self._writer.add_scalar(name, value, step)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: sums and count since the last line."""
+        return {"sums": dict(self._sums), "count": self._count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state()` of an earlier run."""
+        self._sums, self._count = dict(state["sums"]), int(state["count"])
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    """Whole lines of a log up to `step`; a run that was killed may have left more, and a last line without its end."""
+    if step == 0 or not path.is_file():
+        return []
+    whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in whole if json.loads(line)["step"] <= step]
+
+
+def _open_tensorboard(folder: Path, step: int) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter
+
+    if step == 0:
+        for events in folder.glob("events.out.tfevents.*"):
+            events.unlink()
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -1,0 +1,1 @@
+"""The label-transfer model and its parts."""

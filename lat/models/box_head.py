@@ -1,0 +1,42 @@
+"""The heads of the label-transfer model: two-layer box head, classes over the joint label space, class-specific deltas."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class BoxHead(nn.Module):
+    """Pooled region features (R, C, S, S) -> (R, D) through two linear layers with ReLU."""
+
+    def __init__(self, channels: int, pooled_size: int, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(start_dim=1),
+            nn.Linear(channels * pooled_size * pooled_size, dim),
+            nn.ReLU(),
+            nn.Linear(dim, dim),
+            nn.ReLU(),
+        )
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        return self.layers(pooled)
+
+
+class TransferPredictor(nn.Module):
+    """Fused features (..., D) -> logits (..., K + 1), background last, and box deltas (..., K, 4), one a class.
+
+    Deltas are class-specific because the class says whose box convention to draw.
+    """
+
+    def __init__(self, dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.classes = nn.Linear(dim, num_classes + 1)
+        self.deltas = nn.Linear(dim, num_classes * 4)
+        nn.init.normal_(self.classes.weight, std=0.01)
+        nn.init.normal_(self.deltas.weight, std=0.001)
+        for layer in (self.classes, self.deltas):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        deltas = self.deltas(fused)
+        return self.classes(fused), deltas.unflatten(-1, (-1, 4))

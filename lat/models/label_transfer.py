@@ -1,0 +1,214 @@
+"""The label-transfer model: privileged proposals in, labels of any space of the joint label space out.
+
+Shape letters: B images, M proposals an image (padded), G ground-truth boxes an image (padded), C channels of the feature map,
+D channels of a region feature, K classes of the joint label space (background last, at index K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import batched_nms
+
+from lat.errors import InputError
+from lat.label_space import JointLabelSpace
+from lat.losses import masked_cross_entropy, masked_softmax, matched_box_loss
+from lat.models.backbone import pool_regions, stack_maps
+from lat.models.box_head import BoxHead, TransferPredictor
+from lat.models.fusion import FusionSettings, SemanticFeatureFusion
+from lat.models.matching import match_proposals, pad, pairwise_iou
+from lat.models.proposals import clip_boxes
+from lat.structures import LabeledBoxes, Origin, Proposals
+
+_BOX_CODER = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Size of the heads and how proposals are matched to ground truth."""
+
+    pooled_size: int = 7  # side of the RoIAlign grid
+    dim: int = 256  # channels of a region feature
+    match_iou: float = 0.5  # least IoU of a proposal with the ground-truth box that it is to become
+    box_loss_weight: float = 1.0  # weight of the box loss beside the classification loss
+
+    def __post_init__(self) -> None:
+        if self.pooled_size < 1 or self.dim < 1:
+            raise InputError("lat.pooled_size, lat.dim", f"are {self.pooled_size}, {self.dim}", "choose 1 or more")
+        if not 0.0 < self.match_iou <= 1.0:
+            raise InputError("lat.match_iou", f"is {self.match_iou}", "choose an IoU above 0 and at most 1")
+        if self.box_loss_weight < 0.0:
+            raise InputError("lat.box_loss_weight", f"is {self.box_loss_weight}", "choose 0 or more")
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What becomes of the model's scores at transfer."""
+
+    score_threshold: float = 0.05  # boxes below it are not written
+    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
+    max_detections: int = 300  # most boxes written for one image
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
+        if self.max_detections < 1:
+            raise InputError("transfer.max_detections", f"is {self.max_detections}", "choose 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class TransferInput:
+    """One image as the label-transfer model sees it.
+
+    Attributes:
+        features: (C, h, w) map of the frozen backbone.
+        scale_yx: pixels of the map for one pixel of the original image, down and across.
+        size_hw: height and width of the original image in pixels.
+        proposals: its privileged proposals, in pixels of the original image.
+    """
+
+    features: Tensor
+    scale_yx: tuple[float, float]
+    size_hw: tuple[int, int]
+    proposals: Proposals
+
+    def to(self, device: torch.device | str) -> TransferInput:
+        """The same image on another device."""
+        return TransferInput(self.features.to(device), self.scale_yx, self.size_hw, self.proposals.to(device))
+
+
+class LabelTransferModel(nn.Module):
+    """Box head, semantic feature fusion and predictor on the features of a frozen backbone, which stays outside.
+
+    Args:
+        joint: all label spaces; their number N sets the cap of the fusion.
+        channels: channels C of the frozen backbone's feature map.
+        head: sizes and matching.
+        fusion: how proposals attend to each other.
+
+    Source: Label-Aligned Transfer, section 3.
+    """
+
+    space_masks: Tensor
+
+    def __init__(self, joint: JointLabelSpace, channels: int, head: HeadSettings, fusion: FusionSettings) -> None:
+        super().__init__()
+        self.joint = joint
+        self.head = head
+        self.attend_image = fusion.attend == "image"
+        self.box_head = BoxHead(channels, head.pooled_size, head.dim)
+        self.fusion = SemanticFeatureFusion(head.dim, len(joint), len(joint.spaces), fusion)
+        self.predictor = TransferPredictor(head.dim, len(joint))
+        masks = torch.stack([joint.mask(name) for name in joint.names])
+        self.register_buffer("space_masks", masks, persistent=False)
+
+    def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
+        """Logits (B, M, K + 1) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
+        counts = [len(image.proposals) for image in images]
+        regions = self.box_head(self._pool(images)).split(counts)
+        attendable = self._attendable(images)
+        class_scores = pad([image.proposals.class_scores for image in images])
+        confidence = pad([image.proposals.confidence for image in images])
+        return self.predictor(self.fusion(pad(regions), class_scores, confidence, attendable))
+
+    def losses(self, images: Sequence[TransferInput], ground_truth: Sequence[LabeledBoxes]) -> dict[str, Tensor]:
+        """Classification and box loss against the untouched ground truth of each image's own dataset.
+
+        A proposal is matched to the ground-truth box of highest IoU, if that is at least `match_iou`, and is background
+        otherwise; it is don't-care (weight 0) if half of its area lies in a ground-truth box of weight 0. Softmax runs over the
+        classes of the image's own space and background.
+
+        Args:
+            images: B > 0 images with training proposals; none of them need have any, which gives zero losses.
+            ground_truth: B entries, the label space of each names the image's dataset.
+
+        Returns:
+            {"loss_class", "loss_box"}: scalars.
+        """
+        logits, deltas = self(images)
+        boxes = pad([image.proposals.boxes_xyxy for image in images])
+        target = match_proposals(boxes, ground_truth, self.joint, self.head.match_iou)
+        valid = _valid_rows(images, boxes.shape[1])
+        spaces = torch.tensor([self.joint.index(truth.space.name) for truth in ground_truth], device=logits.device)
+        allowed = self.space_masks[spaces][:, None, :].expand_as(logits)
+        loss_class = masked_cross_entropy(logits[valid], target.labels[valid], allowed[valid], target.weights[valid])
+        matched = valid & (target.labels < len(self.joint))
+        wanted = _BOX_CODER.encode_single(target.boxes_xyxy[matched], boxes[matched])
+        rows = torch.arange(int(matched.sum()), device=logits.device)
+        predicted = deltas[matched][rows, target.labels[matched]]
+        loss_box = matched_box_loss(predicted, wanted, target.weights[matched])
+        return {"loss_class": loss_class, "loss_box": self.head.box_loss_weight * loss_box}
+
+    @torch.no_grad()
+    def transfer(
+        self, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
+    ) -> dict[str, list[tuple[LabeledBoxes, Tensor]]]:
+        """Labels of every image in each target space, in pixels of the original image.
+
+        Logits are masked to the target's classes and background, boxes decoded with the deltas of their class, clipped, and
+        suppressed class by class.
+
+        Returns:
+            For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
+            from which it came.
+        """
+        logits, deltas = self(images)
+        decoded: dict[str, list[tuple[LabeledBoxes, Tensor]]] = {}
+        for target in targets:
+            own = self.joint.slice(target)
+            space = self.joint.spaces[self.joint.index(target)]
+            scores = masked_softmax(logits, self.space_masks[self.joint.index(target)])[..., own]
+            decoded[target] = []
+            for i, image in enumerate(images):
+                count = len(image.proposals)
+                boxes = decode_boxes(deltas[i, :count, own], image.proposals.boxes_xyxy, image.size_hw)
+                kept_boxes, labels, class_scores, rows = _select(boxes, scores[i, :count], settings)
+                kept_scores = class_scores[torch.arange(len(labels), device=labels.device), labels]
+                decoded[target].append(
+                    (LabeledBoxes(kept_boxes, labels, space, scores=kept_scores, class_scores=class_scores), rows)
+                )
+        return decoded
+
+    def _pool(self, images: Sequence[TransferInput]) -> Tensor:
+        """Region features (sum of M_i, C, S, S) of all images, in order."""
+        maps = stack_maps([image.features for image in images]).to(self.predictor.classes.weight.dtype)
+        boxes = [image.proposals.boxes_xyxy for image in images]
+        return pool_regions(maps, boxes, [image.scale_yx for image in images], self.head.pooled_size)
+
+    def _attendable(self, images: Sequence[TransferInput]) -> Tensor:
+        """(B, M, M) bool: keys are real proposals other than background ones, that overlap the query or are the query."""
+        boxes = pad([image.proposals.boxes_xyxy for image in images])
+        is_key = pad([image.proposals.origin != Origin.BACKGROUND for image in images])  # padding is no key
+        if self.attend_image:
+            return is_key[:, None, :].expand(-1, boxes.shape[1], -1)
+        itself = torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
+        return ((pairwise_iou(boxes, boxes) > 0) | itself) & is_key[:, None, :]
+
+
+def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Apply deltas (M, K_t, 4) to boxes (M, 4) and clip to the image: (M, K_t, 4) float32."""
+    m, k = deltas.shape[:2]
+    decoded = _BOX_CODER.decode_single(deltas.reshape(m, k * 4).float(), boxes_xyxy)
+    return clip_boxes(decoded.reshape(m, k, 4), size_hw)
+
+
+def _select(boxes: Tensor, scores: Tensor, settings: DecodeSettings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Boxes (N, 4), labels (N,), class scores (N, K_t) and proposal rows (N,) that pass threshold and class-wise NMS."""
+    rows, labels = (scores >= settings.score_threshold).nonzero(as_tuple=True)
+    candidates, candidate_scores = boxes[rows, labels], scores[rows, labels]
+    has_area = (candidates[:, 2:] > candidates[:, :2]).all(dim=1)
+    rows, labels, candidates, candidate_scores = (x[has_area] for x in (rows, labels, candidates, candidate_scores))
+    keep = batched_nms(candidates, candidate_scores, labels, settings.nms_iou)[: settings.max_detections]
+    return candidates[keep], labels[keep], scores[rows[keep]], rows[keep]
+
+
+def _valid_rows(images: Sequence[TransferInput], count: int) -> Tensor:
+    """(B, M) bool: rows that hold a proposal and not padding."""
+    device = images[0].proposals.boxes_xyxy.device
+    counts = torch.tensor([len(image.proposals) for image in images], device=device)
+    return torch.arange(count, device=device)[None, :] < counts[:, None]

@@ -1,0 +1,170 @@
+"""The order of the stages: which steps a run has, which of them are up to date, and doing the others.
+
+Outputs of one step are inputs of the next by content, so a step that is done again with the same result does not set off the
+ones after it. Every step's files appear whole or not at all and are noted once they are there: a run that was stopped at any
+moment goes on from there and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import yaml
+
+from lat.data.files import write_atomically
+from lat.stages.evaluate import evaluate
+from lat.stages.label_transfer import train_label_transfer
+from lat.stages.pseudo_label import pseudo_label
+from lat.stages.records import Records, Step
+from lat.stages.report import report
+from lat.stages.transfer import transfer
+from lat.stages.upstream import train_upstream
+from lat.stages.workspace import Workspace, require
+
+STAGES = {
+    "train-upstream": "an upstream detector for each dataset",
+    "pseudo-label": "pseudo-labels of each dataset in the spaces of the others",
+    "train-lat": "the label-transfer model",
+    "transfer": "each source's labels in the target's space",
+    "evaluate": "transfer AP and agreement",
+    "report": "the page to look at",
+}
+
+
+def run_stages(
+    workspace: Workspace,
+    stages: Sequence[str] = tuple(STAGES),
+    *,
+    select: Callable[[Step], bool] = lambda step: True,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[Step]:
+    """Do every step of the chosen stages that is not up to date.
+
+    Args:
+        workspace: the run.
+        stages: commands of the stages to do, in any order.
+        select: of their steps, those to do.
+        force: do them although they are up to date.
+        say: prints a line of progress.
+
+    Returns:
+        The steps that were done.
+
+    Raises:
+        InputError: if a file of an earlier stage is missing; it names the command that writes it.
+    """
+    content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
+    write_atomically(workspace.resolved_config, content)
+    records = Records(workspace)
+    done: list[Step] = []
+    for stage in (stage for stage in STAGES if stage in stages):
+        steps = [step for step in plan(workspace, stage) if select(step)]
+        for group, members in groupby(steps, key=lambda step: step.group):
+            outdated = [step for step in members if force or not records.is_current(step)]
+            if not outdated:
+                continue
+            say(f"{stage} {group}".strip() + f": {STAGES[stage]}")
+            _require_inputs(outdated)
+            _do(workspace, stage, group, {step.member: records.inputs_hash(step) for step in outdated})
+            for step in outdated:
+                records.note(step)
+            done += outdated
+    records.save()
+    return done
+
+
+def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) -> None:
+    """Do the steps of one group; `inputs` has the hash of what goes in for each of its members."""
+    match stage:
+        case "train-upstream":
+            train_upstream(workspace, group, inputs[""])
+        case "pseudo-label":
+            pseudo_label(workspace, group, list(inputs))
+        case "train-lat":
+            train_label_transfer(workspace, inputs[""])
+        case "transfer":
+            transfer(workspace, group, list(inputs))
+        case "evaluate":
+            evaluate(workspace)
+        case "report":
+            report(workspace)
+
+
+def _require_inputs(steps: Sequence[Step]) -> None:
+    commands = {"upstream": "lat train-upstream", "pseudo_labels": "lat pseudo-label", "lat": "lat train-lat"}
+    commands |= {"transferred": "lat transfer", "evaluation.json": "lat evaluate"}
+    for path in (path for step in steps for path in step.inputs):
+        folder = next((part for part in path.parts[::-1] if part in commands), "")
+        require(path, commands.get(folder, "lat run"))
+
+
+def plan(workspace: Workspace, stage: str) -> Iterator[Step]:
+    """The steps of one stage, those of one group next to each other."""
+    match stage:
+        case "train-upstream":
+            yield from (_upstream_step(workspace, name) for name in workspace.names)
+        case "pseudo-label":
+            for source in workspace.names:
+                yield from (_pseudo_label_step(workspace, source, space) for space in workspace.others(source))
+        case "train-lat":
+            yield _train_transfer_step(workspace)
+        case "transfer":
+            yield from (_transfer_step(workspace, source, target) for source, target in sorted(workspace.transfers()))
+        case "evaluate":
+            yield _evaluate_step(workspace)
+        case "report":
+            yield _report_step(workspace)
+
+
+def _upstream_step(w: Workspace, name: str) -> Step:
+    settings = w.config.to_dict()
+    depends_on = [settings["upstream"], settings["seed"], settings["runtime"]["precision"]]
+    outputs = (w.upstream_model(name), w.upstream_metrics(name))
+    return Step("train-upstream", name, "", depends_on, (name,), (), outputs)
+
+
+def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
+    settings = {**w.config.to_dict()["pseudo_label"], "batch_size": None}
+    outputs = (w.pseudo_labels(source, space),)
+    return Step("pseudo-label", source, space, settings, (source,), (w.upstream_model(space),), outputs)
+
+
+def _train_transfer_step(w: Workspace) -> Step:
+    settings = w.config.to_dict()
+    depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
+    inputs = (*_all_pseudo_labels(w), *_backbone_model(w))
+    return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics))
+
+
+def _transfer_step(w: Workspace, source: str, target: str) -> Step:
+    settings = {**w.config.to_dict()["transfer"], "batch_size": None}
+    pseudo_labels = tuple(w.pseudo_labels(source, space) for space in w.others(source))
+    inputs = (w.transfer_model, *_backbone_model(w), *pseudo_labels)
+    return Step("transfer", source, target, settings, (source,), inputs, (w.transferred(source, target),))
+
+
+def _evaluate_step(w: Workspace) -> Step:
+    inputs = (*_all_pseudo_labels(w), *_all_transferred(w))
+    return Step("evaluate", "", "", list(map(list, w.transfers())), w.names, inputs, (w.evaluation,))
+
+
+def _report_step(w: Workspace) -> Step:
+    metrics = tuple(w.upstream_metrics(name) for name in w.names)
+    inputs = (*_all_pseudo_labels(w), *_all_transferred(w), w.evaluation, w.transfer_model, *metrics)
+    return Step("report", "", "", w.config.to_dict()["report"], w.names, inputs, (w.report,))
+
+
+def _all_pseudo_labels(w: Workspace) -> tuple[Path, ...]:
+    return tuple(w.pseudo_labels(source, space) for source in w.names for space in w.others(source))
+
+
+def _all_transferred(w: Workspace) -> tuple[Path, ...]:
+    return tuple(w.transferred(source, target) for source, target in w.transfers())
+
+
+def _backbone_model(w: Workspace) -> tuple[Path, ...]:
+    """The upstream model whose features the label-transfer model sees, if any."""
+    return (w.upstream_model(w.config.backbone_dataset),) if w.config.lat.backbone == "upstream" else ()

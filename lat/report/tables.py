@@ -1,0 +1,164 @@
+"""The figures of `evaluation.json` arranged as the report's tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+METHOD_TITLES = {
+    "class_names": "Classes by name",
+    "pseudo_label": "Pseudo-labels",
+    "union": "Union",
+    "label_transfer": "Label transfer",
+}
+AGREEMENT_COUNTS = ("kept", "moved", "added", "dropped")
+OURS, BASELINE = "label_transfer", "pseudo_label"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """AP and AP50 of one method in one row, None where undefined; `best` marks the highest AP of the row."""
+
+    ap: float | None
+    ap50: float | None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """AP of one class under each method, in the order of the table's columns."""
+
+    name: str
+    scores: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class TransferRow:
+    """One source and target: a score a method, and the same a class."""
+
+    source: str
+    target: str
+    scores: tuple[Score, ...]
+    gain: float | None
+    classes: tuple[ClassScores, ...]
+    images: int | None
+
+
+@dataclass(frozen=True)
+class TransferTable:
+    """Transfer AP of every source, target and method; `gain` is label transfer minus pseudo-labels."""
+
+    methods: tuple[str, ...]
+    titles: tuple[str, ...]
+    rows: tuple[TransferRow, ...]
+    mean: tuple[Score, ...]
+    mean_gain: float | None
+
+    @property
+    def better_rows(self) -> int:
+        """In how many rows label transfer is above pseudo-labels."""
+        return sum(row.gain is not None and row.gain > 0 for row in self.rows)
+
+    def mean_of(self, method: str) -> float | None:
+        """Mean AP of a method over all rows, None where it has none."""
+        return self.mean[self.methods.index(method)].ap if method in self.methods else None
+
+
+def transfer_table(rows: Sequence[Row]) -> TransferTable | None:
+    """Arrange the `transfer` rows; None where there are none.
+
+    Methods follow the order class_names, pseudo_label, union, label_transfer, then others as they come. A method has a mean
+    only if it has a figure in every row: means over different rows must not stand side by side.
+    """
+    if not rows:
+        return None
+    known = [method for method in METHOD_TITLES if any(row["method"] == method for row in rows)]
+    methods = tuple(dict.fromkeys([*known, *(str(row["method"]) for row in rows)]))
+    pairs = list(dict.fromkeys((str(row["source"]), str(row["target"])) for row in rows))
+    table = [_transfer_row(pair, methods, rows) for pair in pairs]
+    columns = [[row.scores[i] for row in table] for i in range(len(methods))]
+    mean = [Score(_mean([score.ap for score in column]), _mean([score.ap50 for score in column])) for column in columns]
+    return TransferTable(
+        methods=methods,
+        titles=tuple(METHOD_TITLES.get(method, method) for method in methods),
+        rows=tuple(table),
+        mean=_mark_best(mean),
+        mean_gain=_gain(methods, mean),
+    )
+
+
+def _transfer_row(pair: tuple[str, str], methods: Sequence[str], rows: Sequence[Row]) -> TransferRow:
+    own = {str(row["method"]): row for row in rows if (row["source"], row["target"]) == pair}
+    found = [own.get(method, {}) for method in methods]
+    scores = [Score(row.get("ap"), row.get("ap50")) for row in found]
+    names = dict.fromkeys(str(name) for row in found for name in row.get("per_class") or {})
+    classes = [ClassScores(name, tuple((row.get("per_class") or {}).get(name) for row in found)) for name in names]
+    images = next((int(row["images"]) for row in found if row.get("images") is not None), None)
+    return TransferRow(*pair, _mark_best(scores), _gain(methods, scores), tuple(classes), images)
+
+
+def _gain(methods: Sequence[str], scores: Sequence[Score]) -> float | None:
+    by_method = dict(zip(methods, (score.ap for score in scores), strict=True))
+    ours, baseline = by_method.get(OURS), by_method.get(BASELINE)
+    return None if ours is None or baseline is None else ours - baseline
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined and len(defined) == len(values) else None
+
+
+def _mark_best(scores: Sequence[Score]) -> tuple[Score, ...]:
+    best = max((score.ap for score in scores if score.ap is not None), default=None)
+    alone = len(scores) > 1 and best is not None
+    return tuple(Score(score.ap, score.ap50, alone and score.ap == best) for score in scores)
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """A count, and its share of its row in fifths, rounded up: 0 (none) to 5."""
+
+    count: int
+    level: int
+
+
+@dataclass(frozen=True)
+class HeatRow:
+    """One source class: how many of its boxes became each target class."""
+
+    name: str
+    cells: tuple[HeatCell, ...]
+
+
+@dataclass(frozen=True)
+class AgreementTable:
+    """What became of one source's boxes: `AGREEMENT_COUNTS` with their percentage of the source's boxes, and classes."""
+
+    source: str
+    target: str
+    counts: tuple[tuple[int, float | None], ...]
+    columns: tuple[str, ...]
+    matrix: tuple[HeatRow, ...]
+
+
+def agreement_table(row: Row, target_classes: Sequence[str] = ()) -> AgreementTable:
+    """Arrange one `agreement` row; target classes that no box became are left out of the matrix.
+
+    Args:
+        row: `source`, `target`, the counts, and `class_changes` as {source class: {target class: count}}.
+        target_classes: names in the order in which the columns shall stand.
+    """
+    changes: Mapping[str, Mapping[str, int]] = row.get("class_changes") or {}
+    found = dict.fromkeys(name for counts in changes.values() for name, count in counts.items() if count)
+    columns = [name for name in dict.fromkeys([*target_classes, *found]) if name in found]
+    matrix = []
+    for name, counts in changes.items():
+        total = sum(counts.values())
+        cells = [HeatCell(counts.get(column, 0), math.ceil(5 * counts.get(column, 0) / max(total, 1))) for column in columns]
+        matrix.append(HeatRow(name, tuple(cells)))
+    source_boxes = sum(int(row[name]) for name in ("kept", "moved", "dropped"))
+    shares = [(int(row[name]), 100 * int(row[name]) / source_boxes if source_boxes else None) for name in AGREEMENT_COUNTS]
+    return AgreementTable(str(row["source"]), str(row["target"]), tuple(shares), tuple(columns), tuple(matrix if columns else ()))

@@ -1,0 +1,70 @@
+"""Score labels against truth, and tell what changed where there is no truth: `evaluation.json` and a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lat.data.coco import read_labels
+from lat.data.files import write_atomically
+from lat.data.label_table import LabelTable
+from lat.evaluation.detection_ap import ApResult, detection_ap
+from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
+from lat.stages.workspace import Workspace
+from lat.structures import LabeledBoxes
+
+METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
+
+
+def evaluate(workspace: Workspace) -> dict[str, Any]:
+    """Transfer AP of every method in every direction that has truth, and agreement figures in every direction.
+
+    Returns:
+        What is written to `evaluation.json`.
+    """
+    rows: list[dict[str, Any]] = []
+    agreements: list[dict[str, Any]] = []
+    for source, target in workspace.transfers():
+        labels = candidate_labels(workspace, source, target)
+        truth = workspace.read_truth(source, target)
+        if truth is not None:
+            rows += [
+                {"source": source, "target": target, "method": method, **detection_ap(truth, labels[method]).to_dict()}
+                for method in METHODS
+            ]
+        own = workspace.train_part(source).labels
+        changes = agreement(_per_image(own), labels["label_transfer"])
+        agreements.append({"source": source, "target": target, **changes.to_dict()})
+    evaluation = {"transfer": rows, "agreement": agreements, "downstream": []}
+    write_atomically(workspace.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
+    return evaluation
+
+
+def candidate_labels(workspace: Workspace, source: str, target: str) -> dict[str, list[LabeledBoxes]]:
+    """The labels of each method for the training images of `source` in the space of `target`."""
+    by_name = labels_by_class_names(workspace.train_part(source).labels, workspace.space(target))
+    pseudo = _per_image(workspace.read_pseudo_labels(source, target))
+    return {
+        "class_names": by_name,
+        "pseudo_label": pseudo,
+        "union": union_labels(by_name, pseudo),
+        "label_transfer": _per_image(workspace.read_transferred(source, target)),
+    }
+
+
+def evaluate_files(truth: Path, labels: Path) -> ApResult:
+    """AP of any labels file against any truth file of the same images and categories."""
+    truth_table = read_labels(truth, truth.stem)
+    return detection_ap(truth_table, read_labels(labels, labels.stem))
+
+
+def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:
+    """Mean of a method's figure over the directions where it is defined."""
+    values = [row[key] for row in rows if row["method"] == method and row[key] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _per_image(table: LabelTable) -> list[LabeledBoxes]:
+    return [table.boxes(i) for i in range(len(table))]

@@ -1,0 +1,190 @@
+"""Train the label-transfer model: ground truth and pseudo-labels in, `lat/{model.pt,metrics.json,log.jsonl}` out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from lat.config import LabelTransferSettings
+from lat.data.files import write_atomically
+from lat.data.label_table import LabelTable
+from lat.engine.checkpoint import load_checkpoint
+from lat.engine.progress import track
+from lat.engine.trainer import train
+from lat.errors import InputError
+from lat.models.backbone import FrozenBackbone, build_backbone
+from lat.models.feature_cache import FeatureCache
+from lat.models.fusion import FusionSettings
+from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
+from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.stages.detection import load_detector
+from lat.stages.workspace import Workspace, require
+from lat.structures import LabeledBoxes
+
+Part = TypeVar("Part")
+TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
+
+
+def part_of(settings: Any, kind: type[Part]) -> Part:
+    """The fields of `settings` that belong to the dataclass `kind`, from which its class inherits."""
+    return kind(**{f.name: getattr(settings, f.name) for f in fields(kind)})  # type: ignore[arg-type]
+
+
+class TransferItems:
+    """The training images of some datasets with ground truth and pseudo-labels, as the label-transfer model sees them."""
+
+    def __init__(self, workspace: Workspace, features: FeatureCache, names: Sequence[str]) -> None:
+        self.features = features
+        self.settings = workspace.config.lat
+        self.generator = PrivilegedProposalGenerator(workspace.joint, part_of(self.settings, ProposalSettings))
+        self.parts = {name: workspace.train_part(name) for name in names}
+        self.pseudo_labels: dict[str, list[LabelTable]] = {
+            name: [workspace.read_pseudo_labels(name, space) for space in workspace.others(name)] for name in names
+        }
+        self.images = [(name, index) for name in names for index in range(len(self.parts[name]))]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def item(self, index: int, generator: torch.Generator) -> tuple[TransferInput, LabeledBoxes]:
+        """Image `index` with training proposals, sometimes mirrored, and its ground truth."""
+        name, image = self.images[index]
+        size_hw = self.parts[name].size_hw(image)
+        flip = bool(torch.rand((), generator=generator) < self.settings.horizontal_flip)
+        boxes = self._boxes(name, image)
+        ground_truth, *pseudo_labels = [mirror(one, size_hw[1]) for one in boxes] if flip else boxes
+        proposals = self.generator.propose_for_training(ground_truth, pseudo_labels, size_hw, generator)
+        return self._input(name, image, flip, proposals), ground_truth
+
+    def transfer_input(self, name: str, image: int) -> TransferInput:
+        """An image with its proposals as they are."""
+        ground_truth, *pseudo_labels = self._boxes(name, image)
+        return self._input(name, image, False, self.generator.propose(ground_truth, pseudo_labels))
+
+    def collate(self, items: list[tuple[TransferInput, LabeledBoxes]]) -> TransferBatch:
+        """The arguments of the model's `losses`."""
+        return [image for image, _ in items], [boxes for _, boxes in items]
+
+    def _boxes(self, name: str, image: int) -> list[LabeledBoxes]:
+        return [self.parts[name].boxes(image), *(table.boxes(image) for table in self.pseudo_labels[name])]
+
+    def _input(self, name: str, image: int, flip: bool, proposals: Any) -> TransferInput:
+        return TransferInput(
+            features=self.features.get(name, image, flip),
+            scale_yx=self.features.scales(name, image),
+            size_hw=self.parts[name].size_hw(image),
+            proposals=proposals,
+        )
+
+
+def mirror(boxes: LabeledBoxes, width: int) -> LabeledBoxes:
+    """Boxes of the horizontally flipped image."""
+    x1, y1, x2, y2 = boxes.boxes_xyxy.unbind(dim=1)
+    return replace(boxes, boxes_xyxy=torch.stack([width - x2, y1, width - x1, y2], dim=1))
+
+
+def open_features(workspace: Workspace) -> FeatureCache:
+    """The frozen backbone's features of all training images; the stages of one process share what is computed."""
+    if workspace.features is None:
+        settings = workspace.config.lat
+        parts = {name: workspace.train_part(name) for name in workspace.names}
+        workspace.features = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
+    return workspace.features
+
+
+def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
+    """Compute the features that are not there yet, with progress."""
+    missing = features.count_missing(flips)
+    if missing:
+        with track(missing, title) as progress:
+            features.fill(progress.advance, flips)
+
+
+def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
+    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
+    upstream = None
+    if settings.backbone == "upstream":
+        upstream = load_detector(workspace.upstream_model(workspace.config.backbone_dataset))
+        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
+    backbone = build_backbone(settings, upstream)
+    workspace.fabric.to_device(backbone)
+    return backbone
+
+
+def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
+    """Train the one label-transfer model on the images of all datasets.
+
+    Args:
+        workspace: the run.
+        inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
+
+    Source: Label-Aligned Transfer, section 3.
+    """
+    settings = workspace.config.lat
+    features = open_features(workspace)
+    _fill(features, (False, True) if settings.horizontal_flip else (False,), f"features of {settings.backbone}")
+    torch.manual_seed(workspace.config.seed)
+    model = build_model(workspace, features.backbone.channels)
+    path = train(
+        model,
+        TransferItems(workspace, features, workspace.names),
+        settings.training,
+        out_dir=workspace.transfer_model.parent,
+        seed=workspace.config.seed,
+        title="train label transfer",
+        fabric=workspace.fabric,
+        description={
+            "kind": "label_transfer",
+            "settings": {**asdict(part_of(settings, HeadSettings)), **asdict(part_of(settings, FusionSettings))},
+            "spaces": [space_description(workspace, name) for name in workspace.names],
+            "channels": features.backbone.channels,
+            "backbone": features.backbone.weights_fingerprint,
+        },
+        num_workers=workspace.config.runtime.num_workers,
+        inputs=inputs,
+    )
+    _write_metrics(workspace, path)
+
+
+def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
+    """A new label-transfer model of the run's settings."""
+    settings = workspace.config.lat
+    return LabelTransferModel(workspace.joint, channels, part_of(settings, HeadSettings), part_of(settings, FusionSettings))
+
+
+def space_description(workspace: Workspace, name: str) -> dict[str, Any]:
+    """A label space as plain types, for a checkpoint."""
+    space = workspace.space(name)
+    return {"name": name, "class_names": list(space.class_names), "category_ids": list(space.category_ids)}
+
+
+def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
+    """The trained label-transfer model, in eval mode.
+
+    Raises:
+        InputError: if it was trained for other label spaces, other settings or another backbone.
+    """
+    path = require(workspace.transfer_model, "lat train-lat")
+    content = load_checkpoint(path, "label_transfer")
+    if content["spaces"] != [space_description(workspace, name) for name in workspace.names]:
+        raise InputError(path, "was trained for other label spaces", "run `lat train-lat` again")
+    if content["backbone"] != features.backbone.weights_fingerprint:
+        raise InputError(path, "was trained on the features of another backbone", "run `lat train-lat` again")
+    model = build_model(workspace, features.backbone.channels)
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError:
+        raise InputError(path, "does not fit the settings of `lat`", "run `lat train-lat` again") from None
+    return model.eval()
+
+
+def _write_metrics(workspace: Workspace, path: Path) -> None:
+    """The last logged losses, as `metrics.json`."""
+    lines = (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1]) if lines else {}
+    write_atomically(workspace.transfer_metrics, json.dumps(last, indent=2) + "\n")

@@ -1,0 +1,45 @@
+"""Label the images of one dataset in the spaces of the others: `pseudo_labels/S.T.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchvision.ops import batched_nms
+
+from lat.config import PseudoLabelSettings
+from lat.data.coco import write_labels
+from lat.engine.progress import track
+from lat.stages.detection import Predictor, load_detector
+from lat.stages.workspace import Workspace
+from lat.structures import LabeledBoxes
+
+
+def pseudo_label(workspace: Workspace, source: str, spaces: Sequence[str]) -> None:
+    """Run the upstream detectors of `spaces` on the training images of `source`; each image is decoded once for all.
+
+    Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
+    """
+    settings = workspace.config.pseudo_label
+    part = workspace.train_part(source)
+    models = {space: workspace.upstream_model(space) for space in spaces}
+    predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
+    found: dict[str, list[LabeledBoxes]] = {space: [] for space in spaces}
+    with track(len(part), f"pseudo-label {source} in {', '.join(spaces)}") as progress:
+        for start in range(0, len(part), settings.batch_size):
+            images = [part.image(i) for i in range(start, min(start + settings.batch_size, len(part)))]
+            for space, predictor in predictors.items():
+                found[space] += [keep_pseudo_labels(boxes, settings) for boxes in predictor.predict(images)]
+            progress.advance(len(images))
+    for space, boxes in found.items():
+        info = workspace.label_info("pseudo_label", models[space])
+        write_labels(
+            workspace.pseudo_labels(source, space), part.labels, workspace.space(space), boxes, info=info, provenance=None
+        )
+
+
+def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:
+    """Detections with an area and a score of at least the threshold, after class-wise NMS, best first."""
+    has_area = (boxes.boxes_xyxy[:, 2:] > boxes.boxes_xyxy[:, :2]).all(dim=1)
+    boxes = boxes[has_area & (boxes.scores >= settings.score_threshold)]
+    kept = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, settings.nms_iou)
+    return boxes[kept[: settings.max_detections]]

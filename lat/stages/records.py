@@ -1,0 +1,117 @@
+"""What each step of a run was made from: hashes of inputs and outputs, kept under `output_dir/.state`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.data.files import sha256_of_file, sha256_of_json, write_atomically
+from lat.errors import InputError
+from lat.stages.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of a stage, as data: what goes in and what comes out.
+
+    Attributes:
+        stage: the stage's command.
+        group: the dataset that it works on, or "" where the stage has one step; steps of one group are done together.
+        member: the label space that it writes, or "" where a group has one step.
+        settings: what it depends on, as plain types.
+        data: datasets whose images and labels it reads.
+        inputs: files that it reads, written by earlier steps.
+        outputs: files that it writes.
+    """
+
+    stage: str
+    group: str
+    member: str
+    settings: Any
+    data: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+
+    @property
+    def title(self) -> str:
+        return " ".join(part for part in (self.stage, self.group, self.member) if part)
+
+
+class Records:
+    """Says which steps are up to date, and notes those that have been done."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.folder = workspace.root / ".state"
+        self._hash_file = self.folder / "hashes.json"
+        self._hashes: dict[str, list[Any]] = _read_json(self._hash_file)
+        self._data_hashes: dict[str, str] = {}
+        self._is_changed = False
+
+    def inputs_hash(self, step: Step) -> str:
+        """SHA-256 over everything that goes into a step; its input files must be there."""
+        data = {name: self._data_hash(name) for name in step.data}
+        return sha256_of_json([step.stage, step.group, step.member, step.settings, self._files(step.inputs), data])
+
+    def is_current(self, step: Step) -> bool:
+        """True if a step's record names its present inputs, and its outputs are as it left them."""
+        record = _read_json(self._record_file(step))
+        if not record or not all(path.is_file() for path in (*step.inputs, *step.outputs)):
+            return False
+        return record == self._record(step)
+
+    def note(self, step: Step) -> None:
+        """Note that a step has just been done."""
+        write_atomically(self._record_file(step), json.dumps(self._record(step), indent=2) + "\n")
+        self.save()
+
+    def save(self) -> None:
+        """Keep the hashes of files for the next run."""
+        if self._is_changed:
+            write_atomically(self._hash_file, json.dumps(self._hashes) + "\n")
+            self._is_changed = False
+
+    def _record(self, step: Step) -> dict[str, Any]:
+        return {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
+
+    def _record_file(self, step: Step) -> Path:
+        return self.folder / f"{step.title.replace(' ', '.')}.json"
+
+    def _files(self, paths: tuple[Path, ...]) -> dict[str, str]:
+        return {str(path.relative_to(self.workspace.root)): self._file_hash(path) for path in paths}
+
+    def _data_hash(self, name: str) -> str:
+        """SHA-256 over a dataset's annotation files, how they are split, and the images of both parts."""
+        if name not in self._data_hashes:
+            settings = self.workspace.settings_of(name)
+            files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
+            for part in (self.workspace.train_part(name), self.workspace.validation_part(name)):
+                files += [] if part is None else [part.images_dir / file_name for file_name in part.labels.file_names]
+            paths = ("images", "annotations", "validation", "validation_images", "truth")
+            described = {key: value for key, value in asdict(settings).items() if key not in paths}
+            described["truth"] = sorted(settings.truth)
+            self._data_hashes[name] = sha256_of_json([described, [[path.name, self._file_hash(path)] for path in files]])
+        return self._data_hashes[name]
+
+    def _file_hash(self, path: Path) -> str:
+        """SHA-256 of a file, computed again only if its size or time of change is another."""
+        if not path.is_file():
+            raise InputError(path, "there is no such file", "run `lat check` to find every missing file")
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        known = self._hashes.get(str(path))
+        if known is None or known[:2] != stamp:
+            self._hashes[str(path)] = known = [*stamp, sha256_of_file(path)]
+            self._is_changed = True
+        return known[2]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What a file of this module holds; a missing or damaged one holds nothing, and its step is done again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

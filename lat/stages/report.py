@@ -1,0 +1,56 @@
+"""Put everything that a run has produced on one page: `report/index.html`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lat import __version__
+from lat.report.build import Gallery, ReportContent, write_report
+from lat.stages.workspace import Workspace, require
+
+
+def report(workspace: Workspace) -> None:
+    """Write the report from the files of a run."""
+    config = workspace.config
+    curves = {f"upstream {name}": _read_log(workspace.upstream_model(name).parent) for name in workspace.names}
+    curves["label transfer"] = _read_log(workspace.transfer_model.parent)
+    content = ReportContent(
+        title=f"Labels transferred to {', '.join(config.target_names)}",
+        run={
+            "datasets": ", ".join(workspace.names),
+            "target": ", ".join(config.target_names),
+            "upstream": f"{config.upstream.detector}, {config.upstream.backbone}",
+            "features": config.lat.backbone,
+            "attention": config.lat.attention,
+            "seed": str(config.seed),
+            "lat": __version__,
+        },
+        spaces=[workspace.space(name) for name in workspace.names],
+        evaluation=_read_json(require(workspace.evaluation, "lat evaluate")),
+        upstream={name: _read_json(workspace.upstream_metrics(name)) for name in workspace.names},
+        curves={name: rows for name, rows in curves.items() if rows},
+        galleries=[_gallery(workspace, source, target) for source, target in workspace.transfers()],
+    )
+    write_report(workspace.report, content, config.report)
+
+
+def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
+    return Gallery(
+        source=source,
+        target=target,
+        dataset=workspace.train_part(source),
+        pseudo=workspace.read_pseudo_labels(source, target),
+        transferred=workspace.read_transferred(source, target),
+        truth=workspace.read_truth(source, target),
+    )
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _read_log(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "log.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -1,0 +1,73 @@
+"""Results as tables on a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from lat.stages.evaluate import METHODS, mean_ap
+from lat.stages.workspace import Workspace, require
+
+METHOD_TITLES = {
+    "class_names": "classes matched\nby name",
+    "pseudo_label": "plain\npseudo-labels",
+    "union": "union",
+    "label_transfer": "label transfer",
+}
+
+
+def print_evaluation(workspace: Workspace) -> None:
+    """Print `evaluation.json`: transfer AP where there is truth, agreement with the source's own boxes everywhere."""
+    evaluation = json.loads(require(workspace.evaluation, "lat evaluate").read_text(encoding="utf-8"))
+    console = Console(highlight=False)
+    if evaluation["transfer"]:
+        console.print(transfer_table(evaluation["transfer"]))
+    console.print(agreement_table(evaluation["agreement"]))
+    upstream = {name: json.loads(workspace.upstream_metrics(name).read_text("utf-8")) for name in workspace.names}
+    if any(metrics["ap"] is not None for metrics in upstream.values()):
+        console.print(_upstream_table(upstream))
+
+
+def transfer_table(rows: list[dict[str, Any]]) -> Table:
+    """Transfer AP / AP50 of each method, a row for each source and target, the mean last."""
+    table = Table(title="Transfer AP[.5:.95] / AP50 against truth", title_justify="left")
+    table.add_column("source -> target", no_wrap=True)
+    for method in METHODS:
+        table.add_column(METHOD_TITLES[method], justify="right")
+    directions = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
+    for source, target in directions:
+        by_method = {row["method"]: row for row in rows if (row["source"], row["target"]) == (source, target)}
+        figures = [_figures(by_method[method]["ap"], by_method[method]["ap50"]) for method in METHODS]
+        table.add_row(f"{source} -> {target}", *figures)
+    if len(directions) > 1:
+        table.add_section()
+        table.add_row("mean", *(_figures(mean_ap(rows, method), mean_ap(rows, method, "ap50")) for method in METHODS))
+    return table
+
+
+def agreement_table(rows: list[dict[str, Any]]) -> Table:
+    """What became of the source's own boxes; needs no truth."""
+    table = Table(title="Transferred labels against the source's own boxes", title_justify="left")
+    table.add_column("source -> target", no_wrap=True)
+    for column in ("kept", "moved", "added", "dropped"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        counts = (str(row[column]) for column in ("kept", "moved", "added", "dropped"))
+        table.add_row(f"{row['source']} -> {row['target']}", *counts)
+    return table
+
+
+def _upstream_table(upstream: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title="Upstream detectors on their own held-out images", title_justify="left")
+    table.add_column("dataset")
+    table.add_column("AP / AP50", justify="right")
+    for name, metrics in upstream.items():
+        table.add_row(name, _figures(metrics["ap"], metrics["ap50"]))
+    return table
+
+
+def _figures(ap: float | None, ap50: float | None) -> str:
+    return " / ".join("-" if value is None else f"{value:.1f}" for value in (ap, ap50))

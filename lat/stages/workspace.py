@@ -1,0 +1,146 @@
+"""Where a run keeps its files, and what its stages share: datasets, joint label space, device."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from lat.config import Config
+from lat.data.coco import read_labels
+from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset, load_truth
+from lat.data.files import sha256_of_file, sha256_of_json
+from lat.data.label_table import LabelTable
+from lat.engine.runtime import build_fabric
+from lat.errors import InputError
+from lat.label_space import JointLabelSpace, LabelSpace
+from lat.models.feature_cache import FeatureCache
+
+
+class Workspace:
+    """The files of one run under its `output_dir`; datasets are read when they are first asked for."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.root = Path(config.output_dir)
+        self.names = config.dataset_names
+        self.features: FeatureCache | None = None  # filled by the stage that first needs it, shared with the next
+
+    def upstream_model(self, dataset: str) -> Path:
+        return self.root / "upstream" / dataset / "model.pt"
+
+    def upstream_metrics(self, dataset: str) -> Path:
+        return self.root / "upstream" / dataset / "metrics.json"
+
+    def pseudo_labels(self, source: str, space: str) -> Path:
+        return self.root / "pseudo_labels" / f"{source}.{space}.json"
+
+    @property
+    def transfer_model(self) -> Path:
+        return self.root / "lat" / "model.pt"
+
+    @property
+    def transfer_metrics(self) -> Path:
+        return self.root / "lat" / "metrics.json"
+
+    def transferred(self, source: str, target: str) -> Path:
+        return self.root / "transferred" / f"{source}.{target}.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report" / "index.html"
+
+    @property
+    def resolved_config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        return build_fabric(self.config.runtime, self.config.seed)
+
+    @cached_property
+    def _parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:
+        return {settings.name: load_dataset(settings) for settings in self.config.datasets}
+
+    def settings_of(self, dataset: str) -> DatasetSettings:
+        return self.config.datasets[self.index(dataset)]
+
+    def train_part(self, dataset: str) -> DetectionDataset:
+        """The images that carry labels from place to place: the training part of a dataset."""
+        return self._parts[self.names[self.index(dataset)]][0]
+
+    def validation_part(self, dataset: str) -> DetectionDataset | None:
+        """Held-out images of a dataset, or None."""
+        return self._parts[self.names[self.index(dataset)]][1]
+
+    def index(self, dataset: str) -> int:
+        """Position of a dataset.
+
+        Raises:
+            InputError: if the configuration has no dataset of that name.
+        """
+        if dataset not in self.names:
+            raise InputError("datasets", f"there is no dataset '{dataset}'", f"choose among {', '.join(self.names)}")
+        return self.names.index(dataset)
+
+    def space(self, dataset: str) -> LabelSpace:
+        return self.train_part(dataset).space
+
+    @cached_property
+    def joint(self) -> JointLabelSpace:
+        """All label spaces, in the order of the configuration."""
+        return JointLabelSpace(tuple(self.space(name) for name in self.names))
+
+    def others(self, dataset: str) -> tuple[str, ...]:
+        """All datasets but one, in the order of the configuration."""
+        return tuple(name for name in self.names if name != dataset)
+
+    def transfers(self) -> list[tuple[str, str]]:
+        """Every (source, target) that transfer writes."""
+        return [(source, target) for target in self.config.target_names for source in self.others(target)]
+
+    def read_pseudo_labels(self, source: str, space: str) -> LabelTable:
+        """Pseudo-labels of the images of `source` in another space, checked against both."""
+        path = require(self.pseudo_labels(source, space), "lat pseudo-label")
+        return self._aligned(read_labels(path, space, expect=self.space(space)), source)
+
+    def read_transferred(self, source: str, target: str) -> LabelTable:
+        """Transferred labels of the images of `source` in the space of `target`, checked against both."""
+        path = require(self.transferred(source, target), "lat transfer")
+        return self._aligned(read_labels(path, target, expect=self.space(target)), source)
+
+    def read_truth(self, source: str, target: str) -> LabelTable | None:
+        """Known labels of the images of `source` in the space of `target`, where the configuration names any."""
+        return load_truth(self.settings_of(source), self.train_part(source), self.space(target))
+
+    def _aligned(self, table: LabelTable, source: str) -> LabelTable:
+        images = self.train_part(source).labels
+        if table.image_ids.tolist() != images.image_ids.tolist():
+            raise InputError(table.path, f"its images are not those of {images.path}", "delete it and run its stage again")
+        return table
+
+    def label_info(self, method: str, model: Path) -> dict[str, str]:
+        """The `info` of a labels file: how it was made, from which model and settings."""
+        return {"method": method, "model_sha256": sha256_of_file(model), "config_sha256": self.config_sha256}
+
+    @cached_property
+    def config_sha256(self) -> str:
+        """SHA-256 of the resolved settings, less where they are written and on what device they run."""
+        settings = self.config.to_dict()
+        return sha256_of_json({key: settings[key] for key in settings if key not in ("output_dir", "data_root", "runtime")})
+
+
+def require(path: Path, command: str) -> Path:
+    """The path of a file that an earlier stage has written.
+
+    Raises:
+        InputError: naming the command that writes it, if it is not there.
+    """
+    if not path.is_file():
+        raise InputError(path, "is not there yet", f"run `{command}` first, or `lat run`, which does every stage")
+    return path

@@ -1,0 +1,54 @@
+"""Metadata and dependencies of `lat`; tested versions are pinned in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="lat-detection",
+    version="0.1.0",
+    description="Move object-detection labels between datasets whose class lists and box conventions differ",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["lat", "lat.*"]),
+    package_data={"lat": ["py.typed"], "lat.report": ["*.html.j2", "*.css", "*.js"]},
+    install_requires=[
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "lightning-fabric>=2.5",
+        "timm>=1.0.20",
+        "omegaconf>=2.3,<2.4",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.10",
+        "faster-coco-eval>=1.7",
+        "jinja2>=3.1",
+        "pyyaml>=6",
+        "rich>=13.7",
+        "typer>=0.15",
+        "tensorboard>=2.16",
+    ],
+    extras_require={
+        "dev": [
+            "mypy>=1.15",
+            "pillow>=10",
+            "pycocotools>=2.0.8",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "setuptools>=70",
+            "types-PyYAML",
+        ]
+    },
+    entry_points={"console_scripts": ["lat=lat.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from factories import coco_dict, label_space, write_coco, write_json
+
+from lat.data.check import DatasetCheck, check_dataset, check_datasets
+
+BOX = [2, 3, 10, 8]
+SPACE = label_space("city", ["car", "truck", "bus"])
+
+
+def told(check: DatasetCheck) -> list[tuple[str, str, str]]:
+    return [(problem.file.name, problem.item, problem.what) for problem in check.problems]
+
+
+def test_a_sound_dataset_has_figures_and_nothing_else(tmp_path: Path) -> None:
+    value = coco_dict([[BOX, BOX], [], [BOX], []], [[1, 2], [], [3], []], space=SPACE)
+    value["annotations"][1]["iscrowd"] = 1
+    check = check_dataset(write_coco(tmp_path, value))
+    assert (check.problems, check.notes, check.repairs, check.space) == ((), (), (), SPACE)
+    (part,) = check.parts
+    assert (part.part, part.images, part.boxes, part.crowd_boxes, part.empty_images) == ("training", 4, 3, 1, 2)
+    assert part.boxes_per_class == {"car": 1, "truck": 1, "bus": 1}
+    assert part.image_sizes == "48 x 32"
+
+
+def test_every_image_is_opened_and_progress_counts_them(tmp_path: Path) -> None:
+    settings = write_coco(tmp_path, coco_dict([[BOX]] * 6))
+    images = tmp_path / "images"
+    (images / "001.png").unlink()
+    (images / "002.png").write_text("not an image")
+    (images / "003.png").write_bytes((images / "003.png").read_bytes()[:-20])
+    cv2.imwrite(str(images / "004.png"), np.zeros((48, 32, 3), np.uint8))
+    cv2.imwrite(str(images / "005.png"), np.zeros((31, 48, 3), np.uint8))
+    steps: list[tuple[int, int]] = []
+    check = check_dataset(settings, progress=lambda done, total: steps.append((done, total)))
+    expected = ["no such image file", "not an image", "cut off", "width and height are swapped", "48 x 31 pixels"]
+    assert [(file, item) for file, item, _ in told(check)] == [(f"00{i}.png", f"image {i}") for i in range(1, 6)]
+    for (_, _, what), words in zip(told(check), expected, strict=True):
+        assert words in what
+    assert steps == [(done, 6) for done in range(1, 7)]
+
+
+def test_problems_in_the_file_and_in_the_images_are_all_found_at_once(tmp_path: Path) -> None:
+    settings = write_coco(tmp_path, coco_dict([[BOX], [BOX], [BOX], [BOX]], space=SPACE))
+    value = coco_dict([[BOX], [BOX], [BOX], [BOX]], space=SPACE)
+    value["annotations"][0]["category_id"] = 99
+    value["annotations"][1]["bbox"] = [0, 0, float("nan"), 3]
+    value["annotations"][2]["bbox"] = [-1, 0, 5, 5]
+    value["images"][2].update(file_name="../003.png")
+    value["images"][3].update(width=-1)
+    (tmp_path / "images" / "001.png").unlink()
+    check = check_dataset(replace(settings, annotations=str(write_json(tmp_path / "bad.json", value))))
+    assert [(file, item) for file, item, _ in told(check)] == [
+        ("bad.json", "image 3"),
+        ("bad.json", "image 4"),
+        ("bad.json", "annotation 1"),
+        ("bad.json", "annotation 2"),
+        ("001.png", "image 1"),
+    ]
+    assert check.parts[0].boxes == 2
+    assert [(repair.what, repair.count) for repair in check.repairs] == [("box clipped at the image border", 1)]
+
+
+def test_an_unusable_class_list_does_not_hide_the_images(tmp_path: Path) -> None:
+    settings = write_coco(tmp_path)
+    write_json(tmp_path / "annotations.json", {**coco_dict(), "categories": []})
+    (tmp_path / "images" / "002.png").unlink()
+    check = check_dataset(settings)
+    assert told(check)[0] == ("annotations.json", "categories", "the class list is empty")
+    assert told(check)[1][:2] == ("002.png", "image 2")
+    assert check.parts == ()
+
+
+def test_missing_files_and_folders_are_problems_too(tmp_path: Path) -> None:
+    settings = write_coco(tmp_path, validation=str(tmp_path / "none.json"))
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert told(check_dataset(settings)) == [("none.json", "", "no such file"), ("images", "", "no such images folder")]
+
+
+def test_parts_without_boxes_and_splits_that_do_not_exist(tmp_path: Path) -> None:
+    value = coco_dict([[BOX], [], [BOX]], splits=["train", "val", "test"])
+    check = check_dataset(write_coco(tmp_path, value, split="train", validation_split="val"))
+    assert told(check) == [("annotations.json", "", "the validation part has no boxes (1 images)")]
+    assert "1 of 3 images are in no part, as their split says" in [note.what for note in check.notes]
+    check = check_dataset(write_coco(tmp_path, value, split="trian"))
+    assert told(check) == [("annotations.json", "", "no image has the split 'trian'")]
+
+
+def test_validation_file_is_checked_like_the_annotations(tmp_path: Path) -> None:
+    value = coco_dict([[BOX], [BOX]])
+    value["annotations"][1]["id"] = 0
+    value["images"][1]["file_name"] = "900.png"
+    check = check_dataset(write_coco(tmp_path, validation=str(write_json(tmp_path / "val.json", value))))
+    assert [(file, item) for file, item, _ in told(check)] == [("val.json", "annotation 0"), ("900.png", "image 2")]
+    assert [part.part for part in check.parts] == ["training", "validation"]
+
+
+def test_legal_but_strange_things_are_notes(tmp_path: Path) -> None:
+    value = coco_dict([[BOX], [BOX]], space=SPACE)
+    value["images"][1]["file_name"] = "001.png"
+    check = check_dataset(write_coco(tmp_path, value))
+    assert check.problems == ()
+    notes = [str(note) for note in check.notes]
+    assert notes[0] == "the training part has no boxes of truck, bus"
+    assert "001.png: stands in the dataset 2 times" in notes[1]
+
+
+def test_sizes_are_listed_or_given_as_a_range(tmp_path: Path) -> None:
+    value = coco_dict([[BOX]] * 4)
+    for image, (width, height) in zip(value["images"], [(60, 20), (48, 32), (50, 40), (48, 32)], strict=True):
+        image.update(width=width, height=height)
+    assert check_dataset(write_coco(tmp_path, value)).parts[0].image_sizes == "60 x 20, 48 x 32, 50 x 40"
+    value["images"][3].update(width=30)
+    assert check_dataset(write_coco(tmp_path, value)).parts[0].image_sizes == "30..60 x 20..40 (4 sizes)"
+
+
+def with_truth(folder: Path, truth: dict[str, dict[str, Any]], **settings: Any) -> Any:
+    files = {name: str(write_json(folder / f"truth.{name}.json", value)) for name, value in truth.items()}
+    return write_coco(folder, coco_dict([[BOX], [BOX]]), truth=files, **settings)
+
+
+def test_truth_files_are_checked_against_the_images_and_the_other_label_spaces(tmp_path: Path) -> None:
+    way = label_space("way", ["vehicle"])
+    good = coco_dict([[BOX], []], space=way)
+    datasets = [with_truth(tmp_path / "a", {"way": good}), write_coco(tmp_path / "b", coco_dict([[BOX]], space=way), name="way")]
+    city, _ = check_datasets(datasets)
+    assert told(city) == []
+    assert [part.part for part in city.parts] == ["training", "truth.way"]
+
+    short = coco_dict([[BOX]], space=label_space("way", ["car"]))
+    datasets[0] = with_truth(tmp_path / "a", {"way": short, "city": good, "nu": good})
+    city, _ = check_datasets(datasets)
+    assert [(file, item, what[:30]) for file, item, what in told(city)] == [
+        ("truth.way.json", "image 2", "is not in the file"),
+        ("truth.way.json", "categories", "the class list is [1 car], but"),
+        ("truth.city.json", "truth of city", "is in the dataset's own label "),
+        ("truth.nu.json", "truth of city", "there is no dataset 'nu'"),
+    ]
+
+
+def test_two_datasets_with_one_name_are_both_told(tmp_path: Path) -> None:
+    checks = check_datasets([write_coco(tmp_path / "a"), write_coco(tmp_path / "b"), write_coco(tmp_path / "c", name="nu")])
+    assert [[problem.what for problem in check.problems] for check in checks] == [
+        ["2 datasets have the name city"],
+        ["2 datasets have the name city"],
+        [],
+    ]

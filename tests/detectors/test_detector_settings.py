@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from torchvision.models import resnet18
+from torchvision.ops import FrozenBatchNorm2d
+
+from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.image_batch import IMAGENET_MEAN
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+
+SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"detector": "yolo"}, "detector: is 'yolo'; choose one of torchvision"),
+        ({"backbone": "resnet51"}, "did you mean resnet50?"),
+        ({"weights": "pretrained"}, "weights: is 'pretrained', which the small backbone has not"),
+        ({"image_size": -1}, "image_size: is -1; choose 0 or more"),
+        ({"score_threshold": 1.5}, "score_threshold: is 1.5; choose a number from 0 to 1"),
+        ({"trainable_layers": 6}, "trainable_layers: is 6; choose a number from 0 to 5"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_a_remedy(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        DetectorSettings(**values)
+    assert message in str(error.value)
+
+
+def test_settings_are_an_omegaconf_structured_config() -> None:
+    config = OmegaConf.merge(OmegaConf.structured(DetectorSettings), {"backbone": "resnet18", "nms_iou": 0.6})
+    assert OmegaConf.to_object(config) == DetectorSettings(backbone="resnet18", nms_iou=0.6)
+
+
+def test_random_weights_freeze_nothing() -> None:
+    detector = build_detector(DetectorSettings(backbone="resnet18", trainable_layers=0), SPACE)
+    assert all(parameter.requires_grad for parameter in detector.parameters())
+    assert not any(isinstance(module, FrozenBatchNorm2d) for module in detector.modules())
+
+
+def test_a_classification_resnet_file_fills_the_backbone_and_freezes_its_first_layers(tmp_path: Path) -> None:
+    source = resnet18(weights=None)
+    torch.save(source.state_dict(), tmp_path / "resnet18.pt")
+    detector = build_detector(DetectorSettings(backbone="resnet18", weights=str(tmp_path / "resnet18.pt")), SPACE)
+    body = detector.backbone.body
+    torch.testing.assert_close(body.layer3[0].conv1.weight, source.layer3[0].conv1.weight)
+    assert isinstance(body.bn1, FrozenBatchNorm2d)
+    trained = {name for name, part in body.named_children() if any(p.requires_grad for p in part.parameters())}
+    assert trained == {"layer2", "layer3", "layer4"}
+
+
+@pytest.mark.parametrize(("class_names", "same_predictor"), [(("disc", "bar"), True), (("car", "bus"), False)])
+def test_a_detector_file_gives_its_last_layer_only_to_the_same_classes(
+    tmp_path: Path, class_names: tuple[str, str], same_predictor: bool
+) -> None:
+    source = build_detector(DetectorSettings(), SPACE)
+    torch.save(describe_detector(DetectorSettings(), SPACE) | {"model": source.state_dict()}, tmp_path / "model.pt")
+    space = LabelSpace.from_names("other", class_names)
+    detector = build_detector(DetectorSettings(weights=str(tmp_path / "model.pt")), space)
+    torch.testing.assert_close(detector.roi_heads.box_head.fc6.weight, source.roi_heads.box_head.fc6.weight)
+    weights = (model.roi_heads.box_predictor.cls_score.weight for model in (detector, source))
+    assert torch.equal(*weights) is same_predictor
+
+
+def test_every_misfit_of_a_weights_file_is_named_at_once(tmp_path: Path) -> None:
+    state = build_detector(DetectorSettings(), SPACE).backbone.state_dict()
+    state["extra.weight"] = torch.zeros(1)
+    del state["stem.0.weight"]
+    state["stem.1.bias"] = torch.zeros(5)
+    torch.save({"state_dict": state}, tmp_path / "weights.pt")
+    with pytest.raises(InputError) as error:
+        build_detector(DetectorSettings(weights=str(tmp_path / "weights.pt")), SPACE)
+    message = str(error.value)
+    assert message.startswith(str(tmp_path / "weights.pt"))
+    assert "1 missing (stem.0.weight), 1 unexpected (extra.weight), 1 of another shape (stem.1.bias)" in message
+
+
+def test_unreadable_weights_files_are_input_errors(tmp_path: Path) -> None:
+    (tmp_path / "broken.pt").write_bytes(b"no weights")
+    torch.save([1, 2], tmp_path / "list.pt")
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    names = {"missing.pt": "not found", "broken.pt": "cannot be read", "list.pt": "holds a list", "empty.pt": "no weights"}
+    for name, message in names.items():
+        with pytest.raises(InputError, match=message):
+            build_detector(DetectorSettings(weights=str(tmp_path / name)), SPACE)
+
+
+def test_a_checkpoint_needs_none_of_the_files_that_its_settings_name() -> None:
+    settings = DetectorSettings(weights="gone.pt")
+    source = build_detector(DetectorSettings(), SPACE)
+    detector = detector_from_checkpoint(describe_detector(settings, SPACE) | {"model": source.state_dict()})
+    assert detector.settings == settings
+    assert not detector.training
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "label_transfer"}, "holds 'label_transfer', not a detector"),
+        ({"settings": {"colour": 1}}, "unknown detector settings colour"),
+        ({"model": {}}, "do not fit"),
+    ],
+)
+def test_a_checkpoint_that_is_no_such_detector_is_refused(change: dict[str, Any], message: str) -> None:
+    content = describe_detector(DetectorSettings(), SPACE) | {"model": nn.Linear(1, 1).state_dict()} | change
+    with pytest.raises(InputError, match=message):
+        detector_from_checkpoint(content)
+
+
+@pytest.mark.parametrize(("backbone", "channels"), [("small", 64), ("resnet18", 4 * 256)])
+def test_feature_maps_cover_the_image_at_the_exact_stride(backbone: str, channels: int) -> None:
+    torch.manual_seed(0)
+    detector = build_detector(DetectorSettings(backbone=backbone), SPACE)
+    image = torch.rand(1, 3, 50, 63)
+    maps = detector.feature_maps(image)
+    assert maps.shape == (1, channels, 13, 16)  # ceil(50 / 4), ceil(63 / 4)
+    assert detector.feature_channels == channels
+    assert not maps.requires_grad
+    assert detector.training
+    # The image stands in the top left corner of a canvas of the mean colour: drawing that canvas by hand changes nothing.
+    canvas = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).expand(1, 3, 64, 64).clone()
+    canvas[:, :, :50, :63] = image
+    torch.testing.assert_close(detector.feature_maps(canvas)[..., :13, :16], maps, atol=1e-4, rtol=1e-4)
+
+
+def test_weights_that_cannot_be_downloaded_are_an_input_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", _no_network)
+    with pytest.raises(InputError, match="could not be downloaded"):
+        build_detector(DetectorSettings(backbone="resnet18", weights="pretrained"), SPACE)
+
+
+def _no_network(*_: object, **__: object) -> None:
+    raise URLError("no route to host")

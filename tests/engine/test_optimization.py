@@ -1,0 +1,99 @@
+import math
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from lat.engine.optimization import TrainSettings, build_average, build_optimizer, learning_rate_at
+from lat.errors import InputError
+
+
+def rates(steps, **changes):
+    settings = TrainSettings(steps=100, learning_rate=0.8, **{"warmup_steps": 20, **changes})
+    return [learning_rate_at(settings, step) for step in steps]
+
+
+def test_warm_up_then_half_a_cosine():
+    # Warm-up rises by 0.8 / 20 = 0.04 a step; the cosine starts at step 20 and is half way down at step 60, since
+    # 20 + (100 - 20) / 2 = 60; at step 40 it is a quarter of the way: 0.4 (1 + cos 45°).
+    assert rates([0, 9, 19, 20]) == pytest.approx([0.04, 0.4, 0.8, 0.8])
+    assert rates([40, 60, 100]) == pytest.approx([0.4 * (1 + math.sqrt(0.5)), 0.4, 0.0])
+    assert 0 < rates([99])[0] < 0.001
+
+
+def test_constant_and_multistep():
+    assert rates([0, 19, 50, 99], schedule="constant") == pytest.approx([0.04, 0.8, 0.8, 0.8])
+    steps = [0, 49, 50, 74, 75, 99]
+    expected = [0.04, 0.8, 0.08, 0.08, 0.008, 0.008]
+    assert rates(steps, schedule="multistep", milestones=[0.5, 0.75]) == pytest.approx(expected)
+
+
+def test_a_short_run_warms_up_for_at_most_half_of_it():
+    assert rates([0, 49, 50], warmup_steps=500) == pytest.approx([0.8 / 50, 0.8, 0.8])
+    assert rates([0], warmup_steps=0) == pytest.approx([0.8])
+    assert learning_rate_at(TrainSettings(steps=1, learning_rate=0.8), 0) == pytest.approx(0.8)
+
+
+def test_norms_and_biases_do_not_decay():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.LayerNorm(4), nn.Linear(4, 2))
+    model[3].weight.requires_grad_(False)
+    for name in ("adamw", "sgd"):
+        optimizer = build_optimizer(model, TrainSettings(optimizer=name, weight_decay=0.3))
+        decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        assert {n: decay.get(id(p)) for n, p in model.named_parameters()} == {
+            "0.weight": 0.3,
+            "0.bias": 0.0,
+            "1.weight": 0.0,
+            "1.bias": 0.0,
+            "2.weight": 0.0,
+            "2.bias": 0.0,
+            "3.weight": None,
+            "3.bias": 0.0,
+        }
+
+
+def test_the_average_covers_float_buffers_and_copies_whole_numbers():
+    model = nn.BatchNorm1d(1)
+    model.register_buffer("table", torch.tensor([7, 9]))
+    average = build_average(model, 0.9)
+    for value in (1.0, 2.0):
+        model.running_mean.fill_(value)
+        model.num_batches_tracked.fill_(int(value))
+        average.update_parameters(model)
+    assert average.module.running_mean.item() == pytest.approx(0.9 * 1 + 0.1 * 2)
+    assert average.module.num_batches_tracked.item() == 2
+    assert average.module.table.tolist() == [7, 9]
+    assert build_average(model, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", 0),
+        ("checkpoint_every", 0),
+        ("log_every", -1),
+        ("optimizer", "adam"),
+        ("schedule", "linear"),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("weight_decay", -1.0),
+        ("momentum", 1.0),
+        ("warmup_steps", -1),
+        ("gradient_clip", -0.1),
+        ("ema_decay", 1.0),
+        ("milestones", [0.9, 0.7]),
+        ("milestones", [0.5, 1.0]),
+    ],
+)
+def test_settings_out_of_range_are_named(field, value):
+    with pytest.raises(InputError, match=rf"^training\.{field}: is .*; (must be|choose one of)"):
+        TrainSettings(**{field: value})
+
+
+def test_settings_are_a_structured_config():
+    merged = OmegaConf.merge(OmegaConf.structured(TrainSettings), {"steps": 7, "milestones": [0.5], "learning_rate": 1})
+    settings = OmegaConf.to_object(merged)
+    assert settings == TrainSettings(steps=7, milestones=[0.5], learning_rate=1.0)

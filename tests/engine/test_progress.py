@@ -1,0 +1,76 @@
+import io
+
+import pytest
+
+from lat.engine.progress import duration, track
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_come_every_ten_seconds_and_at_the_end():
+    clock, out = Clock(), io.StringIO()
+    with track(120, "upstream city", file=out, clock=clock) as progress:
+        for _ in range(120):
+            clock.now += 0.25
+            progress.advance(loss=0.51234)
+    assert out.getvalue().splitlines() == [
+        "upstream city: 40/120 · 33 % · 4/s · 0:20 left · loss 0.5123",
+        "upstream city: 80/120 · 67 % · 4/s · 0:10 left · loss 0.5123",
+        "upstream city: 120/120 · 100 % · 4/s · 0:30 · loss 0.5123",
+    ]
+
+
+def test_the_rate_counts_only_what_this_run_did():
+    clock, out = Clock(), io.StringIO()
+    with track(100, "a", done=80, file=out, clock=clock) as progress:
+        clock.now += 5
+        progress.advance(10, split="val")
+    assert out.getvalue() == "a: 90/100 · 90 % · 2/s · 0:05 left · split val\n"
+
+
+def fail_in_second_step(out):
+    with track(4, "a", file=out, clock=Clock()) as progress:
+        progress.advance()
+        raise ZeroDivisionError
+
+
+def test_a_failure_shows_how_far_it_came():
+    out = io.StringIO()
+    with pytest.raises(ZeroDivisionError):
+        fail_in_second_step(out)
+    assert out.getvalue() == "a: 1/4 · 25 %\n"
+
+
+def test_a_terminal_gets_a_bar_and_a_quiet_one_nothing(capfd, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    out = Terminal()
+    with track(3, "work", file=out) as progress:
+        progress.advance(3, loss=2.0)
+    assert "work" in out.getvalue()
+    assert "3/3" in out.getvalue()
+    assert "loss 2" in out.getvalue()
+    with track(3, "work", quiet=True) as progress:
+        progress.advance(3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_work_is_legal():
+    out = io.StringIO()
+    with track(0, "nothing", file=out, clock=Clock()):
+        pass
+    assert out.getvalue() == "nothing: 0/0\n"
+
+
+def test_durations():
+    assert [duration(seconds) for seconds in (0, 59.6, 61, 3599, 3661)] == ["0:00", "1:00", "1:01", "59:59", "1:01:01"]

@@ -1,0 +1,49 @@
+from collections import Counter
+
+import pytest
+import torch
+
+from lat.engine.sampling import StepSampler, derive_seed
+
+
+@pytest.mark.parametrize(("num_items", "batch_size"), [(12, 4), (10, 4), (3, 8), (1, 2)])
+def test_every_index_comes_once_an_epoch(num_items, batch_size):
+    sampler = StepSampler(num_items, batch_size, seed=0, steps=10 * num_items)
+    stream = [draw.item_index for batch in sampler for draw in batch]
+    assert len(stream) == 10 * num_items * batch_size
+    epochs = [stream[i : i + num_items] for i in range(0, len(stream), num_items)]
+    assert all(sorted(epoch) == list(range(num_items)) for epoch in epochs)
+    if num_items > 3:
+        assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+def test_a_step_does_not_depend_on_the_steps_before():
+    whole = list(StepSampler(10, 4, seed=5, steps=20))
+    assert list(StepSampler(10, 4, seed=5, start=13, steps=20)) == whole[13:]
+    assert StepSampler(10, 4, seed=5, steps=20).batch(13) == whole[13]
+    assert len(StepSampler(10, 4, seed=5, start=13, steps=20)) == 7
+    assert list(StepSampler(10, 4, seed=5, start=20, steps=20)) == []
+    assert list(StepSampler(10, 4, seed=6, steps=20)) != whole
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_share_out_the_batch(world_size):
+    one = StepSampler(10, 8, seed=1, steps=6)
+    ranks = [StepSampler(10, 8, seed=1, steps=6, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for step in range(6):
+        shares = [sampler.batch(step) for sampler in ranks]
+        assert {len(share) for share in shares} == {8 // world_size}
+        assert [draw for share in shares for draw in share] == one.batch(step)
+
+
+def test_no_two_draws_share_a_seed():
+    draws = [draw for batch in StepSampler(10, 4, seed=0, steps=50) for draw in batch]
+    assert max(Counter(draw.item_seed for draw in draws).values()) == 1
+
+
+def test_seeds_differ_for_other_parts_and_fit_a_generator():
+    seeds = {derive_seed(*parts) for parts in [(1, 2), (2, 1), (12,), (1, 2, 0), ("a", 1), ("b", 1), (-1, 2)]}
+    assert len(seeds) == 7
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    torch.Generator().manual_seed(2**63 - 1)
+    assert derive_seed("step", 0, 1, 0) == derive_seed("step", 0, 1, 0)

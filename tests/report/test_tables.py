@@ -1,0 +1,74 @@
+"""Figures of the evaluation as tables, worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lat.report.tables import HeatCell, agreement_table, transfer_table
+
+
+def row(source: str, target: str, method: str, ap: float | None, **more: Any) -> dict[str, Any]:
+    return {
+        "source": source,
+        "target": target,
+        "method": method,
+        "ap": ap,
+        "ap50": ap,
+        "per_class": {},
+        "images": 3,
+        "boxes": 5,
+    } | more
+
+
+def test_methods_rows_means_and_gain() -> None:
+    table = transfer_table(
+        [
+            row("a", "b", "mine", 50.0),
+            row("a", "b", "label_transfer", 80.0, per_class={"car": 90.0, "bus": 70.0}),
+            row("a", "b", "pseudo_label", 70.0, per_class={"bus": None}),
+            row("b", "a", "label_transfer", 60.0),
+            row("b", "a", "pseudo_label", 64.0),
+            row("b", "a", "class_names", None),
+        ]
+    )
+    assert table is not None
+    assert table.methods == ("class_names", "pseudo_label", "label_transfer", "mine")
+    assert table.titles == ("Classes by name", "Pseudo-labels", "Label transfer", "mine")
+    assert [(r.source, r.target, r.gain) for r in table.rows] == [("a", "b", 10.0), ("b", "a", -4.0)]
+    assert [score.best for score in table.rows[0].scores] == [False, False, True, False]
+    assert [(c.name, c.scores) for c in table.rows[0].classes] == [
+        ("bus", (None, None, 70.0, None)),
+        ("car", (None, None, 90.0, None)),
+    ]
+    # class_names and mine lack a figure in one row each: their means would not be over the same rows.
+    assert [score.ap for score in table.mean] == [None, pytest.approx(67.0), pytest.approx(70.0), None]
+    assert table.mean_gain == pytest.approx(3.0)
+    assert table.better_rows == 1
+    assert table.mean_of("union") is None
+
+
+def test_no_rows_no_table() -> None:
+    assert transfer_table([]) is None
+
+
+def test_agreement_shares_and_heat() -> None:
+    changes = {"vehicle": {"bus": 1, "car": 9}, "cyclist": {}, "person": {"person": 4, "car": 1}}
+    table = agreement_table(
+        {"source": "way", "target": "city", "kept": 10, "moved": 5, "added": 4, "dropped": 5, "class_changes": changes},
+        ("car", "truck", "bus", "person"),
+    )
+    assert table.counts == ((10, 50.0), (5, 25.0), (4, 20.0), (5, 25.0))  # of 20 source boxes
+    assert table.columns == ("car", "bus", "person")  # in the target's order; no box became a truck
+    assert table.matrix[0].cells == (HeatCell(9, 5), HeatCell(1, 1), HeatCell(0, 0))  # 0.9 and 0.1 of the row, in fifths
+    assert [cell.level for cell in table.matrix[1].cells] == [0, 0, 0]
+    assert table.matrix[2].cells == (HeatCell(1, 1), HeatCell(0, 0), HeatCell(4, 4))
+
+
+def test_agreement_without_boxes() -> None:
+    table = agreement_table(
+        {"source": "a", "target": "b", "kept": 0, "moved": 0, "added": 2, "dropped": 0, "class_changes": {"car": {}}}
+    )
+    assert table.counts == ((0, None), (0, None), (2, None), (0, None))
+    assert table.matrix == ()

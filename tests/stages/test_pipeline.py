@@ -1,0 +1,165 @@
+"""What a run does, does again, and leaves alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny import FEW_STEPS, draw_tiny, result_bytes, tiny_workspace
+
+from lat.data.coco import read_labels
+from lat.errors import InputError
+from lat.pipeline import run_stages
+from lat.stages.evaluate import METHODS
+
+PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]
+
+
+def quiet(line: str) -> None:
+    """Swallow progress."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A configuration, and the folder of an undisturbed run of it; tests copy the folder before they change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "run"), say=quiet)
+    return config, folder / "run"
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    config, run = finished
+    shutil.copytree(run, tmp_path / "run")
+    return config, tmp_path / "run"
+
+
+def test_a_run_writes_every_file_of_the_contract(finished: tuple[Path, Path]) -> None:
+    _, run = finished
+    for name in ("city", "nu", "way"):
+        assert {p.name for p in (run / "upstream" / name).iterdir()} >= {"model.pt", "metrics.json", "log.jsonl"}
+    assert {p.name for p in (run / "pseudo_labels").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS}
+    assert {p.name for p in (run / "transferred").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS}
+    assert {p.name for p in (run / "lat").iterdir()} >= {"model.pt", "metrics.json", "log.jsonl"}
+    assert (run / "report" / "index.html").is_file()
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    rows = {(row["source"], row["target"], row["method"]) for row in evaluation["transfer"]}
+    assert rows == {(s, t, method) for s, t in PAIRS for method in METHODS}
+    assert {(row["source"], row["target"]) for row in evaluation["agreement"]} == set(PAIRS)
+    assert evaluation["downstream"] == []
+
+
+@pytest.mark.parametrize("kind", ["pseudo_labels", "transferred"])
+def test_label_files_are_in_the_target_space_with_the_images_of_the_source(finished: tuple[Path, Path], kind: str) -> None:
+    config, run = finished
+    for source, target in PAIRS:
+        labels = json.loads((run / kind / f"{source}.{target}.json").read_text())
+        of_source = json.loads((config.parent / "data" / source / "train.json").read_text())
+        of_target = json.loads((config.parent / "data" / target / "train.json").read_text())
+        assert labels["categories"] == [{"id": c["id"], "name": c["name"]} for c in of_target["categories"]]
+        assert labels["images"] == of_source["images"]
+        assert [a["id"] for a in labels["annotations"]] == list(range(1, len(labels["annotations"]) + 1))
+        assert labels["annotations"], "the thresholds of the tiny run keep something"
+        assert set(labels["info"]) == {"method", "model_sha256", "config_sha256"}
+        for annotation in labels["annotations"]:
+            if kind == "pseudo_labels":
+                assert len(annotation["class_scores"]) == len(of_target["categories"])
+            else:
+                check_provenance(annotation["provenance"], source, run, config.parent / "data")
+
+
+def check_provenance(provenance: dict[str, object], source: str, run: Path, data: Path) -> None:
+    """The named annotation stands in the named file."""
+    is_truth = provenance["origin"] == "ground_truth"
+    assert is_truth == (provenance["space"] == source)
+    path = data / source / "train.json" if is_truth else run / "pseudo_labels" / f"{source}.{provenance['space']}.json"
+    assert provenance["annotation_id"] in read_labels(path, "any").annotation_ids
+
+
+def test_a_second_run_does_nothing(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in run.rglob("*")
+        if path.is_file() and path.name not in ("config.yaml", "hashes.json")
+    }
+    assert run_stages(tiny_workspace(config, run), say=quiet) == []
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("transfer.nms_iou=0.9", {"transfer", "evaluate", "report"}),
+        ("report.images_per_pair=1", {"report"}),
+        ("lat.training.steps=7", {"train-lat", "transfer", "evaluate", "report"}),
+        ("transfer.batch_size=2", set()),
+        ("lat.cache=none", set()),
+    ],
+)
+def test_a_changed_setting_sets_off_the_stages_that_depend_on_it(
+    copied: tuple[Path, Path], override: str, stages: set[str]
+) -> None:
+    config, run = copied
+    assert {step.stage for step in run_stages(tiny_workspace(config, run, override), say=quiet)} == stages
+
+
+def test_a_lost_file_is_made_again_and_nothing_after_it(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    lost = run / "pseudo_labels" / "nu.way.json"
+    content = lost.read_bytes()
+    lost.unlink()
+    assert [step.title for step in run_stages(tiny_workspace(config, run), say=quiet)] == ["pseudo-label nu way"]
+    assert lost.read_bytes() == content
+
+
+def test_changed_annotations_set_off_that_detector_alone_and_what_follows(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run = copied
+    data = tmp_path / "data"
+    shutil.copytree(config.parent / "data", data)
+    path = data / "way" / "train.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = content["annotations"][1:]
+    path.write_text(json.dumps(content))
+    done = run_stages(tiny_workspace(config, run, f"data_root={data}"), ["train-upstream", "pseudo-label"], say=quiet)
+    assert [step.title for step in done if step.stage == "train-upstream"] == ["train-upstream way"]
+    assert {step.title for step in done if step.stage == "pseudo-label"} == {
+        "pseudo-label city way",
+        "pseudo-label nu way",
+        "pseudo-label way city",
+        "pseudo-label way nu",
+    }
+
+
+def test_a_stage_whose_inputs_are_missing_names_the_command(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    (run / "upstream" / "nu" / "model.pt").unlink()
+    with pytest.raises(InputError, match="run `lat train-upstream` first"):
+        run_stages(tiny_workspace(config, run), ["pseudo-label"], say=quiet)
+
+
+def test_a_run_killed_in_every_stage_goes_on_and_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config, undisturbed = finished
+    run = tmp_path / "run"
+    for moment in ("upstream/nu/checkpoint.pt", "pseudo_labels/nu.city.json", "lat/checkpoint.pt", "transferred/nu.way.json"):
+        kill_when_there(config, run, run / moment)
+    run_stages(tiny_workspace(config, run), say=quiet)
+    assert result_bytes(run) == result_bytes(undisturbed)
+
+
+def kill_when_there(config: Path, run: Path, file: Path) -> None:
+    """Run in another process, and kill it as soon as `file` is there."""
+    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "killed before it was done"

@@ -1,0 +1,101 @@
+"""The `lat` command: exit status, one line an error, and tools that are the same commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import coco_dict
+
+from lat.cli import main
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml: there is no such configuration file; check the path"),
+        (["runn"], "No such command 'runn'"),
+        (["run"], "Missing"),
+        (["evaluate"], "takes either CONFIG or both --truth and --labels"),
+        (["evaluate", "--truth", "a.json"], "takes either CONFIG or both --truth and --labels"),
+        (["street-scenes", "OUT", "--difficulty", "odd"], "difficulty: is 'odd'; choose one of easy, hard"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status = run(*(str(tmp_path / "out") if argument == "OUT" else argument for argument in arguments))
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    text = capsys.readouterr().out
+    for command in (
+        "street-scenes",
+        "check",
+        "run",
+        "train-upstream",
+        "pseudo-label",
+        "train-lat",
+        "transfer",
+        "evaluate",
+        "report",
+    ):
+        assert command in text
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+def test_any_two_files_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, labels = tmp_path / "truth.json", tmp_path / "labels.json"
+    truth.write_text(json.dumps(coco_dict([[(0, 0, 10, 10), (20, 0, 10, 10)]])))
+    labels.write_text(json.dumps(coco_dict([[(0, 0, 10, 10)]])))
+    assert run("evaluate", "--truth", str(truth), "--labels", str(labels)) == 0
+    result = json.loads(capsys.readouterr().out)
+    # One of two boxes found, exactly: precision 1 up to recall 0.5, that is at 51 of the 101 recall levels.
+    assert result["ap"] == pytest.approx(100 * 51 / 101)
+    assert result["ap50"] == pytest.approx(100 * 51 / 101)
+    assert (result["images"], result["boxes"]) == (1, 2)
+
+
+def test_check_lists_every_problem_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = coco_dict()
+    content["annotations"][1]["category_id"] = 77
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    datasets = "".join(f"  - {{name: {n}, images: {tmp_path}/images, annotations: {tmp_path}/{n}.json}}\n" for n in "ab")
+    (tmp_path / "config.yaml").write_text("datasets:\n" + datasets)
+    assert run("check", str(tmp_path / "config.yaml")) == 2
+    output = capsys.readouterr().out
+    assert "77" in output
+    assert "annotation 2" in output
+    assert "no such images folder" in output
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS.glob("*.py")), ids=lambda path: path.stem)
+def test_each_tool_is_thin_and_is_the_command_of_its_name(tool: Path) -> None:
+    lines = tool.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 15
+    assert f'main(["{tool.stem.replace("_", "-")}", *sys.argv[1:]])' in "\n".join(lines)
+
+
+def test_a_tool_runs() -> None:
+    done = subprocess.run([sys.executable, str(TOOLS / "transfer.py"), "none.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: none.yaml: ")

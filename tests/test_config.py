@@ -1,0 +1,98 @@
+"""Reading settings: what is accepted, and what a user is told otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from lat.config import Config, load_config
+from lat.errors import InputError
+from lat.stages.street_scenes import benchmark_config
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+TWO_DATASETS = """
+datasets:
+  - {name: a, images: a/images, annotations: a.json}
+  - {name: b, images: b/images, annotations: b.json}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_in_the_repository_can_be_read(path: Path) -> None:
+    assert len(load_config(path).datasets) >= 2
+
+
+def test_the_street_scenes_configuration_is_the_one_that_the_command_writes() -> None:
+    written = (CONFIGS / "street_scenes.yaml").read_text(encoding="utf-8")
+    assert written == benchmark_config(data_root="runs/street_scenes/data", output_dir="runs/street_scenes")
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_DATASETS + "seed: 3\nlat: {attention: none, dim: 32}\n")
+    config = load_config(path, ["lat.dim=64", "lat.training.steps=7", "target=[b, a]"])
+    assert (config.seed, config.lat.attention, config.lat.dim, config.lat.training.steps) == (3, "none", 64, 7)
+    assert config.target_names == ("b", "a")
+    assert config.lat.pooled_size == 7
+
+
+def test_all_targets_are_all_datasets_and_the_first_target_lends_its_features(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_DATASETS)
+    assert load_config(path).target_names == ("a", "b")
+    assert load_config(path, ["target=b"]).backbone_dataset == "b"
+    assert load_config(path, ["target=b", "lat.upstream_dataset=a"]).backbone_dataset == "a"
+
+
+def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_DATASETS.replace("a/images", "'${data_root}/images'"))
+    assert load_config(path, ["data_root=/somewhere"]).datasets[0].images == "/somewhere/images"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (TWO_DATASETS, ["lat.atention=none"], "there is no setting 'lat.atention'; did you mean 'attention'?"),
+        (TWO_DATASETS, ["sead=1"], "there is no setting 'sead'; did you mean 'seed'?"),
+        (TWO_DATASETS, ["lat.attention=both"], "lat.attention is 'both'; choose one of sff, standard, none"),
+        (TWO_DATASETS, ["seed=x"], "'seed': Value 'x' of type 'str' could not be converted to Integer"),
+        (TWO_DATASETS, ["seed"], "the option 'seed' is not key=value"),
+        (TWO_DATASETS, ["target=c"], "target there is no dataset 'c'; choose among a, b or all"),
+        (TWO_DATASETS, ["lat.upstream_dataset=c"], "lat.upstream_dataset there is no dataset 'c'"),
+        (TWO_DATASETS, ["upstream.score_threshold=2"], "upstream.score_threshold is 2.0"),
+        (TWO_DATASETS, ["pseudo_label.score_threshold=-1"], "pseudo_label.score_threshold is -1.0"),
+        (TWO_DATASETS, ["transfer.batch_size=0"], "transfer.batch_size is 0; choose 1 or more"),
+        (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
+        (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),
+        (TWO_DATASETS.replace("name: b", "nam: b"), [], "did you mean 'name'?"),
+        (TWO_DATASETS.replace("images: b/images, ", ""), [], "images"),
+        ("seed: 1", [], "datasets there are 0; name at least two"),
+        ("datasets: 3", [], "'datasets'"),
+        ("a: [", [], "is not valid YAML"),
+        ("- a", [], "holds no settings"),
+    ],
+)
+def test_mistakes_are_named_with_the_file_and_the_remedy(tmp_path: Path, text: str, options: list[str], message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load_config(path, options)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such configuration file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_every_section_has_a_default() -> None:
+    for section in fields(Config):
+        if isinstance(section.type, type) and is_dataclass(section.type):
+            section.type()
