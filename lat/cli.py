@@ -1,4 +1,4 @@
-"""The `lat` command."""
+"""The `lat` command. Commands import what they run when they run, so that help and errors come at once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lat import __version__
-from lat.config import load_config
 from lat.errors import InputError
-from lat.pipeline import STAGES, run_stages
-from lat.stages.records import Step
-from lat.stages.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lat.stages.records import Step
+    from lat.stages.workspace import Workspace
 
 app = typer.Typer(
     name="lat",
@@ -64,7 +64,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Check all images and annotation files of a run: a table for each dataset, and every problem found."""
     from lat.stages.check import check_all
 
-    if not check_all(load_config(config, overrides or ())):
+    if not check_all(_open(config, overrides).config):
         raise typer.Exit(2)
 
 
@@ -74,9 +74,10 @@ def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -
 
     Stop it at any moment; the same command goes on from there.
     """
-    workspace = Workspace(load_config(config, overrides or ()))
-    done = run_stages(workspace, force=force)
-    if not done:
+    from lat.pipeline import run_stages
+
+    workspace = _open(config, overrides)
+    if not run_stages(workspace, force=force):
         print("everything is up to date")
     _print_results(workspace)
     print(f"report: {workspace.report}")
@@ -155,14 +156,26 @@ def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
     """Do one stage, or the steps of it that `group` and `member` name."""
-    workspace = Workspace(load_config(config, overrides or ()))
+    from lat.pipeline import STAGES, plan, run_stages
+
+    workspace = _open(config, overrides)
     for name in (group, member):
         if name is not None:
             workspace.index(name)
-    done = run_stages(workspace, [stage], select=_selector(group, member), force=force)
-    if not done:
+    select = _selector(group, member)
+    if not any(map(select, plan(workspace, stage))):
+        chosen = " in the space of ".join(name for name in (group, member) if name is not None)
+        raise InputError(config, f"`lat {stage}` has nothing to do for {chosen}", "check `target`, or choose other datasets")
+    if not run_stages(workspace, [stage], select=select, force=force):
         print(f"{STAGES[stage]}: up to date (--force does it again)")
     return workspace
+
+
+def _open(config: Path, overrides: list[str] | None) -> Workspace:
+    from lat.config import load_config
+    from lat.stages.workspace import Workspace
+
+    return Workspace(load_config(config, overrides or ()))
 
 
 def _selector(group: str | None, member: str | None) -> Callable[[Step], bool]:

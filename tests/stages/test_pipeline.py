@@ -145,6 +145,46 @@ def test_a_stage_whose_inputs_are_missing_names_the_command(copied: tuple[Path, 
         run_stages(tiny_workspace(config, run), ["pseudo-label"], say=quiet)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("lat.backbone=random",),
+        ("lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=28"),
+        ("lat.backbone=dinov2_vits14_reg", "lat.weights=none", "lat.image_size=28"),
+        ("lat.cache=disk", "lat.attention=standard"),
+        ("lat.attention=none",),
+    ],
+    ids=lambda settings: " ".join(settings),
+)
+def test_every_backbone_trains_and_transfers(copied: tuple[Path, Path], settings: tuple[str, ...]) -> None:
+    config, run = copied
+    done = run_stages(tiny_workspace(config, run, *settings), ["train-lat", "transfer"], say=quiet)
+    assert len(done) == 1 + len(PAIRS)
+    assert json.loads((run / "transferred" / "nu.way.json").read_text())["annotations"]
+
+
+def test_the_kind_of_cache_does_not_change_the_model(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    contents = []
+    for cache in ("memory", "disk", "none"):
+        run_stages(
+            tiny_workspace(config, run, f"lat.cache={cache}", "lat.cache_dtype=float32"), ["train-lat"], force=True, say=quiet
+        )
+        contents.append((run / "lat" / "model.pt").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_one_target_or_several_from_the_same_model(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    shutil.rmtree(run / "transferred")
+    done = run_stages(tiny_workspace(config, run, "target=[way, city]"), ["transfer"], say=quiet)
+    assert {step.title for step in done} == {f"transfer {s} {t}" for s, t in PAIRS if t != "nu"}
+    evaluation = run_stages(tiny_workspace(config, run, "target=city", "lat.upstream_dataset=city"), ["evaluate"], say=quiet)
+    assert evaluation
+    rows = json.loads((run / "evaluation.json").read_text())["transfer"]
+    assert {(row["source"], row["target"]) for row in rows} == {("nu", "city"), ("way", "city")}
+
+
 def test_a_run_killed_in_every_stage_goes_on_and_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
     config, undisturbed = finished
     run = tmp_path / "run"
