@@ -90,6 +90,17 @@ class TransferSettings(DecodeSettings):
 
 
 @dataclass(frozen=True)
+class EvaluationSettings:
+    """Section `evaluation`: which transferred labels count where no curve over all scores is drawn."""
+
+    score_threshold: float = 0.5  # labels below it are left out of agreement figures and pictures; AP takes all that are written
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise InputError("evaluation.score_threshold", f"is {self.score_threshold}", "choose a number between 0 and 1")
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of a run."""
 
@@ -102,6 +113,7 @@ class Config:
     pseudo_label: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
     lat: LabelTransferSettings = field(default_factory=LabelTransferSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 

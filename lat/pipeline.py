@@ -148,13 +148,15 @@ def _transfer_step(w: Workspace, source: str, target: str) -> Step:
 
 def _evaluate_step(w: Workspace) -> Step:
     inputs = (*_all_pseudo_labels(w), *_all_transferred(w))
-    return Step("evaluate", "", "", list(map(list, w.transfers())), w.names, inputs, (w.evaluation,))
+    depends_on = [w.config.to_dict()["evaluation"], list(map(list, w.transfers()))]
+    return Step("evaluate", "", "", depends_on, w.names, inputs, (w.evaluation,))
 
 
 def _report_step(w: Workspace) -> Step:
     metrics = tuple(w.upstream_metrics(name) for name in w.names)
     inputs = (*_all_pseudo_labels(w), *_all_transferred(w), w.evaluation, w.transfer_model, *metrics)
-    return Step("report", "", "", w.config.to_dict()["report"], w.names, inputs, (w.report,))
+    depends_on = [w.config.to_dict()["evaluation"], w.config.to_dict()["report"]]
+    return Step("report", "", "", depends_on, w.names, inputs, (w.report,))
 
 
 def _all_pseudo_labels(w: Workspace) -> tuple[Path, ...]:

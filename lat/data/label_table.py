@@ -110,12 +110,25 @@ class LabelTable:
         counts = self.offsets[images + 1] - self.offsets[images]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[images] - offsets[:-1], counts)
-        return replace(
+        chosen = replace(
             self,
             image_ids=self.image_ids[images],
             file_names=tuple(self.file_names[i] for i in images),
             sizes_hw=self.sizes_hw[images],
             splits=tuple(self.splits[i] for i in images),
+        )
+        return chosen._with_annotations(rows, offsets)
+
+    def at_least(self, score: float) -> LabelTable:
+        """The table of the same images with only the annotations whose score is `score` or more."""
+        kept = self.scores >= score
+        before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        return self._with_annotations(np.flatnonzero(kept), before[self.offsets])
+
+    def _with_annotations(self, rows: np.ndarray, offsets: np.ndarray) -> LabelTable:
+        """The same images with annotations `rows` (A',) of this table, those of image i at `offsets[i]:offsets[i + 1]`."""
+        return replace(
+            self,
             offsets=offsets,
             boxes_xyxy=self.boxes_xyxy[rows],
             labels=self.labels[rows],

@@ -35,7 +35,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                 for method in METHODS
             ]
         own = workspace.train_part(source).labels
-        changes = agreement(_per_image(own), labels["label_transfer"])
+        changes = agreement(_per_image(own), _per_image(workspace.read_counted(source, target)))
         agreements.append({"source": source, "target": target, **changes.to_dict()})
     evaluation = {"transfer": rows, "agreement": agreements, "downstream": []}
     write_atomically(workspace.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")

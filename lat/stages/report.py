@@ -24,6 +24,7 @@ def report(workspace: Workspace) -> None:
             "upstream": f"{config.upstream.detector}, {config.upstream.backbone}",
             "features": config.lat.backbone,
             "attention": config.lat.attention,
+            "labels shown": f"score {config.evaluation.score_threshold:g} or more",
             "seed": str(config.seed),
             "lat": __version__,
         },
@@ -42,7 +43,7 @@ def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
         target=target,
         dataset=workspace.train_part(source),
         pseudo=workspace.read_pseudo_labels(source, target),
-        transferred=workspace.read_transferred(source, target),
+        transferred=workspace.read_counted(source, target),
         truth=workspace.read_truth(source, target),
     )
 

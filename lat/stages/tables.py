@@ -25,7 +25,7 @@ def print_evaluation(workspace: Workspace) -> None:
     console = Console(highlight=False)
     if evaluation["transfer"]:
         console.print(transfer_table(evaluation["transfer"]))
-    console.print(agreement_table(evaluation["agreement"]))
+    console.print(agreement_table(evaluation["agreement"], workspace.config.evaluation.score_threshold))
     upstream = {name: json.loads(workspace.upstream_metrics(name).read_text("utf-8")) for name in workspace.names}
     if any(metrics["ap"] is not None for metrics in upstream.values()):
         console.print(_upstream_table(upstream))
@@ -48,9 +48,10 @@ def transfer_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def agreement_table(rows: list[dict[str, Any]]) -> Table:
+def agreement_table(rows: list[dict[str, Any]], score_threshold: float) -> Table:
     """What became of the source's own boxes; needs no truth."""
-    table = Table(title="Transferred labels against the source's own boxes", title_justify="left")
+    title = f"Transferred labels (score >= {score_threshold:g}) against the source's own boxes"
+    table = Table(title=title, title_justify="left")
     table.add_column("source -> target", no_wrap=True)
     for column in ("kept", "moved", "added", "dropped"):
         table.add_column(column, justify="right")

@@ -114,6 +114,10 @@ class Workspace:
         path = require(self.transferred(source, target), "lat transfer")
         return self._aligned(read_labels(path, target, expect=self.space(target)), source)
 
+    def read_counted(self, source: str, target: str) -> LabelTable:
+        """The transferred labels that count in agreement figures and pictures: those of a high enough score."""
+        return self.read_transferred(source, target).at_least(self.config.evaluation.score_threshold)
+
     def read_truth(self, source: str, target: str) -> LabelTable | None:
         """Known labels of the images of `source` in the space of `target`, where the configuration names any."""
         return load_truth(self.settings_of(source), self.train_part(source), self.space(target))

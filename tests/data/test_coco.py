@@ -93,6 +93,16 @@ def test_a_byte_order_mark_and_image_id_0_do_no_harm(tmp_path: Path) -> None:
     assert len(read_labels(path, "city").boxes(0)) == 2
 
 
+def test_at_least_keeps_all_images_and_the_boxes_of_a_score(tmp_path: Path) -> None:
+    document = coco_dict([[(0, 0, 5, 5), (5, 5, 5, 5)], [(1, 1, 4, 4)], [], [(2, 2, 3, 3), (4, 4, 6, 6), (8, 8, 2, 2)]])
+    for annotation, score in zip(document["annotations"], [0.2, 0.9, 0.1, 0.5, 0.4, 0.8], strict=True):
+        annotation["score"] = score
+    kept = read_labels(write_json(tmp_path / "a.json", document), "city").at_least(0.5)
+    assert kept.annotation_ids.tolist() == [2, 4, 6]
+    assert kept.offsets.tolist() == [0, 1, 1, 1, 3]
+    assert kept.image_ids.tolist() == [1, 2, 3, 4]
+
+
 def test_select_takes_images_in_the_order_asked_for(tmp_path: Path) -> None:
     table = read(tmp_path, coco_dict([[[1, 1, 2, 2]], [], [[3, 3, 4, 4], [5, 5, 6, 6]]]))
     chosen = table.select(np.array([2, 1, 2]))
