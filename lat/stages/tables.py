@@ -24,16 +24,23 @@ def print_evaluation(workspace: Workspace) -> None:
     evaluation = json.loads(require(workspace.evaluation, "lat evaluate").read_text(encoding="utf-8"))
     console = Console(highlight=False)
     if evaluation["transfer"]:
-        console.print(transfer_table(evaluation["transfer"]))
-    console.print(agreement_table(evaluation["agreement"], workspace.config.evaluation.score_threshold))
+        _print_titled(console, "Transfer AP[.5:.95] / AP50 against truth", transfer_table(evaluation["transfer"]))
+    threshold = f"{workspace.config.evaluation.score_threshold:g}"
+    title = f"Transferred labels (score >= {threshold}) against the source's own boxes"
+    _print_titled(console, title, agreement_table(evaluation["agreement"]))
     upstream = {name: json.loads(workspace.upstream_metrics(name).read_text("utf-8")) for name in workspace.names}
     if any(metrics["ap"] is not None for metrics in upstream.values()):
-        console.print(_upstream_table(upstream))
+        _print_titled(console, "Upstream detectors on their own held-out images", _upstream_table(upstream))
+
+
+def _print_titled(console: Console, title: str, table: Table) -> None:
+    console.print(f"\n{title}", style="bold")
+    console.print(table)
 
 
 def transfer_table(rows: list[dict[str, Any]]) -> Table:
     """Transfer AP / AP50 of each method, a row for each source and target, the mean last."""
-    table = Table(title="Transfer AP[.5:.95] / AP50 against truth", title_justify="left")
+    table = Table()
     table.add_column("source -> target", no_wrap=True)
     for method in METHODS:
         table.add_column(METHOD_TITLES[method], justify="right")
@@ -48,10 +55,9 @@ def transfer_table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def agreement_table(rows: list[dict[str, Any]], score_threshold: float) -> Table:
+def agreement_table(rows: list[dict[str, Any]]) -> Table:
     """What became of the source's own boxes; needs no truth."""
-    title = f"Transferred labels (score >= {score_threshold:g}) against the source's own boxes"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("source -> target", no_wrap=True)
     for column in ("kept", "moved", "added", "dropped"):
         table.add_column(column, justify="right")
@@ -62,7 +68,7 @@ def agreement_table(rows: list[dict[str, Any]], score_threshold: float) -> Table
 
 
 def _upstream_table(upstream: dict[str, dict[str, Any]]) -> Table:
-    table = Table(title="Upstream detectors on their own held-out images", title_justify="left")
+    table = Table()
     table.add_column("dataset")
     table.add_column("AP / AP50", justify="right")
     for name, metrics in upstream.items():
