@@ -156,7 +156,7 @@ def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
     """Do one stage, or the steps of it that `group` and `member` name."""
-    from lat.pipeline import STAGES, plan, run_stages
+    from lat.pipeline import plan, run_stages
 
     workspace = _open(config, overrides)
     for name in (group, member):
@@ -167,7 +167,7 @@ def _run_stage(
         chosen = " in the space of ".join(name for name in (group, member) if name is not None)
         raise InputError(config, f"`lat {stage}` has nothing to do for {chosen}", "check `target`, or choose other datasets")
     if not run_stages(workspace, [stage], select=select, force=force):
-        print(f"{STAGES[stage]}: up to date (--force does it again)")
+        print(f"{stage}: up to date (--force does it again)")
     return workspace
 
 

@@ -23,19 +23,12 @@ from lat.stages.transfer import transfer
 from lat.stages.upstream import train_upstream
 from lat.stages.workspace import Workspace, require
 
-STAGES = {
-    "train-upstream": "an upstream detector for each dataset",
-    "pseudo-label": "pseudo-labels of each dataset in the spaces of the others",
-    "train-lat": "the label-transfer model",
-    "transfer": "each source's labels in the target's space",
-    "evaluate": "transfer AP and agreement",
-    "report": "the page to look at",
-}
+STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate", "report")
 
 
 def run_stages(
     workspace: Workspace,
-    stages: Sequence[str] = tuple(STAGES),
+    stages: Sequence[str] = STAGES,
     *,
     select: Callable[[Step], bool] = lambda step: True,
     force: bool = False,
@@ -66,7 +59,7 @@ def run_stages(
             outdated = [step for step in members if force or not records.is_current(step)]
             if not outdated:
                 continue
-            say(f"{stage} {group}".strip() + f": {STAGES[stage]}")
+            say(" ".join(part for part in (stage, group, *(step.member for step in outdated)) if part))
             _require_inputs(outdated)
             _do(workspace, stage, group, {step.member: records.inputs_hash(step) for step in outdated})
             for step in outdated:

@@ -64,7 +64,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self._console is not None and self._shown != self.done:
+        elif self._console is not None and self._shown != self.done and (error is None or self.done > self._start_done):
             self._print_line()
 
     def status(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lat.data.files import write_atomically
-from lat.data.street_scenes import SPACES, draw_street_scenes
+from lat.data.street_scenes import DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, SPACES, draw_street_scenes
+from lat.engine.progress import track
 
 _HEADER = """\
 # The embedded benchmark: drawn street scenes under three annotation protocols, sized for a CPU.
@@ -33,7 +34,8 @@ _TRUTH = """\
 
 def draw_benchmark(out: Path, *, difficulty: str = "easy", seed: int = 0) -> Path:
     """Draw street scenes into `out`, with a `config.yaml` beside them that writes to `out/run`; returns its path."""
-    draw_street_scenes(out, difficulty=difficulty, seed=seed)
+    with track(sum(DEFAULT_TRAIN_IMAGES.values()) + len(SPACES) * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
+        draw_street_scenes(out, difficulty=difficulty, seed=seed, progress=progress.advance)
     path = out / "config.yaml"
     write_atomically(path, benchmark_config(data_root=str(out), output_dir=str(out / "run"), seed=seed))
     return path

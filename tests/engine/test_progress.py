@@ -74,3 +74,10 @@ def test_no_work_is_legal():
 
 def test_durations():
     assert [duration(seconds) for seconds in (0, 59.6, 61, 3599, 3661)] == ["0:00", "1:00", "1:01", "59:59", "1:01:01"]
+
+
+def test_work_that_fails_before_its_first_unit_leaves_no_line() -> None:
+    file = io.StringIO()
+    with pytest.raises(ValueError, match="wrong input"), track(3, "draw", file=file):
+        raise ValueError("wrong input")
+    assert file.getvalue() == ""

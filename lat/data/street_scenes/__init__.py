@@ -4,8 +4,8 @@
 the street and the look of each dataset, `protocols` labels a painted scene by three conventions, `benchmark` writes files.
 """
 
-from lat.data.street_scenes.benchmark import DEFAULT_TRAIN_IMAGES, draw_street_scenes
+from lat.data.street_scenes.benchmark import DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, draw_street_scenes
 from lat.data.street_scenes.protocols import SPACES
 from lat.data.street_scenes.scene import DIFFICULTIES
 
-__all__ = ["DEFAULT_TRAIN_IMAGES", "DIFFICULTIES", "SPACES", "draw_street_scenes"]
+__all__ = ["DEFAULT_TRAIN_IMAGES", "DEFAULT_VAL_IMAGES", "DIFFICULTIES", "SPACES", "draw_street_scenes"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from lat.data.street_scenes.scene import DIFFICULTIES, IMAGE_SIZE_HW
 from lat.errors import InputError
 
 DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200}
+DEFAULT_VAL_IMAGES = 40
 MARKER = "street_scenes.json"
 # Image k of a split has the id (and the file name) first + k, whatever the number of images.
 FIRST_IMAGE_IDS = {"train": 1, "val": 100_001}
@@ -30,7 +31,8 @@ def draw_street_scenes(
     difficulty: str = "easy",
     seed: int = 0,
     train_images: Mapping[str, int] | None = None,
-    val_images: int = 40,
+    val_images: int = DEFAULT_VAL_IMAGES,
+    progress: Callable[[], None] = lambda: None,
 ) -> None:
     """Draw the embedded benchmark: three datasets of street images under three annotation protocols.
 
@@ -44,6 +46,7 @@ def draw_street_scenes(
         seed: any integer from 0.
         train_images: number of training images of each dataset to draw; by default 80 for city, 200 for nu and for way.
         val_images: number of validation images of every dataset.
+        progress: called after each image.
 
     Raises:
         InputError: if an argument is out of its range, or `out` holds anything else.
@@ -54,8 +57,8 @@ def draw_street_scenes(
     _claim_folder(out, settings)
     for dataset in counts:
         train, val = _Split(dataset, "train", difficulty, seed), _Split(dataset, "val", difficulty, seed)
-        train.draw(out / dataset, counts[dataset], protocols=tuple(SPACES))
-        val.draw(out / dataset, val_images, protocols=(dataset,))
+        train.draw(out / dataset, counts[dataset], tuple(SPACES), progress)
+        val.draw(out / dataset, val_images, (dataset,), progress)
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,14 @@ class _Split:
     difficulty: str
     seed: int
 
-    def draw(self, folder: Path, count: int, protocols: tuple[str, ...]) -> None:
+    def draw(self, folder: Path, count: int, protocols: tuple[str, ...], progress: Callable[[], None]) -> None:
         """Write `count` images, and one annotation file for each of `protocols`."""
         annotations: dict[str, list[list[Annotation]]] = {protocol: [] for protocol in protocols}
         for image_id, image, users in self._scenes(count):
             _write_image(folder / "images" / _file_name(image_id), image)
             for protocol in protocols:
                 annotations[protocol].append(annotate(users, protocol))
+            progress()
         for protocol in protocols:
             file_name = f"{self.split}.json" if protocol == self.dataset else f"truth.{protocol}.json"
             _write_coco(folder / file_name, self._coco(annotations[protocol], protocol))
