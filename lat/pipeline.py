@@ -51,6 +51,10 @@ def run_stages(
     """
     content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
     write_atomically(workspace.resolved_config, content)
+    for name in workspace.names:
+        labels = workspace.train_part(name).labels
+        for what, count in labels.repairs.items():
+            say(f"{labels.path}: repaired in memory: {what}: {count}")
     records = Records(workspace)
     done: list[Step] = []
     for stage in (stage for stage in STAGES if stage in stages):

@@ -138,6 +138,21 @@ def test_changed_annotations_set_off_that_detector_alone_and_what_follows(copied
     }
 
 
+def test_what_is_repaired_in_memory_is_said(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run = copied
+    shutil.copytree(config.parent / "data", tmp_path / "data")
+    path = tmp_path / "data" / "nu" / "train.json"
+    content = json.loads(path.read_text())
+    x, y, width, height = content["annotations"][0]["bbox"]
+    content["annotations"][0]["bbox"] = [x - 300, y, width + 300, height]
+    path.write_text(json.dumps(content))
+    lines: list[str] = []
+    run_stages(
+        tiny_workspace(config, run, f"data_root={tmp_path / 'data'}"), ["report"], select=lambda step: False, say=lines.append
+    )
+    assert lines == [f"{path}: repaired in memory: box clipped at the image border: 1"]
+
+
 def test_a_stage_whose_inputs_are_missing_names_the_command(copied: tuple[Path, Path]) -> None:
     config, run = copied
     (run / "upstream" / "nu" / "model.pt").unlink()
