@@ -66,7 +66,7 @@ class PseudoLabelSettings:
 class LabelTransferSettings(BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
     """Section `lat`: the label-transfer model and its training."""
 
-    upstream_dataset: str = ""  # with `backbone: upstream`, whose detector; empty: the target's, or the first dataset's
+    upstream_dataset: str = ""  # with `backbone: upstream`, whose detector; empty for the first dataset's
     horizontal_flip: float = 0.5  # share of training images that are mirrored
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1200, learning_rate=1e-3))
 
@@ -148,7 +148,7 @@ class Config:
     @property
     def backbone_dataset(self) -> str:
         """The dataset whose upstream detector lends its features when `lat.backbone` is upstream."""
-        return self.lat.upstream_dataset or self.target_names[0]
+        return self.lat.upstream_dataset or self.dataset_names[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""

@@ -43,11 +43,11 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     assert config.lat.pooled_size == 7
 
 
-def test_all_targets_are_all_datasets_and_the_first_target_lends_its_features(tmp_path: Path) -> None:
+def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(tmp_path: Path) -> None:
     path = write(tmp_path, TWO_DATASETS)
     assert load_config(path).target_names == ("a", "b")
-    assert load_config(path, ["target=b"]).backbone_dataset == "b"
-    assert load_config(path, ["target=b", "lat.upstream_dataset=a"]).backbone_dataset == "a"
+    assert load_config(path, ["target=b"]).backbone_dataset == "a"
+    assert load_config(path, ["lat.upstream_dataset=b"]).backbone_dataset == "b"
 
 
 def test_paths_may_use_the_data_root(tmp_path: Path) -> None:

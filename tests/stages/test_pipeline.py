@@ -178,15 +178,15 @@ def test_every_backbone_trains_and_transfers(copied: tuple[Path, Path], settings
     assert json.loads((run / "transferred" / "nu.way.json").read_text())["annotations"]
 
 
-def test_the_kind_of_cache_does_not_change_the_model(copied: tuple[Path, Path]) -> None:
+def test_a_cache_on_disk_gives_the_same_model_as_one_in_memory(copied: tuple[Path, Path]) -> None:
     config, run = copied
     contents = []
-    for cache in ("memory", "disk", "none"):
+    for cache in ("memory", "disk"):
         run_stages(
             tiny_workspace(config, run, f"lat.cache={cache}", "lat.cache_dtype=float32"), ["train-lat"], force=True, say=quiet
         )
         contents.append((run / "lat" / "model.pt").read_bytes())
-    assert contents[0] == contents[1] == contents[2]
+    assert contents[0] == contents[1]
 
 
 def test_one_target_or_several_from_the_same_model(copied: tuple[Path, Path]) -> None:
@@ -194,8 +194,7 @@ def test_one_target_or_several_from_the_same_model(copied: tuple[Path, Path]) ->
     shutil.rmtree(run / "transferred")
     done = run_stages(tiny_workspace(config, run, "target=[way, city]"), ["transfer"], say=quiet)
     assert {step.title for step in done} == {f"transfer {s} {t}" for s, t in PAIRS if t != "nu"}
-    evaluation = run_stages(tiny_workspace(config, run, "target=city", "lat.upstream_dataset=city"), ["evaluate"], say=quiet)
-    assert evaluation
+    assert run_stages(tiny_workspace(config, run, "target=city"), ["evaluate"], say=quiet)
     rows = json.loads((run / "evaluation.json").read_text())["transfer"]
     assert {(row["source"], row["target"]) for row in rows} == {("nu", "city"), ("way", "city")}
 
