@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 from lat.data.files import write_atomically
 
@@ -20,3 +21,8 @@ def print_rows(benchmark: str, rows: Sequence[Row], json_file: Path | None = Non
         print("| " + " | ".join(str(row[column]) for column in columns) + " |")
     if json_file is not None:
         write_atomically(json_file, json.dumps({"benchmark": benchmark, "rows": list(rows)}, indent=2) + "\n")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and, of several values, their standard deviation, with one decimal."""
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from markdown import print_rows
+from markdown import print_rows, spread
 
 from lat.config import load_config
 from lat.pipeline import run_stages
@@ -53,8 +53,8 @@ def summarise(runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:
     for direction in [*directions, None]:
         row = {"source -> target": " -> ".join(direction) if direction else "mean of all"}
         for method in METHODS:
-            row[method] = _spread([_mean_ap(run, method, direction) for run in runs])
-        row["label_transfer - pseudo_label"] = _spread(
+            row[method] = spread([_mean_ap(run, method, direction) for run in runs])
+        row["label_transfer - pseudo_label"] = spread(
             [_mean_ap(run, "label_transfer", direction) - _mean_ap(run, "pseudo_label", direction) for run in runs]
         )
         rows.append(row)
@@ -64,10 +64,6 @@ def summarise(runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:
 def _mean_ap(run: list[dict[str, Any]], method: str, direction: tuple[str, str] | None) -> float:
     chosen = [row for row in run if row["method"] == method and direction in (None, (row["source"], row["target"]))]
     return mean(row["ap"] for row in chosen)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":
