@@ -125,6 +125,25 @@ def transfer(
 
 
 @app.command()
+def relations(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    review: Annotated[
+        bool, typer.Option("--review", help="Also write them as YAML, to be edited and named as relations.file.")
+    ] = False,
+) -> None:
+    """Find which classes of the datasets are equal, contain each other, overlap or stand alone."""
+    from lat.stages.relation_tables import print_relations
+    from lat.stages.relations import relate, write_review
+
+    workspace = _open(config, overrides)
+    matrices = relate(workspace)
+    print_relations(matrices)
+    if review:
+        print(f"edit {write_review(workspace, matrices)}, then set relations.file to it")
+
+
+@app.command()
 def evaluate(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of the run.", show_default=False)

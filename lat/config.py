@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -27,7 +27,10 @@ from lat.models.backbone import BackboneSettings
 from lat.models.fusion import FusionSettings
 from lat.models.label_transfer import DecodeSettings, HeadSettings
 from lat.models.proposals import ProposalSettings
+from lat.relations.settings import RelationSettings
 from lat.report.build import ReportSettings
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class PseudoLabelSettings:
     score_threshold: float = 0.3  # detections below it are not kept
     nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
     max_detections: int = 100  # most pseudo-labels of one space on one image
-    batch_size: int = 16  # images a batch; each batch is decoded once for all detectors
+    batch_size: int = 4  # images a batch; each batch is decoded once for all detectors
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_iou"):
@@ -115,6 +118,7 @@ class Config:
     transfer: TransferSettings = field(default_factory=TransferSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
+    relations: RelationSettings = field(default_factory=RelationSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
     def __post_init__(self) -> None:
@@ -153,6 +157,11 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""
         return asdict(self)
+
+
+def part_of(settings: Any, kind: type[Part]) -> Part:
+    """The fields of `settings` that belong to the dataclass `kind`, from which its class inherits."""
+    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from lat.data.files import write_atomically
+from lat.config import part_of
+from lat.data.files import sha256_of_file, write_atomically
+from lat.detectors.base import DetectorSettings, describe_detector
 from lat.stages.evaluate import evaluate
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.pseudo_label import pseudo_label
@@ -117,8 +119,9 @@ def plan(workspace: Workspace, stage: str) -> Iterator[Step]:
 
 
 def _upstream_step(w: Workspace, name: str) -> Step:
-    settings = w.config.to_dict()
-    depends_on = [settings["upstream"], settings["seed"], settings["runtime"]["precision"]]
+    settings, upstream = w.config.to_dict(), w.config.upstream
+    detector = describe_detector(part_of(upstream, DetectorSettings), w.space(name))  # the library and files behind names
+    depends_on = [settings["upstream"], detector, _weights(upstream.weights), settings["seed"], settings["runtime"]["precision"]]
     outputs = (w.upstream_model(name), w.upstream_metrics(name))
     return Step("train-upstream", name, "", depends_on, (name,), (), outputs)
 
@@ -131,7 +134,8 @@ def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
 
 def _train_transfer_step(w: Workspace) -> Step:
     settings = w.config.to_dict()
-    depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
+    weights = _weights(w.config.lat.weights)
+    depends_on = [{**settings["lat"], "cache": None}, weights, settings["seed"], settings["runtime"]["precision"]]
     inputs = (*_all_pseudo_labels(w), *_backbone_model(w))
     return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics))
 
@@ -151,7 +155,7 @@ def _evaluate_step(w: Workspace) -> Step:
 
 def _report_step(w: Workspace) -> Step:
     metrics = tuple(w.upstream_metrics(name) for name in w.names)
-    inputs = (*_all_pseudo_labels(w), *_all_transferred(w), w.evaluation, w.transfer_model, *metrics)
+    inputs = (*_all_pseudo_labels(w), *_all_transferred(w), w.evaluation, w.transfer_model, *metrics, *w.found_relations())
     depends_on = [w.config.to_dict()["evaluation"], w.config.to_dict()["report"]]
     return Step("report", "", "", depends_on, w.names, inputs, (w.report,))
 
@@ -162,6 +166,12 @@ def _all_pseudo_labels(w: Workspace) -> tuple[Path, ...]:
 
 def _all_transferred(w: Workspace) -> tuple[Path, ...]:
     return tuple(w.transferred(source, target) for source, target in w.transfers())
+
+
+def _weights(name_or_path: str) -> str:
+    """The hash of a file of weights; nothing where weights are not a file."""
+    path = Path(name_or_path)
+    return sha256_of_file(path) if path.is_file() else ""
 
 
 def _backbone_model(w: Workspace) -> tuple[Path, ...]:

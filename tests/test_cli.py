@@ -54,6 +54,7 @@ def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.Capture
         "pseudo-label",
         "train-lat",
         "transfer",
+        "relations",
         "evaluate",
         "report",
     ):

@@ -19,6 +19,7 @@ from lat.label_space import LabelSpace
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.gallery import GLYPHS, EmbeddedImages, Gallery, ReportSettings, view_gallery
+from lat.report.relations import relation_view
 from lat.report.tables import agreement_table, transfer_table
 
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
@@ -36,6 +37,7 @@ class ReportContent:
         upstream: for each dataset the `metrics.json` of its upstream detector (`ap`, `ap50` on its validation images).
         curves: for each model the rows of its `log.jsonl` (`step`, `total` and the losses by name).
         galleries: one for each source and target.
+        relations: the content of each `relations/A.B.json`.
     """
 
     title: str
@@ -45,6 +47,7 @@ class ReportContent:
     upstream: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
+    relations: Sequence[Mapping[str, Any]] = ()
 
 
 def write_report(path: Path, content: ReportContent, settings: ReportSettings) -> None:
@@ -71,6 +74,7 @@ def render_report(content: ReportContent, settings: ReportSettings) -> str:
             anchors=defaultdict(str, {(gallery.source, gallery.target): gallery.anchor for gallery in galleries}),
             agreement=[agreement_table(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
+            relations=[relation_view(one) for one in content.relations],
             glyphs=GLYPHS,
             ious={"matched": MATCHED_IOU, "kept": KEPT_IOU},
             style=Markup(style),

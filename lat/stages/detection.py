@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from lat.data.dataset import DetectionDataset
 from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
 from lat.stages.workspace import require
 from lat.structures import LabeledBoxes
+
+READERS = 2  # threads that decode images ahead
 
 
 def load_detector(path: Path) -> Any:
@@ -35,3 +40,14 @@ class Predictor:
         with self.fabric.autocast():
             found = self.detector.predict([self.fabric.to_device(image) for image in images])
         return [boxes.to("cpu") for boxes in found]
+
+
+def image_batches(part: DetectionDataset, batch_size: int) -> Iterator[list[Tensor]]:
+    """All images of a part in order, (3, H, W) each; the next batch is decoded while the caller works on this one."""
+    starts = range(0, len(part), batch_size)
+    with ThreadPoolExecutor(READERS) as readers:
+        ahead = [readers.submit(part.image, i) for i in range(min(batch_size, len(part)))]
+        for start in starts:
+            now, after = ahead, range(start + batch_size, min(start + 2 * batch_size, len(part)))
+            ahead = [readers.submit(part.image, i) for i in after]
+            yield [image.result() for image in now]

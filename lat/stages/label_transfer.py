@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
-from lat.config import LabelTransferSettings
+from lat.config import LabelTransferSettings, part_of
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
 from lat.engine.checkpoint import load_checkpoint
@@ -26,13 +26,7 @@ from lat.stages.detection import load_detector
 from lat.stages.workspace import Workspace, require
 from lat.structures import LabeledBoxes
 
-Part = TypeVar("Part")
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
-
-
-def part_of(settings: Any, kind: type[Part]) -> Part:
-    """The fields of `settings` that belong to the dataclass `kind`, from which its class inherits."""
-    return kind(**{f.name: getattr(settings, f.name) for f in fields(kind)})  # type: ignore[arg-type]
 
 
 class TransferItems:

@@ -9,7 +9,7 @@ from torchvision.ops import batched_nms
 from lat.config import PseudoLabelSettings
 from lat.data.coco import write_labels
 from lat.engine.progress import track
-from lat.stages.detection import Predictor, load_detector
+from lat.stages.detection import Predictor, image_batches, load_detector
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 
@@ -25,8 +25,7 @@ def pseudo_label(workspace: Workspace, source: str, spaces: Sequence[str]) -> No
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
     found: dict[str, list[LabeledBoxes]] = {space: [] for space in spaces}
     with track(len(part), f"pseudo-label {source} in {', '.join(spaces)}") as progress:
-        for start in range(0, len(part), settings.batch_size):
-            images = [part.image(i) for i in range(start, min(start + settings.batch_size, len(part)))]
+        for images in image_batches(part, settings.batch_size):
             for space, predictor in predictors.items():
                 found[space] += [keep_pseudo_labels(boxes, settings) for boxes in predictor.predict(images)]
             progress.advance(len(images))

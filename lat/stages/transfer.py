@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lat.config import TransferSettings
+from lat.config import TransferSettings, part_of
 from lat.data.coco import write_labels
 from lat.engine.progress import track
 from lat.label_space import JointLabelSpace
 from lat.models.label_transfer import DecodeSettings, LabelTransferModel, TransferInput
-from lat.stages.label_transfer import TransferItems, load_model, open_features, part_of
+from lat.stages.label_transfer import TransferItems, load_model, open_features
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes, Origin, Proposals
 

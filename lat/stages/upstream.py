@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 
 import torch
 from torch import Tensor
 
+from lat.config import part_of
 from lat.data.dataset import DetectionDataset
 from lat.data.files import write_atomically
 from lat.data.transforms import AugmentationSettings, augment
@@ -15,7 +15,7 @@ from lat.detectors.base import DetectorSettings, build_detector, describe_detect
 from lat.engine.progress import track
 from lat.engine.trainer import train
 from lat.evaluation.detection_ap import ApResult, detection_ap
-from lat.stages.detection import Predictor, load_detector
+from lat.stages.detection import Predictor, image_batches, load_detector
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 
@@ -52,7 +52,7 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
     settings = workspace.config.upstream
     part, space = workspace.train_part(dataset), workspace.space(dataset)
     torch.manual_seed(workspace.config.seed)
-    detector_settings = DetectorSettings(**{f.name: getattr(settings, f.name) for f in fields(DetectorSettings)})
+    detector_settings = part_of(settings, DetectorSettings)
     model = build_detector(detector_settings, space)
     path = train(
         model,
@@ -77,8 +77,7 @@ def evaluate_detector(predictor: Predictor, part: DetectionDataset, batch_size: 
     """AP of a detector's detections on a part of a dataset of its own label space."""
     found: list[LabeledBoxes] = []
     with track(len(part), f"evaluate on {part.name}") as progress:
-        for start in range(0, len(part), batch_size):
-            images = [part.image(i) for i in range(start, min(start + batch_size, len(part)))]
+        for images in image_batches(part, batch_size):
             found += predictor.predict(images)
             progress.advance(len(images))
     return detection_ap(part.labels, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -46,6 +47,18 @@ class Workspace:
 
     def transferred(self, source: str, target: str) -> Path:
         return self.root / "transferred" / f"{source}.{target}.json"
+
+    def relations(self, first: str, second: str) -> Path:
+        return self.root / "relations" / f"{first}.{second}.json"
+
+    def found_relations(self) -> tuple[Path, ...]:
+        """The files of relations that `lat relations` has written, if any."""
+        paths = (self.relations(a, b) for a, b in combinations(self.names, 2))
+        return tuple(path for path in paths if path.is_file())
+
+    @property
+    def relations_review(self) -> Path:
+        return self.root / "relations" / "review.yaml"
 
     @property
     def evaluation(self) -> Path:

@@ -138,6 +138,23 @@ def test_changed_annotations_set_off_that_detector_alone_and_what_follows(copied
     }
 
 
+def test_other_content_of_a_weights_file_sets_off_the_training_that_starts_from_it(
+    copied: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config, run = copied
+    weights = tmp_path / "weights.pt"
+
+    def trained() -> list[str]:
+        workspace = tiny_workspace(config, run, f"upstream.weights={weights}")
+        return [step.title for step in run_stages(workspace, ["train-upstream"], select=lambda s: s.group == "city", say=quiet)]
+
+    shutil.copy(run / "upstream" / "nu" / "model.pt", weights)
+    assert trained() == ["train-upstream city"]
+    assert trained() == []
+    shutil.copy(run / "upstream" / "way" / "model.pt", weights)
+    assert trained() == ["train-upstream city"]
+
+
 def test_what_is_repaired_in_memory_is_said(copied: tuple[Path, Path], tmp_path: Path) -> None:
     config, run = copied
     shutil.copytree(config.parent / "data", tmp_path / "data")

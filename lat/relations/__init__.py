@@ -1,0 +1,1 @@
+"""Class relations between label spaces, found from labelled pictures."""

@@ -1,0 +1,48 @@
+"""How good found relations are, against known ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def average_precision(scores: Tensor, truth: Tensor) -> float:
+    """Average precision of relations as a ranking of all (K1 + 1)(K2 + 1) - 1 candidates.
+
+    Args:
+        scores: (K1 + 1, K2 + 1) float, `RelationMatrix.scores`; the corner, which is no candidate, is not looked at.
+        truth: (K1 + 1, K2 + 1) bool, the true edges; at least one.
+
+    Returns:
+        sum over distinct scores s of (recall at s - recall above s) x precision at s, in (0, 1]. Candidates of one score are
+        taken together, so that their order does not matter.
+
+    Source: SLAMDUNKS, section 4.3.
+    """
+    flat_scores, flat_truth = scores.flatten()[:-1].double(), truth.flatten()[:-1].double()
+    assert flat_truth.any()
+    order = flat_scores.argsort(descending=True)
+    ranked, hits = flat_scores[order], flat_truth[order].cumsum(dim=0)
+    ends = torch.cat([ranked[1:] != ranked[:-1], torch.ones(1, dtype=torch.bool)]).nonzero()[:, 0]
+    found = hits[ends]
+    precision = found / (ends + 1)
+    gained = torch.diff(found, prepend=torch.zeros(1, dtype=found.dtype))
+    return float((gained * precision).sum() / hits[-1])
+
+
+def graph_edit_distance(edges: Tensor, truth: Tensor) -> int:
+    """Edges to add plus edges to delete, both (K1 + 1, K2 + 1) bool, until the found graph is the true one.
+
+    Source: SLAMDUNKS, section 4.3.
+    """
+    return int((edges != truth).sum())
+
+
+def shared_accuracy(predicted: Tensor, truth: Tensor) -> float:
+    """Share of samples in the right universal class, each given as (N, 2) int64 class indices in the two spaces.
+
+    -1 says that the other space has no class for the sample.
+
+    Source: SLAMDUNKS, section 4.3 (accuracy in the shared label space).
+    """
+    return float((predicted == truth).all(dim=1).double().mean())

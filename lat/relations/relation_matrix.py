@@ -1,0 +1,171 @@
+"""Relations between the classes of two label spaces: how much of each class lies in which class of the other space.
+
+Shape letters: K1 classes of the first space, K2 of the second. "Rest of the world" (RoW) is what the other space does not label;
+it is the last column of a table of shares, and the last row and column of `scores` and `edges`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lat.label_space import LabelSpace
+
+INSIDE_SHARE = 0.7  # a class lies inside another if at least this share of its samples does
+RELATED_SCORE = 0.25  # the score from which two classes count as related where a method decides no edges
+
+
+class RelationType(StrEnum):
+    """How a class of the first space relates to one of the second."""
+
+    EQUAL = "equal"
+    NARROWER = "narrower"
+    BROADER = "broader"
+    OVERLAPPING = "overlapping"
+    UNRELATED = "unrelated"
+
+
+@dataclass(frozen=True, eq=False)
+class RelationMatrix:
+    """Relations between two label spaces, with how sure a method is of each.
+
+    Attributes:
+        first: the first label space.
+        second: the second label space.
+        first_to_second: (K1, K2 + 1) float32 in [0, 1], the share of each first class that lies in each second class, RoW last.
+        second_to_first: (K2, K1 + 1) float32 in [0, 1], the share of each second class that lies in each first class, RoW last.
+        edges: (K1 + 1, K2 + 1) bool, the relations that a method or a person has decided on, or None. An edge to the last row or
+            column says that the class stands alone.
+
+    Raises:
+        ValueError: if a field has another shape or dtype, or a share is not a number in [0, 1].
+
+    Source: SLAMDUNKS, section 3.1 (bipartite graph with a vertex for the rest of the world on each side).
+    """
+
+    first: LabelSpace
+    second: LabelSpace
+    first_to_second: Tensor
+    second_to_first: Tensor
+    edges: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        k1, k2 = len(self.first), len(self.second)
+        for name, shape in (("first_to_second", (k1, k2 + 1)), ("second_to_first", (k2, k1 + 1))):
+            shares = getattr(self, name)
+            if tuple(shares.shape) != shape or shares.dtype != torch.float32:
+                raise ValueError(f"{name} must be {shape} float32, got {tuple(shares.shape)} {shares.dtype}")
+            if not ((shares >= 0) & (shares <= 1)).all():
+                raise ValueError(f"{name} must hold shares in [0, 1]")
+        if self.edges is not None:
+            if tuple(self.edges.shape) != (k1 + 1, k2 + 1) or self.edges.dtype != torch.bool:
+                raise ValueError(f"edges must be {(k1 + 1, k2 + 1)} bool")
+            if self.edges[k1, k2]:
+                raise ValueError("edges must not join the two rests of the world")
+
+    @property
+    def scores(self) -> Tensor:
+        """(K1 + 1, K2 + 1) float32: the larger of the two shares of each pair; last row and column: standing alone."""
+        k1, k2 = len(self.first), len(self.second)
+        scores = torch.zeros(k1 + 1, k2 + 1)
+        scores[:k1, :k2] = torch.maximum(self.first_to_second[:, :k2], self.second_to_first[:, :k1].T)
+        scores[:k1, k2] = self.first_to_second[:, k2]
+        scores[k1, :k2] = self.second_to_first[:, k1]
+        return scores
+
+    @property
+    def related(self) -> Tensor:
+        """(K1, K2) bool: the edges between classes, or, where none are decided, the pairs of a score of `RELATED_SCORE`."""
+        k1, k2 = len(self.first), len(self.second)
+        return (self.scores >= RELATED_SCORE if self.edges is None else self.edges)[:k1, :k2]
+
+    def relation_type(self, i: int, j: int) -> RelationType:
+        """How first class `i` relates to second class `j`, from the asymmetry of the two shares.
+
+        Source: Uijlings et al., The Missing Link (ECCV 2022): a class that lies inside another, but not conversely, is narrower.
+        """
+        if not self.related[i, j]:
+            return RelationType.UNRELATED
+        i_inside = bool(self.first_to_second[i, j] >= INSIDE_SHARE)
+        j_inside = bool(self.second_to_first[j, i] >= INSIDE_SHARE)
+        if i_inside:
+            return RelationType.EQUAL if j_inside else RelationType.NARROWER
+        return RelationType.BROADER if j_inside else RelationType.OVERLAPPING
+
+    def priors(self) -> Tensor:
+        """(K1, K2 + 1) float32: P(second class or RoW | first class), rows sum to 1; over related classes alone.
+
+        A first class without any related class belongs to the RoW.
+        """
+        k2 = len(self.second)
+        shares = self.first_to_second.clone()
+        shares[:, :k2] *= self.related
+        shares[:, k2] = torch.where(self.related.any(dim=1), shares[:, k2], 1.0)
+        missing = self.related & (shares[:, :k2] == 0) & (shares.sum(dim=1, keepdim=True) == 0)
+        shares[:, :k2] = torch.where(missing, 1.0, shares[:, :k2])
+        return shares / shares.sum(dim=1, keepdim=True)
+
+    def universal_classes(self) -> tuple[Tensor, Tensor]:
+        """Each class as a union of universal classes: (K1, U) and (K2, U) bool, one universal class a relation.
+
+        A class that is related to nothing is a universal class of its own. Related pairs come first, row by row, then the
+        standalone classes of the first space, then those of the second. Every row has at least one True, as NLL+ needs.
+
+        Source: SLAMDUNKS, section 3.1 (universal class decomposition); Bevandić et al. (2022), NLL+.
+        """
+        related = self.related
+        columns = [(i, j) for i, j in related.nonzero().tolist()]
+        columns += [(i, -1) for i in range(len(self.first)) if not related[i].any()]
+        columns += [(-1, j) for j in range(len(self.second)) if not related[:, j].any()]
+        members = torch.tensor(columns)
+        of_first = torch.arange(len(self.first))[:, None] == members[None, :, 0]
+        of_second = torch.arange(len(self.second))[:, None] == members[None, :, 1]
+        return of_first, of_second
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, as written to JSON: classes by name, shares, scores and relations."""
+        scores = self.scores
+        relations = [
+            {
+                "first": self.first.class_names[i],
+                "second": self.second.class_names[j],
+                "relation": self.relation_type(i, j).value,
+                "score": _rounded(scores[i, j]),
+            }
+            for i, j in self.related.nonzero().tolist()
+        ]
+        return {
+            "first": {"name": self.first.name, "categories": self.first.categories()},
+            "second": {"name": self.second.name, "categories": self.second.categories()},
+            "relations": relations,
+            "first_to_second": _rounded(self.first_to_second),
+            "second_to_first": _rounded(self.second_to_first),
+            "edges": None if self.edges is None else self.edges.nonzero().tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> RelationMatrix:
+        """The matrix that `to_dict` wrote, with shares rounded to six digits."""
+        first, second = (_space(content[side]) for side in ("first", "second"))
+        edges = None
+        if content["edges"] is not None:
+            edges = torch.zeros(len(first) + 1, len(second) + 1, dtype=torch.bool)
+            for i, j in content["edges"]:
+                edges[i, j] = True
+        forward, backward = torch.tensor(content["first_to_second"]), torch.tensor(content["second_to_first"])
+        return cls(first, second, forward, backward, edges)
+
+
+def _rounded(values: Tensor) -> Any:
+    """Nested lists of numbers with six digits; float32 alone would write 0.10000000149011612."""
+    return torch.round(values.double(), decimals=6).tolist()
+
+
+def _space(content: Mapping[str, Any]) -> LabelSpace:
+    categories = content["categories"]
+    return LabelSpace(content["name"], tuple(c["name"] for c in categories), tuple(int(c["id"]) for c in categories))

@@ -1,0 +1,111 @@
+"""What relations are found from: samples (box crops or region features) with a class each, and how they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+
+FEWEST_SAMPLES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledSamples:
+    """Samples of one label space.
+
+    Attributes:
+        inputs: (N, ...) float32, one feature vector, feature map or image crop a sample.
+        labels: (N,) int64 class indices 0..K-1.
+        space: the label space of `labels`.
+        fewest: samples that every class must have.
+
+    Raises:
+        InputError: if a class has fewer than `fewest` samples: relations cannot be told from one box.
+        ValueError: if a field has another shape or dtype, is not finite, or is out of its range.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    space: LabelSpace
+    fewest: int = FEWEST_SAMPLES
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.inputs.shape[:1] or self.labels.dtype != torch.int64:
+            raise ValueError(f"labels must be ({len(self.inputs)},) int64, got {tuple(self.labels.shape)} {self.labels.dtype}")
+        if self.inputs.dtype != torch.float32 or not torch.isfinite(self.inputs).all():
+            raise ValueError("inputs must be finite float32")
+        if len(self.labels) and (self.labels.min() < 0 or self.labels.max() >= len(self.space)):
+            raise ValueError(f"labels must be 0..{len(self.space) - 1}, the classes of {self.space.name}")
+        for name, count in zip(self.space.class_names, self.class_counts.tolist(), strict=True):
+            if count < self.fewest:
+                boxes = "one box" if count == 1 else "no box"
+                what = f"class '{name}' has {boxes} to learn from"
+                raise InputError(self.space.name, what, f"label at least {self.fewest}, or take the class out of the list")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def class_counts(self) -> Tensor:
+        """(K,) int64, samples of each class."""
+        return torch.bincount(self.labels, minlength=len(self.space))
+
+    def standardized(self) -> LabeledSamples:
+        """The same samples with mean 0 and standard deviation 1 in every position; a position that never varies becomes 0."""
+        deviation, mean = torch.std_mean(self.inputs, dim=0)
+        scaled = (self.inputs - mean) / torch.where(deviation > 0, deviation, 1.0)
+        return replace(self, inputs=scaled)
+
+    def hold_out(self, share: float, generator: torch.Generator) -> tuple[LabeledSamples, LabeledSamples]:
+        """The samples to train on and those held out: about `share` of each class, at least one on either side.
+
+        Classes with one sample on a side are legal there: only what a user brings is refused.
+        """
+        order = torch.randperm(len(self), generator=generator)
+        is_held_out = torch.zeros(len(self), dtype=torch.bool)
+        for index, count in enumerate(self.class_counts.tolist()):
+            rows = order[self.labels[order] == index]
+            is_held_out[rows[: max(1, int(share * count))]] = True
+        return self._rows(~is_held_out), self._rows(is_held_out)
+
+    def _rows(self, chosen: Tensor) -> LabeledSamples:
+        return replace(self, inputs=self.inputs[chosen], labels=self.labels[chosen], fewest=1)
+
+    def class_means(self, values: Tensor) -> Tensor:
+        """Mean of per-sample values (N, V) over the samples of each class, (K, V)."""
+        sums = values.new_zeros(len(self.space), values.shape[1]).index_add_(0, self.labels, values)
+        return sums / self.class_counts[:, None]
+
+
+def check_comparable(first: LabeledSamples, second: LabeledSamples) -> None:
+    """Refuse samples that one feature extractor cannot take both of.
+
+    Raises:
+        InputError: if samples of the two datasets differ in size.
+    """
+    if first.inputs.shape[1:] != second.inputs.shape[1:]:
+        sizes = (" x ".join(map(str, samples.inputs.shape[1:])) for samples in (first, second))
+        what = f"samples of {first.space.name} are {next(sizes)}, those of {second.space.name} {next(sizes)}"
+        raise InputError(f"{first.space.name}, {second.space.name}", what, "resize both to one size")
+
+
+def draw_batches(samples: LabeledSamples, batch_size: int, is_weighted: bool, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless batches (batch_size,) of sample indices, drawn with replacement.
+
+    Args:
+        samples: what to draw from.
+        batch_size: indices a batch.
+        is_weighted: whether every class is drawn equally often, however rare; otherwise every sample.
+        generator: where the randomness comes from.
+
+    Source: SLAMDUNKS, section 4.5 (weighted sampling that favours rarer classes within each dataset).
+    """
+    counts = samples.class_counts.double()
+    weights = (1 / counts)[samples.labels] if is_weighted else torch.ones(len(samples), dtype=torch.float64)
+    while True:
+        yield torch.multinomial(weights, batch_size, replacement=True, generator=generator)

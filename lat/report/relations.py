@@ -1,0 +1,105 @@
+"""Relations between the classes of two label spaces as a bipartite graph and a heat map, both small SVG drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ROW, CELL, LABEL, HEAD, WIDTH, MARGIN = 24.0, 24.0, 104.0, 84.0, 340.0, 14.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A class at a height of its column; `stands_alone` where it has no relation."""
+
+    name: str
+    y: float
+    stands_alone: bool
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A relation: heights of its two ends, how sure it is (0.15 to 1), and a sentence for those who point at it."""
+
+    y_first: float
+    y_second: float
+    opacity: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One pair of classes in the heat map."""
+
+    x: float
+    y: float
+    opacity: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class RelationView:
+    """Two label spaces and what relates them, placed in units of the two drawings."""
+
+    first: str
+    second: str
+    first_nodes: tuple[Node, ...]
+    second_nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    cells: tuple[Cell, ...]
+    columns: tuple[Node, ...]
+    graph_height: float
+    row: float = ROW
+    cell: float = CELL
+    label: float = LABEL
+    head: float = HEAD
+    width: float = WIDTH
+
+    @property
+    def heat_width(self) -> float:
+        return max(WIDTH, LABEL + CELL * len(self.columns) + 3 * MARGIN)
+
+    @property
+    def heat_height(self) -> float:
+        return HEAD + CELL * len(self.first_nodes) + MARGIN
+
+
+def relation_view(content: Mapping[str, Any]) -> RelationView:
+    """Arrange the content of one `relations/A.B.json`.
+
+    Scores are the larger of the two shares of a pair, as `RelationMatrix.scores`.
+    """
+    names = {side: [str(one["name"]) for one in content[side]["categories"]] for side in ("first", "second")}
+    forward, backward = content["first_to_second"], content["second_to_first"]
+    relations = content["relations"]
+    nodes = {side: _nodes(names[side], {one[side] for one in relations}) for side in names}
+    cells = []
+    for i, a in enumerate(names["first"]):
+        for j, b in enumerate(names["second"]):
+            score = max(forward[i][j], backward[j][i])
+            cells.append(Cell(LABEL + CELL * j, HEAD + CELL * i, round(score, 3), f"{a} and {b}: {score:.2f}"))
+    height = {side: {node.name: node.y for node in nodes[side]} for side in nodes}
+    return RelationView(
+        first=str(content["first"]["name"]),
+        second=str(content["second"]["name"]),
+        first_nodes=nodes["first"],
+        second_nodes=nodes["second"],
+        edges=tuple(_edge(one, height["first"], height["second"]) for one in relations),
+        cells=tuple(cells),
+        columns=tuple(Node(name, LABEL + CELL * (j + 0.5), False) for j, name in enumerate(names["second"])),
+        graph_height=ROW * max(map(len, names.values())) + 2 * MARGIN,
+    )
+
+
+_PREPOSITION = {"narrower": "than", "broader": "than", "overlapping": "with"}
+
+
+def _edge(relation: Mapping[str, Any], first_y: Mapping[str, float], second_y: Mapping[str, float]) -> Edge:
+    first, kind, second, score = (relation[name] for name in ("first", "relation", "second", "score"))
+    sentence = f"{first} is {kind} {_PREPOSITION.get(kind, 'to')} {second}: {score:.2f}"
+    return Edge(first_y[first], second_y[second], round(0.15 + 0.85 * score, 3), sentence)
+
+
+def _nodes(names: list[str], related: set[str]) -> tuple[Node, ...]:
+    return tuple(Node(name, MARGIN + ROW * (i + 0.5), name not in related) for i, name in enumerate(names))

@@ -1,0 +1,69 @@
+"""Find how the classes of the datasets relate, from pictures: `relations/A.B.json` for each two label spaces."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import torch
+
+from lat.data.files import write_atomically
+from lat.engine.progress import track
+from lat.models.backbone import pool_regions
+from lat.relations.find import find_relations
+from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.review import from_yaml, to_yaml
+from lat.relations.samples import LabeledSamples
+from lat.stages.label_transfer import open_features
+from lat.stages.workspace import Workspace
+
+
+def relate(workspace: Workspace) -> list[RelationMatrix]:
+    """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file a pair.
+
+    Raises:
+        InputError: if a class has too few boxes, the upstream model is missing, or the reviewed file is wrong.
+    """
+    settings = workspace.config.relations
+    if settings.file:
+        matrices = from_yaml(Path(settings.file), workspace.joint.spaces)
+    else:
+        samples = {name: region_samples(workspace, name) for name in workspace.names}
+        pairs = list(combinations(workspace.names, 2))
+        matrices = []
+        with track(len(pairs), f"relations by {settings.method}") as progress:
+            for a, b in pairs:
+                matrices.append(find_relations(samples[a], samples[b], settings, workspace.config.seed))
+                progress.advance(1)
+    for matrix in matrices:
+        content = json.dumps(matrix.to_dict(), indent=2, allow_nan=False) + "\n"
+        write_atomically(workspace.relations(matrix.first.name, matrix.second.name), content)
+    return matrices
+
+
+def write_review(workspace: Workspace, matrices: list[RelationMatrix]) -> Path:
+    """Write the relations as YAML for a person to edit; returns its path."""
+    write_atomically(workspace.relations_review, to_yaml(matrices))
+    return workspace.relations_review
+
+
+def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
+    """Frozen features (N, C, S, S) over the ground-truth boxes of a dataset's training images; don't-care boxes are left out.
+
+    Raises:
+        InputError: if a class has fewer than two boxes.
+    """
+    features, part = open_features(workspace), workspace.train_part(dataset)
+    pooled, labels = [], []
+    with track(len(part), f"box features of {dataset}") as progress:
+        for i in range(len(part)):
+            boxes = part.boxes(i)
+            boxes = boxes[boxes.weights > 0]
+            progress.advance(1)
+            if len(boxes):
+                scale_y, scale_x = features.scales(dataset, i)
+                one = features.get(dataset, i)[None]
+                pooled.append(pool_regions(one, [boxes.boxes_xyxy], [(scale_y, scale_x)], workspace.config.relations.pooled_size))
+                labels.append(boxes.labels)
+    return LabeledSamples(torch.cat(pooled), torch.cat(labels), part.space)

@@ -1,0 +1,48 @@
+"""Relations in the report: placed where they belong, and escaped."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from factories import label_space
+
+from lat.relations.relation_matrix import RelationMatrix
+from lat.report.build import ReportContent, ReportSettings, render_report
+from lat.report.relations import CELL, HEAD, LABEL, MARGIN, ROW, relation_view
+
+NASTY = "<script>alert('&\"')</script>"
+FIRST, SECOND = label_space("city", ("car", NASTY)), label_space("way", ("vehicle", "pedestrian", "cyclist"))
+# car lies inside vehicle, which is more than cars; the other class of city stands alone.
+MATRIX = RelationMatrix(
+    FIRST,
+    SECOND,
+    torch.tensor([[1.0, 0, 0, 0], [0, 0.1, 0, 0.9]]),
+    torch.tensor([[0.4, 0, 0.6], [0, 0, 1.0], [0, 0, 1.0]]),
+)
+
+
+def test_edges_join_the_heights_of_their_classes() -> None:
+    view = relation_view(MATRIX.to_dict())
+    (edge,) = view.edges
+    assert (edge.y_first, edge.y_second) == (MARGIN + ROW / 2, MARGIN + ROW / 2)
+    assert edge.opacity == 1.0
+    assert edge.sentence == "car is narrower than vehicle: 1.00"
+    assert [node.stands_alone for node in view.first_nodes] == [False, True]
+    assert [node.stands_alone for node in view.second_nodes] == [False, True, True]
+
+
+def test_the_heat_map_has_a_cell_for_every_pair_with_the_larger_share() -> None:
+    view = relation_view(MATRIX.to_dict())
+    assert [cell.opacity for cell in view.cells] == pytest.approx([1.0, 0, 0, 0, 0.1, 0])
+    assert (view.cells[4].x, view.cells[4].y) == (LABEL + CELL, HEAD + CELL)
+    assert view.heat_width > view.cells[-1].x + CELL
+
+
+def test_the_page_shows_them_escaped_and_leaves_the_section_out_without_any() -> None:
+    content = ReportContent(title="t", run={}, spaces=[FIRST, SECOND], relations=[MATRIX.to_dict()])
+    page = render_report(content, ReportSettings())
+    assert 'id="relations"' in page
+    assert "car is narrower than vehicle: 1.00" in page
+    assert "<script>alert" not in page
+    assert page.count("<rect") == 6
+    assert 'id="relations"' not in render_report(ReportContent(title="t", run={}, spaces=[FIRST]), ReportSettings())

@@ -1,0 +1,62 @@
+"""`lat relations` on drawn images: files, review, reviewed relations taken as given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import draw_tiny
+
+from lat.cli import main
+from lat.data.street_scenes import draw_street_scenes
+from lat.relations.relation_matrix import RelationMatrix
+from lat.stages.street_scenes import benchmark_config
+
+FEW = ["lat.backbone=random", "relations.steps=3", "relations.pretrain_steps=2", "relations.standalone_bias=0.1"]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("relations")
+    draw_street_scenes(folder / "data", train_images={"city": 24, "nu": 24, "way": 24}, val_images=1)
+    path = folder / "config.yaml"
+    path.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
+    assert run("relations", path, *FEW, "--review") == 0
+    return path
+
+
+def test_every_pair_has_a_file_with_names(config: Path) -> None:
+    folder = config.parent / "run" / "relations"
+    assert sorted(path.name for path in folder.glob("*.json")) == ["city.nu.json", "city.way.json", "nu.way.json"]
+    content = json.loads((folder / "city.way.json").read_text(encoding="utf-8"))
+    matrix = RelationMatrix.from_dict(content)
+    assert (matrix.first.name, matrix.second.class_names) == ("city", ("vehicle", "pedestrian", "cyclist"))
+    assert matrix.first.category_ids[:2] == (26, 27)
+
+
+def test_a_reviewed_file_is_taken_as_given(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "pairs:\n- spaces: [nu, way]\n  relations:\n  - {first: adult, second: pedestrian, relation: narrower}\n"
+    edited = config.parent / "edited.yaml"
+    edited.write_text(text, encoding="utf-8")
+    folder = config.parent / "given"
+    assert run("relations", config, f"relations.file={edited}", f"output_dir={folder}") == 0
+    (path,) = (folder / "relations").glob("*.json")
+    relations = json.loads(path.read_text(encoding="utf-8"))["relations"]
+    assert relations == [{"first": "adult", "second": "pedestrian", "relation": "narrower", "score": 1.0}]
+    edited.write_text(text.replace("adult", "adlut"), encoding="utf-8")
+    capsys.readouterr()
+    assert run("relations", config, f"relations.file={edited}") == 2
+    assert capsys.readouterr().err == f"error: {edited}: there is no class 'adlut' in nu; did you mean 'adult'?\n"
+
+
+def test_a_class_without_boxes_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("relations", draw_tiny(tmp_path), *FEW) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "to learn from; label at least 2" in line
