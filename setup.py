@@ -40,9 +40,26 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.9",
+            "scikit-learn>=1.5",
             "setuptools>=70",
             "types-PyYAML",
-        ]
+        ],
+        # what Detectron2 imports; Detectron2 itself is on no package index, docs/detectron2.md says how to install it
+        "detectron2": [
+            "cloudpickle>=2",
+            "fvcore>=0.1.5.post20221221",
+            "hydra-core>=1.1",
+            "iopath>=0.1.9",
+            "omegaconf>=2.3,<2.4",
+            "packaging>=20",
+            "pillow>=10",
+            "portalocker>=2",
+            "pycocotools>=2.0.8",
+            "tabulate>=0.9",
+            "termcolor>=1.1",
+            "tqdm>=4.29",
+            "yacs>=0.1.8",
+        ],
     },
     entry_points={"console_scripts": ["lat=lat.cli:main"]},
     classifiers=[

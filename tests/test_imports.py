@@ -11,7 +11,7 @@ import lat
 
 ROOT = Path(lat.__file__).parent
 CORE = {"errors", "label_space", "structures", "losses"}
-BELOW = CORE | {"data", "detectors", "models", "engine", "evaluation", "report"}
+BELOW = CORE | {"data", "detectors", "models", "relations", "engine", "evaluation", "report"}
 ALLOWED = {
     "errors": set(),
     "label_space": {"errors"},
@@ -20,12 +20,14 @@ ALLOWED = {
     "data": CORE,
     "detectors": CORE,
     "models": CORE,
+    "relations": CORE,
+    "detectron2": CORE | {"data", "models"},
     "engine": CORE | {"data"},
     "evaluation": CORE | {"data"},
     "report": CORE | {"data", "evaluation"},
     "config": BELOW,
     "stages": BELOW | {"config"},
-    "pipeline": CORE | {"data", "stages", "config"},
+    "pipeline": CORE | {"data", "detectors", "stages", "config"},
     "cli": {"errors", "config", "pipeline", "stages"},
     "__main__": {"cli"},
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -34,16 +35,57 @@ class Detector(Protocol):
 def build_detector(settings: DetectorSettings, space: LabelSpace) -> nn.Module:
     """A new `Detector` of `space` with the weights that the settings name; its library is imported here and not before.
 
+    With `detector: auto` a line is printed that names the library taken.
+
     Raises:
-        InputError: if the backbone is unknown, or the weights cannot be read or do not fit.
+        InputError: if the library does not import, the backbone is unknown, or the weights cannot be read or do not fit.
     """
-    return _build(settings, space, load_weights=True)
+    resolved = resolve_detector(settings)
+    if settings.detector == "auto":
+        reason = "" if resolved.detector == "detectron2" else f" (Detectron2 does not import: {detectron2_problem()})"
+        print(f"detector: auto takes {resolved.detector}{reason}")
+    return _build(resolved, space, load_weights=True)
+
+
+def resolve_detector(settings: DetectorSettings) -> DetectorSettings:
+    """The same settings with `auto` replaced by the library that it stands for: Detectron2 where it imports, else torchvision.
+
+    Raises:
+        InputError: if the settings need Detectron2 and it does not import.
+    """
+    if settings.detector == "torchvision":
+        return settings
+    problem = detectron2_problem()
+    if problem is None:
+        return replace(settings, detector="detectron2")
+    if settings.detector == "detectron2" or settings.detectron2_config:
+        where = "detector" if settings.detector == "detectron2" else "detectron2_config"
+        raise InputError(where, f"needs Detectron2, which does not import ({problem})", "see docs/detectron2.md to install it")
+    return replace(settings, detector="torchvision", detectron2_overrides=[])
+
+
+def detectron2_problem() -> str | None:
+    """Why Detectron2 does not import, in one line; None if it does."""
+    try:
+        import_module("detectron2.modeling")
+    except Exception as error:  # a part that fits no library here may raise anything
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None
 
 
 def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str, Any]:
-    """What a checkpoint must hold beside `model`, the state dict, for `detector_from_checkpoint`; plain types only."""
+    """What a checkpoint must hold beside `model`, the state dict, for `detector_from_checkpoint`; plain types only.
+
+    The settings name the library in use, never `auto`; for Detectron2 its whole configuration is kept as text.
+    """
+    settings = resolve_detector(settings)
     described_space = {"name": space.name, "class_names": list(space.class_names), "category_ids": list(space.category_ids)}
-    return {"kind": "detector", "settings": asdict(settings), "space": described_space}
+    content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": described_space}
+    if settings.detector == "detectron2":
+        from lat.detectors.detectron2_config import resolve_config
+
+        content["detectron2"] = resolve_config(settings, len(space)).dump()
+    return content
 
 
 def space_from_description(content: Mapping[str, Any]) -> LabelSpace:
@@ -59,14 +101,20 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
         content: what `describe_detector` returned, and `model`, the state dict of the detector.
 
     Raises:
-        InputError: if the content is no detector, was written by another version, or its weights do not fit.
+        InputError: if the content is no detector, was written by another version, is of a library that does not import, or
+            its weights do not fit.
     """
     if content.get("kind") != "detector":
         raise InputError("checkpoint", f"holds '{content.get('kind')}', not a detector", "name the model.pt of a detector")
     unknown = sorted(set(content["settings"]) - {field.name for field in fields(DetectorSettings)})
     if unknown:
         raise InputError("checkpoint", f"has unknown detector settings {', '.join(unknown)}", "train the detector again")
-    detector = _build(DetectorSettings(**content["settings"]), space_from_description(content), load_weights=False)
+    settings = DetectorSettings(**content["settings"])
+    if settings.detector == "detectron2" and (problem := detectron2_problem()) is not None:
+        what = f"holds a detector of Detectron2, which does not import ({problem})"
+        raise InputError("checkpoint", what, "see docs/detectron2.md to install it")
+    config_text = content.get("detectron2")
+    detector = _build(settings, space_from_description(content), load_weights=False, config_text=config_text)
     try:
         detector.load_state_dict(content["model"])
     except RuntimeError as error:
@@ -74,8 +122,12 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
     return detector.eval()
 
 
-def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool) -> nn.Module:
-    # A second library gets its branch here; `DetectorSettings` has already refused every other name.
+def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None) -> nn.Module:
+    """A detector of the library that the settings name, which is not `auto` any more."""
+    if settings.detector == "detectron2":
+        from lat.detectors.detectron2_backend import Detectron2Detector
+
+        return Detectron2Detector(settings, space, load_weights=load_weights, config_text=config_text)
     from lat.detectors.torchvision_backend import TorchvisionDetector
 
     return TorchvisionDetector(settings, space, load_weights=load_weights)

@@ -40,10 +40,14 @@ class ImageBatch:
     originals_hw: list[tuple[int, int]]
 
     def scale_xyxy(self, index: int) -> Tensor:
-        """(4,) float32 on the batch's device: resized over original size along x, y, x, y, exact for each axis."""
-        (height, width), (original_height, original_width) = self.sizes_hw[index], self.originals_hw[index]
-        sx, sy = width / original_width, height / original_height
-        return torch.tensor([sx, sy, sx, sy], device=self.pixels.device)
+        """(4,) float32 on the batch's device: resized over original size of an image along x, y, x, y."""
+        return scale_xyxy(self.sizes_hw[index], self.originals_hw[index], self.pixels.device)
+
+
+def scale_xyxy(resized_hw: tuple[int, int], original_hw: tuple[int, int], device: torch.device) -> Tensor:
+    """(4,) float32: resized over original size along x, y, x, y, exact for each axis."""
+    sy, sx = (size / original for size, original in zip(resized_hw, original_hw, strict=True))
+    return torch.tensor([sx, sy, sx, sy], device=device)
 
 
 def batch_images(images: list[Tensor], image_size: int, max_image_size: int, divisible_by: int) -> ImageBatch:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from lat.errors import InputError
 
-DETECTORS = ("torchvision",)
+DETECTORS = ("torchvision", "detectron2", "auto")
+DETECTRON2_BACKBONES = ("small", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
 def backbone_names() -> tuple[str, ...]:
@@ -25,9 +26,11 @@ class DetectorSettings:
         InputError: if a value is out of its range or not among the choices.
     """
 
-    detector: str = "torchvision"  # library that the detector comes from: torchvision
+    detector: str = "torchvision"  # library that it comes from: torchvision, detectron2, or auto (detectron2 where it imports)
     backbone: str = "small"  # small (for a CPU, learns from scratch), or a ResNet of torchvision such as resnet50
-    weights: str = "none"  # none, pretrained (torchvision's ImageNet weights), or a file with a backbone or a detector
+    weights: str = "none"  # none, pretrained (the library's ImageNet weights), or a file; with detectron2 also detectron2://NAME
+    detectron2_config: str = ""  # YAML file of a Detectron2 model, takes the place of `backbone`; empty: built from `backbone`
+    detectron2_overrides: list[str] = field(default_factory=list)  # KEY, VALUE, KEY, VALUE, ... in Detectron2's own names
     trainable_layers: int = 3  # of stem and four stages of a pretrained ResNet, how many train, from the last; the rest is frozen
     image_size: int = 0  # images are resized to this shorter side in pixels; 0 keeps their own size
     max_image_size: int = 1333  # the longer side stays below this when images are resized, in pixels
@@ -39,12 +42,13 @@ class DetectorSettings:
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
             raise InputError("detector", f"is '{self.detector}'", f"choose one of {', '.join(DETECTORS)}")
+        self._check_detectron2()
         if self.backbone not in backbone_names():
             nearest = get_close_matches(self.backbone, backbone_names(), n=1, cutoff=0.0)[0]
             raise InputError(
                 "backbone", f"is '{self.backbone}'", f"did you mean {nearest}? choose one of {', '.join(backbone_names())}"
             )
-        if self.backbone == "small" and self.weights == "pretrained":
+        if self.backbone == "small" and self.weights == "pretrained" and not self.detectron2_config:
             raise InputError("weights", "is 'pretrained', which the small backbone has not", "choose none, a file, or a ResNet")
         for name in ("score_threshold", "nms_iou"):
             if not 0.0 <= getattr(self, name) <= 1.0:
@@ -54,3 +58,14 @@ class DetectorSettings:
                 raise InputError(name, f"is {getattr(self, name)}", f"choose {least} or more")
         if not 0 <= self.trainable_layers <= 5:
             raise InputError("trainable_layers", f"is {self.trainable_layers}", "choose a number from 0 to 5")
+
+    def _check_detectron2(self) -> None:
+        if self.detector == "torchvision":
+            for name in ("detectron2_config", "detectron2_overrides"):
+                if getattr(self, name):
+                    raise InputError(name, "is set, but the detector is torchvision", "choose detector: detectron2")
+        if len(self.detectron2_overrides) % 2:
+            raise InputError("detectron2_overrides", "has a key without a value", "write [KEY, VALUE, KEY, VALUE, ...]")
+        if self.detector == "detectron2" and not self.detectron2_config and self.backbone not in DETECTRON2_BACKBONES:
+            choices = f"choose one of {', '.join(DETECTRON2_BACKBONES)}, or give a detectron2_config"
+            raise InputError("backbone", f"is '{self.backbone}', which is not built for detectron2", choices)

@@ -6,25 +6,18 @@ pixels of the resized image; both end at this file.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from lat.detectors.image_batch import ImageBatch, batch_images, resized_hw
+from lat.detectors.image_batch import ImageBatch, batch_images
 from lat.detectors.rcnn_parts import build_backbone, build_region_proposal_network, build_roi_heads, recipe_of
+from lat.detectors.region_detections import SMALLEST_SIDE, inference, keep_detections, predict_in_equal_sizes, stack_levels
 from lat.detectors.settings import DetectorSettings
 from lat.detectors.weight_files import load_weight_file
 from lat.detectors.weighted_rcnn import Target
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
-
-_SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner ground truth has no usable box delta and is left out of the losses
 
 
 class TorchvisionDetector(nn.Module):
@@ -76,15 +69,8 @@ class TorchvisionDetector(nn.Module):
         background column; `scores` is its entry at `labels`. One region may give a box for each of several classes. Images are
         run in batches of equal size, so that a result does not depend on the other images.
         """
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            size_hw = (image.shape[-2], image.shape[-1])
-            groups[resized_hw(size_hw, self.settings.image_size, self.settings.max_image_size)].append(index)
-        found: dict[int, LabeledBoxes] = {}
-        with self._inference():
-            for indices in groups.values():
-                found.update(zip(indices, self._predict_batch(self._batch([images[i] for i in indices])), strict=True))
-        return [found[index] for index in range(len(images))]
+        with inference(self):
+            return predict_in_equal_sizes(images, self.settings, self._predict_batch)
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Feature maps for a frozen backbone: the pyramid levels that the box head pools from, side by side.
@@ -99,13 +85,10 @@ class TorchvisionDetector(nn.Module):
             (B, feature_channels, ceil(H / feature_stride), ceil(W / feature_stride)) float32; a map cell is exactly
             `feature_stride` pixels wide and high, the last ones may reach beyond the image.
         """
-        with self._inference():
+        with inference(self):
             features = self._features(batch_images(list(images), 0, 0, self.strides[-1]))
         levels = [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
-        padded_hw = levels[0].shape[-2:]
-        others = [F.interpolate(level, size=padded_hw, mode="bilinear", align_corners=False) for level in levels[1:]]
-        height, width = (-(-side // self.feature_stride) for side in images.shape[-2:])
-        return torch.cat([levels[0], *others], dim=1)[..., :height, :width]
+        return stack_levels(levels, self.feature_stride, (images.shape[-2], images.shape[-1]))
 
     def _batch(self, images: list[Tensor]) -> ImageBatch:
         return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.strides[-1])
@@ -122,43 +105,17 @@ class TorchvisionDetector(nn.Module):
     def _to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
         boxes = boxes.to(batch.pixels.device)
         scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
-        usable = (scaled[:, 2:] - scaled[:, :2] >= _SMALLEST_SIDE).all(dim=1)
+        usable = (scaled[:, 2:] - scaled[:, :2] >= SMALLEST_SIDE).all(dim=1)
         labels = torch.where(boxes.weights > 0, boxes.labels + 1, -1)
         return {"boxes": scaled[usable], "labels": labels[usable], "weights": boxes.weights[usable]}
 
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            self.train(was_training)
-
-    def _predict_batch(self, batch: ImageBatch) -> list[LabeledBoxes]:
+    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        batch = self._batch(images)
         features = self._features(batch)
         proposals, _ = self._propose(batch, features)
         logits, deltas = self.roi_heads.logits_and_deltas(features, proposals, batch.sizes_hw)
         counts = [len(regions) for regions in proposals]
         scores = logits.softmax(dim=1)[:, 1:].clamp(max=1.0).split(counts)
         boxes = self.roi_heads.box_coder.decode(deltas, proposals)[:, 1:].split(counts)
-        return [self._detections(batch, index, *image) for index, image in enumerate(zip(boxes, scores, strict=True))]
-
-    def _detections(self, batch: ImageBatch, index: int, boxes_xyxy: Tensor, class_scores: Tensor) -> LabeledBoxes:
-        """Detections of one image from its regions' boxes (R, K, 4) in pixels of the resized image and class scores (R, K)."""
-        regions, labels = torch.where(class_scores > self.settings.score_threshold)
-        boxes_xyxy = clip_boxes_to_image(boxes_xyxy[regions, labels], batch.sizes_hw[index])
-        scores = class_scores[regions, labels]
-        solid = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] >= _SMALLEST_SIDE).all(dim=1)
-        boxes_xyxy, scores, regions, labels = boxes_xyxy[solid], scores[solid], regions[solid], labels[solid]
-        keep = batched_nms(boxes_xyxy, scores, labels, self.settings.nms_iou)[: self.settings.max_detections]
-        original = boxes_xyxy[keep] / batch.scale_xyxy(index)
-        height, width = batch.originals_hw[index]
-        return LabeledBoxes(
-            clip_boxes_to_image(original, (height, width)).cpu(),
-            labels[keep].cpu(),
-            self.space,
-            scores=scores[keep].cpu(),
-            class_scores=class_scores[regions[keep]].cpu(),
-        )
+        sizes_hw = zip(batch.sizes_hw, batch.originals_hw, strict=True)
+        return [keep_detections(*image, self.settings, self.space) for image in zip(boxes, scores, sizes_hw, strict=True)]

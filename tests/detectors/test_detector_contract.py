@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2_files import NEEDS_DETECTRON2
 from torch import Tensor, nn
 
 from lat.detectors.base import Detector, DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
@@ -17,14 +18,28 @@ BACKENDS = {
     "small": DetectorSettings(),
     "small, resized": DetectorSettings(image_size=48, max_image_size=64),
     "resnet18": DetectorSettings(backbone="resnet18", regions_per_image=16),
+    "detectron2 small": DetectorSettings(detector="detectron2"),
+    "detectron2 small, resized": DetectorSettings(detector="detectron2", image_size=48, max_image_size=64),
+    "detectron2 resnet18": DetectorSettings(detector="detectron2", backbone="resnet18", regions_per_image=16),
 }
 
 
-@pytest.fixture(params=BACKENDS, scope="module")
+def rows(names: list[str]) -> list[object]:
+    return [pytest.param(name, marks=NEEDS_DETECTRON2) if name.startswith("detectron2") else name for name in names]
+
+
+@pytest.fixture(params=rows(list(BACKENDS)), scope="module")
 def detector(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    detector = build_detector(BACKENDS[request.param], SPACE).eval()
-    detector.rpn._post_nms_top_n = {"training": 60, "testing": 20}  # the thousand of a ResNet take seconds for each image
+    return with_few_proposals(build_detector(BACKENDS[request.param], SPACE).eval())
+
+
+def with_few_proposals(detector: nn.Module) -> nn.Module:
+    """The same detector; the thousand proposals of a ResNet take seconds for each image."""
+    if detector.settings.detector == "torchvision":
+        detector.rpn._post_nms_top_n = {"training": 60, "testing": 20}
+    else:
+        detector.proposal_generator.post_nms_topk = {True: 60, False: 20}
     return detector
 
 
@@ -101,21 +116,21 @@ def test_prediction_takes_no_gradient_and_restores_the_mode(detector: nn.Module)
 
 def test_a_checkpoint_gives_the_same_detector(detector: nn.Module, tmp_path: Path) -> None:
     torch.save(describe_detector(detector.settings, SPACE) | {"model": detector.state_dict()}, tmp_path / "model.pt")
-    restored = detector_from_checkpoint(torch.load(tmp_path / "model.pt", weights_only=True))
+    restored = with_few_proposals(detector_from_checkpoint(torch.load(tmp_path / "model.pt", weights_only=True)))
     assert restored.space == SPACE
     assert restored.settings == detector.settings
-    restored.rpn._post_nms_top_n = detector.rpn._post_nms_top_n
     image = drawn_image(48, 64, (5, 5, 30, 30, 0))[0]
     torch.testing.assert_close(restored.predict([image])[0].class_scores, detector.predict([image])[0].class_scores)
 
 
-def test_learns_two_boxes_and_draws_them_in_the_original_frame() -> None:
+@pytest.mark.parametrize("library", rows(["torchvision", "detectron2"]))
+def test_learns_two_boxes_and_draws_them_in_the_original_frame(library: str) -> None:
     torch.manual_seed(0)
-    detector = build_detector(DetectorSettings(image_size=64), SPACE).train()
+    detector = build_detector(DetectorSettings(detector=library, image_size=64), SPACE).train()
     image, boxes = drawn_image(96, 192, (24, 12, 84, 60, 0), (120, 30, 168, 84, 1))
     optimizer = torch.optim.AdamW(detector.parameters(), lr=3e-3)
     history = []
-    for _ in range(25):
+    for _ in range(35):
         loss = sum(detector.losses([image, image.flip(2)], [boxes, flipped(boxes, 192)]).values())
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,114 @@
+"""`MODEL.LAT` in a Detectron2 configuration: our own settings in capitals, and the label spaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from detectron2.config import CfgNode
+
+from lat.errors import InputError
+from lat.label_space import JointLabelSpace, LabelSpace
+from lat.models.backbone import BackboneSettings
+from lat.models.dinov2 import DINOV2_MODELS
+from lat.models.fusion import FusionSettings
+from lat.models.label_transfer import DecodeSettings, HeadSettings
+from lat.models.proposals import ProposalSettings
+
+Settings = TypeVar("Settings")
+
+_KINDS = (BackboneSettings, ProposalSettings, HeadSettings, FusionSettings, DecodeSettings)
+_NOT_OFFERED = {"cache", "cache_dtype"}  # features are computed with each batch
+_SPACE_KEYS = ("NAME", "CLASS_NAMES", "CATEGORY_IDS")
+
+
+@dataclass(frozen=True)
+class ComponentSettings:
+    """What `MODEL.LAT` says, checked.
+
+    Attributes:
+        joint: all label spaces, in their order.
+        target: the label space in which inference answers unless an input names another; empty for none.
+    """
+
+    joint: JointLabelSpace
+    target: str
+    backbone: BackboneSettings
+    proposals: ProposalSettings
+    head: HeadSettings
+    fusion: FusionSettings
+    decode: DecodeSettings
+
+
+def add_lat_config(cfg: CfgNode) -> None:
+    """Add `MODEL.LAT` with the defaults of `lat` to a Detectron2 configuration.
+
+    Each field of `BackboneSettings` (but for the feature cache), `ProposalSettings`, `HeadSettings`, `FusionSettings` and
+    `DecodeSettings` is a key in capitals; beside them stand `LABEL_SPACES`, a list of {NAME, CLASS_NAMES, CATEGORY_IDS}, whose
+    ids are 1..K if left out, and `TARGET`, the label space in which inference answers.
+    """
+    node = CfgNode()
+    for kind in _KINDS:
+        for field in fields(kind):
+            if field.name not in _NOT_OFFERED:
+                node[field.name.upper()] = field.default
+    node.BACKBONE = "dinov2_vits14"
+    node.LABEL_SPACES = []
+    node.TARGET = ""
+    cfg.MODEL.LAT = node
+
+
+def set_label_spaces(cfg: CfgNode, spaces: Sequence[LabelSpace]) -> None:
+    """Write label spaces into `MODEL.LAT.LABEL_SPACES`; their order is that of the joint label space."""
+    cfg.MODEL.LAT.LABEL_SPACES = [
+        dict(zip(_SPACE_KEYS, (space.name, list(space.class_names), list(space.category_ids)), strict=True)) for space in spaces
+    ]
+
+
+def read_lat_config(cfg: CfgNode) -> ComponentSettings:
+    """The settings in `MODEL.LAT`.
+
+    Raises:
+        InputError: if a value is one that our settings refuse, the label spaces are missing or unsound, the target is none of
+            them, or the backbone is not a DINOv2.
+    """
+    if "LAT" not in cfg.MODEL:
+        raise InputError("MODEL.LAT", "is not there", "call lat.detectron2.add_lat_config(cfg) before the file is merged")
+    node = cfg.MODEL.LAT
+    joint = JointLabelSpace(tuple(_label_space(entry) for entry in node.LABEL_SPACES))
+    if not joint.spaces:
+        raise InputError("MODEL.LAT.LABEL_SPACES", "is empty", "list the label spaces, or call set_label_spaces(cfg, spaces)")
+    if node.TARGET not in ("", *joint.names):
+        raise InputError("MODEL.LAT.TARGET", f"is '{node.TARGET}'", f"choose one of {', '.join(joint.names)}")
+    backbone = _read(node, BackboneSettings)
+    if backbone.backbone not in DINOV2_MODELS:
+        raise InputError("MODEL.LAT.BACKBONE", f"is '{backbone.backbone}'", f"choose one of {', '.join(DINOV2_MODELS)}")
+    return ComponentSettings(
+        joint=joint,
+        target=node.TARGET,
+        backbone=backbone,
+        proposals=_read(node, ProposalSettings),
+        head=_read(node, HeadSettings),
+        fusion=_read(node, FusionSettings),
+        decode=_read(node, DecodeSettings),
+    )
+
+
+def _read(node: CfgNode, kind: type[Settings]) -> Settings:
+    names = [field.name for field in fields(kind) if field.name not in _NOT_OFFERED]  # type: ignore[arg-type]
+    try:
+        return kind(**{name: node[name.upper()] for name in names})
+    except InputError as error:
+        where = re.sub(r"\b(?:lat|transfer)\.(\w+)", lambda match: f"MODEL.LAT.{match[1].upper()}", error.where)
+        raise InputError(where, error.what, error.remedy) from None
+
+
+def _label_space(entry: Any) -> LabelSpace:
+    where = "MODEL.LAT.LABEL_SPACES"
+    if not isinstance(entry, dict) or not {"NAME", "CLASS_NAMES"} <= set(entry) <= set(_SPACE_KEYS):
+        raise InputError(where, f"has the entry {entry!r}", "write NAME, CLASS_NAMES and, where wanted, CATEGORY_IDS")
+    names = [str(name) for name in entry["CLASS_NAMES"]]
+    ids = entry.get("CATEGORY_IDS") or range(1, len(names) + 1)
+    return LabelSpace(str(entry["NAME"]), tuple(names), tuple(int(category_id) for category_id in ids))
