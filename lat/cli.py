@@ -27,6 +27,8 @@ app = typer.Typer(
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer carry inside
 
+_STOPPED = 130  # what newer versions of typer return on Ctrl-C instead of raising
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -215,9 +217,11 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         status = 2
     except (typer.Abort, KeyboardInterrupt):
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        status = 1
+        status = _STOPPED
     except _UsageError as error:
         print(f"error: {error}; see `lat --help`", file=sys.stderr)
         status = 2
+    if status == _STOPPED:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        status = 1
     sys.exit(status or 0)

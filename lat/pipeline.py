@@ -65,8 +65,8 @@ def run_stages(
             outdated = [step for step in members if force or not records.is_current(step)]
             if not outdated:
                 continue
-            say(" ".join(part for part in (stage, group, *(step.member for step in outdated)) if part))
             _require_inputs(outdated)
+            say(" ".join(part for part in (stage, group, *(step.member for step in outdated)) if part))
             _do(workspace, stage, group, {step.member: records.inputs_hash(step) for step in outdated})
             for step in outdated:
                 records.note(step)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,15 @@ def test_a_tool_runs() -> None:
     done = subprocess.run([sys.executable, str(TOOLS / "transfer.py"), "none.yaml"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: none.yaml: ")
+
+
+def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lat", "street-scenes", str(tmp_path / "scenes")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.png")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert errors.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert process.returncode == 1
