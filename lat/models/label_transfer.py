@@ -176,7 +176,8 @@ class LabelTransferModel(nn.Module):
 
     def _pool(self, images: Sequence[TransferInput]) -> Tensor:
         """Region features (sum of M_i, C, S, S) of all images, in order."""
-        maps = stack_maps([image.features for image in images]).to(self.predictor.classes.weight.dtype)
+        dtype = self.predictor.classes.weight.dtype  # before stacking: autocast refuses to stack the float16 maps of a cache
+        maps = stack_maps([image.features.to(dtype) for image in images])
         boxes = [image.proposals.boxes_xyxy for image in images]
         return pool_regions(maps, boxes, [image.scale_yx for image in images], self.head.pooled_size)
 

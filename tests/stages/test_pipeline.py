@@ -185,6 +185,7 @@ def test_a_stage_whose_inputs_are_missing_names_the_command(copied: tuple[Path, 
         ("lat.backbone=dinov2_vits14_reg", "lat.weights=none", "lat.image_size=28"),
         ("lat.cache=disk", "lat.attention=standard"),
         ("lat.attention=none",),
+        ("runtime.precision=bf16-mixed",),
     ],
     ids=lambda settings: " ".join(settings),
 )
