@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,15 @@ class LabelSpace:
     def from_names(cls, name: str, class_names: Sequence[str]) -> LabelSpace:
         """A label space whose category ids are 1..K."""
         return cls(name, tuple(class_names), tuple(range(1, len(class_names) + 1)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The label space as plain types, for a checkpoint."""
+        return {"name": self.name, "class_names": list(self.class_names), "category_ids": list(self.category_ids)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> LabelSpace:
+        """The label space that `to_dict` described."""
+        return cls(content["name"], tuple(content["class_names"]), tuple(content["category_ids"]))
 
     @cached_property
     def _index_of(self) -> dict[int, int]:

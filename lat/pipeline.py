@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from lat.config import part_of
-from lat.data.files import sha256_of_file, write_atomically
+from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
 from lat.stages.evaluate import evaluate
 from lat.stages.label_transfer import train_label_transfer
@@ -121,9 +121,9 @@ def plan(workspace: Workspace, stage: str) -> Iterator[Step]:
 def _upstream_step(w: Workspace, name: str) -> Step:
     settings, upstream = w.config.to_dict(), w.config.upstream
     detector = describe_detector(part_of(upstream, DetectorSettings), w.space(name))  # the library and files behind names
-    depends_on = [settings["upstream"], detector, _weights(upstream.weights), settings["seed"], settings["runtime"]["precision"]]
+    depends_on = [settings["upstream"], detector, settings["seed"], settings["runtime"]["precision"]]
     outputs = (w.upstream_model(name), w.upstream_metrics(name))
-    return Step("train-upstream", name, "", depends_on, (name,), (), outputs)
+    return Step("train-upstream", name, "", depends_on, (name,), _weights(upstream.weights), outputs)
 
 
 def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
@@ -134,9 +134,8 @@ def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
 
 def _train_transfer_step(w: Workspace) -> Step:
     settings = w.config.to_dict()
-    weights = _weights(w.config.lat.weights)
-    depends_on = [{**settings["lat"], "cache": None}, weights, settings["seed"], settings["runtime"]["precision"]]
-    inputs = (*_all_pseudo_labels(w), *_backbone_model(w))
+    depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
+    inputs = (*_all_pseudo_labels(w), *_backbone_model(w), *_weights(w.config.lat.weights))
     return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics))
 
 
@@ -168,10 +167,9 @@ def _all_transferred(w: Workspace) -> tuple[Path, ...]:
     return tuple(w.transferred(source, target) for source, target in w.transfers())
 
 
-def _weights(name_or_path: str) -> str:
-    """The hash of a file of weights; nothing where weights are not a file."""
-    path = Path(name_or_path)
-    return sha256_of_file(path) if path.is_file() else ""
+def _weights(name_or_path: str) -> tuple[Path, ...]:
+    """The file of weights, if weights are a file."""
+    return (Path(name_or_path),) if Path(name_or_path).is_file() else ()
 
 
 def _backbone_model(w: Workspace) -> tuple[Path, ...]:

@@ -48,3 +48,9 @@ def test_joint_space_lays_spaces_side_by_side_and_background_last() -> None:
 def test_two_spaces_with_one_name_are_refused() -> None:
     with pytest.raises(InputError, match="share one name"):
         JointLabelSpace((label_space("a"), label_space("a", ["x"])))
+
+
+def test_a_label_space_is_what_its_description_says() -> None:
+    space = LabelSpace("city", ("truck", "car"), (7, 3))
+    assert space.to_dict() == {"name": "city", "class_names": ["truck", "car"], "category_ids": [7, 3]}
+    assert LabelSpace.from_dict(space.to_dict()) == space

@@ -59,5 +59,10 @@ def augment(
 def flip_horizontally(image: Tensor, boxes: LabeledBoxes) -> tuple[Tensor, LabeledBoxes]:
     """Mirror an image (3, H, W) and its boxes left to right."""
     height, width = image.shape[-2:]
-    flipped = F.horizontal_flip_bounding_boxes(boxes.boxes_xyxy, BoundingBoxFormat.XYXY, (height, width))
-    return F.horizontal_flip(image), replace(boxes, boxes_xyxy=flipped)
+    return F.horizontal_flip(image), mirror_boxes(boxes, (height, width))
+
+
+def mirror_boxes(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
+    """The boxes of an image of `size_hw` in the image mirrored left to right."""
+    flipped = F.horizontal_flip_bounding_boxes(boxes.boxes_xyxy, BoundingBoxFormat.XYXY, size_hw)
+    return replace(boxes, boxes_xyxy=flipped)

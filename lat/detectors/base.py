@@ -79,19 +79,12 @@ def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str
     The settings name the library in use, never `auto`; for Detectron2 its whole configuration is kept as text.
     """
     settings = resolve_detector(settings)
-    described_space = {"name": space.name, "class_names": list(space.class_names), "category_ids": list(space.category_ids)}
-    content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": described_space}
+    content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": space.to_dict()}
     if settings.detector == "detectron2":
         from lat.detectors.detectron2_config import resolve_config
 
         content["detectron2"] = resolve_config(settings, len(space)).dump()
     return content
-
-
-def space_from_description(content: Mapping[str, Any]) -> LabelSpace:
-    """The label space in the checkpoint content that `describe_detector` wrote."""
-    described = content["space"]
-    return LabelSpace(described["name"], tuple(described["class_names"]), tuple(described["category_ids"]))
 
 
 def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
@@ -114,7 +107,7 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
         what = f"holds a detector of Detectron2, which does not import ({problem})"
         raise InputError("checkpoint", what, "see docs/detectron2.md to install it")
     config_text = content.get("detectron2")
-    detector = _build(settings, space_from_description(content), load_weights=False, config_text=config_text)
+    detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text)
     try:
         detector.load_state_dict(content["model"])
     except RuntimeError as error:

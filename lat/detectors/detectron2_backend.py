@@ -7,7 +7,6 @@ Shape letters: B images, N boxes of one image, R regions, K classes. Inside Dete
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
@@ -16,7 +15,7 @@ from torch import Tensor
 from lat.detectors.detectron2_config import config_from_text, resolve_config
 from lat.detectors.detectron2_parts import build_parts, region_predictions, weighted_region_losses
 from lat.detectors.detectron2_weights import load_detectron2_weights
-from lat.detectors.image_batch import resized_hw, scale_xyxy
+from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
 from lat.detectors.region_detections import SMALLEST_SIDE, inference, keep_detections, predict_in_equal_sizes, stack_levels
 from lat.detectors.settings import DetectorSettings
 from lat.label_space import LabelSpace
@@ -103,13 +102,7 @@ class Detectron2Detector(GeneralizedRCNN):
 
     def _batch(self, images: list[Tensor]) -> ImageList:
         """RGB images (3, H, W) in [0, 1], resized as the settings say, normalised and padded to one size."""
-        sized = [
-            image
-            if self._resized_hw(image) == tuple(image.shape[-2:])
-            else F.interpolate(image[None], size=self._resized_hw(image), mode="bilinear", align_corners=False)[0]
-            for image in images
-        ]
-        return self._normalise(sized)
+        return self._normalise([resized(image, self._resized_hw(image)) for image in images])
 
     def _normalise(self, images: list[Tensor]) -> ImageList:
         channels = [2, 1, 0] if self.input_format == "BGR" else [0, 1, 2]

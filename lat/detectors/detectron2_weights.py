@@ -13,11 +13,10 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
+from lat.detectors.weight_files import PREDICTOR, describe_misfit
 from lat.errors import InputError
 
-_PREDICTOR = "roi_heads.box_predictor."
 _OTHER_TASKS = ("roi_heads.mask_head.", "roi_heads.keypoint_head.", "proposal_generator.anchor_generator.", "pixel_")
-_SHOWN = 5
 _HARMLESS = {
     ("collections", "OrderedDict"),
     ("numpy", "dtype"),
@@ -48,8 +47,8 @@ def load_detectron2_weights(detector: nn.Module, class_names: Sequence[str], nam
     state = _aligned(detector, content, name)
     own = {key: value for key, value in detector.state_dict().items() if not key.endswith("num_batches_tracked")}
     if content.get("space", {}).get("class_names") != list(class_names):
-        own = {key: value for key, value in own.items() if not key.startswith(_PREDICTOR)}
-        state = {key: value for key, value in state.items() if not key.startswith(_PREDICTOR)}
+        own = {key: value for key, value in own.items() if not key.startswith(PREDICTOR)}
+        state = {key: value for key, value in state.items() if not key.startswith(PREDICTOR)}
     _require_fit(own, state, name)
     detector.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
 
@@ -116,15 +115,5 @@ def _require_fit(own: dict[str, Tensor], given: dict[str, Tensor], name: str) ->
     if not any(key.startswith("proposal_generator.") for key in given):
         body = "backbone.bottom_up." if any(key.startswith("backbone.bottom_up.") for key in own) else "backbone."
         wanted = {key for key in own if key.startswith(body)}
-    problems = {
-        "missing": sorted(wanted - given.keys()),
-        "unexpected": sorted(given.keys() - own.keys()),
-        "of another shape": sorted(key for key in own.keys() & given.keys() if own[key].shape != given[key].shape),
-    }
-    if any(problems.values()):
-        parts = (f"{len(keys)} {what} ({_first(keys)})" for what, keys in problems.items() if keys)
-        raise InputError(name, f"weights do not fit the model: {', '.join(parts)}", "name the model they were made for")
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    if misfit := describe_misfit(own, given, wanted):
+        raise InputError(name, f"weights do not fit the model: {misfit}", "name the model they were made for")

@@ -24,6 +24,13 @@ def resized_hw(size_hw: tuple[int, int], image_size: int, max_image_size: int) -
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
+def resized(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """An image (C, H, W) at another height and width, bilinearly; the image itself if it has them."""
+    if tuple(image.shape[-2:]) == size_hw:
+        return image
+    return F.interpolate(image[None], size=size_hw, mode="bilinear", align_corners=False)[0]
+
+
 @dataclass(frozen=True, eq=False)
 class ImageBatch:
     """Images as the network sees them.
@@ -66,8 +73,6 @@ def batch_images(images: list[Tensor], image_size: int, max_image_size: int, div
     height, width = (math.ceil(max(sides) / divisible_by) * divisible_by for sides in zip(*sizes, strict=True))
     mean, std = (images[0].new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     pixels = images[0].new_zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
-    for row, image, original, size in zip(pixels, images, originals, sizes, strict=True):
-        if size != original:
-            image = F.interpolate(image[None], size=size, mode="bilinear", align_corners=False)[0]
-        row[:, : size[0], : size[1]] = (image - mean) / std
+    for row, image, size in zip(pixels, images, sizes, strict=True):
+        row[:, : size[0], : size[1]] = (resized(image, size) - mean) / std
     return ImageBatch(pixels, sizes, originals)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lat.errors import InputError
 
-_PREDICTOR = "roi_heads.box_predictor."
+PREDICTOR = "roi_heads.box_predictor."
 _SHOWN = 5
 
 
@@ -40,7 +40,7 @@ def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequ
     module = detector
     if any(name.startswith("backbone.") for name in state):
         if content.get("space", {}).get("class_names") != list(class_names):
-            left_out = (_PREDICTOR,)
+            left_out = (PREDICTOR,)
     else:
         module = backbone
         left_out = ("fc.",)
@@ -67,15 +67,19 @@ def _load(module: nn.Module, state: dict[str, Tensor], left_out: tuple[str, ...]
 
     own = {name: value for name, value in module.state_dict().items() if concerns(name)}
     given = {name: value for name, value in state.items() if concerns(name)}
+    if misfit := describe_misfit(own, given, own):
+        raise InputError(path, f"weights do not fit the backbone: {misfit}", "name the backbone they were made for")
+    module.load_state_dict(given, strict=False)
+
+
+def describe_misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], wanted: Iterable[str]) -> str:
+    """Which weights are missing of the `wanted` ones, unexpected, or of another shape than `own`; empty if `given` fits."""
     problems = {
-        "missing": sorted(own.keys() - given.keys()),
+        "missing": sorted(set(wanted) - given.keys()),
         "unexpected": sorted(given.keys() - own.keys()),
         "of another shape": sorted(name for name in own.keys() & given.keys() if own[name].shape != given[name].shape),
     }
-    if any(problems.values()):
-        parts = (f"{len(names)} {what} ({_first(names)})" for what, names in problems.items() if names)
-        raise InputError(path, f"weights do not fit the backbone: {', '.join(parts)}", "name the backbone they were made for")
-    module.load_state_dict(given, strict=False)
+    return ", ".join(f"{len(names)} {what} ({_first(names)})" for what, names in problems.items() if names)
 
 
 def _first(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import build_detection_test_loader, build_detection_train_loader, get_detection_dataset_dicts
 
 from lat.data.images import read_image
-from lat.data.transforms import flip_horizontally
+from lat.data.transforms import flip_horizontally, mirror_boxes
 from lat.detectron2.config import read_lat_config
 from lat.detectron2.conversion import drop_outside, instances_from_boxes
 from lat.detectron2.datasets import boxes_of_record
@@ -79,8 +79,7 @@ class LabelTransferMapper:
         pixels = read_image(Path(record["file_name"]), size_hw).transpose(2, 0, 1)
         image = torch.from_numpy(np.ascontiguousarray(pixels[::-1] if self.image_format == "BGR" else pixels))
         if torch.rand(()) < self.flip_probability:
-            no_pixels = image[:0]  # boxes are mirrored in its width
-            pseudo_labels = [flip_horizontally(no_pixels, boxes)[1] for boxes in pseudo_labels]
+            pseudo_labels = [mirror_boxes(boxes, size_hw) for boxes in pseudo_labels]
             image, ground_truth = flip_horizontally(image, ground_truth)
         return {
             **{key: record[key] for key in ("file_name", "image_id", "height", "width")},

@@ -27,7 +27,8 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     agreements: list[dict[str, Any]] = []
     for source, target in workspace.transfers():
-        labels = candidate_labels(workspace, source, target)
+        transferred = workspace.read_transferred(source, target)
+        labels = candidate_labels(workspace, source, transferred)
         truth = workspace.read_truth(source, target)
         if truth is not None:
             rows += [
@@ -35,22 +36,23 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                 for method in METHODS
             ]
         own = workspace.train_part(source).labels
-        changes = agreement(_per_image(own), _per_image(workspace.read_counted(source, target)))
+        changes = agreement(_per_image(own), _per_image(workspace.counted(transferred)))
         agreements.append({"source": source, "target": target, **changes.to_dict()})
     evaluation = {"transfer": rows, "agreement": agreements, "downstream": []}
     write_atomically(workspace.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
     return evaluation
 
 
-def candidate_labels(workspace: Workspace, source: str, target: str) -> dict[str, list[LabeledBoxes]]:
-    """The labels of each method for the training images of `source` in the space of `target`."""
-    by_name = labels_by_class_names(workspace.train_part(source).labels, workspace.space(target))
-    pseudo = _per_image(workspace.read_pseudo_labels(source, target))
+def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable) -> dict[str, list[LabeledBoxes]]:
+    """The labels of each method for the training images of `source` in the space of its transferred labels."""
+    space = transferred.space
+    by_name = labels_by_class_names(workspace.train_part(source).labels, space)
+    pseudo = _per_image(workspace.read_pseudo_labels(source, space.name))
     return {
         "class_names": by_name,
         "pseudo_label": pseudo,
         "union": union_labels(by_name, pseudo),
-        "label_transfer": _per_image(workspace.read_transferred(source, target)),
+        "label_transfer": _per_image(transferred),
     }
 
 

@@ -13,6 +13,7 @@ import torch
 from lat.config import LabelTransferSettings, part_of
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
+from lat.data.transforms import mirror_boxes
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.progress import track
 from lat.engine.trainer import train
@@ -51,7 +52,7 @@ class TransferItems:
         size_hw = self.parts[name].size_hw(image)
         flip = bool(torch.rand((), generator=generator) < self.settings.horizontal_flip)
         boxes = self._boxes(name, image)
-        ground_truth, *pseudo_labels = [mirror(one, size_hw[1]) for one in boxes] if flip else boxes
+        ground_truth, *pseudo_labels = [mirror_boxes(one, size_hw) for one in boxes] if flip else boxes
         proposals = self.generator.propose_for_training(ground_truth, pseudo_labels, size_hw, generator)
         return self._input(name, image, flip, proposals), ground_truth
 
@@ -74,12 +75,6 @@ class TransferItems:
             size_hw=self.parts[name].size_hw(image),
             proposals=proposals,
         )
-
-
-def mirror(boxes: LabeledBoxes, width: int) -> LabeledBoxes:
-    """Boxes of the horizontally flipped image."""
-    x1, y1, x2, y2 = boxes.boxes_xyxy.unbind(dim=1)
-    return replace(boxes, boxes_xyxy=torch.stack([width - x2, y1, width - x1, y2], dim=1))
 
 
 def open_features(workspace: Workspace) -> FeatureCache:
@@ -135,7 +130,7 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
         description={
             "kind": "label_transfer",
             "settings": {**asdict(part_of(settings, HeadSettings)), **asdict(part_of(settings, FusionSettings))},
-            "spaces": [space_description(workspace, name) for name in workspace.names],
+            "spaces": [space.to_dict() for space in workspace.joint.spaces],
             "channels": features.backbone.channels,
             "backbone": features.backbone.weights_fingerprint,
         },
@@ -151,12 +146,6 @@ def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
     return LabelTransferModel(workspace.joint, channels, part_of(settings, HeadSettings), part_of(settings, FusionSettings))
 
 
-def space_description(workspace: Workspace, name: str) -> dict[str, Any]:
-    """A label space as plain types, for a checkpoint."""
-    space = workspace.space(name)
-    return {"name": name, "class_names": list(space.class_names), "category_ids": list(space.category_ids)}
-
-
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
     """The trained label-transfer model, in eval mode.
 
@@ -165,7 +154,7 @@ def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferMod
     """
     path = require(workspace.transfer_model, "lat train-lat")
     content = load_checkpoint(path, "label_transfer")
-    if content["spaces"] != [space_description(workspace, name) for name in workspace.names]:
+    if content["spaces"] != [space.to_dict() for space in workspace.joint.spaces]:
         raise InputError(path, "was trained for other label spaces", "run `lat train-lat` again")
     if content["backbone"] != features.backbone.weights_fingerprint:
         raise InputError(path, "was trained on the features of another backbone", "run `lat train-lat` again")

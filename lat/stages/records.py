@@ -22,7 +22,7 @@ class Step:
         member: the label space that it writes, or "" where a group has one step.
         settings: what it depends on, as plain types.
         data: datasets whose images and labels it reads.
-        inputs: files that it reads, written by earlier steps.
+        inputs: files that it reads: those of earlier steps, and files of weights.
         outputs: files that it writes.
     """
 
@@ -80,7 +80,9 @@ class Records:
         return self.folder / f"{step.title.replace(' ', '.')}.json"
 
     def _files(self, paths: tuple[Path, ...]) -> dict[str, str]:
-        return {str(path.relative_to(self.workspace.root)): self._file_hash(path) for path in paths}
+        root = self.workspace.root
+        names = [path.relative_to(root) if path.is_relative_to(root) else path for path in paths]
+        return {str(name): self._file_hash(path) for name, path in zip(names, paths, strict=True)}
 
     def _data_hash(self, name: str) -> str:
         """SHA-256 over a dataset's annotation files, how they are split, and the images of both parts."""

@@ -44,7 +44,7 @@ def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
         target=target,
         dataset=workspace.train_part(source),
         pseudo=workspace.read_pseudo_labels(source, target),
-        transferred=workspace.read_counted(source, target),
+        transferred=workspace.counted(workspace.read_transferred(source, target)),
         truth=workspace.read_truth(source, target),
     )
 

@@ -127,9 +127,9 @@ class Workspace:
         path = require(self.transferred(source, target), "lat transfer")
         return self._aligned(read_labels(path, target, expect=self.space(target)), source)
 
-    def read_counted(self, source: str, target: str) -> LabelTable:
+    def counted(self, transferred: LabelTable) -> LabelTable:
         """The transferred labels that count in agreement figures and pictures: those of a high enough score."""
-        return self.read_transferred(source, target).at_least(self.config.evaluation.score_threshold)
+        return transferred.at_least(self.config.evaluation.score_threshold)
 
     def read_truth(self, source: str, target: str) -> LabelTable | None:
         """Known labels of the images of `source` in the space of `target`, where the configuration names any."""
