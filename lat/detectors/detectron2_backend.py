@@ -16,13 +16,13 @@ from lat.detectors.detectron2_config import config_from_text, resolve_config
 from lat.detectors.detectron2_parts import build_parts, region_predictions, weighted_region_losses
 from lat.detectors.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
-from lat.detectors.region_detections import SMALLEST_SIDE, inference, keep_detections, predict_in_equal_sizes, stack_levels
+from lat.detectors.region_detections import SMALLEST_SIDE, TwoStagePrediction, keep_detections
 from lat.detectors.settings import DetectorSettings
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
 
-class Detectron2Detector(GeneralizedRCNN):
+class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
     """Detectron2's own `GeneralizedRCNN`, with the names of its state dict; its `forward` is untouched.
 
     Args:
@@ -69,33 +69,9 @@ class Detectron2Detector(GeneralizedRCNN):
             predictions = region_predictions(self.roi_heads, features, regions)
             return proposal_losses | weighted_region_losses(self.roi_heads.box_predictor, predictions, regions)
 
-    def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image on the CPU, best first, in pixels of the original image.
-
-        `class_scores` (N, K) is the softmax over classes and background of the region that a box was drawn from, without its
-        background column; `scores` is its entry at `labels`. One region may give a box for each of several classes. Images are
-        run in batches of equal size, so that a result does not depend on the other images.
-        """
-        with inference(self):
-            return predict_in_equal_sizes(images, self.settings, self._predict_batch)
-
-    def feature_maps(self, images: Tensor) -> Tensor:
-        """Feature maps for a frozen backbone: the levels that the box head pools from, side by side.
-
-        Runs in eval mode without gradient and normalises as the detector does, but does not resize: give images of the size that
-        `image_size` asks for. Levels coarser than the finest are upsampled to it, bilinearly and at their exact scale.
-
-        Args:
-            images: (B, 3, H, W) float32 RGB in [0, 1].
-
-        Returns:
-            (B, feature_channels, ceil(H / feature_stride), ceil(W / feature_stride)) float32; a map cell is exactly
-            `feature_stride` pixels wide and high, the last ones may reach beyond the image.
-        """
-        with inference(self):
-            features = self._features(self._normalise(list(images)))
-        levels = [features[name] for name in self.pooled_levels]
-        return stack_levels(levels, self.feature_stride, (images.shape[-2], images.shape[-1]))
+    def _pooled_maps(self, images: Tensor) -> list[Tensor]:
+        features = self._features(self._normalise(list(images)))
+        return [features[name] for name in self.pooled_levels]
 
     def _resized_hw(self, image: Tensor) -> tuple[int, int]:
         return resized_hw((image.shape[-2], image.shape[-1]), self.settings.image_size, self.settings.max_image_size)

@@ -6,12 +6,13 @@ Shape letters: B images, N detections of an image, R regions, K classes, C chann
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from lat.detectors.image_batch import resized_hw, scale_xyxy
@@ -23,8 +24,8 @@ SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner boxes have no usable
 
 
 @contextmanager
-def inference(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; the mode is as before afterwards."""
+def inference(model: Any) -> Iterator[None]:
+    """A module in eval mode, without gradients; its mode is as before afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -34,18 +35,62 @@ def inference(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def predict_in_equal_sizes(
-    images: Sequence[Tensor], settings: DetectorSettings, predict_batch: Callable[[list[Tensor]], list[LabeledBoxes]]
-) -> list[LabeledBoxes]:
-    """Predict images (3, H, W) in batches of equal size after resizing, so that a result does not depend on the other images."""
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, image in enumerate(images):
-        size_hw = (image.shape[-2], image.shape[-1])
-        groups[resized_hw(size_hw, settings.image_size, settings.max_image_size)].append(index)
-    found: dict[int, LabeledBoxes] = {}
-    for indices in groups.values():
-        found.update(zip(indices, predict_batch([images[i] for i in indices]), strict=True))
-    return [found[index] for index in range(len(images))]
+class TwoStagePrediction:
+    """Prediction and feature maps of a two-stage detector, for a class that is a module and says how a batch is predicted.
+
+    Attributes:
+        settings: image size and what is kept of the detections.
+        space: the label space of the detector.
+        feature_stride: image pixels to one cell of `feature_maps`.
+    """
+
+    settings: DetectorSettings
+    space: LabelSpace
+    feature_stride: int
+
+    def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        """Detections of each image on the CPU, best first, in pixels of the original image.
+
+        `class_scores` (N, K) is the softmax over classes and background of the region that a box was drawn from, without its
+        background column; `scores` is its entry at `labels`. One region may give a box for each of several classes. Images are
+        run in batches of equal size, so that a result does not depend on the other images.
+        """
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            size_hw = (image.shape[-2], image.shape[-1])
+            groups[resized_hw(size_hw, self.settings.image_size, self.settings.max_image_size)].append(index)
+        found: dict[int, LabeledBoxes] = {}
+        with inference(self):
+            for indices in groups.values():
+                found.update(zip(indices, self._predict_batch([images[i] for i in indices]), strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """Feature maps for a frozen backbone: the pyramid levels that the box head pools from, side by side.
+
+        Runs in eval mode without gradient and normalises as the detector does, but does not resize: give images of the size that
+        `image_size` asks for. Levels coarser than the finest are upsampled to it, bilinearly and at their exact scale.
+
+        Args:
+            images: (B, 3, H, W) float32 RGB in [0, 1].
+
+        Returns:
+            (B, feature_channels, ceil(H / feature_stride), ceil(W / feature_stride)) float32; a map cell is exactly
+            `feature_stride` pixels wide and high, the last ones may reach beyond the image.
+        """
+        with inference(self):
+            finest, *coarser = self._pooled_maps(images)
+        upsampled = [F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False) for level in coarser]
+        height, width = (-(-side // self.feature_stride) for side in images.shape[-2:])
+        return torch.cat([finest, *upsampled], dim=1)[..., :height, :width]
+
+    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        """Detections of images of one size after resizing."""
+        raise NotImplementedError
+
+    def _pooled_maps(self, images: Tensor) -> list[Tensor]:
+        """The levels that the box head pools from, finest first, each (B, C_i, h_i, w_i)."""
+        raise NotImplementedError
 
 
 def keep_detections(
@@ -81,20 +126,3 @@ def keep_detections(
         scores=scores[keep].cpu(),
         class_scores=class_scores[regions[keep]].cpu(),
     )
-
-
-def stack_levels(levels: Sequence[Tensor], stride: int, size_hw: tuple[int, int]) -> Tensor:
-    """Levels of a feature pyramid side by side, as one map of a frozen backbone.
-
-    Args:
-        levels: (B, C_i, h_i, w_i), finest first; coarser ones are upsampled to it, bilinearly and at their exact scale.
-        stride: image pixels to one cell of the finest level.
-        size_hw: height and width of the images without padding.
-
-    Returns:
-        (B, C, ceil(H / stride), ceil(W / stride)); the last cells may reach beyond the image.
-    """
-    finest, *coarser = levels
-    upsampled = [F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False) for level in coarser]
-    height, width = (-(-side // stride) for side in size_hw)
-    return torch.cat([finest, *upsampled], dim=1)[..., :height, :width]

@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from lat.detectors.image_batch import ImageBatch, batch_images
 from lat.detectors.rcnn_parts import build_backbone, build_region_proposal_network, build_roi_heads, recipe_of
-from lat.detectors.region_detections import SMALLEST_SIDE, inference, keep_detections, predict_in_equal_sizes, stack_levels
+from lat.detectors.region_detections import SMALLEST_SIDE, TwoStagePrediction, keep_detections
 from lat.detectors.settings import DetectorSettings
 from lat.detectors.weight_files import load_weight_file
 from lat.detectors.weighted_rcnn import Target
@@ -20,7 +20,7 @@ from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
 
-class TorchvisionDetector(nn.Module):
+class TorchvisionDetector(TwoStagePrediction, nn.Module):
     """Faster R-CNN with a feature pyramid; the state dict has the names of torchvision's own `FasterRCNN`.
 
     Args:
@@ -62,33 +62,9 @@ class TorchvisionDetector(nn.Module):
         proposals, losses = self._propose(batch, features, rcnn_targets)
         return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets)
 
-    def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image on the CPU, best first, in pixels of the original image.
-
-        `class_scores` (N, K) is the softmax over classes and background of the region that a box was drawn from, without its
-        background column; `scores` is its entry at `labels`. One region may give a box for each of several classes. Images are
-        run in batches of equal size, so that a result does not depend on the other images.
-        """
-        with inference(self):
-            return predict_in_equal_sizes(images, self.settings, self._predict_batch)
-
-    def feature_maps(self, images: Tensor) -> Tensor:
-        """Feature maps for a frozen backbone: the pyramid levels that the box head pools from, side by side.
-
-        Runs in eval mode without gradient and normalises as the detector does, but does not resize: give images of the size that
-        `image_size` asks for. Levels coarser than the finest are upsampled to it, bilinearly and at their exact scale.
-
-        Args:
-            images: (B, 3, H, W) float32 in [0, 1].
-
-        Returns:
-            (B, feature_channels, ceil(H / feature_stride), ceil(W / feature_stride)) float32; a map cell is exactly
-            `feature_stride` pixels wide and high, the last ones may reach beyond the image.
-        """
-        with inference(self):
-            features = self._features(batch_images(list(images), 0, 0, self.strides[-1]))
-        levels = [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
-        return stack_levels(levels, self.feature_stride, (images.shape[-2], images.shape[-1]))
+    def _pooled_maps(self, images: Tensor) -> list[Tensor]:
+        features = self._features(batch_images(list(images), 0, 0, self.strides[-1]))
+        return [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
 
     def _batch(self, images: list[Tensor]) -> ImageBatch:
         return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.strides[-1])

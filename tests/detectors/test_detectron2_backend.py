@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from detector_laws import assert_feature_maps_cover_the_image
 from detectron2_files import NEEDS_DETECTRON2, SPACE, THIN_FPN, from_yaml, write_yaml
 from torch import Tensor, nn
 
 from lat.detectors.base import DetectorSettings, build_detector
-from lat.detectors.image_batch import IMAGENET_MEAN
 from lat.structures import LabeledBoxes
 
 pytestmark = list(NEEDS_DETECTRON2)
@@ -178,15 +178,4 @@ def test_boxes_without_area_take_no_part(trained_mode: nn.Module) -> None:
 
 @pytest.mark.parametrize(("settings", "channels"), [(DetectorSettings(detector="detectron2"), 64), (RESNET, 4 * 16)])
 def test_feature_maps_cover_the_image_at_the_exact_stride(settings: DetectorSettings, channels: int) -> None:
-    torch.manual_seed(0)
-    detector = build_detector(settings, SPACE)
-    image = torch.rand(1, 3, 50, 63)
-    maps = detector.feature_maps(image)
-    assert maps.shape == (1, channels, 13, 16)  # ceil(50 / 4), ceil(63 / 4)
-    assert detector.feature_channels == channels
-    assert not maps.requires_grad
-    assert detector.training
-    # The image stands in the top left corner of a canvas of the mean colour: drawing that canvas by hand changes nothing.
-    canvas = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).expand(1, 3, 64, 64).clone()
-    canvas[:, :, :50, :63] = image
-    torch.testing.assert_close(detector.feature_maps(canvas)[..., :13, :16], maps, atol=1e-4, rtol=1e-4)
+    assert_feature_maps_cover_the_image(settings, SPACE, channels)
