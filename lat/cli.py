@@ -200,7 +200,7 @@ def _open(config: Path, overrides: list[str] | None) -> Workspace:
 
 
 def _selector(group: str | None, member: str | None) -> Callable[[Step], bool]:
-    return lambda step: group in (None, step.group) and member in (None, step.member)
+    return lambda step: group in (None, step.dataset) and member in (None, step.member)
 
 
 def _print_results(workspace: Workspace) -> None:

@@ -25,8 +25,9 @@ from lat.engine.trainer import TrainSettings
 from lat.errors import InputError
 from lat.models.backbone import BackboneSettings
 from lat.models.fusion import FusionSettings
-from lat.models.label_transfer import DecodeSettings, HeadSettings
+from lat.models.label_transfer import HeadSettings
 from lat.models.proposals import ProposalSettings
+from lat.pseudo.fusion import DecodeSettings, FuseSettings
 from lat.relations.settings import RelationSettings
 from lat.report.build import ReportSettings
 
@@ -81,13 +82,14 @@ class LabelTransferSettings(BackboneSettings, ProposalSettings, HeadSettings, Fu
 
 
 @dataclass(frozen=True)
-class TransferSettings(DecodeSettings):
+class TransferSettings(FuseSettings, DecodeSettings):
     """Section `transfer`: how the model's output becomes labels."""
 
     batch_size: int = 16  # images a batch
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        for base in (FuseSettings, DecodeSettings):
+            base.__post_init__(self)
         if self.batch_size < 1:
             raise InputError("transfer.batch_size", f"is {self.batch_size}", "choose 1 or more")
 

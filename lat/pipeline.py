@@ -8,6 +8,7 @@ moment goes on from there and ends with the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
 from lat.stages.evaluate import evaluate
 from lat.stages.label_transfer import train_label_transfer
-from lat.stages.pseudo_label import pseudo_label
+from lat.stages.pseudo_label import label_held_out, pseudo_label
 from lat.stages.records import Records, Step
 from lat.stages.report import report
 from lat.stages.transfer import transfer
 from lat.stages.upstream import train_upstream
 from lat.stages.workspace import Workspace, require
 
+HELD_OUT = " held-out"  # behind the dataset in the group of steps that label held-out images
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate", "report")
 
 
@@ -80,6 +82,8 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
     match stage:
         case "train-upstream":
             train_upstream(workspace, group, inputs[""])
+        case "pseudo-label" if group.endswith(HELD_OUT):
+            label_held_out(workspace, group.removesuffix(HELD_OUT), list(inputs))
         case "pseudo-label":
             pseudo_label(workspace, group, list(inputs))
         case "train-lat":
@@ -108,6 +112,8 @@ def plan(workspace: Workspace, stage: str) -> Iterator[Step]:
         case "pseudo-label":
             for source in workspace.names:
                 yield from (_pseudo_label_step(workspace, source, space) for space in workspace.others(source))
+            for target in workspace.config.target_names:
+                yield from (_held_out_step(workspace, target, space) for space in workspace.names)
         case "train-lat":
             yield _train_transfer_step(workspace)
         case "transfer":
@@ -132,6 +138,11 @@ def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
     return Step("pseudo-label", source, space, settings, (source,), (w.upstream_model(space),), outputs)
 
 
+def _held_out_step(w: Workspace, target: str, space: str) -> Step:
+    step = _pseudo_label_step(w, target, space)
+    return replace(step, group=f"{target}{HELD_OUT}", outputs=(w.held_out_labels(target, space),))
+
+
 def _train_transfer_step(w: Workspace) -> Step:
     settings = w.config.to_dict()
     depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
@@ -141,9 +152,10 @@ def _train_transfer_step(w: Workspace) -> Step:
 
 def _transfer_step(w: Workspace, source: str, target: str) -> Step:
     settings = {**w.config.to_dict()["transfer"], "batch_size": None}
-    pseudo_labels = tuple(w.pseudo_labels(source, space) for space in w.others(source))
-    inputs = (w.transfer_model, *_backbone_model(w), *pseudo_labels)
-    return Step("transfer", source, target, settings, (source,), inputs, (w.transferred(source, target),))
+    on_source = tuple(w.pseudo_labels(source, space) for space in w.others(source))
+    on_target = (w.pseudo_labels(target, source), *(w.held_out_labels(target, space) for space in w.names))
+    inputs = (w.transfer_model, *_backbone_model(w), *on_source, *on_target)
+    return Step("transfer", source, target, settings, (source, target), inputs, (w.transferred(source, target),))
 
 
 def _evaluate_step(w: Workspace) -> Step:

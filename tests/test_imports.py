@@ -11,7 +11,7 @@ import lat
 
 ROOT = Path(lat.__file__).parent
 CORE = {"errors", "label_space", "structures", "losses"}
-BELOW = CORE | {"data", "detectors", "models", "relations", "engine", "evaluation", "report"}
+BELOW = CORE | {"data", "detectors", "models", "pseudo", "relations", "engine", "evaluation", "report"}
 ALLOWED = {
     "errors": set(),
     "label_space": {"errors"},
@@ -19,9 +19,10 @@ ALLOWED = {
     "losses": set(),
     "data": CORE,
     "detectors": CORE,
-    "models": CORE,
+    "pseudo": CORE,
+    "models": CORE | {"pseudo"},
     "relations": CORE,
-    "detectron2": CORE | {"data", "models"},
+    "detectron2": CORE | {"data", "models", "pseudo"},
     "engine": CORE | {"data"},
     "evaluation": CORE | {"data"},
     "report": CORE | {"data", "evaluation"},

@@ -23,9 +23,10 @@ from lat.errors import InputError
 from lat.label_space import JointLabelSpace
 from lat.models.backbone import FrozenBackbone, build_backbone
 from lat.models.dinov2 import PATCH
-from lat.models.label_transfer import DecodeSettings, LabelTransferModel, TransferInput
+from lat.models.label_transfer import LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator as ProposalMaker
 from lat.models.proposals import ProposalSettings
+from lat.pseudo.fusion import DecodeSettings
 from lat.structures import LabeledBoxes
 
 FEATURE = "dinov2"  # the one feature map of `FrozenDINOv2`

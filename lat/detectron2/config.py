@@ -14,8 +14,9 @@ from lat.label_space import JointLabelSpace, LabelSpace
 from lat.models.backbone import BackboneSettings
 from lat.models.dinov2 import DINOV2_MODELS
 from lat.models.fusion import FusionSettings
-from lat.models.label_transfer import DecodeSettings, HeadSettings
+from lat.models.label_transfer import HeadSettings
 from lat.models.proposals import ProposalSettings
+from lat.pseudo.fusion import DecodeSettings
 
 Settings = TypeVar("Settings")
 

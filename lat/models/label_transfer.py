@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import batched_nms
 
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
@@ -22,6 +21,7 @@ from lat.models.box_head import BoxHead, TransferPredictor
 from lat.models.fusion import FusionSettings, SemanticFeatureFusion
 from lat.models.matching import match_proposals, pad, pairwise_iou
 from lat.models.proposals import clip_boxes
+from lat.pseudo.fusion import DecodedProposals, DecodeSettings, labels_of
 from lat.structures import LabeledBoxes, Origin, Proposals
 
 _BOX_CODER = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
@@ -43,22 +43,6 @@ class HeadSettings:
             raise InputError("lat.match_iou", f"is {self.match_iou}", "choose an IoU above 0 and at most 1")
         if self.box_loss_weight < 0.0:
             raise InputError("lat.box_loss_weight", f"is {self.box_loss_weight}", "choose 0 or more")
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """What becomes of the model's scores at transfer."""
-
-    score_threshold: float = 0.05  # boxes below it are not written
-    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
-    max_detections: int = 300  # most boxes written for one image
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
-        if self.max_detections < 1:
-            raise InputError("transfer.max_detections", f"is {self.max_detections}", "choose 1 or more")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,34 +129,41 @@ class LabelTransferModel(nn.Module):
         return {"loss_class": loss_class, "loss_box": self.head.box_loss_weight * loss_box}
 
     @torch.no_grad()
+    def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, list[DecodedProposals]]:
+        """What each proposal is in each target space: class scores of the target's classes and background, and its boxes.
+
+        Logits are masked to the target's classes and background, boxes decoded with the deltas of their class, clipped, in
+        pixels of the original image.
+        """
+        logits, deltas = self(images)
+        decoded: dict[str, list[DecodedProposals]] = {}
+        for target in targets:
+            own, mask = self.joint.slice(target), self.space_masks[self.joint.index(target)]
+            scores = masked_softmax(logits, mask)[..., mask]
+            decoded[target] = [
+                DecodedProposals(
+                    image.proposals,
+                    source_labels_of(image.proposals, self.joint),
+                    scores[i, : len(image.proposals)],
+                    decode_boxes(deltas[i, : len(image.proposals), own], image.proposals.boxes_xyxy, image.size_hw),
+                    image.size_hw,
+                )
+                for i, image in enumerate(images)
+            ]
+        return decoded
+
     def transfer(
         self, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
     ) -> dict[str, list[tuple[LabeledBoxes, Tensor]]]:
-        """Labels of every image in each target space, in pixels of the original image.
-
-        Logits are masked to the target's classes and background, boxes decoded with the deltas of their class, clipped, and
-        suppressed class by class.
+        """Labels of every image in each target space in the paper's form, in pixels of the original image.
 
         Returns:
             For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
             from which it came.
         """
-        logits, deltas = self(images)
-        decoded: dict[str, list[tuple[LabeledBoxes, Tensor]]] = {}
-        for target in targets:
-            own = self.joint.slice(target)
-            space = self.joint.spaces[self.joint.index(target)]
-            scores = masked_softmax(logits, self.space_masks[self.joint.index(target)])[..., own]
-            decoded[target] = []
-            for i, image in enumerate(images):
-                count = len(image.proposals)
-                boxes = decode_boxes(deltas[i, :count, own], image.proposals.boxes_xyxy, image.size_hw)
-                kept_boxes, labels, class_scores, rows = _select(boxes, scores[i, :count], settings)
-                kept_scores = class_scores[torch.arange(len(labels), device=labels.device), labels]
-                decoded[target].append(
-                    (LabeledBoxes(kept_boxes, labels, space, scores=kept_scores, class_scores=class_scores), rows)
-                )
-        return decoded
+        spaces = {target: self.joint.spaces[self.joint.index(target)] for target in targets}
+        decoded = self.decode(images, targets)
+        return {target: [labels_of(one, spaces[target], settings) for one in decoded[target]] for target in targets}
 
     def _pool(self, images: Sequence[TransferInput]) -> Tensor:
         """Region features (sum of M_i, C, S, S) of all images, in order."""
@@ -198,14 +189,11 @@ def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]) -
     return clip_boxes(decoded.reshape(m, k, 4), size_hw)
 
 
-def _select(boxes: Tensor, scores: Tensor, settings: DecodeSettings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes (N, 4), labels (N,), class scores (N, K_t) and proposal rows (N,) that pass threshold and class-wise NMS."""
-    rows, labels = (scores >= settings.score_threshold).nonzero(as_tuple=True)
-    candidates, candidate_scores = boxes[rows, labels], scores[rows, labels]
-    has_area = (candidates[:, 2:] > candidates[:, :2]).all(dim=1)
-    rows, labels, candidates, candidate_scores = (x[has_area] for x in (rows, labels, candidates, candidate_scores))
-    keep = batched_nms(candidates, candidate_scores, labels, settings.nms_iou)[: settings.max_detections]
-    return candidates[keep], labels[keep], scores[rows[keep]], rows[keep]
+def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:
+    """(M,) int64 class, in its own label space, of each proposal from ground truth; -1 for the others."""
+    offsets = torch.tensor([joint.offset(name) for name in joint.names], device=proposals.origin.device)
+    labels = proposals.class_scores.argmax(dim=1) - offsets[proposals.space_index]
+    return torch.where(proposals.origin == Origin.GROUND_TRUTH, labels, -1)
 
 
 def _valid_rows(images: Sequence[TransferInput], count: int) -> Tensor:

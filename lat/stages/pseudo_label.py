@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from torchvision.ops import batched_nms
 
 from lat.config import PseudoLabelSettings
 from lat.data.coco import write_labels
+from lat.data.dataset import DetectionDataset
 from lat.engine.progress import track
 from lat.stages.detection import Predictor, image_batches, load_detector
 from lat.stages.workspace import Workspace
@@ -19,21 +21,33 @@ def pseudo_label(workspace: Workspace, source: str, spaces: Sequence[str]) -> No
 
     Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
     """
+    paths = {space: workspace.pseudo_labels(source, space) for space in spaces}
+    _label_images(workspace, workspace.train_part(source), paths, f"pseudo-label {source}")
+
+
+def label_held_out(workspace: Workspace, target: str, spaces: Sequence[str]) -> None:
+    """Run the upstream detectors of `spaces`, the target's own among them, on the held-out images of a target.
+
+    There the truth is known, so they show how far detectors and transferred labels can be trusted.
+    """
+    paths = {space: workspace.held_out_labels(target, space) for space in spaces}
+    _label_images(workspace, workspace.held_out_part(target), paths, f"label held-out {target}")
+
+
+def _label_images(workspace: Workspace, part: DetectionDataset, paths: Mapping[str, Path], title: str) -> None:
+    """Write what the detector of each space finds on all images of a part."""
     settings = workspace.config.pseudo_label
-    part = workspace.train_part(source)
-    models = {space: workspace.upstream_model(space) for space in spaces}
+    models = {space: workspace.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
-    found: dict[str, list[LabeledBoxes]] = {space: [] for space in spaces}
-    with track(len(part), f"pseudo-label {source} in {', '.join(spaces)}") as progress:
+    found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
+    with track(len(part), f"{title} in {', '.join(paths)}") as progress:
         for images in image_batches(part, settings.batch_size):
             for space, predictor in predictors.items():
                 found[space] += [keep_pseudo_labels(boxes, settings) for boxes in predictor.predict(images)]
             progress.advance(len(images))
     for space, boxes in found.items():
         info = workspace.label_info("pseudo_label", models[space])
-        write_labels(
-            workspace.pseudo_labels(source, space), part.labels, workspace.space(space), boxes, info=info, provenance=None
-        )
+        write_labels(paths[space], part.labels, workspace.space(space), boxes, info=info, provenance=None)
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:

@@ -18,7 +18,8 @@ class Step:
 
     Attributes:
         stage: the stage's command.
-        group: the dataset that it works on, or "" where the stage has one step; steps of one group are done together.
+        group: the dataset that it works on, perhaps with a word behind it, or "" where the stage has one step; steps of one
+            group are done together.
         member: the label space that it writes, or "" where a group has one step.
         settings: what it depends on, as plain types.
         data: datasets whose images and labels it reads.
@@ -33,6 +34,11 @@ class Step:
     data: tuple[str, ...]
     inputs: tuple[Path, ...]
     outputs: tuple[Path, ...]
+
+    @property
+    def dataset(self) -> str:
+        """The dataset that it works on, or ""."""
+        return self.group.partition(" ")[0]
 
     @property
     def title(self) -> str:

@@ -37,6 +37,9 @@ class Workspace:
     def pseudo_labels(self, source: str, space: str) -> Path:
         return self.root / "pseudo_labels" / f"{source}.{space}.json"
 
+    def held_out_labels(self, target: str, space: str) -> Path:
+        return self.root / "pseudo_labels" / "held_out" / f"{target}.{space}.json"
+
     @property
     def transfer_model(self) -> Path:
         return self.root / "lat" / "model.pt"
@@ -91,6 +94,10 @@ class Workspace:
         """Held-out images of a dataset, or None."""
         return self._parts[self.names[self.index(dataset)]][1]
 
+    def held_out_part(self, dataset: str) -> DetectionDataset:
+        """Images on which detectors and transferred labels are judged: the validation part, or else those of training."""
+        return self.validation_part(dataset) or self.train_part(dataset)
+
     def index(self, dataset: str) -> int:
         """Position of a dataset.
 
@@ -120,12 +127,17 @@ class Workspace:
     def read_pseudo_labels(self, source: str, space: str) -> LabelTable:
         """Pseudo-labels of the images of `source` in another space, checked against both."""
         path = require(self.pseudo_labels(source, space), "lat pseudo-label")
-        return self._aligned(read_labels(path, space, expect=self.space(space)), source)
+        return _aligned(read_labels(path, space, expect=self.space(space)), self.train_part(source))
+
+    def read_held_out_labels(self, target: str, space: str) -> LabelTable:
+        """What the detector of `space` finds on the held-out images of `target`, checked against both."""
+        path = require(self.held_out_labels(target, space), "lat pseudo-label")
+        return _aligned(read_labels(path, space, expect=self.space(space)), self.held_out_part(target))
 
     def read_transferred(self, source: str, target: str) -> LabelTable:
         """Transferred labels of the images of `source` in the space of `target`, checked against both."""
         path = require(self.transferred(source, target), "lat transfer")
-        return self._aligned(read_labels(path, target, expect=self.space(target)), source)
+        return _aligned(read_labels(path, target, expect=self.space(target)), self.train_part(source))
 
     def counted(self, transferred: LabelTable) -> LabelTable:
         """The transferred labels that count in agreement figures and pictures: those of a high enough score."""
@@ -134,12 +146,6 @@ class Workspace:
     def read_truth(self, source: str, target: str) -> LabelTable | None:
         """Known labels of the images of `source` in the space of `target`, where the configuration names any."""
         return load_truth(self.settings_of(source), self.train_part(source), self.space(target))
-
-    def _aligned(self, table: LabelTable, source: str) -> LabelTable:
-        images = self.train_part(source).labels
-        if table.image_ids.tolist() != images.image_ids.tolist():
-            raise InputError(table.path, f"its images are not those of {images.path}", "delete it and run its stage again")
-        return table
 
     def label_info(self, method: str, model: Path) -> dict[str, str]:
         """The `info` of a labels file: how it was made, from which model and settings."""
@@ -150,6 +156,17 @@ class Workspace:
         """SHA-256 of the resolved settings, less where they are written and on what device they run."""
         settings = self.config.to_dict()
         return sha256_of_json({key: settings[key] for key in settings if key not in ("output_dir", "data_root", "runtime")})
+
+
+def _aligned(table: LabelTable, part: DetectionDataset) -> LabelTable:
+    """The table itself.
+
+    Raises:
+        InputError: if its images are not those of the part.
+    """
+    if table.image_ids.tolist() != part.labels.image_ids.tolist():
+        raise InputError(table.path, f"its images are not those of {part.labels.path}", "delete it and run its stage again")
+    return table
 
 
 def require(path: Path, command: str) -> Path:

@@ -20,9 +20,10 @@ from scenes import (
 
 from lat.models.backbone import pool_regions
 from lat.models.fusion import FusionSettings
-from lat.models.label_transfer import DecodeSettings, HeadSettings, LabelTransferModel, TransferInput, decode_boxes
+from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput, decode_boxes
 from lat.models.matching import match_proposals
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.pseudo.fusion import DecodeSettings
 from lat.structures import LabeledBoxes, Origin, Proposals
 
 GENERATOR = PrivilegedProposalGenerator(JOINT, ProposalSettings(background_proposals=2))

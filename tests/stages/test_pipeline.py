@@ -45,7 +45,9 @@ def test_a_run_writes_every_file_of_the_contract(finished: tuple[Path, Path]) ->
     _, run = finished
     for name in ("city", "nu", "way"):
         assert {p.name for p in (run / "upstream" / name).iterdir()} >= {"model.pt", "metrics.json", "log.jsonl"}
-    assert {p.name for p in (run / "pseudo_labels").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS}
+    assert {p.name for p in (run / "pseudo_labels").glob("*.json")} == {f"{s}.{t}.json" for s, t in PAIRS}
+    every = {f"{target}.{space}.json" for target in ("city", "nu", "way") for space in ("city", "nu", "way")}
+    assert {p.name for p in (run / "pseudo_labels" / "held_out").iterdir()} == every
     assert {p.name for p in (run / "transferred").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS}
     assert {p.name for p in (run / "lat").iterdir()} >= {"model.pt", "metrics.json", "log.jsonl"}
     assert (run / "report" / "index.html").is_file()
@@ -135,6 +137,8 @@ def test_changed_annotations_set_off_that_detector_alone_and_what_follows(copied
         "pseudo-label nu way",
         "pseudo-label way city",
         "pseudo-label way nu",
+        *(f"pseudo-label {target} held-out way" for target in ("city", "nu")),
+        *(f"pseudo-label way held-out {space}" for space in ("city", "nu", "way")),
     }
 
 

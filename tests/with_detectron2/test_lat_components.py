@@ -44,8 +44,9 @@ from lat.detectron2 import (
 from lat.detectron2.conversion import instances_from_boxes
 from lat.errors import InputError
 from lat.models.fusion import FusionSettings
-from lat.models.label_transfer import DecodeSettings, HeadSettings, LabelTransferModel, TransferInput
+from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.pseudo.fusion import DecodeSettings
 from lat.structures import Origin, Proposals
 
 pytestmark = pytest.mark.detectron2

@@ -1,0 +1,168 @@
+"""Keep and fuse: from what the label-transfer model says of each proposal to the labels that are written.
+
+Shape letters: M proposals of one image, K_t classes of the target's label space, C candidates (a proposal as one class),
+N labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, box_iou
+
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+from lat.pseudo.conventions import BoxConventions
+from lat.pseudo.priors import RelationPrior
+from lat.structures import LabeledBoxes, Proposals
+
+SUPPORT_IOU = 0.5  # a proposal that overlaps a person's box by this much is of the same object
+FUSE_IOU = 0.6  # boxes of one class that overlap the best one by this much are averaged with it
+KEPT_IOU = 0.5  # a person's moved box that overlaps the model's by less than this is not the same box
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What becomes of the model's scores at transfer."""
+
+    score_threshold: float = 0.05  # boxes below it are not written
+    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
+    max_detections: int = 300  # most boxes written for one image
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
+        if self.max_detections < 1:
+            raise InputError("transfer.max_detections", f"is {self.max_detections}", "choose 1 or more")
+
+
+@dataclass(frozen=True)
+class FuseSettings:
+    """What a whole dataset tells about each of its boxes; the paper's form has none of it."""
+
+    keep: bool = True  # hold on to a source's own box, moved to the target's convention, as far as that is known
+    relation_prior: bool = True  # weigh the class of a source's own box by what all boxes of its class turned out to be
+    fuse: bool = True  # average the boxes of one class that lie on each other
+    sure_score: float = 0.5  # detections from this score on serve to compare two protocols
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.sure_score <= 1.0:
+            raise InputError("transfer.sure_score", f"is {self.sure_score}", "choose a number between 0 and 1")
+
+
+PAPER = FuseSettings(keep=False, relation_prior=False, fuse=False)
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedProposals:
+    """What the label-transfer model says of the proposals of one image in a target's label space.
+
+    Attributes:
+        proposals: the M proposals.
+        source_labels: (M,) int64 classes of the source's own boxes in its label space; -1 for proposals of other origin.
+        class_scores: (M, K_t + 1) float32, each row sums to 1; background last.
+        boxes_xyxy: (M, K_t, 4) float32, the box that each would be as each class.
+        size_hw: height and width of the image in pixels.
+    """
+
+    proposals: Proposals
+    source_labels: Tensor
+    class_scores: Tensor
+    boxes_xyxy: Tensor
+    size_hw: tuple[int, int]
+
+    def to(self, device: torch.device | str) -> DecodedProposals:
+        """The same image on another device."""
+        return DecodedProposals(
+            self.proposals.to(device),
+            self.source_labels.to(device),
+            self.class_scores.to(device),
+            self.boxes_xyxy.to(device),
+            self.size_hw,
+        )
+
+    @property
+    def own_rows(self) -> Tensor:
+        """(G,) int64 rows of the source's own boxes."""
+        return (self.source_labels >= 0).nonzero().flatten()
+
+
+def labels_of(
+    decoded: DecodedProposals,
+    space: LabelSpace,
+    decode: DecodeSettings,
+    fuse: FuseSettings = PAPER,
+    conventions: BoxConventions | None = None,
+    prior: RelationPrior | None = None,
+) -> tuple[LabeledBoxes, Tensor]:
+    """The labels of one image in the target's label space, best first, and the (N,) int64 proposals they came from.
+
+    Each proposal is a candidate for every class of the target that its score allows. The class scores of a proposal that lies
+    on one of the source's own boxes are weighed by the relation prior of that box. The source's own boxes are kept as far as
+    the conventions allow, and the model draws the rest. The best candidate of a class then suppresses others, and is averaged
+    with those that lie on it.
+    """
+    scores = _weighed(decoded, prior) if fuse.relation_prior and prior else decoded.class_scores
+    boxes, precision = _kept(decoded, conventions) if fuse.keep and conventions else _as_decoded(decoded)
+    rows, labels = (scores[:, :-1] >= decode.score_threshold).nonzero(as_tuple=True)
+    has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
+    rows, labels = rows[has_area], labels[has_area]
+    candidates, score = boxes[rows, labels], scores[rows, labels]
+    best = batched_nms(candidates, score, labels, decode.nms_iou)[: decode.max_detections]
+    written = candidates[best]
+    if fuse.fuse and len(best):
+        weights = score[:, None].clamp(min=1e-6) * precision[rows, labels]
+        agrees = (box_iou(written, candidates) >= FUSE_IOU) & (labels[best][:, None] == labels)
+        shares = agrees[:, :, None] * weights  # (N, C, 4)
+        written = (shares * candidates).sum(dim=1) / shares.sum(dim=1)
+    found = LabeledBoxes(written, labels[best], space, scores=score[best], class_scores=scores[rows[best], :-1])
+    return found, rows[best]
+
+
+def _weighed(decoded: DecodedProposals, prior: RelationPrior) -> Tensor:
+    """Class scores (M, K_t + 1), those of proposals on one of the source's own boxes times the prior of its class."""
+    own, scores = decoded.own_rows, decoded.class_scores.clone()
+    if not len(own):
+        return scores
+    boxes = decoded.proposals.boxes_xyxy
+    best_iou, best = box_iou(boxes, boxes[own]).max(dim=1)
+    supported = best_iou >= SUPPORT_IOU
+    scores[supported] = prior.applied(scores[supported], decoded.source_labels[own[best[supported]]])
+    return scores
+
+
+def _as_decoded(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:
+    return decoded.boxes_xyxy, torch.ones_like(decoded.boxes_xyxy)
+
+
+def _kept(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tensor, Tensor]:
+    """Boxes (M, K_t, 4), those of the source's own proposals averaged with the moved originals; and how precise each side is.
+
+    The weights of the average are inverse variances. Precision is 1 for a box of the model alone.
+    """
+    boxes, precision = _as_decoded(decoded)
+    own = decoded.own_rows
+    if not len(own):
+        return boxes, precision
+    boxes, num_target = boxes.clone(), boxes.shape[1]
+    originals = decoded.proposals.boxes_xyxy[own].repeat_interleave(num_target, dim=0)
+    sources = decoded.source_labels[own].repeat_interleave(num_target)
+    targets = torch.arange(num_target).repeat(len(own))
+    moved = conventions.moved(originals, sources, targets, decoded.size_hw)
+    drawn = boxes[own].flatten(0, 1)
+    same = paired_iou(moved, drawn) >= KEPT_IOU
+    share = conventions.label_share(sources, targets) * same[:, None]
+    boxes[own] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
+    precision[own] = (1 / (1 - share)).unflatten(0, (-1, num_target))
+    return boxes, precision
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """(N,) IoU of each box of a (N, 4) with the box of b in its row; 0 where both are without area."""
+    corner, far = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    shared = (far - corner).clamp(min=0).prod(dim=1)
+    areas = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1)
+    return shared / (areas - shared).clamp(min=1e-9)

@@ -1,0 +1,117 @@
+"""Laws of the comparison of box conventions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lat.label_space import LabelSpace
+from lat.pseudo.conventions import LEAST_SPREAD, BoxConventions, BoxPairs, estimate_conventions
+from lat.structures import LabeledBoxes
+
+SIZE_HW = (400, 400)
+SPACE = LabelSpace.from_names("any", ["one", "two"])
+LOOSE = torch.tensor([-0.1, -0.2, 0.1, 0.3])  # the second protocol's sides, as shares of the first's width and height
+
+
+def boxes(xyxy: Tensor, labels: Tensor | None = None) -> LabeledBoxes:
+    return LabeledBoxes(xyxy.float(), torch.zeros(len(xyxy), dtype=torch.int64) if labels is None else labels, SPACE)
+
+
+def drawn(count: int, seed: int) -> Tensor:
+    """Boxes (N, 4) of 20 to 40 pixels, 45 apart, away from the border."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.stack([20.0 + 90 * (torch.arange(count) % 4), 20.0 + 90 * (torch.arange(count) // 4 % 4)], dim=1)
+    return torch.cat([corners, corners + 20 + 20 * torch.rand(count, 2, generator=generator)], dim=1)
+
+
+def moved(xyxy: Tensor, offsets: Tensor) -> Tensor:
+    return xyxy + offsets * (xyxy[:, 2:] - xyxy[:, :2]).repeat(1, 2)
+
+
+def pairs_of(offsets: Tensor, noise: float, count: int, seed: int) -> BoxPairs:
+    """Pairs of class 0 that differ by `offsets` and normal noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(count, dtype=torch.int64)
+    return BoxPairs(labels, labels, offsets + noise * torch.randn(count, 4, generator=generator))
+
+
+def test_offsets_are_shares_of_the_first_box_and_unknown_at_the_border() -> None:
+    first = boxes(torch.tensor([[100, 100, 140, 120], [0, 200, 50, 250]]))
+    second = boxes(torch.tensor([[96, 98, 148, 122], [0, 195, 60, 250]]), torch.tensor([1, 0]))
+    pairs = BoxPairs.of_image(first, second, SIZE_HW)
+    assert pairs.first.tolist() == [0, 0]
+    assert pairs.second.tolist() == [1, 0]
+    torch.testing.assert_close(pairs.offsets[0], torch.tensor([-0.1, -0.1, 0.2, 0.1]))
+    assert pairs.offsets[1].isnan().tolist() == [True, False, False, False]
+    torch.testing.assert_close(pairs.offsets[1, 1:], torch.tensor([-0.1, 0.2, 0.0]))
+
+
+def test_a_pair_is_each_others_best_and_overlaps_enough() -> None:
+    first = boxes(torch.tensor([[100, 100, 200, 200], [100, 100, 200, 190]]))
+    second = boxes(torch.tensor([[100, 100, 200, 195], [300, 300, 350, 350]]))
+    pairs = BoxPairs.of_image(first, second, SIZE_HW)
+    assert len(pairs.first) == 1
+    torch.testing.assert_close(pairs.offsets[0], torch.tensor([0.0, 0.0, 0.0, -0.05]))
+
+
+def test_images_without_boxes_have_no_pairs() -> None:
+    nothing = BoxPairs.of_image(boxes(torch.zeros(0, 4)), boxes(drawn(3, 0)), SIZE_HW)
+    together = BoxPairs.of_images([nothing])
+    assert together.offsets.shape == (0, 4)
+    known = estimate_conventions(together, together, together, 2, 2)
+    assert known.label_variance.isinf().all()
+    assert not known.label_share(torch.tensor([0]), torch.tensor([1])).any()
+
+
+def test_the_errors_that_detectors_share_cancel() -> None:
+    shrink = torch.tensor([0.04, 0.04, -0.04, -0.04])  # what both detectors do to every box
+    on_source = pairs_of(LOOSE + shrink, 0.03, 200, 0)
+    on_target = pairs_of(LOOSE - shrink, 0.03, 200, 1)
+    known = estimate_conventions(on_source, on_target, pairs_of(torch.zeros(4), 0.03, 200, 2), 1, 1)
+    torch.testing.assert_close(known.offsets[0, 0], LOOSE, atol=0.01, rtol=0)
+
+
+def test_a_difference_that_is_not_certain_is_none() -> None:
+    same = [pairs_of(torch.zeros(4), 0.05, 60, seed) for seed in range(3)]
+    known = estimate_conventions(*same, 1, 1)
+    assert known.offsets.abs().max() < 0.01
+    exact = boxes(drawn(5, 0))
+    labels = torch.zeros(5, dtype=torch.int64)
+    assert (known.moved(exact.boxes_xyxy, labels, labels, SIZE_HW) - exact.boxes_xyxy).abs().max() < 0.5
+
+
+def test_variance_beyond_the_detectors_is_the_labels() -> None:
+    on_source, detector = pairs_of(LOOSE, 0.05, 20_000, 0), pairs_of(torch.zeros(4), 0.03, 20_000, 1)
+    known = estimate_conventions(on_source, pairs_of(LOOSE, 0.05, 20_000, 2), detector, 1, 1)
+    torch.testing.assert_close(known.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(known.label_variance[0, 0], torch.full((4,), 0.05**2 - 0.03**2), atol=2e-4, rtol=0)
+    share = known.label_share(torch.tensor([0]), torch.tensor([0]))[0]  # 0.0009 / (0.0016 + 0.0009)
+    torch.testing.assert_close(share, torch.full((4,), 0.36), atol=0.04, rtol=0)
+
+
+def test_boxes_as_sure_as_can_be_decide_nearly_alone() -> None:
+    known = estimate_conventions(*(pairs_of(LOOSE, 0.04, 500, seed) for seed in range(3)), 1, 1)
+    share = known.label_share(torch.tensor([0]), torch.tensor([0]))
+    assert (share > 0.75).all()
+    assert (share <= 1 / (1 + LEAST_SPREAD**2 / 0.05**2)).all()
+
+
+def test_moved_boxes_follow_the_convention_and_stay_at_the_border() -> None:
+    known = BoxConventions(LOOSE.expand(1, 1, 4).clone(), torch.zeros(1, 1, 4), torch.ones(1, 4))
+    zero = torch.zeros(2, dtype=torch.int64)
+    result = known.moved(torch.tensor([[100.0, 100.0, 140.0, 120.0], [0.0, 380.0, 20.0, 400.0]]), zero, zero, SIZE_HW)
+    torch.testing.assert_close(result, torch.tensor([[96.0, 96.0, 144.0, 126.0], [0.0, 376.0, 22.0, 400.0]]))
+
+
+def test_two_protocols_are_told_apart_from_whole_images() -> None:
+    truth, seen = drawn(16, 0), drawn(16, 1)
+    noise = 0.4 * torch.randn(16, 4, generator=torch.Generator().manual_seed(3))
+    on_source = BoxPairs.of_image(boxes(truth), boxes(moved(truth, LOOSE) + noise), SIZE_HW)
+    on_target = BoxPairs.of_image(boxes(seen + noise), boxes(moved(seen, LOOSE)), SIZE_HW)
+    held_out = BoxPairs.of_image(boxes(seen + noise), boxes(seen), SIZE_HW)
+    known = estimate_conventions(on_source, on_target, held_out, 2, 2)
+    zero = torch.zeros(16, dtype=torch.int64)
+    result = known.moved(truth, zero, zero, SIZE_HW)
+    assert (result - moved(truth, LOOSE)).abs().max() < 1.0  # of boxes that the protocol moves by up to 12 pixels
+    assert known.label_variance[1].isinf().all()  # no box of the second class was seen

@@ -1,0 +1,131 @@
+"""Laws of keep and fuse; numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+from lat.pseudo.conventions import LEAST_SPREAD, BoxConventions
+from lat.pseudo.fusion import PAPER, DecodedProposals, DecodeSettings, FuseSettings, labels_of
+from lat.pseudo.priors import RelationPrior
+from lat.structures import Origin, Proposals
+
+TARGET = LabelSpace.from_names("target", ["bus", "truck"])
+DECODE = DecodeSettings(score_threshold=0.1)
+OFF = PAPER
+SIZE_HW = (100, 100)
+
+
+def decoded(boxes: list[list[float]], scores: list[list[float]], drawn: Tensor | None = None, own: int = 0) -> DecodedProposals:
+    """Proposals at `boxes`, the first `own` of them the source's (class 0); as each class the model draws `drawn` or the same."""
+    count, xyxy = len(boxes), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    is_own = torch.arange(count) < own
+    proposals = Proposals(
+        xyxy,
+        torch.zeros(count, 3),
+        torch.ones(count),
+        torch.where(is_own, int(Origin.GROUND_TRUTH), int(Origin.PSEUDO_LABEL)),
+        torch.zeros(count, dtype=torch.int64),
+        torch.arange(count),
+    )
+    drawn = xyxy[:, None].repeat(1, 2, 1) if drawn is None else drawn
+    return DecodedProposals(proposals, torch.where(is_own, 0, -1), torch.tensor(scores).reshape(-1, 3), drawn, SIZE_HW)
+
+
+def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
+    return BoxConventions(
+        torch.full((1, 2, 4), offset), torch.full((1, 2, 4), label_variance), torch.full((2, 4), detector_variance)
+    )
+
+
+def test_the_papers_form_thresholds_and_suppresses_only() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 38], [60, 60, 90, 90]], [[0.7, 0.2, 0.1], [0.8, 0.05, 0.15], [0.05, 0.08, 0.87]])
+    found, rows = labels_of(image, TARGET, DECODE)
+    assert found.labels.tolist() == [0, 1]
+    assert rows.tolist() == [1, 0]
+    assert found.scores.tolist() == pytest.approx([0.8, 0.2])
+    assert found.boxes_xyxy.tolist() == [[0, 0, 40, 38], [0, 0, 40, 40]]
+    torch.testing.assert_close(found.class_scores, torch.tensor([[0.8, 0.05], [0.7, 0.2]]))
+
+
+def test_boxes_of_one_class_are_averaged_by_score() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 32]], [[0.6, 0.0, 0.4], [0.2, 0.0, 0.8]])
+    settings = FuseSettings(keep=False, relation_prior=False)
+    found, rows = labels_of(image, TARGET, DECODE, settings)
+    assert rows.tolist() == [0]
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # (0.6 * 40 + 0.2 * 32) / 0.8
+    assert found.scores.tolist() == pytest.approx([0.6])
+
+
+def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 32], [0, 0, 40, 22]], [[0.6, 0.0, 0.4], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, relation_prior=False))
+    assert found.boxes_xyxy[found.labels == 1].tolist() == [[0, 0, 40, 32]]
+    assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, 40]]  # IoU 0.55: suppressed, not averaged
+
+
+def test_a_persons_box_is_kept_as_far_as_it_is_precise() -> None:
+    drawn = torch.tensor([[[0.0, 0, 40, 30]] * 2])
+    image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    keep = FuseSettings(relation_prior=False)
+    for label_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
+        found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=label_variance))
+        assert found.boxes_xyxy[0].tolist() == pytest.approx([0, 0, 40, y2])
+    found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=0.0))
+    assert found.boxes_xyxy[0, 3] == pytest.approx(40 - 10 * LEAST_SPREAD**2 / (0.01 + LEAST_SPREAD**2), abs=1e-3)
+
+
+def test_a_kept_box_is_moved_to_the_targets_convention() -> None:
+    drawn = torch.tensor([[[19.0, 19, 51, 51]] * 2])
+    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(0.1, 0.01, 0.01))
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[21.0, 21, 52, 52]]))  # half way between 23 and 19, 53 and 51
+
+
+def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
+    drawn = torch.tensor([[[20.0, 20, 50, 32]] * 2])  # a part of the object, as the target draws it
+    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions())
+    assert found.boxes_xyxy.tolist() == [[20, 20, 50, 32]]
+
+
+def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], own=1)
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=0.01))
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
+
+
+def test_the_prior_weighs_proposals_on_a_persons_box_and_no_others() -> None:
+    scores = [[0.5, 0.4, 0.1]] * 3
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, own=1)
+    prior = RelationPrior(torch.tensor([[0.0, 1.0, 1.0]]))
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, fuse=False), None, prior)
+    on_own = [labels for labels, row in zip(found.labels.tolist(), rows.tolist(), strict=True) if row < 2]
+    assert on_own == [1]
+    assert found.scores[0] == pytest.approx(0.8)
+    assert sorted(found.labels[rows == 2].tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("fuse", [OFF, FuseSettings()])
+def test_images_without_proposals_or_own_boxes(fuse: FuseSettings) -> None:
+    prior = RelationPrior.flat(1, 2)
+    nothing, rows = labels_of(decoded([], []), TARGET, DECODE, fuse, conventions(), prior)
+    assert (len(nothing), len(rows)) == (0, 0)
+    found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.9, 0.0, 0.1]]), TARGET, DECODE, fuse, conventions(), prior)
+    assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]]
+
+
+def test_boxes_without_score_do_not_become_nan() -> None:
+    found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.0, 0.0, 1.0]]), TARGET, DecodeSettings(0.0), FuseSettings(), conventions())
+    assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]] * 2
+
+
+def test_settings_out_of_range() -> None:
+    for settings, section in (({"score_threshold": 1.5}, DecodeSettings), ({"sure_score": -0.1}, FuseSettings)):
+        with pytest.raises(InputError, match="choose a number between 0 and 1"):
+            section(**settings)
+    with pytest.raises(InputError, match=r"transfer\.max_detections"):
+        DecodeSettings(max_detections=0)
