@@ -38,7 +38,10 @@ from lat.stages.workspace import Workspace
 
 BASELINES = ("class_names", "pseudo_label", "union")
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate")
-SETTINGS = {"upstream": {"image_size": 256}, "lat": {"upstream_dataset": "target"}}
+SETTINGS = {
+    "upstream": {"image_size": 256, "training": {"steps": 300, "batch_size": 4}},  # a minute of one core a detector
+    "lat": {"upstream_dataset": "target"},  # whose detector is the same for every degradation
+}
 
 
 def main() -> None:
