@@ -11,7 +11,7 @@ import lat
 
 ROOT = Path(lat.__file__).parent
 CORE = {"errors", "label_space", "structures", "losses"}
-BELOW = CORE | {"data", "detectors", "models", "relations", "engine", "evaluation", "report"}
+BELOW = CORE | {"data", "detectors", "models", "pseudo", "relations", "engine", "evaluation", "report"}
 ALLOWED = {
     "errors": set(),
     "label_space": {"errors"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "data": CORE,
     "detectors": CORE,
     "models": CORE,
+    "pseudo": CORE,
     "relations": CORE,
     "detectron2": CORE | {"data", "models"},
     "engine": CORE | {"data"},

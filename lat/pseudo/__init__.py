@@ -1,0 +1,1 @@
+"""Confidence of labels that a model has drawn."""
