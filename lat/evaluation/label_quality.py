@@ -84,24 +84,23 @@ def label_quality(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]
     bins = reliability_bins(found.scores, found.hits)
     best = best_threshold(found.scores, found.hits, found.truth)
     chosen = best_threshold(found.scores, found.scores, float(found.scores.sum(dtype=np.float64)))
-    nothing = _f1(found, 2.0), None  # without labels no threshold keeps any
-    f1_best, threshold_best = best or nothing
     return LabelQuality(
         precision=float(right.sum() / kept.sum()) if kept.any() else None,
         recall=float(right.sum() / found.truth) if found.truth else None,
         f1=_f1(found, score_threshold),
         mean_iou=float(found.iou[right].mean(dtype=np.float64)) if right.any() else None,
         ece=expected_calibration_error(bins),
-        f1_best=f1_best,
-        threshold_best=threshold_best,
-        f1_chosen=_f1(found, chosen[1] if chosen else 2.0),
-        threshold_chosen=chosen[1] if chosen else None,
+        f1_best=_f1(found, best),
+        threshold_best=best,
+        f1_chosen=_f1(found, chosen),
+        threshold_chosen=chosen,
         reliability=bins,
     )
 
 
-def _f1(found: ScoredHits, threshold: float) -> float | None:
-    kept = found.scores >= threshold
+def _f1(found: ScoredHits, threshold: float | None) -> float | None:
+    """F1 of the labels at or above a threshold, which is None where there are no labels."""
+    kept = found.scores >= (1.0 if threshold is None else threshold)
     either = int(kept.sum()) + found.truth
     return 2 * int((kept & found.hits).sum()) / either if either else None
 

@@ -46,10 +46,10 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     return sum(one.count * abs(one.precision - one.score) for one in bins) / total if total else None
 
 
-def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> tuple[float, float] | None:
-    """The highest F1 that keeping the labels of a score at or above a threshold can have, and that threshold.
+def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> float | None:
+    """The threshold at which the labels of that score or more have the highest F1.
 
-    F1 = 2 * TP / (kept + truth), where TP is the sum of `worth` over the kept labels. It is found in two ways:
+    F1 = 2 * TP / (kept + truth), where TP is the sum of `worth` over the kept labels. There are two uses:
 
     - With truth: `worth` is whether each label is right, and `truth` the number of boxes to be found.
     - Without: if scores are calibrated, a label is right with probability p_i = score, so TP is expected to be the sum of p_i
@@ -64,7 +64,7 @@ def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> tuple
         truth: number of boxes to be found.
 
     Returns:
-        F1 and threshold, the highest such where several are best; None without labels.
+        One of the scores, the highest where several are best; None without labels.
 
     Source: Lipton, Elkan and Naryanaswamy, Optimal Thresholding of Classifiers to Maximize F1 Measure (2014).
     """
@@ -74,5 +74,4 @@ def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> tuple
     ordered = scores[order]
     ends = np.append(ordered[1:] < ordered[:-1], True)  # a threshold keeps all labels of equal score
     f1 = 2 * np.cumsum(worth[order].astype(np.float64)) / (np.arange(1, len(scores) + 1) + truth)
-    best = int(np.argmax(np.where(ends, f1, -1.0)))
-    return float(f1[best]), float(ordered[best])
+    return float(ordered[np.argmax(np.where(ends, f1, -1.0))])
