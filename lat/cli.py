@@ -159,7 +159,7 @@ def evaluate(
     from lat.stages.evaluate import evaluate_files
 
     if truth is not None and labels is not None and config is None:
-        print(json.dumps(evaluate_files(truth, labels).to_dict(), indent=2))
+        print(json.dumps(evaluate_files(truth, labels), indent=2, allow_nan=False))
         return
     if config is None or truth is not None or labels is not None:
         raise InputError("lat evaluate", "takes either CONFIG or both --truth and --labels", "give one of them")

@@ -75,6 +75,8 @@ def test_any_two_files_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert result["ap"] == pytest.approx(100 * 51 / 101)
     assert result["ap50"] == pytest.approx(100 * 51 / 101)
     assert (result["images"], result["boxes"]) == (1, 2)
+    assert (result["precision"], result["recall"], result["mean_iou"], result["ece"]) == (1, 0.5, 1, 0)
+    assert result["reliability"] == [{"score": 1, "precision": 1, "count": 1}]
 
 
 def test_check_lists_every_problem_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,8 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 from lat.data.label_table import LabelTable
-from lat.errors import InputError
+from lat.evaluation.box_columns import BoxColumns, paired_columns
 from lat.structures import LabeledBoxes
-
-ID_LIMIT = 5
 
 
 @dataclass(frozen=True)
@@ -39,17 +37,6 @@ class ApResult:
         return asdict(self)
 
 
-@dataclass(frozen=True, eq=False)
-class _Columns:
-    """Boxes of all images: place of the image, 0..I-1 by rising image id, box, class index, score, crowd flag; a row a box."""
-
-    image: np.ndarray
-    boxes_xyxy: np.ndarray
-    labels: np.ndarray
-    scores: np.ndarray
-    is_crowd: np.ndarray
-
-
 def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> ApResult:
     """Score labels against truth, over all object sizes.
 
@@ -64,12 +51,7 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes])
     Raises:
         InputError: if the categories differ, or an image is in one file only.
     """
-    places = np.argsort(np.argsort(truth.image_ids))  # by rising image id, as COCO orders boxes of equal scores
-    if isinstance(labels, LabelTable):
-        found = _matched_columns(truth, labels, places)
-    else:
-        found = _listed_columns(truth, labels, places)
-    wanted = _table_columns(truth, places)
+    wanted, found = paired_columns(truth, labels)
     counted = wanted.labels[~wanted.is_crowd]
     names = truth.space.class_names
     if not len(found.image):
@@ -86,51 +68,7 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes])
     )
 
 
-def _table_columns(table: LabelTable, places: np.ndarray) -> _Columns:
-    """Columns of a labels file whose image i is at place `places[i]` (I,) int64."""
-    image = np.repeat(places, np.diff(table.offsets))
-    return _Columns(image, table.boxes_xyxy, table.labels, table.scores, table.is_crowd)
-
-
-def _matched_columns(truth: LabelTable, labels: LabelTable, places: np.ndarray) -> _Columns:
-    _check_categories(truth, labels)
-    for one, other in ((truth, labels), (labels, truth)):
-        missing = np.setdiff1d(one.image_ids, other.image_ids)
-        if len(missing):
-            shown = ", ".join(map(str, missing[:ID_LIMIT])) + (", ..." if len(missing) > ID_LIMIT else "")
-            what = f"lacks {len(missing)} of the images of {one.path}: image id {shown}"
-            raise InputError(other.path, what, "score labels of the same images")
-    columns = _table_columns(labels, places[truth.index_of(labels.image_ids)])
-    kept = ~columns.is_crowd
-    return _Columns(*(getattr(columns, name)[kept] for name in ("image", "boxes_xyxy", "labels", "scores", "is_crowd")))
-
-
-def _check_categories(truth: LabelTable, labels: LabelTable) -> None:
-    if truth.space.categories() == labels.space.categories():
-        return
-    lists = tuple(f"{table.path}: {_category_list(table)}" for table in (truth, labels))
-    what = f"its categories are not those of {truth.path}"
-    raise InputError(labels.path, what, "score labels in the label space of the truth", lists)
-
-
-def _category_list(table: LabelTable) -> str:
-    return ", ".join(f"{i} {name}" for i, name in zip(table.space.category_ids, table.space.class_names, strict=True))
-
-
-def _listed_columns(truth: LabelTable, labels: Sequence[LabeledBoxes], places: np.ndarray) -> _Columns:
-    assert len(labels) == len(truth), "one entry an image of the truth"
-    assert all(boxes.space.categories() == truth.space.categories() for boxes in labels), "labels in the truth's label space"
-    counts = [len(boxes) for boxes in labels]
-    return _Columns(
-        image=np.repeat(places, counts),
-        boxes_xyxy=np.concatenate([np.zeros((0, 4), np.float32), *(boxes.boxes_xyxy.cpu().numpy() for boxes in labels)]),
-        labels=np.concatenate([np.zeros(0, np.int64), *(boxes.labels.cpu().numpy() for boxes in labels)]),
-        scores=np.concatenate([np.zeros(0, np.float32), *(boxes.scores.cpu().numpy() for boxes in labels)]),
-        is_crowd=np.zeros(sum(counts), bool),
-    )
-
-
-def _precision(wanted: _Columns, found: _Columns, num_images: int, num_classes: int) -> np.ndarray:
+def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_classes: int) -> np.ndarray:
     """Precision (10 IoU thresholds, 101 recall levels, K classes); -1 where a class has no truth box."""
     evaluation = COCOeval_faster(
         _in_memory(wanted, num_images, num_classes),
@@ -146,7 +84,7 @@ def _precision(wanted: _Columns, found: _Columns, num_images: int, num_classes: 
     return evaluation.eval["precision"][:, :, :, 0, 0]
 
 
-def _in_memory(columns: _Columns, num_images: int, num_classes: int) -> COCO:
+def _in_memory(columns: BoxColumns, num_images: int, num_classes: int) -> COCO:
     """A COCO object with ids from 1 in place of the files' own (id 0 means "not matched" to the evaluator)."""
     corners = columns.boxes_xyxy.astype(np.float64)
     sizes = corners[:, 2:] - corners[:, :2]

@@ -75,13 +75,30 @@ class BoxMatches:
     second_unmatched: Tensor
 
 
-def match_boxes(first_xyxy: Tensor, second_xyxy: Tensor, iou: float = 0.5) -> BoxMatches:
+def match_boxes(
+    first_xyxy: Tensor,
+    second_xyxy: Tensor,
+    iou: float = 0.5,
+    *,
+    allowed: Tensor | None = None,
+    second_scores: Tensor | None = None,
+) -> BoxMatches:
     """Match boxes (N, 4) and (M, 4) one to one: the pair with the highest IoU first, then the next among those still free,
     as long as the IoU is at least `iou`. Of equal pairs the one with the lower indices comes first.
+
+    Args:
+        first_xyxy: (N, 4) float.
+        second_xyxy: (M, 4) float.
+        iou: least IoU of a pair.
+        allowed: (N, M) bool, pairs that may be matched, by default all.
+        second_scores: (M,) float; where given, the pairs of a second box of higher score come before those of a lower one.
     """
     overlaps = box_iou(first_xyxy, second_xyxy)
-    rows, columns = (overlaps >= iou).nonzero(as_tuple=True)
+    close = overlaps >= iou
+    rows, columns = (close if allowed is None else close & allowed).nonzero(as_tuple=True)
     order = overlaps[rows, columns].argsort(descending=True, stable=True)
+    if second_scores is not None:
+        order = order[second_scores[columns[order]].argsort(descending=True, stable=True)]
     partner: dict[int, int] = {}
     taken: set[int] = set()
     for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):

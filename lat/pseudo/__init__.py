@@ -1,1 +1,1 @@
-"""What the labels of two datasets say about each other: box conventions, relation priors, fusion of agreeing boxes."""
+"""What the labels of two datasets say about each other: box conventions, relation priors, fusion, calibrated scores."""

@@ -20,6 +20,7 @@ from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.gallery import GLYPHS, EmbeddedImages, Gallery, ReportSettings, view_gallery
 from lat.report.relations import relation_view
+from lat.report.reliability import reliability_views
 from lat.report.tables import agreement_table, transfer_table
 
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
@@ -68,6 +69,7 @@ def render_report(content: ReportContent, settings: ReportSettings) -> str:
         .render(
             content=content,
             table=transfer_table(content.evaluation.get("transfer") or []),
+            reliability=reliability_views(content.evaluation.get("transfer") or []),
             charts=[chart for chart in charts if chart],
             galleries=galleries,
             images=images,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lat.config import EvaluationSettings
 from lat.data.coco import read_labels
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
-from lat.evaluation.detection_ap import ApResult, detection_ap
+from lat.evaluation.detection_ap import detection_ap
+from lat.evaluation.label_quality import label_quality
 from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
@@ -19,7 +21,7 @@ METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 
 
 def evaluate(workspace: Workspace) -> dict[str, Any]:
-    """Transfer AP of every method in every direction that has truth, and agreement figures in every direction.
+    """Transfer AP and label quality of every method in every direction that has truth, and agreement figures in every direction.
 
     Returns:
         What is written to `evaluation.json`.
@@ -32,7 +34,12 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
         truth = workspace.read_truth(source, target)
         if truth is not None:
             rows += [
-                {"source": source, "target": target, "method": method, **detection_ap(truth, labels[method]).to_dict()}
+                {
+                    "source": source,
+                    "target": target,
+                    "method": method,
+                    **_figures(truth, labels[method], workspace.config.evaluation),
+                }
                 for method in METHODS
             ]
         own = workspace.train_part(source).labels
@@ -56,10 +63,14 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
     }
 
 
-def evaluate_files(truth: Path, labels: Path) -> ApResult:
-    """AP of any labels file against any truth file of the same images and categories."""
-    truth_table = read_labels(truth, truth.stem)
-    return detection_ap(truth_table, read_labels(labels, labels.stem))
+def evaluate_files(truth: Path, labels: Path) -> dict[str, Any]:
+    """AP and quality (`label_quality`) of any labels file against any truth file of the same images and categories."""
+    return _figures(read_labels(truth, truth.stem), read_labels(labels, labels.stem), EvaluationSettings())
+
+
+def _figures(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], settings: EvaluationSettings) -> dict[str, Any]:
+    quality = label_quality(truth, labels, settings.score_threshold)
+    return {**detection_ap(truth, labels).to_dict(), **quality.to_dict()}
 
 
 def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:

@@ -26,6 +26,9 @@ def print_evaluation(workspace: Workspace) -> None:
     if evaluation["transfer"]:
         _print_titled(console, "Transfer AP[.5:.95] / AP50 against truth", transfer_table(evaluation["transfer"]))
     threshold = f"{workspace.config.evaluation.score_threshold:g}"
+    if evaluation["transfer"]:
+        title = f"Transferred labels at a score of {threshold} against truth"
+        _print_titled(console, title, quality_table(evaluation["transfer"]))
     title = f"Transferred labels (score >= {threshold}) against the source's own boxes"
     _print_titled(console, title, agreement_table(evaluation["agreement"]))
     upstream = {name: json.loads(workspace.upstream_metrics(name).read_text("utf-8")) for name in workspace.names}
@@ -53,6 +56,40 @@ def transfer_table(rows: list[dict[str, Any]]) -> Table:
         table.add_section()
         table.add_row("mean", *(_figures(mean_ap(rows, method), mean_ap(rows, method, "ap50")) for method in METHODS))
     return table
+
+
+QUALITY_COLUMNS = {
+    "precision": "precision",
+    "recall": "recall",
+    "mean_iou": "mean\nIoU",
+    "ece": "ECE",
+    "f1": "F1",
+    "f1_chosen": "F1 without\ntruth, at",
+}
+
+
+def quality_table(rows: list[dict[str, Any]]) -> Table:
+    """Quality of the labels of label transfer, a row for each source and target, the mean last; in the last column F1 at the
+    threshold that scores alone suggest, and that threshold.
+    """
+    table = Table()
+    table.add_column("source -> target", no_wrap=True)
+    for title in QUALITY_COLUMNS.values():
+        table.add_column(title, justify="right")
+    ours = [row for row in rows if row["method"] == "label_transfer"]
+    for row in ours:
+        figures = [_share(row[key]) for key in QUALITY_COLUMNS]
+        if row["threshold_chosen"] is not None:
+            figures[-1] += f", {row['threshold_chosen']:.2f}"
+        table.add_row(f"{row['source']} -> {row['target']}", *figures)
+    if len(ours) > 1:
+        table.add_section()
+        table.add_row("mean", *(_share(mean_ap(ours, "label_transfer", key)) for key in QUALITY_COLUMNS))
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def agreement_table(rows: list[dict[str, Any]]) -> Table:

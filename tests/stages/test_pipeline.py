@@ -56,6 +56,9 @@ def test_a_run_writes_every_file_of_the_contract(finished: tuple[Path, Path]) ->
     assert rows == {(s, t, method) for s, t in PAIRS for method in METHODS}
     assert {(row["source"], row["target"]) for row in evaluation["agreement"]} == set(PAIRS)
     assert evaluation["downstream"] == []
+    for row in evaluation["transfer"]:
+        assert row["f1_best"] >= max(row["f1"], row["f1_chosen"])
+        assert sum(one["count"] for one in row["reliability"]) > 0 or row["ece"] is None
 
 
 @pytest.mark.parametrize("kind", ["pseudo_labels", "transferred"])

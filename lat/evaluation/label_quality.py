@@ -1,0 +1,140 @@
+"""How good labels are at a threshold, and how far their scores can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import box_area
+
+from lat.data.label_table import LabelTable
+from lat.evaluation.box_columns import BoxColumns, paired_columns
+from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
+from lat.evaluation.transfer_quality import match_boxes
+from lat.structures import LabeledBoxes
+
+IOU = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredHits:
+    """Labels that are right or wrong, in no particular order.
+
+    Attributes:
+        scores: (N,) float32.
+        iou: (N,) float32 IoU with the truth box that the label finds; 0 for wrong labels.
+        truth: number of truth boxes to be found.
+    """
+
+    scores: np.ndarray
+    iou: np.ndarray
+    truth: int
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(N,) bool, whether the label is right."""
+        return self.iou > 0
+
+
+@dataclass(frozen=True)
+class LabelQuality:
+    """Figures from 0 to 1, over all images and classes together; None where undefined.
+
+    Attributes:
+        precision: share of right labels among those at or above the threshold.
+        recall: share of truth boxes that these find.
+        f1: 2 * right / (labels at or above the threshold + truth boxes).
+        mean_iou: mean IoU of the right ones with their truth boxes.
+        ece: expected calibration error of all labels, in ten bins of equal mass.
+        f1_best: F1 at the threshold where it is highest, which takes truth to know.
+        threshold_best: that threshold.
+        f1_chosen: F1 at the threshold chosen without truth (`best_threshold`), as good as scores are calibrated.
+        threshold_chosen: that threshold.
+        reliability: the bins of `ece`, by rising score.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    mean_iou: float | None
+    ece: float | None
+    f1_best: float | None
+    threshold_best: float | None
+    f1_chosen: float | None
+    threshold_chosen: float | None
+    reliability: tuple[ReliabilityBin, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON types."""
+        return asdict(self)
+
+
+def label_quality(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], score_threshold: float) -> LabelQuality:
+    """Compare labels with truth; arguments and errors as those of `detection_ap`.
+
+    A label is right if it finds a truth box of its class (`scored_hits`).
+    """
+    found = scored_hits(truth, labels)
+    kept = found.scores >= score_threshold
+    right = kept & found.hits
+    bins = reliability_bins(found.scores, found.hits)
+    best = best_threshold(found.scores, found.hits, found.truth)
+    chosen = best_threshold(found.scores, found.scores, float(found.scores.sum(dtype=np.float64)))
+    return LabelQuality(
+        precision=float(right.sum() / kept.sum()) if kept.any() else None,
+        recall=float(right.sum() / found.truth) if found.truth else None,
+        f1=_f1(found, score_threshold),
+        mean_iou=float(found.iou[right].mean(dtype=np.float64)) if right.any() else None,
+        ece=expected_calibration_error(bins),
+        f1_best=_f1(found, best),
+        threshold_best=best,
+        f1_chosen=_f1(found, chosen),
+        threshold_chosen=chosen,
+        reliability=bins,
+    )
+
+
+def _f1(found: ScoredHits, threshold: float | None) -> float | None:
+    """F1 of the labels at or above a threshold, which is None where there are no labels."""
+    kept = found.scores >= (1.0 if threshold is None else threshold)
+    either = int(kept.sum()) + found.truth
+    return 2 * int((kept & found.hits).sum()) / either if either else None
+
+
+def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> ScoredHits:
+    """Match labels with truth boxes of the same image and class, one to one at IoU 0.5.
+
+    Labels choose by falling score, each the free truth box of highest IoU (of equal scores, the higher IoU comes first), as
+    COCO has it: what a label finds does not depend on those of lower score, so one matching serves every threshold. A label
+    that finds none and has half of its area in a crowd box of its class is left out.
+    """
+    wanted, found = paired_columns(truth, labels)
+    columns = zip(wanted.by_image(len(truth)), found.by_image(len(truth)), strict=True)
+    pairs = [_match_image(in_truth, in_labels) for in_truth, in_labels in columns]
+    scores, ious = (np.concatenate([np.zeros(0, np.float32), *parts]) for parts in zip(*pairs, strict=True))
+    return ScoredHits(scores, ious, int((~wanted.is_crowd).sum()))
+
+
+def _match_image(truth: BoxColumns, labels: BoxColumns) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and IoUs (N,) of the labels of one image that are right or wrong."""
+    boxes, scores = torch.from_numpy(labels.boxes_xyxy), torch.from_numpy(labels.scores)
+    wanted, crowds = truth[~truth.is_crowd], truth[truth.is_crowd]
+    same = torch.from_numpy(wanted.labels[:, None] == labels.labels)
+    matches = match_boxes(torch.from_numpy(wanted.boxes_xyxy), boxes, IOU, allowed=same, second_scores=scores)
+    iou = torch.zeros(len(boxes))
+    iou[matches.second] = matches.iou
+    in_crowd = _covered(boxes, torch.from_numpy(crowds.boxes_xyxy)) >= IOU
+    in_crowd &= torch.from_numpy(labels.labels[:, None] == crowds.labels)
+    counted = (iou > 0) | ~in_crowd.any(dim=1)
+    return scores[counted].numpy(), iou[counted].numpy()
+
+
+def _covered(boxes_xyxy: Tensor, crowds_xyxy: Tensor) -> Tensor:
+    """Share (N, C) of the area of each box that lies in each crowd box."""
+    low = torch.maximum(boxes_xyxy[:, None, :2], crowds_xyxy[:, :2])
+    high = torch.minimum(boxes_xyxy[:, None, 2:], crowds_xyxy[:, 2:])
+    return (high - low).clamp(min=0).prod(dim=2) / box_area(boxes_xyxy)[:, None].clamp(min=1e-9)
