@@ -1,4 +1,4 @@
-"""The files of the benchmark: images, annotations and truth of three datasets."""
+"""The files of the benchmark: images, annotations and truth of its datasets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from lat.data.street_scenes.protocols import SPACES, Annotation, PaintedUser, an
 from lat.data.street_scenes.scene import DIFFICULTIES, IMAGE_SIZE_HW
 from lat.errors import InputError
 
-DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200}
+DEFAULT_DATASETS = ("city", "nu", "way")
+DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200, "bdd": 200}
 DEFAULT_VAL_IMAGES = 40
 MARKER = "street_scenes.json"
 # Image k of a split has the id (and the file name) first + k, whatever the number of images.
@@ -34,10 +35,10 @@ def draw_street_scenes(
     val_images: int = DEFAULT_VAL_IMAGES,
     progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Draw the embedded benchmark: three datasets of street images under three annotation protocols.
+    """Draw the embedded benchmark: datasets of street images, each under an annotation protocol of its own.
 
-    Writes `out/{city,nu,way}/images/NNNNNN.png`, `train.json` and `val.json` in the dataset's own label space, and
-    `truth.OTHER.json` for each other space: the training images, annotated under that space's protocol. An image
+    Writes `out/DATASET/images/NNNNNN.png`, `train.json` and `val.json` in the dataset's own label space, and
+    `truth.OTHER.json` for each other dataset: the training images, annotated under that dataset's protocol. An image
     depends on seed, difficulty, dataset, split and its number only, so that the same call gives the same bytes.
 
     Args:
@@ -51,13 +52,13 @@ def draw_street_scenes(
     Raises:
         InputError: if an argument is out of its range, or `out` holds anything else.
     """
-    counts = dict(DEFAULT_TRAIN_IMAGES if train_images is None else train_images)
+    counts = dict(train_images or {name: DEFAULT_TRAIN_IMAGES[name] for name in DEFAULT_DATASETS})
     _check_arguments(difficulty, seed, counts, val_images)
     settings = {"difficulty": difficulty, "seed": seed, "train_images": counts, "val_images": val_images}
     _claim_folder(out, settings)
     for dataset in counts:
         train, val = _Split(dataset, "train", difficulty, seed), _Split(dataset, "val", difficulty, seed)
-        train.draw(out / dataset, counts[dataset], tuple(SPACES), progress)
+        train.draw(out / dataset, counts[dataset], tuple(counts), progress)
         val.draw(out / dataset, val_images, (dataset,), progress)
 
 
