@@ -55,7 +55,9 @@ def street_scenes(
     seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="A dataset to draw: city, nu, way or bdd; once for each. [default: city, nu, way]", show_default=False),
+        typer.Option(
+            help="A dataset to draw (city, nu, way or bdd), once for each; all but bdd if none is given.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Draw the embedded benchmark: street images, each dataset under its own annotation protocol, with truth in the others'."""
