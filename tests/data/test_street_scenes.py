@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lat.data.street_scenes import DEFAULT_DATASETS, DIFFICULTIES, SPACES, draw_street_scenes
+from lat.data.street_scenes import DEFAULT_DATASETS, DIFFICULTIES, SPACES, draw_street_scenes, paint_image
 from lat.data.street_scenes.backdrop import LOOKS
 from lat.data.street_scenes.canvas import Canvas, Patch
 from lat.data.street_scenes.painting import paint_scene
@@ -289,6 +289,16 @@ def test_the_default_images_do_not_depend_on_the_fourth_dataset(drawn: Path, tmp
 def test_the_first_default_images_have_the_bytes_they_always_had(drawn: Path) -> None:
     content = b"".join((drawn / name / "train.json").read_bytes() for name in DEFAULT_DATASETS)
     assert hashlib.sha256(content).hexdigest() == "da1ca4536e96d87cc2334a1316535bbeb1d3879297dffb7f047fa5f23ff53d0b"
+
+
+@pytest.mark.parametrize("file", ["train.json", "val.json"])
+def test_a_drawn_image_can_be_painted_again_with_all_its_road_users(drawn: Path, file: str) -> None:
+    content = read_json(drawn / "nu" / file)
+    for entry in content["images"]:
+        image, users = paint_image("nu", entry["id"], "easy", 0)
+        assert np.array_equal(cv2.imread(str(drawn / "nu" / "images" / entry["file_name"]))[:, :, ::-1], image)
+        boxes = [tuple(one["bbox"]) for one in content["annotations"] if one["image_id"] == entry["id"]]
+        assert [one.box_xywh for one in annotate(users, "nu")] == boxes
 
 
 def test_a_folder_with_other_content_is_refused_and_left_alone(drawn: Path, tmp_path: Path) -> None:

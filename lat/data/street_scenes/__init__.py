@@ -4,7 +4,13 @@
 the street and the look of each dataset, `protocols` labels a painted scene by each convention, `benchmark` writes files.
 """
 
-from lat.data.street_scenes.benchmark import DEFAULT_DATASETS, DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, draw_street_scenes
+from lat.data.street_scenes.benchmark import (
+    DEFAULT_DATASETS,
+    DEFAULT_TRAIN_IMAGES,
+    DEFAULT_VAL_IMAGES,
+    draw_street_scenes,
+    paint_image,
+)
 from lat.data.street_scenes.protocols import SPACES
 from lat.data.street_scenes.scene import DIFFICULTIES
 
@@ -15,4 +21,5 @@ __all__ = [
     "DIFFICULTIES",
     "SPACES",
     "draw_street_scenes",
+    "paint_image",
 ]

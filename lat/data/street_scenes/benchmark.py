@@ -62,6 +62,14 @@ def draw_street_scenes(
         val.draw(out / dataset, val_images, (dataset,), progress)
 
 
+def paint_image(dataset: str, image_id: int, difficulty: str, seed: int) -> tuple[np.ndarray, list[PaintedUser]]:
+    """One image of the benchmark as it is drawn, (H, W, 3) uint8 RGB, and its road users back to front."""
+    first = max(first for first in FIRST_IMAGE_IDS.values() if first <= image_id)
+    place = (tuple(DIFFICULTIES).index(difficulty), tuple(SPACES).index(dataset), first)
+    rng = np.random.default_rng([seed, *place, image_id - first])
+    return paint_scene(rng, DIFFICULTIES[difficulty], LOOKS[dataset])
+
+
 @dataclass(frozen=True)
 class _Split:
     """The images of one dataset that are drawn for training, or for validation."""
@@ -85,11 +93,10 @@ class _Split:
 
     def _scenes(self, count: int) -> Iterator[tuple[int, np.ndarray, list[PaintedUser]]]:
         """Image id, image and road users of the first `count` scenes."""
-        place = (tuple(DIFFICULTIES).index(self.difficulty), tuple(SPACES).index(self.dataset), FIRST_IMAGE_IDS[self.split])
-        for number in range(count):
-            rng = np.random.default_rng([self.seed, *place, number])
-            image, users = paint_scene(rng, DIFFICULTIES[self.difficulty], LOOKS[self.dataset])
-            yield FIRST_IMAGE_IDS[self.split] + number, image, users
+        first = FIRST_IMAGE_IDS[self.split]
+        for image_id in range(first, first + count):
+            image, users = paint_image(self.dataset, image_id, self.difficulty, self.seed)
+            yield image_id, image, users
 
     def _coco(self, annotations: list[list[Annotation]], protocol: str) -> dict[str, object]:
         """A COCO dictionary of the split's images, annotated under `protocol`."""
