@@ -141,7 +141,8 @@ def _as_document(
         row = {**detection, "id": number, "area": 0, "iscrowd": 0} if isinstance(detection, dict) else detection
         image_id = row.get("image_id") if isinstance(row, dict) else None
         if type(image_id) is int and image_id not in known:
-            problems.append(Problem(path, f"detection {number}", f"image {image_id} is not in {images.path}", "remove it"))
+            what = f"image {image_id} is not in {images.path}"
+            problems.append(Problem(path, f"detection {number}", what, "correct or remove it"))
         else:
             annotations.append(row)
     return {"images": images.image_entries(), "categories": space.categories(), "annotations": annotations}
