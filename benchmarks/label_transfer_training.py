@@ -19,7 +19,7 @@ import torch
 from markdown import Row, print_rows
 from torch import Tensor
 
-from lat.data.street_scenes import SPACES
+from lat.data.street_scenes import DEFAULT_DATASETS, SPACES
 from lat.detectors.base import DetectorSettings, build_detector
 from lat.engine.trainer import TrainSettings
 from lat.label_space import JointLabelSpace, LabelSpace
@@ -30,7 +30,7 @@ from lat.models.label_transfer import HeadSettings, LabelTransferModel, Transfer
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.structures import LabeledBoxes
 
-JOINT = JointLabelSpace(tuple(SPACES.values()))
+JOINT = JointLabelSpace(tuple(SPACES[name] for name in DEFAULT_DATASETS))
 BATCH_SIZE = TrainSettings().batch_size
 BOXES_PER_SPACE = 10
 DATASET = JOINT.names[0]

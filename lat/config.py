@@ -18,6 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from lat.data.dataset import DatasetSettings
+from lat.data.label_sets import LabelSetSettings
 from lat.data.transforms import AugmentationSettings
 from lat.detectors.base import DetectorSettings
 from lat.engine.runtime import RuntimeSettings
@@ -52,7 +53,7 @@ class UpstreamSettings(DetectorSettings):
 class PseudoLabelSettings:
     """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
 
-    score_threshold: float = 0.3  # detections below it are not kept
+    score_threshold: float = 0.3  # detections below it are not kept, nor labels of outside label sets
     nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
     max_detections: int = 100  # most pseudo-labels of one space on one image
     batch_size: int = 4  # images a batch; each batch is decoded once for all detectors
@@ -114,6 +115,7 @@ class Config:
     seed: int = 0  # seed of everything random
     target: Any = "all"  # a dataset's name, a list of names, or all
     datasets: list[DatasetSettings] = field(default_factory=list)
+    label_sets: list[LabelSetSettings] = field(default_factory=list)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     pseudo_label: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
     lat: LabelTransferSettings = field(default_factory=LabelTransferSettings)
@@ -139,6 +141,15 @@ class Config:
         for dataset in self.datasets:
             for space in set(dataset.truth) - (set(names) - {dataset.name}):
                 raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is not another dataset", choices)
+        self._check_label_sets(choices)
+
+    def _check_label_sets(self, choices: str) -> None:
+        names = [*self.dataset_names, *(label_set.name for label_set in self.label_sets)]
+        for label_set in self.label_sets:
+            if names.count(label_set.name) > 1:
+                raise InputError("label_sets", f"the name '{label_set.name}' is taken", "give each dataset and label set its own")
+            for name in set(label_set.files) - set(self.dataset_names):
+                raise InputError(f"label_sets.{label_set.name}.files", f"there is no dataset '{name}'", choices)
 
     @property
     def dataset_names(self) -> tuple[str, ...]:

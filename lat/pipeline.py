@@ -55,8 +55,9 @@ def run_stages(
     """
     content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
     write_atomically(workspace.resolved_config, content)
-    for name in workspace.names:
-        labels = workspace.train_part(name).labels
+    tables = [workspace.train_part(name).labels for name in workspace.names]
+    tables += [table for labels in workspace.label_sets.values() for table in labels.tables.values()]
+    for labels in tables:
         for what, count in labels.repairs.items():
             say(f"{labels.path}: repaired in memory: {what}: {count}")
     records = Records(workspace)
@@ -146,7 +147,10 @@ def _held_out_step(w: Workspace, target: str, space: str) -> Step:
 def _train_transfer_step(w: Workspace) -> Step:
     settings = w.config.to_dict()
     depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
-    inputs = (*_all_pseudo_labels(w), *_backbone_model(w), *_weights(w.config.lat.weights))
+    if w.config.label_sets:
+        names = [[one.name, sorted(one.files)] for one in w.config.label_sets]
+        depends_on += [names, w.config.pseudo_label.score_threshold]
+    inputs = (*_all_pseudo_labels(w), *_label_set_files(w, w.names), *_backbone_model(w), *_weights(w.config.lat.weights))
     return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics))
 
 
@@ -154,7 +158,7 @@ def _transfer_step(w: Workspace, source: str, target: str) -> Step:
     settings = {**w.config.to_dict()["transfer"], "batch_size": None}
     on_source = tuple(w.pseudo_labels(source, space) for space in w.others(source))
     on_target = (w.pseudo_labels(target, source), *(w.held_out_labels(target, space) for space in w.names))
-    inputs = (w.transfer_model, *_backbone_model(w), *on_source, *on_target)
+    inputs = (w.transfer_model, *_backbone_model(w), *on_source, *on_target, *_label_set_files(w, (source,)))
     return Step("transfer", source, target, settings, (source, target), inputs, (w.transferred(source, target),))
 
 
@@ -173,6 +177,11 @@ def _report_step(w: Workspace) -> Step:
 
 def _all_pseudo_labels(w: Workspace) -> tuple[Path, ...]:
     return tuple(w.pseudo_labels(source, space) for source in w.names for space in w.others(source))
+
+
+def _label_set_files(w: Workspace, names: Sequence[str]) -> tuple[Path, ...]:
+    """The files of outside label sets that label the images of these datasets."""
+    return tuple(path for one in w.config.label_sets for path in one.paths_for(names))
 
 
 def _all_transferred(w: Workspace) -> tuple[Path, ...]:

@@ -32,6 +32,9 @@ def run(*arguments: str) -> int:
         (["evaluate"], "takes either CONFIG or both --truth and --labels"),
         (["evaluate", "--truth", "a.json"], "takes either CONFIG or both --truth and --labels"),
         (["street-scenes", "OUT", "--difficulty", "odd"], "difficulty: is 'odd'; choose one of easy, hard"),
+        (["street-scenes", "OUT", "--dataset", "city"], "dataset: names 1; choose two or more of city, nu, way, bdd"),
+        (["street-scenes", "OUT", "--dataset", "city", "--dataset", "town"], "dataset: is 'town'; choose two or more"),
+        (["street-scenes", "OUT", "--dataset", "nu", "--dataset", "nu"], "dataset: names 'nu' more than once"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(

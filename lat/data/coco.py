@@ -82,16 +82,11 @@ def write_labels(
         annotation["id"] = number
     document = {
         "info": info,
-        "images": _image_entries(images),
+        "images": images.image_entries(),
         "categories": space.categories(),
         "annotations": annotations,
     }
     write_atomically(Path(path), json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
-
-
-def _image_entries(images: LabelTable) -> list[dict[str, Any]]:
-    columns = zip(images.image_ids.tolist(), images.file_names, images.sizes_hw.tolist(), strict=True)
-    return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
 
 def _image_annotations(images: LabelTable, i: int, space: LabelSpace, boxes: LabeledBoxes) -> list[dict[str, Any]]:

@@ -39,6 +39,26 @@ class Problem:
         return line + (f"; {self.remedy}" if self.remedy else "")
 
 
+def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...] = dict) -> Any:
+    """The JSON value in a file, or None with a problem if it cannot be read or is of none of `kinds`."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        problems.append(Problem(path, "", "no such file", "correct the path"))
+    except OSError as error:
+        problems.append(Problem(path, "", f"the file cannot be read ({error.strerror})"))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        problems.append(Problem(path, "", f"not JSON: {error.msg} at {where}", "write the file again"))
+    except (ValueError, RecursionError) as error:
+        problems.append(Problem(path, "", f"not JSON: {error}", "write the file again"))
+    else:
+        if isinstance(document, kinds):
+            return document
+        problems.append(Problem(path, "", "not a COCO labels file", "it must be an object with images, annotations, categories"))
+    return None
+
+
 def raise_problems(path: Path, problems: Sequence[Problem]) -> None:
     """Raise an `InputError` that holds the first ten problems and says how many there are; do nothing if there are none."""
     if not problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lat.data.coco_problems import Problem, Records
+from lat.data.coco_problems import Problem, Records, load_json
 from lat.data.label_table import LabelTable, Provenance, find_ids
 from lat.errors import InputError
 from lat.label_space import LabelSpace
@@ -61,40 +60,26 @@ def scan_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> L
     """Read a COCO file like `read_labels`, but collect every problem instead of raising."""
     path = Path(path)
     problems: list[Problem] = []
-    document = _load_json(path, problems)
-    if document is None:
-        return LabelScan(None, None, tuple(problems))
+    document = load_json(path, problems)
+    return LabelScan(None, None, tuple(problems)) if document is None else scan_document(path, document, name, expect=expect)
+
+
+def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: LabelSpace | None = None) -> LabelScan:
+    """Read the content of a COCO file like `scan_labels`; problems are said to be in the file `path`."""
+    problems: list[Problem] = []
     info = document.get("info", {})
     if not isinstance(info, dict):
         problems.append(Problem(path, "info", "is not an object", "write an object or leave it out"))
-    space = _read_space(path, document, name, expect, problems)
+    space = read_space(path, document, name, expect, problems)
     images = _read_images(path, document, problems)
     table = _read_table(path, document, space, images, problems)
     return LabelScan(images, table, tuple(problems))
 
 
-def _load_json(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        problems.append(Problem(path, "", "no such file", "correct the path"))
-    except OSError as error:
-        problems.append(Problem(path, "", f"the file cannot be read ({error.strerror})"))
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        problems.append(Problem(path, "", f"not JSON: {error.msg} at {where}", "write the file again"))
-    except (ValueError, RecursionError) as error:
-        problems.append(Problem(path, "", f"not JSON: {error}", "write the file again"))
-    else:
-        if isinstance(document, dict):
-            return document
-        problems.append(Problem(path, "", "not a COCO labels file", "it must be an object with images, annotations, categories"))
-    return None
-
-
-def _read_space(
+def read_space(
     path: Path, document: dict[str, Any], name: str, expect: LabelSpace | None, problems: list[Problem]
 ) -> LabelSpace | None:
+    """The label space that the `categories` of a file make, or None if they cannot be used."""
     records = Records(path, document, "categories", problems)
     names, _ = records.texts("name")
     if not records.is_list or not records.sound.all():

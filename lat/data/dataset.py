@@ -18,7 +18,7 @@ from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class DatasetSettings:
 
     def __post_init__(self) -> None:
         where = f"datasets.{self.name}"
-        if not _NAME.fullmatch(self.name):
+        if not DATASET_NAME.fullmatch(self.name):
             raise InputError("datasets.name", f"is {self.name!r}", "use letters, digits, '_' and '-'")
         for key in ("images", "annotations"):
             if not getattr(self, key):

@@ -107,9 +107,7 @@ class LabelTable:
     def select(self, images: np.ndarray) -> LabelTable:
         """The table of these images, indices (J,) or a mask (I,) bool, in this order, with their annotations."""
         images = np.flatnonzero(images) if np.asarray(images).dtype == bool else np.asarray(images, dtype=np.int64)
-        counts = self.offsets[images + 1] - self.offsets[images]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[images] - offsets[:-1], counts)
+        rows, offsets = _ranges(self.offsets[images], self.offsets[images + 1])
         chosen = replace(
             self,
             image_ids=self.image_ids[images],
@@ -118,6 +116,21 @@ class LabelTable:
             splits=tuple(self.splits[i] for i in images),
         )
         return chosen._with_annotations(rows, offsets)
+
+    def laid_over(self, images: LabelTable) -> LabelTable:
+        """The annotations of this table on the images of another, matched by id; an image that is not here has none.
+
+        The table is of exactly the other's images, in their order; annotations of images that the other lacks are left out.
+        """
+        places, known = find_ids(images.image_ids, self.image_ids, self._order)
+        rows, offsets = _ranges(self.offsets[places], self.offsets[places + known])
+        columns = {name: getattr(images, name) for name in ("image_ids", "file_names", "sizes_hw", "splits")}
+        return replace(self, **columns)._with_annotations(rows, offsets)
+
+    def image_entries(self) -> list[dict[str, Any]]:
+        """The `images` list of a COCO file of these images."""
+        columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
+        return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
     def at_least(self, score: float) -> LabelTable:
         """The table of the same images with only the annotations whose score is `score` or more."""
@@ -155,6 +168,13 @@ class LabelTable:
             missing = image_ids[~known]
             raise InputError(self.path, f"image {missing[0]} is not in the file ({len(missing)} images are not)")
         return indices
+
+
+def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All rows (A,) of the ranges from `starts` (J,) up to `ends` (J,), one after another, and their offsets (J + 1,)."""
+    counts = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts), offsets
 
 
 def find_ids(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

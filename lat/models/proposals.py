@@ -61,7 +61,7 @@ class PrivilegedProposalGenerator:
 
         Args:
             ground_truth: boxes of the image's own space.
-            pseudo_labels: one entry for every other space.
+            pseudo_labels: one entry for every other space that labels the image's dataset.
             size_hw: height and width of the image in pixels; moved boxes are clipped to it.
             generator: source of all randomness.
         """

@@ -8,21 +8,24 @@ from rich.table import Table
 
 from lat.config import Config
 from lat.data.check import DatasetCheck, check_datasets
+from lat.data.label_sets import check_label_set
 from lat.engine.progress import track
 
 
 def check_all(config: Config) -> bool:
-    """Print a table for each dataset, every repair, note and problem; True if there is no problem.
+    """Print a table for each dataset and label set, every repair, note and problem; True if there is no problem.
 
     Repairs are made in memory each time a file is read; files are never changed.
     """
     console = Console(highlight=False, soft_wrap=True)
     with track(len(config.datasets), "check") as progress:
         checks = check_datasets(config.datasets, lambda done, total: progress.advance(1) if done == total else None)
-    for check in checks:
+    label_sets = tuple(check_label_set(settings, config.datasets) for settings in config.label_sets)
+    for check in (*checks, *label_sets):
         _print_dataset(console, check)
-    total = sum(len(check.problems) for check in checks)
-    console.print(f"{total} problem{'s' * (total != 1)} in {len(checks)} datasets")
+    total = sum(len(check.problems) for check in (*checks, *label_sets))
+    more = f" and {len(label_sets)} label set{'s' * (len(label_sets) != 1)}" if label_sets else ""
+    console.print(f"{total} problem{'s' * (total != 1)} in {len(checks)} datasets{more}")
     return total == 0
 
 

@@ -39,7 +39,7 @@ class TransferItems:
         self.generator = PrivilegedProposalGenerator(workspace.joint, part_of(self.settings, ProposalSettings))
         self.parts = {name: workspace.train_part(name) for name in names}
         self.pseudo_labels: dict[str, list[LabelTable]] = {
-            name: [workspace.read_pseudo_labels(name, space) for space in workspace.others(name)] for name in names
+            name: [workspace.read_pseudo_labels(name, space) for space in workspace.proposal_spaces(name)] for name in names
         }
         self.images = [(name, index) for name in names for index in range(len(self.parts[name]))]
 

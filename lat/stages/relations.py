@@ -27,7 +27,7 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
     """
     settings = workspace.config.relations
     if settings.file:
-        matrices = from_yaml(Path(settings.file), workspace.joint.spaces)
+        matrices = from_yaml(Path(settings.file), [workspace.space(name) for name in workspace.names])
     else:
         samples = {name: region_samples(workspace, name) for name in workspace.names}
         pairs = list(combinations(workspace.names, 2))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lat.data.files import write_atomically
-from lat.data.street_scenes import DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, SPACES, draw_street_scenes
+from lat.data.street_scenes import DEFAULT_DATASETS, DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, draw_street_scenes
 from lat.engine.progress import track
+from lat.errors import InputError
 
 _HEADER = """\
-# The embedded benchmark: drawn street scenes under three annotation protocols, sized for a CPU.
-# Draw the images first: lat street-scenes {data_root}
+# The embedded benchmark: drawn street scenes under {number} annotation protocols, sized for a CPU.
+# Draw the images first: lat street-scenes {data_root}{options}
 # Every setting that is not named here has its default.
 output_dir: {output_dir}
 data_root: {data_root}
@@ -18,6 +20,8 @@ seed: {seed}
 target: all
 datasets:
 """
+
+_NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 _DATASET = """\
   - name: {name}
@@ -32,19 +36,38 @@ _TRUTH = """\
 """
 
 
-def draw_benchmark(out: Path, *, difficulty: str = "easy", seed: int = 0) -> Path:
-    """Draw street scenes into `out`, with a `config.yaml` beside them that writes to `out/run`; returns its path."""
-    with track(sum(DEFAULT_TRAIN_IMAGES.values()) + len(SPACES) * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
-        draw_street_scenes(out, difficulty=difficulty, seed=seed, progress=progress.advance)
+def draw_benchmark(out: Path, *, difficulty: str = "easy", seed: int = 0, datasets: Sequence[str] = DEFAULT_DATASETS) -> Path:
+    """Draw street scenes into `out`, with a `config.yaml` beside them that writes to `out/run`; returns its path.
+
+    Raises:
+        InputError: if fewer than two datasets are chosen, one does not exist or is named twice, or see `draw_street_scenes`.
+    """
+    _check_datasets(datasets)
+    counts = {name: DEFAULT_TRAIN_IMAGES[name] for name in datasets}
+    with track(sum(counts.values()) + len(counts) * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
+        draw_street_scenes(out, difficulty=difficulty, seed=seed, train_images=counts, progress=progress.advance)
     path = out / "config.yaml"
-    write_atomically(path, benchmark_config(data_root=str(out), output_dir=str(out / "run"), seed=seed))
+    write_atomically(path, benchmark_config(data_root=str(out), output_dir=str(out / "run"), seed=seed, datasets=datasets))
     return path
 
 
-def benchmark_config(data_root: str, output_dir: str, seed: int = 0) -> str:
+def benchmark_config(data_root: str, output_dir: str, seed: int = 0, datasets: Sequence[str] = DEFAULT_DATASETS) -> str:
     """The configuration of the benchmark as YAML, every dataset being a target in turn."""
-    text = _HEADER.format(data_root=data_root, output_dir=output_dir, seed=seed)
-    for name in SPACES:
+    chosen = "" if set(datasets) == set(DEFAULT_DATASETS) else "".join(f" --dataset {name}" for name in datasets)
+    number = _NUMBERS[len(datasets)]
+    text = _HEADER.format(number=number, data_root=data_root, options=chosen, output_dir=output_dir, seed=seed)
+    for name in datasets:
         text += _DATASET.format(name=name)
-        text += "".join(_TRUTH.format(name=name, other=other) for other in SPACES if other != name)
+        text += "".join(_TRUTH.format(name=name, other=other) for other in datasets if other != name)
     return text
+
+
+def _check_datasets(datasets: Sequence[str]) -> None:
+    choices = f"choose two or more of {', '.join(DEFAULT_TRAIN_IMAGES)}"
+    for name in datasets:
+        if name not in DEFAULT_TRAIN_IMAGES:
+            raise InputError("dataset", f"is '{name}'", choices)
+        if datasets.count(name) > 1:
+            raise InputError("dataset", f"names '{name}' more than once", choices)
+    if len(datasets) < 2:
+        raise InputError("dataset", f"names {len(datasets)}", choices)

@@ -12,6 +12,7 @@ from lat.config import Config
 from lat.data.coco import read_labels
 from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset, load_truth
 from lat.data.files import sha256_of_file, sha256_of_json
+from lat.data.label_sets import LabelSet, load_label_set
 from lat.data.label_table import LabelTable
 from lat.engine.runtime import build_fabric
 from lat.errors import InputError
@@ -108,24 +109,45 @@ class Workspace:
             raise InputError("datasets", f"there is no dataset '{dataset}'", f"choose among {', '.join(self.names)}")
         return self.names.index(dataset)
 
-    def space(self, dataset: str) -> LabelSpace:
-        return self.train_part(dataset).space
+    @cached_property
+    def label_sets(self) -> dict[str, LabelSet]:
+        """The outside label sets by name, with all labels that their files hold."""
+        return {
+            one.name: load_label_set(
+                one, {name: read_labels(Path(self.settings_of(name).annotations), name) for name in one.files}
+            )
+            for one in self.config.label_sets
+        }
+
+    def space(self, name: str) -> LabelSpace:
+        """The label space of a dataset or of an outside label set."""
+        return self.label_sets[name].space if name in self.label_sets else self.train_part(name).space
 
     @cached_property
     def joint(self) -> JointLabelSpace:
-        """All label spaces, in the order of the configuration."""
-        return JointLabelSpace(tuple(self.space(name) for name in self.names))
+        """All label spaces: of the datasets, then of the outside label sets, in the order of the configuration."""
+        return JointLabelSpace(tuple(self.space(name) for name in (*self.names, *self.label_sets)))
 
     def others(self, dataset: str) -> tuple[str, ...]:
         """All datasets but one, in the order of the configuration."""
         return tuple(name for name in self.names if name != dataset)
+
+    def proposal_spaces(self, dataset: str) -> tuple[str, ...]:
+        """The spaces in which the images of a dataset have pseudo-labels: all others, and the label sets that label it."""
+        return (*self.others(dataset), *(name for name, labels in self.label_sets.items() if dataset in labels.tables))
 
     def transfers(self) -> list[tuple[str, str]]:
         """Every (source, target) that transfer writes."""
         return [(source, target) for target in self.config.target_names for source in self.others(target)]
 
     def read_pseudo_labels(self, source: str, space: str) -> LabelTable:
-        """Pseudo-labels of the images of `source` in another space, checked against both."""
+        """Pseudo-labels of the images of `source` in another space, checked against both.
+
+        Those of an outside label set are its labels with a score of at least `pseudo_label.score_threshold`.
+        """
+        if space in self.label_sets:
+            labels = self.label_sets[space].tables[source].at_least(self.config.pseudo_label.score_threshold)
+            return labels.laid_over(self.train_part(source).labels)
         path = require(self.pseudo_labels(source, space), "lat pseudo-label")
         return _aligned(read_labels(path, space, expect=self.space(space)), self.train_part(source))
 

@@ -1,7 +1,8 @@
-"""Street scenes: exact extents, the three protocols, and files that depend on nothing but the arguments."""
+"""Street scenes: exact extents, the four protocols, and files that depend on nothing but the arguments."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lat.data.street_scenes import DIFFICULTIES, SPACES, draw_street_scenes
+from lat.data.street_scenes import DEFAULT_DATASETS, DIFFICULTIES, SPACES, draw_street_scenes, paint_image
 from lat.data.street_scenes.backdrop import LOOKS
 from lat.data.street_scenes.canvas import Canvas, Patch
 from lat.data.street_scenes.painting import paint_scene
@@ -96,6 +97,33 @@ def test_a_parked_bicycle_is_unlabelled_in_way_only_and_a_parked_motorcycle_is_a
     for protocol in ("city", "nu"):
         assert [label[0] for label in labels_of(users, protocol)] == ["bicycle", "motorcycle"]
     assert labels_of(users, "way") == [("vehicle", (20, 0, 10, 10), 100)]
+
+
+@pytest.mark.parametrize("kind", [Kind.BICYCLE, Kind.MOTORCYCLE])
+def test_in_bdd_a_box_ends_at_the_index_of_its_last_pixel_and_a_riders_takes_in_the_two_wheeler(kind: Kind) -> None:
+    scene = Rectangles((80, 100))
+    body = scene.paint((20, 39), (40, 59))
+    rider = scene.paint((25, 34), (20, 49))
+    parked, adult = scene.paint((60, 69), (0, 9)), scene.paint((80, 80), (0, 29))
+    users = [scene.user(kind, body, rider), scene.user(kind, parked), scene.user(Kind.ADULT, adult)]
+    assert labels_of(users, "bdd") == [
+        (kind.value, (20, 40, 19, 19), 300),  # columns 20..39, rows 40..59
+        ("rider", (20, 20, 19, 39), 600),
+        (kind.value, (60, 0, 9, 9), 100),
+        ("pedestrian", (80, 0, 1, 29), 30),  # one column stays one pixel wide
+    ]
+    scene.canvas.paint_clutter(*scene.patch((0, 99), (25, 79)))  # leaves 5 rows of the rider's ten columns
+    assert labels_of([scene.user(kind, body, rider)], "bdd") == [("rider", (25, 20, 9, 4), 50)]
+
+
+def test_bdd_labels_what_city_labels(painted: list[PaintedUser]) -> None:
+    names = {"person": "pedestrian"}
+    city, bdd = (annotate(painted, protocol) for protocol in ("city", "bdd"))
+    assert [names.get(one.class_name, one.class_name) for one in city] == [one.class_name for one in bdd]
+    for of_city, of_bdd in zip(city, bdd, strict=True):
+        x, y, width, height = of_city.box_xywh
+        if of_city.class_name != "rider":
+            assert of_bdd.box_xywh == (x, y, max(width - 1, 1), max(height - 1, 1))
 
 
 def test_under_a_fifth_visible_is_unlabelled_in_nu_and_under_24_pixels_everywhere() -> None:
@@ -187,9 +215,9 @@ def test_look_alikes_are_one_picture_and_others_are_not(one: Kind, other: Kind) 
 
 def test_files_are_coco_in_each_space_with_equal_images(drawn: Path) -> None:
     height, width = IMAGE_SIZE_HW
-    for dataset in SPACES:
+    for dataset in DEFAULT_DATASETS:
         folder = drawn / dataset
-        truths = {f"truth.{other}.json": other for other in SPACES if other != dataset}
+        truths = {f"truth.{other}.json": other for other in DEFAULT_DATASETS if other != dataset}
         assert {path.name for path in folder.iterdir()} == {"images", "train.json", "val.json", *truths}
         train, val = read_json(folder / "train.json"), read_json(folder / "val.json")
         for name, space in ({"train.json": dataset, "val.json": dataset} | truths).items():
@@ -244,6 +272,33 @@ def test_an_image_does_not_depend_on_how_many_are_drawn(drawn: Path, tmp_path: P
     few, many = bytes_of(tmp_path / "fewer" / "nu" / "images"), bytes_of(drawn / "nu" / "images")
     assert len(few) == 2
     assert all(many[name] == content for name, content in few.items())
+
+
+def test_the_default_images_do_not_depend_on_the_fourth_dataset(drawn: Path, tmp_path: Path) -> None:
+    draw_street_scenes(tmp_path / "four", train_images={**TINY, "bdd": 3}, val_images=2)
+    four, default = bytes_of(tmp_path / "four"), bytes_of(drawn)
+    assert {name for name in default if four[name] != default[name]} == {"street_scenes.json"}
+    new = {name for name in four if name not in default}
+    assert {name for name in new if not name.startswith("bdd/")} == {f"{name}/truth.bdd.json" for name in DEFAULT_DATASETS}
+    assert {"bdd/train.json", "bdd/val.json", "bdd/truth.city.json", "bdd/truth.nu.json", "bdd/truth.way.json"} <= new
+    truth, own = read_json(tmp_path / "four" / "nu" / "truth.bdd.json"), read_json(tmp_path / "four" / "bdd" / "train.json")
+    assert truth["categories"] == own["categories"] == SPACES["bdd"].categories()
+    assert truth["images"] == read_json(tmp_path / "four" / "nu" / "train.json")["images"]
+
+
+def test_the_first_default_images_have_the_bytes_they_always_had(drawn: Path) -> None:
+    content = b"".join((drawn / name / "train.json").read_bytes() for name in DEFAULT_DATASETS)
+    assert hashlib.sha256(content).hexdigest() == "da1ca4536e96d87cc2334a1316535bbeb1d3879297dffb7f047fa5f23ff53d0b"
+
+
+@pytest.mark.parametrize("file", ["train.json", "val.json"])
+def test_a_drawn_image_can_be_painted_again_with_all_its_road_users(drawn: Path, file: str) -> None:
+    content = read_json(drawn / "nu" / file)
+    for entry in content["images"]:
+        image, users = paint_image("nu", entry["id"], "easy", 0)
+        assert np.array_equal(cv2.imread(str(drawn / "nu" / "images" / entry["file_name"]))[:, :, ::-1], image)
+        boxes = [tuple(one["bbox"]) for one in content["annotations"] if one["image_id"] == entry["id"]]
+        assert [one.box_xywh for one in annotate(users, "nu")] == boxes
 
 
 def test_a_folder_with_other_content_is_refused_and_left_alone(drawn: Path, tmp_path: Path) -> None:

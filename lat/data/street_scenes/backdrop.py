@@ -1,4 +1,4 @@
-"""The street behind the road users, and the three mildly different looks of the datasets."""
+"""The street behind the road users, and the mildly different looks of the datasets."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ LOOKS: dict[str, Look] = {
         sky_top=(130, 150, 178), sky_bottom=(190, 200, 214), walls=((120, 122, 132), (160, 146, 142), (138, 126, 100)),
         pavement=(138, 138, 140), road=(84, 86, 92), tint=(0.98, 1.0, 1.02), contrast=1.03,
         brightness=-3.0, noise=4.5, blur=0.55,
+    ),
+    "bdd": Look(
+        sky_top=(158, 168, 190), sky_bottom=(216, 208, 198), walls=((140, 126, 116), (152, 146, 152), (132, 132, 120)),
+        pavement=(146, 142, 134), road=(88, 90, 90), tint=(1.01, 1.01, 0.98), contrast=1.02,
+        brightness=2.0, noise=5.0, blur=0.5,
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The files of the benchmark: images, annotations and truth of three datasets."""
+"""The files of the benchmark: images, annotations and truth of its datasets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from lat.data.street_scenes.protocols import SPACES, Annotation, PaintedUser, an
 from lat.data.street_scenes.scene import DIFFICULTIES, IMAGE_SIZE_HW
 from lat.errors import InputError
 
-DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200}
+DEFAULT_DATASETS = ("city", "nu", "way")
+DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200, "bdd": 200}
 DEFAULT_VAL_IMAGES = 40
 MARKER = "street_scenes.json"
 # Image k of a split has the id (and the file name) first + k, whatever the number of images.
@@ -34,10 +35,10 @@ def draw_street_scenes(
     val_images: int = DEFAULT_VAL_IMAGES,
     progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Draw the embedded benchmark: three datasets of street images under three annotation protocols.
+    """Draw the embedded benchmark: datasets of street images, each under an annotation protocol of its own.
 
-    Writes `out/{city,nu,way}/images/NNNNNN.png`, `train.json` and `val.json` in the dataset's own label space, and
-    `truth.OTHER.json` for each other space: the training images, annotated under that space's protocol. An image
+    Writes `out/DATASET/images/NNNNNN.png`, `train.json` and `val.json` in the dataset's own label space, and
+    `truth.OTHER.json` for each other dataset: the training images, annotated under that dataset's protocol. An image
     depends on seed, difficulty, dataset, split and its number only, so that the same call gives the same bytes.
 
     Args:
@@ -51,14 +52,22 @@ def draw_street_scenes(
     Raises:
         InputError: if an argument is out of its range, or `out` holds anything else.
     """
-    counts = dict(DEFAULT_TRAIN_IMAGES if train_images is None else train_images)
+    counts = dict(train_images or {name: DEFAULT_TRAIN_IMAGES[name] for name in DEFAULT_DATASETS})
     _check_arguments(difficulty, seed, counts, val_images)
     settings = {"difficulty": difficulty, "seed": seed, "train_images": counts, "val_images": val_images}
     _claim_folder(out, settings)
     for dataset in counts:
         train, val = _Split(dataset, "train", difficulty, seed), _Split(dataset, "val", difficulty, seed)
-        train.draw(out / dataset, counts[dataset], tuple(SPACES), progress)
+        train.draw(out / dataset, counts[dataset], tuple(counts), progress)
         val.draw(out / dataset, val_images, (dataset,), progress)
+
+
+def paint_image(dataset: str, image_id: int, difficulty: str, seed: int) -> tuple[np.ndarray, list[PaintedUser]]:
+    """One image of the benchmark as it is drawn, (H, W, 3) uint8 RGB, and its road users back to front."""
+    first = max(first for first in FIRST_IMAGE_IDS.values() if first <= image_id)
+    place = (tuple(DIFFICULTIES).index(difficulty), tuple(SPACES).index(dataset), first)
+    rng = np.random.default_rng([seed, *place, image_id - first])
+    return paint_scene(rng, DIFFICULTIES[difficulty], LOOKS[dataset])
 
 
 @dataclass(frozen=True)
@@ -84,11 +93,10 @@ class _Split:
 
     def _scenes(self, count: int) -> Iterator[tuple[int, np.ndarray, list[PaintedUser]]]:
         """Image id, image and road users of the first `count` scenes."""
-        place = (tuple(DIFFICULTIES).index(self.difficulty), tuple(SPACES).index(self.dataset), FIRST_IMAGE_IDS[self.split])
-        for number in range(count):
-            rng = np.random.default_rng([self.seed, *place, number])
-            image, users = paint_scene(rng, DIFFICULTIES[self.difficulty], LOOKS[self.dataset])
-            yield FIRST_IMAGE_IDS[self.split] + number, image, users
+        first = FIRST_IMAGE_IDS[self.split]
+        for image_id in range(first, first + count):
+            image, users = paint_image(self.dataset, image_id, self.difficulty, self.seed)
+            yield image_id, image, users
 
     def _coco(self, annotations: list[list[Annotation]], protocol: str) -> dict[str, object]:
         """A COCO dictionary of the split's images, annotated under `protocol`."""

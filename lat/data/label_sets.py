@@ -1,0 +1,166 @@
+"""Outside label sets: what a promptable model, an older detector or an annotator said of the images of some datasets.
+
+A label set has a label space of its own, but no images, no detector and no ground truth. A file of it is COCO JSON, or a list of
+detections as COCO results files hold them: {"image_id", "category_id", "bbox", "score"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lat.data.check import DatasetCheck, PartSummary, Repair, summarize
+from lat.data.coco_problems import Problem, load_json, raise_problems
+from lat.data.coco_scan import LabelScan, read_space, scan_document, scan_labels
+from lat.data.dataset import DATASET_NAME, DatasetSettings
+from lat.data.label_table import LabelTable, find_ids
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+
+
+@dataclass(frozen=True)
+class LabelSetSettings:
+    """One entry of `label_sets` in the configuration.
+
+    Its class list is that of the file `categories` if one is named (COCO JSON, or its list of categories alone), else that of
+    the first of `files`. A dataset that `files` does not name has no labels of this set, nor has an image that its file leaves
+    out: they have no proposals of this space.
+
+    Raises:
+        InputError: if the name is not made of letters, digits, '_' and '-', or no file is named.
+    """
+
+    name: str  # name of the label set and of its label space
+    files: dict[str, str]  # for each dataset whose images it labels, COCO JSON or a list of detections
+    categories: str = ""  # JSON file with the class list; lists of detections, which have none, need it
+
+    def __post_init__(self) -> None:
+        if not DATASET_NAME.fullmatch(self.name):
+            raise InputError("label_sets.name", f"is {self.name!r}", "use letters, digits, '_' and '-'")
+        if not self.files:
+            raise InputError(f"label_sets.{self.name}.files", "is empty", "name a file for a dataset, as in {city: labels.json}")
+
+    @property
+    def class_list_path(self) -> Path:
+        """The file from which the class list is read."""
+        return Path(self.categories or next(iter(self.files.values())))
+
+    def paths_for(self, datasets: Sequence[str]) -> tuple[Path, ...]:
+        """The files that must be read for the labels of these datasets."""
+        files = tuple(Path(file) for name, file in self.files.items() if name in datasets)
+        return tuple(dict.fromkeys((self.class_list_path, *files)))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSet:
+    """A label space, and for each dataset that it labels a table in it; images without labels may be left out of a table."""
+
+    space: LabelSpace
+    tables: Mapping[str, LabelTable]
+
+
+def load_label_set(settings: LabelSetSettings, images: Mapping[str, LabelTable]) -> LabelSet:
+    """Read an outside label set.
+
+    Args:
+        settings: where it is.
+        images: for each dataset that it labels, a table of all images of its annotations file.
+
+    Raises:
+        InputError: if a file is missing or wrong (see `read_labels`), has another class list than the label set, or names an
+            image that the dataset does not have, or has under another file name or size.
+    """
+    problems: list[Problem] = []
+    space = _read_class_list(settings, problems)
+    raise_problems(settings.class_list_path, problems)
+    assert space is not None
+    tables = {}
+    for dataset, file in settings.files.items():
+        scan = _scan_file(Path(file), space, images[dataset])
+        raise_problems(Path(file), scan.problems)
+        assert scan.table is not None
+        tables[dataset] = scan.table
+    return LabelSet(space, tables)
+
+
+def check_label_set(settings: LabelSetSettings, datasets: Sequence[DatasetSettings]) -> DatasetCheck:
+    """All there is to say about a label set; a dataset whose own annotations cannot be read is passed over."""
+    problems: list[Problem] = []
+    parts: list[PartSummary] = []
+    repairs: list[Repair] = []
+    space = _read_class_list(settings, problems)
+    for dataset in datasets:
+        images = scan_labels(Path(dataset.annotations), dataset.name).table if dataset.name in settings.files else None
+        if space is None or images is None:
+            continue
+        path = Path(settings.files[dataset.name])
+        scan = _scan_file(path, space, images)
+        problems += scan.problems
+        if scan.table is not None:
+            parts.append(summarize(f"images of {dataset.name}", scan.table))
+            repairs += [Repair(path, what, count) for what, count in scan.table.repairs.items()]
+    name = f"label set {settings.name}"
+    return DatasetCheck(name, tuple(parts), tuple(repairs), tuple(problems), notes=(), space=space, truth_spaces={})
+
+
+def _read_class_list(settings: LabelSetSettings, problems: list[Problem]) -> LabelSpace | None:
+    path = settings.class_list_path
+    document = load_json(path, problems, (dict, list))
+    if isinstance(document, list) and not settings.categories:
+        remedy = f"name a file that has one as label_sets.{settings.name}.categories"
+        problems.append(Problem(path, "", "is a list of detections, which has no class list", remedy))
+        return None
+    if isinstance(document, list):
+        document = {"categories": document}
+    return None if document is None else read_space(path, document, settings.name, None, problems)
+
+
+def _scan_file(path: Path, space: LabelSpace, images: LabelTable) -> LabelScan:
+    """Read a file of labels in `space` for some of `images`, and collect every problem in it."""
+    problems: list[Problem] = []
+    document = load_json(path, problems, (dict, list))
+    if isinstance(document, list):
+        document = _as_document(path, document, space, images, problems)
+    if document is None:
+        return LabelScan(None, None, tuple(problems))
+    scan = scan_document(path, document, space.name, expect=space)
+    if scan.table is not None:
+        problems += _image_mismatches(scan.table, images)
+    return replace(scan, problems=(*scan.problems, *problems))
+
+
+def _as_document(
+    path: Path, detections: list[Any], space: LabelSpace, images: LabelTable, problems: list[Problem]
+) -> dict[str, Any]:
+    """A list of detections as COCO JSON whose ids count the detections from 1; those on unknown images are reported."""
+    known = set(images.image_ids.tolist())
+    annotations = []
+    for number, detection in enumerate(detections, start=1):
+        row = {**detection, "id": number, "area": 0, "iscrowd": 0} if isinstance(detection, dict) else detection
+        image_id = row.get("image_id") if isinstance(row, dict) else None
+        if type(image_id) is int and image_id not in known:
+            what = f"image {image_id} is not in {images.path}"
+            problems.append(Problem(path, f"detection {number}", what, "correct or remove it"))
+        else:
+            annotations.append(row)
+    return {"images": images.image_entries(), "categories": space.categories(), "annotations": annotations}
+
+
+def _image_mismatches(labels: LabelTable, images: LabelTable) -> list[Problem]:
+    """The images of a file that the dataset does not have, or has under another file name (less its folder) or size."""
+    places, known = find_ids(labels.image_ids, images.image_ids)
+    problems = []
+    for i, (j, is_known) in enumerate(zip(places.tolist(), known.tolist(), strict=True)):
+        item = f"image {labels.image_ids[i]}"
+        if not is_known:
+            problems.append(
+                Problem(labels.path, item, f"is not in {images.path}", "label the images of that dataset, by its ids")
+            )
+            continue
+        names = (PurePosixPath(table.file_names[k]).name for table, k in ((labels, i), (images, j)))
+        if len(set(names)) > 1 or (labels.sizes_hw[i] != images.sizes_hw[j]).any():
+            what = f"has another file name or size than in {images.path}"
+            problems.append(Problem(labels.path, item, what, "label the images of that dataset, by its ids"))
+    return problems
