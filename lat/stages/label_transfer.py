@@ -79,11 +79,12 @@ class TransferItems:
 
 def open_features(workspace: Workspace) -> FeatureCache:
     """The frozen backbone's features of all training images; the stages of one process share what is computed."""
-    if workspace.features is None:
+    loaded = workspace.loaded
+    if loaded.features is None:
         settings = workspace.config.lat
         parts = {name: workspace.train_part(name) for name in workspace.names}
-        workspace.features = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
-    return workspace.features
+        loaded.features = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
+    return loaded.features
 
 
 def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
@@ -95,10 +96,13 @@ def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
 
 
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
-    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
+    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on.
+
+    All rounds see the features of round 0's detector: they are computed once.
+    """
     upstream = None
     if settings.backbone == "upstream":
-        upstream = load_detector(workspace.upstream_model(workspace.config.backbone_dataset))
+        upstream = load_detector(workspace.at(0).upstream_model(workspace.config.backbone_dataset))
         settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
     backbone = build_backbone(settings, upstream)
     workspace.fabric.to_device(backbone)
@@ -106,7 +110,7 @@ def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> F
 
 
 def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
-    """Train the one label-transfer model on the images of all datasets.
+    """Train the one label-transfer model on the images of all datasets; a further round trains on that of the round before.
 
     Args:
         workspace: the run.
@@ -117,14 +121,17 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
     settings = workspace.config.lat
     features = open_features(workspace)
     _fill(features, (False, True) if settings.horizontal_flip else (False,), f"features of {settings.backbone}")
-    torch.manual_seed(workspace.config.seed)
-    model = build_model(workspace, features.backbone.channels)
+    torch.manual_seed(workspace.seed)
+    if workspace.round:
+        model = load_model(workspace.previous(), features)
+    else:
+        model = build_model(workspace, features.backbone.channels)
     path = train(
         model,
         TransferItems(workspace, features, workspace.names),
-        settings.training,
+        workspace.training(settings.training),
         out_dir=workspace.transfer_model.parent,
-        seed=workspace.config.seed,
+        seed=workspace.seed,
         title="train label transfer",
         fabric=workspace.fabric,
         description={

@@ -226,9 +226,9 @@ def test_a_run_killed_in_every_stage_goes_on_and_ends_with_the_same_bytes(finish
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
-def kill_when_there(config: Path, run: Path, file: Path) -> None:
+def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
     """Run in another process, and kill it as soon as `file` is there."""
-    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}"]
+    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not file.exists() and process.poll() is None and time.monotonic() < deadline:
