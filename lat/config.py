@@ -97,11 +97,11 @@ class RoundsSettings:
     """Section `rounds`: doing everything again with what has been transferred.
 
     In each further round the detector of every target is trained on with its own ground truth and the labels transferred to it,
-    then come its pseudo-labels, label transfer (trained on as well) and transferred labels.
+    then its pseudo-labels are made anew, the label-transfer model is trained anew, and labels are transferred with it.
     """
 
     count: int = 0  # further rounds; 0 for none
-    steps_share: float = 0.5  # steps of each training of a further round, as a share of those of the first training
+    steps_share: float = 0.5  # steps for which a detector is trained on, as a share of `upstream.training.steps`
     learning_rate_share: float = 0.25  # learning rate, likewise
     own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
     score_threshold: float = 0.5  # transferred labels of this score or more are trained on, with their score as weight
@@ -120,7 +120,7 @@ class RoundsSettings:
             raise InputError("rounds.ignore_threshold", f"is {self.ignore_threshold}", remedy)
 
     def training(self, first: TrainSettings) -> TrainSettings:
-        """How a model is trained on in a further round, whose `first` training is this one."""
+        """How a detector is trained on in a further round, if `first` is how it was trained before."""
         steps = max(1, round(self.steps_share * first.steps))
         return replace(first, steps=steps, learning_rate=self.learning_rate_share * first.learning_rate)
 

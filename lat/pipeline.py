@@ -10,7 +10,6 @@ moment goes on from there and ends with the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
@@ -162,10 +161,8 @@ def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
 
 def _train_transfer_step(w: Workspace) -> Step:
     settings = w.config.to_dict()
-    training = asdict(w.training(w.config.lat.training))
-    depends_on = [{**settings["lat"], "cache": None, "training": training}, settings["seed"], settings["runtime"]["precision"]]
-    before = (w.previous().transfer_model,) if w.round else ()
-    inputs = (*before, *_all_pseudo_labels(w), *_backbone_model(w), *_weights(w.config.lat.weights))
+    depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
+    inputs = (*_all_pseudo_labels(w), *_backbone_model(w), *_weights(w.config.lat.weights))
     return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics), w.round)
 
 
@@ -204,4 +201,4 @@ def _weights(name_or_path: str) -> tuple[Path, ...]:
 
 def _backbone_model(w: Workspace) -> tuple[Path, ...]:
     """The upstream model whose features the label-transfer model sees, if any."""
-    return (w.at(0).upstream_model(w.config.backbone_dataset),) if w.config.lat.backbone == "upstream" else ()
+    return () if w.backbone_model is None else (w.backbone_model,)

@@ -50,11 +50,16 @@ def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(t
     assert load_config(path, ["lat.upstream_dataset=b"]).backbone_dataset == "b"
 
 
-def test_a_further_round_trains_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
-    settings = ["rounds.steps_share=0.25", "rounds.learning_rate_share=0.5", "lat.training.steps=10", "lat.training.momentum=0.8"]
+def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
+    settings = [
+        "rounds.steps_share=0.25",
+        "rounds.learning_rate_share=0.5",
+        "upstream.training.steps=10",
+        "upstream.training.momentum=0.8",
+    ]
     config = load_config(write(tmp_path, TWO_DATASETS), settings)
-    training = config.rounds.training(config.lat.training)
-    assert (training.steps, training.learning_rate, training.momentum) == (2, 0.5 * config.lat.training.learning_rate, 0.8)
+    training = config.rounds.training(config.upstream.training)
+    assert (training.steps, training.learning_rate, training.momentum) == (2, 0.5 * config.upstream.training.learning_rate, 0.8)
     assert config.rounds.training(training).steps == 1
 
 

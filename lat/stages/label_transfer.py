@@ -78,13 +78,17 @@ class TransferItems:
 
 
 def open_features(workspace: Workspace) -> FeatureCache:
-    """The frozen backbone's features of all training images; the stages of one process share what is computed."""
-    loaded = workspace.loaded
-    if loaded.features is None:
+    """The frozen backbone's features of all training images; the stages of one process share what is computed.
+
+    A round whose backbone is another detector than before lets go of the features of the round before.
+    """
+    kept, backbone_model = workspace.loaded.features, workspace.backbone_model
+    if backbone_model not in kept:
         settings = workspace.config.lat
         parts = {name: workspace.train_part(name) for name in workspace.names}
-        loaded.features = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
-    return loaded.features
+        kept.clear()
+        kept[backbone_model] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
+    return kept[backbone_model]
 
 
 def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
@@ -96,13 +100,10 @@ def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
 
 
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
-    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on.
-
-    All rounds see the features of round 0's detector: they are computed once.
-    """
+    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
     upstream = None
-    if settings.backbone == "upstream":
-        upstream = load_detector(workspace.at(0).upstream_model(workspace.config.backbone_dataset))
+    if workspace.backbone_model is not None:
+        upstream = load_detector(workspace.backbone_model)
         settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
     backbone = build_backbone(settings, upstream)
     workspace.fabric.to_device(backbone)
@@ -110,7 +111,7 @@ def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> F
 
 
 def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
-    """Train the one label-transfer model on the images of all datasets; a further round trains on that of the round before.
+    """Train the one label-transfer model on the images of all datasets; every round trains it anew.
 
     Args:
         workspace: the run.
@@ -121,17 +122,14 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
     settings = workspace.config.lat
     features = open_features(workspace)
     _fill(features, (False, True) if settings.horizontal_flip else (False,), f"features of {settings.backbone}")
-    torch.manual_seed(workspace.seed)
-    if workspace.round:
-        model = load_model(workspace.previous(), features)
-    else:
-        model = build_model(workspace, features.backbone.channels)
+    torch.manual_seed(workspace.config.seed)
+    model = build_model(workspace, features.backbone.channels)
     path = train(
         model,
         TransferItems(workspace, features, workspace.names),
-        workspace.training(settings.training),
+        settings.training,
         out_dir=workspace.transfer_model.parent,
-        seed=workspace.seed,
+        seed=workspace.config.seed,
         title="train label transfer",
         fabric=workspace.fabric,
         description={

@@ -20,7 +20,7 @@ from lat.data.transforms import AugmentationSettings, augment
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.progress import track
-from lat.engine.sampling import Reserved
+from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import train
 from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.stages.detection import Predictor, image_batches, load_detector
@@ -77,16 +77,16 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
         dataset: name of the dataset.
         inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
     """
-    settings = workspace.config.upstream
-    training = workspace.training(settings.training)
+    settings, rounds = workspace.config.upstream, workspace.config.rounds
+    training, seed, reserved = settings.training, workspace.config.seed, None
     datasets = [workspace.train_part(dataset)]
-    reserved = None
-    torch.manual_seed(workspace.seed)
     if workspace.round:
+        training, seed = rounds.training(training), derive_seed("round", seed, workspace.round)
         model, description = _trained_before(workspace.previous(), dataset)
         datasets += [_transferred(workspace.previous(), source, dataset) for source in workspace.others(dataset)]
-        reserved = Reserved(len(datasets[0]), max(1, round(workspace.config.rounds.own_share * training.batch_size)))
+        reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.batch_size)))
     else:
+        torch.manual_seed(seed)
         detector_settings = part_of(settings, DetectorSettings)
         model = build_detector(detector_settings, workspace.space(dataset))
         description = describe_detector(detector_settings, workspace.space(dataset))
@@ -95,7 +95,7 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
         DetectionItems(datasets, settings.augmentation),
         training,
         out_dir=workspace.upstream_model(dataset).parent,
-        seed=workspace.seed,
+        seed=seed,
         title=f"train upstream {dataset}",
         fabric=workspace.fabric,
         description=description,

@@ -15,8 +15,6 @@ from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset, lo
 from lat.data.files import sha256_of_file, sha256_of_json
 from lat.data.label_table import LabelTable
 from lat.engine.runtime import build_fabric
-from lat.engine.sampling import derive_seed
-from lat.engine.trainer import TrainSettings
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace, LabelSpace
 from lat.models.feature_cache import FeatureCache
@@ -27,7 +25,7 @@ class Loaded:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.features: FeatureCache | None = None  # filled by the stage that first needs it, shared with the next
+        self.features: dict[Path | None, FeatureCache] = {}  # by `backbone_model`; filled by the stage that first needs them
 
     @cached_property
     def fabric(self) -> Fabric:
@@ -88,6 +86,11 @@ class Workspace:
         return self._folder(space) / "pseudo_labels" / f"{source}.{space}.json"
 
     @property
+    def backbone_model(self) -> Path | None:
+        """The detector that lends the label-transfer model its features, if one does."""
+        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone == "upstream" else None
+
+    @property
     def transfer_model(self) -> Path:
         return self._folder() / "lat" / "model.pt"
 
@@ -125,15 +128,6 @@ class Workspace:
     @property
     def fabric(self) -> Fabric:
         return self.loaded.fabric
-
-    @property
-    def seed(self) -> int:
-        """Seed of this round's trainings."""
-        return derive_seed("round", self.config.seed, self.round) if self.round else self.config.seed
-
-    def training(self, first: TrainSettings) -> TrainSettings:
-        """How this round trains a model whose training in round 0 is `first`."""
-        return self.config.rounds.training(first) if self.round else first
 
     def settings_of(self, dataset: str) -> DatasetSettings:
         return self.config.datasets[self.index(dataset)]

@@ -13,7 +13,6 @@ from test_pipeline import PAIRS, kill_when_there, quiet
 from tiny import draw_tiny, result_bytes, tiny_workspace
 
 from lat.config import RoundsSettings
-from lat.data.coco import read_labels
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.label_space import LabelSpace
@@ -46,9 +45,14 @@ def test_a_round_renews_what_comes_from_the_detectors_of_targets(finished: tuple
     assert {path.name for path in (folder / "upstream").iterdir()} == {"way", "city"}
     assert {path.name for path in (folder / "pseudo_labels").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
     assert {path.name for path in (folder / "transferred").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
-    for model, kind in (("upstream/way", "detector"), ("lat", "label_transfer")):
+    for model, kind, changed in (
+        ("upstream/way", "detector", {"model"}),
+        ("lat", "label_transfer", {"model", "backbone"}),
+    ):
         first, second = (load_checkpoint(root / model / "model.pt", kind) for root in (run, folder))
-        assert {key: first[key] for key in first if key != "model"} == {key: second[key] for key in second if key != "model"}
+        assert first.keys() == second.keys()
+        assert all(first[key] == second[key] for key in first.keys() - changed)
+        assert kind == "detector" or first["backbone"] != second["backbone"]
         assert any(not torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
 
 
@@ -58,10 +62,6 @@ def test_a_round_takes_its_pseudo_labels_from_its_own_detectors_and_the_others_f
     assert last.read_pseudo_labels("way", "city").path == run / "rounds" / "1" / "pseudo_labels" / "way.city.json"
     assert last.read_pseudo_labels("way", "nu").path == run / "pseudo_labels" / "way.nu.json"
     assert last.at(0).read_pseudo_labels("way", "city").path == run / "pseudo_labels" / "way.city.json"
-    for annotation in json.loads(last.transferred("nu", "way").read_text())["annotations"]:
-        provenance = annotation["provenance"]
-        if provenance["origin"] == "pseudo_label":
-            assert provenance["annotation_id"] in read_labels(last.pseudo_labels("nu", provenance["space"]), "any").annotation_ids
 
 
 def test_every_round_is_scored_and_the_last_is_the_result(
@@ -87,75 +87,67 @@ def test_every_round_is_scored_and_the_last_is_the_result(
     assert "city, round 1" in output
 
 
-def test_without_rounds_the_first_round_is_the_same_and_nothing_of_it_is_done_again(
-    finished: tuple[Path, Path], tmp_path: Path
-) -> None:
+def without_rounds(finished: tuple[Path, Path], run: Path) -> Path:
+    """A copy of the finished run as a run without further rounds leaves it."""
+    shutil.copytree(finished[1], run)
+    shutil.rmtree(run / "rounds")
+    for record in (run / ".state").glob("*.round.1.json"):
+        record.unlink()
+    return run
+
+
+def test_without_rounds_the_first_round_is_the_same(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config, _ = finished
+    assert titles(config, without_rounds(finished, tmp_path / "run")) == ["evaluate", "report"]
+
+
+def test_one_more_round_does_only_that_round(finished: tuple[Path, Path], tmp_path: Path) -> None:
     config, run = finished
     shutil.copytree(run, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "rounds")
-    assert titles(config, tmp_path / "run") == ["evaluate", "report"]
-    assert titles(config, tmp_path / "run", stages=ROUND) == []
-
-
-def test_one_more_round_does_only_that_round_and_ends_as_if_asked_for_at_once(
-    finished: tuple[Path, Path], tmp_path: Path
-) -> None:
-    config, run = finished
-    shutil.copytree(run, tmp_path / "grown")
-    assert titles(config, tmp_path / "grown", "rounds.count=1") == []
-    done = titles(config, tmp_path / "grown", "rounds.count=2")
+    assert titles(config, tmp_path / "run", "rounds.count=1") == []
+    done = titles(config, tmp_path / "run", "rounds.count=2")
     assert all(title.endswith("round 2") for title in done[:-2])
     assert done[-2:] == ["evaluate", "report"]
     assert len(done) == 2 + 4 + 1 + 4 + 2
-    titles(config, tmp_path / "fresh", "rounds.count=2")
-    assert result_bytes(tmp_path / "grown") == result_bytes(tmp_path / "fresh")
 
 
-def test_a_further_round_killed_in_its_trainings_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_round_asked_for_later_and_killed_in_a_training_ends_with_the_same_bytes(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
     config, undisturbed = finished
-    run = tmp_path / "run"
-    shutil.copytree(undisturbed, run)
-    shutil.rmtree(run / "rounds")
-    for path in (run / ".state").glob("*.round.1.json"):
-        path.unlink()
-    for moment in ("upstream/city/checkpoint.pt", "lat/checkpoint.pt"):
-        kill_when_there(config, run, run / "rounds" / "1" / moment, *TWO_TARGETS, "rounds.count=1")
-    done = titles(config, run, "rounds.count=1")
-    assert all(title.endswith("round 1") or title in ("evaluate", "report") for title in done)
+    run = without_rounds(finished, tmp_path / "run")
+    kill_when_there(config, run, run / "rounds/1/upstream/city/checkpoint.pt", *TWO_TARGETS, "rounds.count=1")
+    assert all(title.endswith("round 1") for title in titles(config, run, "rounds.count=1"))
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
-def test_stages_one_by_one_go_as_far_as_earlier_rounds_are_done(finished: tuple[Path, Path], tmp_path: Path) -> None:
+def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished: tuple[Path, Path], tmp_path: Path) -> None:
     config, undisturbed = finished
+    run = without_rounds(finished, tmp_path / "run")
+    shutil.rmtree(run / "transferred")
     settings = (*TWO_TARGETS, "rounds.count=1")
     lines: list[str] = []
     for number in (0, 1):
         for stage in ROUND:
-            done = run_stages(tiny_workspace(config, tmp_path / "run", *settings), [stage], say=lines.append)
-            assert {step.round for step in done} == {number}
+            done = run_stages(tiny_workspace(config, run, *settings), [stage], say=lines.append)
+            assert {step.round for step in done} == ({number} if number or stage == "transfer" else set())
     left = [line for line in lines if "left for later" in line]
     assert left == ["round 1 is left for later: what comes before is not up to date; `lat run` does every stage"] * 4
-    run_stages(tiny_workspace(config, tmp_path / "run", *settings), ["evaluate", "report"], say=quiet)
-    assert result_bytes(tmp_path / "run") == result_bytes(undisturbed)
-    (tmp_path / "run" / "rounds" / "1" / "transferred" / "nu.way.json").unlink()
+    (run / "rounds" / "1" / "transferred" / "nu.way.json").unlink()
     with pytest.raises(InputError, match=r"rounds/1/transferred/nu.way.json: is not there yet; run `lat transfer` first"):
-        run_stages(tiny_workspace(config, tmp_path / "run", *settings), ["evaluate"], say=quiet)
+        run_stages(tiny_workspace(config, run, *settings), ["evaluate"], say=quiet)
+    run_stages(tiny_workspace(config, run, *settings), ["transfer", "evaluate", "report"], say=quiet)
+    assert result_bytes(run) == result_bytes(undisturbed)
 
 
-@pytest.mark.parametrize(
-    ("setting", "redone"),
-    [
-        ("rounds.own_share=0.25", {"train-upstream way", "train-upstream city"}),
-        ("rounds.steps_share=0.75", {"train-upstream way", "train-upstream city"}),
-    ],
-)
+@pytest.mark.parametrize("setting", ["rounds.own_share=0.25", "rounds.steps_share=0.75"])
 def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
-    finished: tuple[Path, Path], tmp_path: Path, setting: str, redone: set[str]
+    finished: tuple[Path, Path], tmp_path: Path, setting: str
 ) -> None:
     config, undisturbed = finished
     shutil.copytree(undisturbed, tmp_path / "run")
     done = titles(config, tmp_path / "run", "rounds.count=1", setting, stages=("train-upstream",))
-    assert set(done) == {f"{title} round 1" for title in redone}
+    assert done == ["train-upstream city round 1", "train-upstream way round 1"]
 
 
 def test_scores_become_weights_doubtful_labels_dont_care_and_bad_ones_go() -> None:
