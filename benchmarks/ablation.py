@@ -1,9 +1,11 @@
-"""What each part of the label-transfer model is worth on street scenes: mean transfer AP of all six directions.
+"""What each part of label transfer is worth on street scenes: mean transfer AP of all six directions.
 
     python benchmarks/ablation.py [--seeds 0 1 2] [--difficulties easy hard] [--backbones upstream random] [--json FILE]
 
-Every cell trains the label-transfer model anew on the same upstream detectors and pseudo-labels, which are made once for each
-difficulty and seed. Runs are kept under --out; what is up to date is not done again.
+The first rows train the label-transfer model anew, in another form each; every model writes its labels twice: in the paper's form
+("alone"), and with all that a whole dataset tells about its boxes ("with keep and fuse"). The last rows switch that off part by
+part for the default model. Upstream detectors and pseudo-labels are made once for each difficulty and seed. Runs are kept under
+--out; what is up to date is not done again.
 """
 
 from __future__ import annotations
@@ -15,52 +17,64 @@ from pathlib import Path
 
 from markdown import print_rows, spread
 
-from lat.config import load_config
+from lat.config import LabelTransferSettings, load_config
+from lat.data.files import write_atomically
 from lat.pipeline import run_stages
-from lat.stages.evaluate import mean_ap
+from lat.stages.evaluate import METHODS, mean_ap
 from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace
 
+DEFAULT = "semantic feature fusion (default)"
 VARIANTS = {
+    DEFAULT: [],
     "no attention": ["lat.attention=none"],
     "standard attention": ["lat.attention=standard"],
-    "sff (default)": [],
-    "sff, attending the whole image": ["lat.attend=image"],
-    "sff, no cap": ["lat.cap=none"],
-    "sff, rows clamped": ["lat.cap=clamp"],
-    "sff, cap on the feature branch": ["lat.cap_branch=feature"],
-    "sff, log confidence": ["lat.confidence=add_log"],
-    "sff, no residual": ["lat.residual=false"],
-    "sff, class vectors hidden in half of the images": ["lat.hide_class_vectors=0.5"],
-    "sff, ground truth hidden in half of the images": ["lat.hide_ground_truth=0.5"],
-    "sff, no background proposals": ["lat.background_proposals=0"],
+    "attending the whole image": ["lat.attend=image"],
+    "no cap": ["lat.cap=none"],
+    "cap on the feature branch": ["lat.cap_branch=feature"],
+    "class vectors never hidden": ["lat.hide_class_vectors=0"],
+    "class vectors hidden in all images": ["lat.hide_class_vectors=1"],
+    "ground-truth boxes hidden in half of the images": ["lat.hide_ground_truth=0.5"],
+}
+ALONE = ["transfer.keep=false", "transfer.relation_prior=false", "transfer.fuse=false", "transfer.detector_share=0"]
+PARTS = {
+    "boxes of the source not kept": ["transfer.keep=false"],
+    "no relation prior": ["transfer.relation_prior=false"],
+    "agreeing boxes not fused": ["transfer.fuse=false"],
+    "the target's detector has no say": ["transfer.detector_share=0"],
 }
 
 
 def main() -> None:
-    """Print a row for each variant and a column for each difficulty and backbone."""
+    """Print a row for each variant and two columns for each difficulty and backbone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
     parser.add_argument("--backbones", nargs="+", default=["upstream", "random"])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--steps", type=int, default=1200, help="training steps of the label-transfer model")
+    parser.add_argument("--steps", type=int, default=LabelTransferSettings().training.steps, help="training steps of each model")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_ablation"))
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    rows: dict[str, dict[str, str]] = {
-        name: {"label-transfer model": name} for name in ("plain pseudo-labels", *options.variants)
-    }
+    baselines = ("plain pseudo-labels", "union")
+    rows: dict[str, dict[str, str]] = {name: {"": name} for name in (*baselines, *options.variants, *PARTS)}
     for difficulty in options.difficulties:
         bases = [prepare(options.out / f"{difficulty}_{seed}", difficulty, seed) for seed in options.seeds]
         for backbone in options.backbones:
-            column = f"{difficulty}, {backbone} features"
-            settings = [f"lat.backbone={backbone}", f"lat.training.steps={options.steps}"]
+            alone, fused = (f"{difficulty}, {backbone} features, {how}" for how in ("alone", "with keep and fuse"))
+            train = [f"lat.backbone={backbone}", f"lat.training.steps={options.steps}"]
             for name in options.variants:
-                cells = [transfer_ap(base, f"{backbone} {name}", [*settings, *VARIANTS[name]]) for base in bases]
-                rows[name][column] = spread([ap for ap, _ in cells])
-                rows["plain pseudo-labels"][column] = spread([plain for _, plain in cells])
-    print_rows("ablation", list(rows.values()), options.json)
+                cells = [Cell(base, f"{backbone} {name}", [*train, *VARIANTS[name]]) for base in bases]
+                rows[name][fused] = spread([cell.transfer_ap([])["label_transfer"] for cell in cells])
+                rows[name][alone] = spread([cell.transfer_ap(ALONE)["label_transfer"] for cell in cells])
+            cells = [Cell(base, f"{backbone} {DEFAULT}", train) for base in bases]
+            for name, settings in PARTS.items():
+                rows[name] |= {alone: "-", fused: spread([cell.transfer_ap(settings)["label_transfer"] for cell in cells])}
+            for name, method in zip(baselines, ("pseudo_label", "union"), strict=True):
+                figure = spread([cell.transfer_ap([])[method] for cell in cells])
+                rows[name] |= {alone: figure, fused: figure}
+    columns = list(rows["union"])
+    print_rows("ablation", [{column: row[column] for column in columns} for row in rows.values()], options.json)
 
 
 def prepare(folder: Path, difficulty: str, seed: int) -> Path:
@@ -70,19 +84,25 @@ def prepare(folder: Path, difficulty: str, seed: int) -> Path:
     return config
 
 
-def transfer_ap(config: Path, cell: str, settings: list[str]) -> tuple[float, float]:
-    """Mean transfer AP of the label-transfer model and of plain pseudo-labels for one cell of the table."""
-    folder = config.parent / "cells" / cell.replace(" ", "_").replace(",", "")
-    for shared in ("upstream", "pseudo_labels", ".state"):
-        if not (folder / shared).exists():
-            shutil.copytree(config.parent / "run" / shared, folder / shared)
-    workspace = Workspace(load_config(config, [*settings, f"output_dir={folder}"]))
-    run_stages(workspace, ["train-lat", "transfer", "evaluate"])
-    rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
-    ours, plain = mean_ap(rows, "label_transfer"), mean_ap(rows, "pseudo_label")
-    assert ours is not None
-    assert plain is not None
-    return ours, plain
+class Cell:
+    """One model of one seed: a run that shares upstream detectors and pseudo-labels with the others of its seed."""
+
+    def __init__(self, config: Path, name: str, settings: list[str]) -> None:
+        self.config, self.settings = config, settings
+        self.folder = config.parent / "cells" / "".join(c if c.isalnum() else "_" for c in name)
+        for shared in ("upstream", "pseudo_labels", ".state"):
+            if not (self.folder / shared).exists():
+                shutil.copytree(config.parent / "run" / shared, self.folder / shared)
+
+    def transfer_ap(self, settings: list[str]) -> dict[str, float]:
+        """Mean transfer AP of each method over all directions, labels written with `settings`; read again if it is known."""
+        known = self.folder / f"ap {' '.join(settings) or 'default'}.json"
+        if not known.is_file():
+            workspace = Workspace(load_config(self.config, [*self.settings, *settings, f"output_dir={self.folder}"]))
+            run_stages(workspace, ["train-lat", "transfer", "evaluate"])
+            rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
+            write_atomically(known, json.dumps({method: mean_ap(rows, method) for method in METHODS}) + "\n")
+        return json.loads(known.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def _run_stage(
         if name is not None:
             workspace.index(name)
     select = _selector(group, member)
-    if not any(map(select, plan(workspace, stage))):
+    if not any(map(select, plan(workspace, [stage]))):
         chosen = " in the space of ".join(name for name in (group, member) if name is not None)
         raise InputError(config, f"`lat {stage}` has nothing to do for {chosen}", "check `target`, or choose other datasets")
     if not run_stages(workspace, [stage], select=select, force=force):

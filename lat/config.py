@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from lat.models.backbone import BackboneSettings
 from lat.models.fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings
 from lat.models.proposals import ProposalSettings
+from lat.pseudo.calibration import CalibrationSettings
 from lat.pseudo.fusion import DecodeSettings, FuseSettings
 from lat.relations.settings import RelationSettings
 from lat.report.build import ReportSettings
@@ -83,16 +84,49 @@ class LabelTransferSettings(BackboneSettings, ProposalSettings, HeadSettings, Fu
 
 
 @dataclass(frozen=True)
-class TransferSettings(FuseSettings, DecodeSettings):
+class TransferSettings(CalibrationSettings, FuseSettings, DecodeSettings):
     """Section `transfer`: how the model's output becomes labels."""
 
     batch_size: int = 16  # images a batch
 
     def __post_init__(self) -> None:
-        for base in (FuseSettings, DecodeSettings):
+        for base in (CalibrationSettings, FuseSettings, DecodeSettings):
             base.__post_init__(self)
         if self.batch_size < 1:
             raise InputError("transfer.batch_size", f"is {self.batch_size}", "choose 1 or more")
+
+
+@dataclass(frozen=True)
+class RoundsSettings:
+    """Section `rounds`: doing everything again with what has been transferred.
+
+    In each further round the detector of every target is trained on with its own ground truth and the labels transferred to it,
+    then its pseudo-labels are made anew, the label-transfer model is trained anew, and labels are transferred with it.
+    """
+
+    count: int = 0  # further rounds; 0 for none
+    steps_share: float = 0.5  # steps for which a detector is trained on, as a share of `upstream.training.steps`
+    learning_rate_share: float = 0.25  # learning rate, likewise
+    own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
+    score_threshold: float = 0.5  # transferred labels of this score or more are trained on, with their score as weight
+    ignore_threshold: float = 0.2  # of the others, those of this score or more are don't-care; the rest is left out
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise InputError("rounds.count", f"is {self.count}", "choose 0 or more")
+        for name in ("steps_share", "learning_rate_share", "own_share"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise InputError(f"rounds.{name}", f"is {getattr(self, name)}", "choose a number above 0, at most 1")
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise InputError("rounds.score_threshold", f"is {self.score_threshold}", "choose a number between 0 and 1")
+        if not 0.0 <= self.ignore_threshold <= self.score_threshold:
+            remedy = f"choose a number between 0 and rounds.score_threshold, {self.score_threshold}"
+            raise InputError("rounds.ignore_threshold", f"is {self.ignore_threshold}", remedy)
+
+    def training(self, first: TrainSettings) -> TrainSettings:
+        """How a detector is trained on in a further round, if `first` is how it was trained before."""
+        steps = max(1, round(self.steps_share * first.steps))
+        return replace(first, steps=steps, learning_rate=self.learning_rate_share * first.learning_rate)
 
 
 @dataclass(frozen=True)
@@ -120,6 +154,7 @@ class Config:
     pseudo_label: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
     lat: LabelTransferSettings = field(default_factory=LabelTransferSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    rounds: RoundsSettings = field(default_factory=RoundsSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     relations: RelationSettings = field(default_factory=RelationSettings)

@@ -1,5 +1,7 @@
 """The order of the stages: which steps a run has, which of them are up to date, and doing the others.
 
+The stages up to `transfer` are a round; further ones (`rounds.count`) do them again with what the round before transferred.
+
 Outputs of one step are inputs of the next by content, so a step that is done again with the same result does not set off the
 ones after it. Every step's files appear whole or not at all and are noted once they are there: a run that was stopped at any
 moment goes on from there and ends with the same bytes.
@@ -27,7 +29,8 @@ from lat.stages.upstream import train_upstream
 from lat.stages.workspace import Workspace, require
 
 HELD_OUT = " held-out"  # behind the dataset in the group of steps that label held-out images
-STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate", "report")
+ROUND = ("train-upstream", "pseudo-label", "train-lat", "transfer")
+STAGES = (*ROUND, "evaluate", "report")
 
 
 def run_stages(
@@ -42,7 +45,8 @@ def run_stages(
 
     Args:
         workspace: the run.
-        stages: commands of the stages to do, in any order.
+        stages: commands of the stages to do, in any order. A further round is left for later, and `say` told so, where what
+            comes before it is not up to date.
         select: of their steps, those to do.
         force: do them although they are up to date.
         say: prints a line of progress.
@@ -62,24 +66,34 @@ def run_stages(
             say(f"{labels.path}: repaired in memory: {what}: {count}")
     records = Records(workspace)
     done: list[Step] = []
-    for stage in (stage for stage in STAGES if stage in stages):
-        steps = [step for step in plan(workspace, stage) if select(step)]
-        for group, members in groupby(steps, key=lambda step: step.group):
-            outdated = [step for step in members if force or not records.is_current(step)]
-            if not outdated:
-                continue
-            _require_inputs(outdated)
-            say(" ".join(part for part in (stage, group, *(step.member for step in outdated)) if part))
-            _do(workspace, stage, group, {step.member: records.inputs_hash(step) for step in outdated})
-            for step in outdated:
-                records.note(step)
-            done += outdated
+    steps = [step for step in plan(workspace, stages) if select(step)]
+    for (number, stage, group), members in groupby(steps, key=lambda step: (step.round, step.stage, step.group)):
+        outdated = [step for step in members if force or not records.is_current(step)]
+        if not outdated:
+            continue
+        if number and not _can_begin(records, workspace, number, outdated):
+            say(f"round {number} is left for later: what comes before is not up to date; `lat run` does every stage")
+            break
+        _require_inputs(outdated)
+        ending = f"(round {number})" if number else ""
+        say(" ".join(part for part in (stage, group, *(step.member for step in outdated), ending) if part))
+        seen = workspace.at(number) if stage in ROUND else workspace
+        _do(seen, stage, group, {step.member: records.inputs_hash(step) for step in outdated})
+        for step in outdated:
+            records.note(step)
+        done += outdated
     records.save()
     return done
 
 
+def _can_begin(records: Records, workspace: Workspace, number: int, steps: Sequence[Step]) -> bool:
+    """True if the rounds before this one are up to date, and the inputs of these steps of it are there."""
+    earlier = (step for step in plan(workspace, ROUND) if step.round < number)
+    return all(map(records.is_current, earlier)) and all(path.is_file() for step in steps for path in step.inputs)
+
+
 def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) -> None:
-    """Do the steps of one group; `inputs` has the hash of what goes in for each of its members."""
+    """Do the steps of one group of a round; `inputs` has the hash of what goes in for each of its members."""
     match stage:
         case "train-upstream":
             train_upstream(workspace, group, inputs[""])
@@ -105,38 +119,51 @@ def _require_inputs(steps: Sequence[Step]) -> None:
         require(path, commands.get(folder, "lat run"))
 
 
-def plan(workspace: Workspace, stage: str) -> Iterator[Step]:
-    """The steps of one stage, those of one group next to each other."""
+def plan(workspace: Workspace, stages: Sequence[str]) -> Iterator[Step]:
+    """The steps of some stages in the order in which they are done: round by round, those of one group next to each other."""
+    for seen in workspace.rounds():
+        for stage in (stage for stage in ROUND if stage in stages):
+            yield from _steps_of_round(seen, stage)
+    if "evaluate" in stages:
+        yield _evaluate_step(workspace)
+    if "report" in stages:
+        yield _report_step(workspace)
+
+
+def _steps_of_round(w: Workspace, stage: str) -> Iterator[Step]:
     match stage:
         case "train-upstream":
-            yield from (_upstream_step(workspace, name) for name in workspace.names)
+            yield from (_upstream_step(w, name) for name in w.names if name in w.renewed)
         case "pseudo-label":
-            for source in workspace.names:
-                yield from (_pseudo_label_step(workspace, source, space) for space in workspace.others(source))
-            for target in workspace.config.target_names:
-                yield from (_held_out_step(workspace, target, space) for space in workspace.names)
+            for source in w.names:
+                yield from (_pseudo_label_step(w, source, space) for space in w.others(source) if space in w.renewed)
+            for target in w.config.target_names:
+                yield from (_held_out_step(w, target, space) for space in w.names if space in w.renewed)
         case "train-lat":
-            yield _train_transfer_step(workspace)
+            yield _train_transfer_step(w)
         case "transfer":
-            yield from (_transfer_step(workspace, source, target) for source, target in sorted(workspace.transfers()))
-        case "evaluate":
-            yield _evaluate_step(workspace)
-        case "report":
-            yield _report_step(workspace)
+            yield from (_transfer_step(w, source, target) for source, target in sorted(w.transfers()))
 
 
 def _upstream_step(w: Workspace, name: str) -> Step:
     settings, upstream = w.config.to_dict(), w.config.upstream
+    outputs = (w.upstream_model(name), w.upstream_metrics(name))
+    if w.round:
+        before = w.previous()
+        transferred = tuple(before.transferred(source, name) for source in w.others(name))
+        rounds = {**settings["rounds"], "count": None}
+        depends_on = [settings["upstream"], rounds, settings["seed"], settings["runtime"]["precision"]]
+        inputs = (before.upstream_model(name), *transferred)
+        return Step("train-upstream", name, "", depends_on, w.names, inputs, outputs, w.round)
     detector = describe_detector(part_of(upstream, DetectorSettings), w.space(name))  # the library and files behind names
     depends_on = [settings["upstream"], detector, settings["seed"], settings["runtime"]["precision"]]
-    outputs = (w.upstream_model(name), w.upstream_metrics(name))
     return Step("train-upstream", name, "", depends_on, (name,), _weights(upstream.weights), outputs)
 
 
 def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
     settings = {**w.config.to_dict()["pseudo_label"], "batch_size": None}
     outputs = (w.pseudo_labels(source, space),)
-    return Step("pseudo-label", source, space, settings, (source,), (w.upstream_model(space),), outputs)
+    return Step("pseudo-label", source, space, settings, (source,), (w.upstream_model(space),), outputs, w.round)
 
 
 def _held_out_step(w: Workspace, target: str, space: str) -> Step:
@@ -151,7 +178,7 @@ def _train_transfer_step(w: Workspace) -> Step:
         names = [[one.name, sorted(one.files)] for one in w.config.label_sets]
         depends_on += [names, w.config.pseudo_label.score_threshold]
     inputs = (*_all_pseudo_labels(w), *_label_set_files(w, w.names), *_backbone_model(w), *_weights(w.config.lat.weights))
-    return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics))
+    return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics), w.round)
 
 
 def _transfer_step(w: Workspace, source: str, target: str) -> Step:
@@ -159,11 +186,11 @@ def _transfer_step(w: Workspace, source: str, target: str) -> Step:
     on_source = tuple(w.pseudo_labels(source, space) for space in w.others(source))
     on_target = (w.pseudo_labels(target, source), *(w.held_out_labels(target, space) for space in w.names))
     inputs = (w.transfer_model, *_backbone_model(w), *on_source, *on_target, *_label_set_files(w, (source,)))
-    return Step("transfer", source, target, settings, (source, target), inputs, (w.transferred(source, target),))
+    return Step("transfer", source, target, settings, (source, target), inputs, (w.transferred(source, target),), w.round)
 
 
 def _evaluate_step(w: Workspace) -> Step:
-    inputs = (*_all_pseudo_labels(w), *_all_transferred(w))
+    inputs = (*_all_pseudo_labels(w.at(0)), *(path for seen in w.rounds() for path in _all_transferred(seen)))
     depends_on = [w.config.to_dict()["evaluation"], list(map(list, w.transfers()))]
     return Step("evaluate", "", "", depends_on, w.names, inputs, (w.evaluation,))
 
@@ -195,4 +222,4 @@ def _weights(name_or_path: str) -> tuple[Path, ...]:
 
 def _backbone_model(w: Workspace) -> tuple[Path, ...]:
     """The upstream model whose features the label-transfer model sees, if any."""
-    return (w.upstream_model(w.config.backbone_dataset),) if w.config.lat.backbone == "upstream" else ()
+    return () if w.backbone_model is None else (w.backbone_model,)

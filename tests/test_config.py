@@ -50,6 +50,19 @@ def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(t
     assert load_config(path, ["lat.upstream_dataset=b"]).backbone_dataset == "b"
 
 
+def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
+    settings = [
+        "rounds.steps_share=0.25",
+        "rounds.learning_rate_share=0.5",
+        "upstream.training.steps=10",
+        "upstream.training.momentum=0.8",
+    ]
+    config = load_config(write(tmp_path, TWO_DATASETS), settings)
+    training = config.rounds.training(config.upstream.training)
+    assert (training.steps, training.learning_rate, training.momentum) == (2, 0.5 * config.upstream.training.learning_rate, 0.8)
+    assert config.rounds.training(training).steps == 1
+
+
 def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
     path = write(tmp_path, TWO_DATASETS.replace("a/images", "'${data_root}/images'"))
     assert load_config(path, ["data_root=/somewhere"]).datasets[0].images == "/somewhere/images"
@@ -68,6 +81,15 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         (TWO_DATASETS, ["upstream.score_threshold=2"], "upstream.score_threshold is 2.0"),
         (TWO_DATASETS, ["pseudo_label.score_threshold=-1"], "pseudo_label.score_threshold is -1.0"),
         (TWO_DATASETS, ["transfer.batch_size=0"], "transfer.batch_size is 0; choose 1 or more"),
+        (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
+        (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
+        (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
+        (TWO_DATASETS, ["rounds.score_threshold=2"], "rounds.score_threshold is 2.0; choose a number between 0 and 1"),
+        (
+            TWO_DATASETS,
+            ["rounds.ignore_threshold=0.6"],
+            "rounds.ignore_threshold is 0.6; choose a number between 0 and rounds.score_threshold, 0.5",
+        ),
         (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
         (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),
         (TWO_DATASETS.replace("name: b", "nam: b"), [], "did you mean 'name'?"),

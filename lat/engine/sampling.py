@@ -27,6 +27,13 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+class Reserved(NamedTuple):
+    """Places in every batch that are kept for the first items of the data, however many others there are."""
+
+    items: int  # the first this many items of the data, at least 1
+    places: int  # of each batch
+
+
 class StepSampler(Sampler[list[Draw]]):
     """Batches of steps `start`..`steps` - 1 for one of `world_size` processes.
 
@@ -34,22 +41,40 @@ class StepSampler(Sampler[list[Draw]]):
     (k + 1) * batch_size, so a batch may end one epoch and begin the next, and every index comes once an epoch. Of the
     global batch, process `rank` takes its contiguous share; the shares do not depend on what the other processes do.
 
+    With reserved places the first items and the others have epochs of their own: each batch has exactly that many of the first
+    items, spread evenly over it (so that every process has its part of them), and others in the remaining places.
+
     Args:
         num_items: number of items in the data, at least 1.
         batch_size: size of the global batch, a multiple of `world_size`.
         seed: seed of the run.
+        reserved: places for the first items; None where all are drawn alike.
         start: the first step of the iteration, where a resumed run goes on.
         steps: the iteration ends before this step.
     """
 
     def __init__(
-        self, num_items: int, batch_size: int, seed: int, *, start: int = 0, steps: int, rank: int = 0, world_size: int = 1
+        self,
+        num_items: int,
+        batch_size: int,
+        seed: int,
+        *,
+        reserved: Reserved | None = None,
+        start: int = 0,
+        steps: int,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         assert num_items > 0
         assert batch_size % world_size == 0
-        self.num_items, self.batch_size, self.seed = num_items, batch_size, seed
+        self.batch_size, self.seed = batch_size, seed
         self.start, self.steps, self.rank, self.world_size = start, steps, rank, world_size
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        items, self.places = reserved or Reserved(num_items, batch_size)
+        assert 0 < items <= num_items
+        assert 0 <= self.places <= batch_size
+        assert items < num_items or self.places == batch_size, "the other places need other items"
+        self._first = _Epochs(range(items), seed, "epoch")
+        self._others = _Epochs(range(items, num_items), seed, "epoch of others")
 
     def __len__(self) -> int:
         return max(0, self.steps - self.start)
@@ -64,9 +89,28 @@ class StepSampler(Sampler[list[Draw]]):
         return [self._draw(position) for position in range(first, first + share)]
 
     def _draw(self, position: int) -> Draw:
-        epoch, place = divmod(position, self.num_items)
-        return Draw(int(self._order(epoch)[place]), derive_seed("item", self.seed, position))
+        first = self._first_before(position)
+        is_first = self._first_before(position + 1) > first
+        index = self._first[first] if is_first else self._others[position - first]
+        return Draw(index, derive_seed("item", self.seed, position))
+
+    def _first_before(self, position: int) -> int:
+        """How many of the positions before this one are for the first items."""
+        step, place = divmod(position, self.batch_size)
+        return step * self.places + place * self.places // self.batch_size
+
+
+class _Epochs:
+    """Indices without end: all of `indices`, shuffled, then all of them, shuffled anew."""
+
+    def __init__(self, indices: range, seed: int, name: str) -> None:
+        self.indices, self.seed, self.name = indices, seed, name
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, len(self.indices))
+        return self.indices[int(self._order(epoch)[place])]
 
     def _shuffled(self, epoch: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(derive_seed("epoch", self.seed, epoch))
-        return torch.randperm(self.num_items, generator=generator)
+        generator = torch.Generator().manual_seed(derive_seed(self.name, self.seed, epoch))
+        return torch.randperm(len(self.indices), generator=generator)

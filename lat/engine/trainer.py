@@ -20,7 +20,7 @@ from lat.engine.interrupts import InterruptsBetweenSteps
 from lat.engine.optimization import TrainSettings, build_average, build_optimizer, learning_rate_at, set_learning_rate
 from lat.engine.progress import track
 from lat.engine.runtime import RuntimeSettings, build_fabric
-from lat.engine.sampling import Draw, StepSampler, derive_seed
+from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
 from lat.errors import InputError
 
@@ -59,6 +59,7 @@ def train(
     description: Mapping[str, Any],
     num_workers: int = 0,
     inputs: str = "",
+    reserved: Reserved | None = None,
 ) -> Path:
     """Train a model, going on from `out_dir/checkpoint.pt` where an earlier run of the same configuration was stopped.
 
@@ -76,7 +77,8 @@ def train(
         description: what `model.pt` holds beside the weights under "model": "kind", and plain types from which the model can
             be built again.
         num_workers: processes that read and augment items.
-        inputs: a hash of what the items are made of; the checkpoint of a run on other inputs is not taken up.
+        inputs: a hash of what the items are made of, and of `reserved`; the checkpoint of a run on other inputs is not taken up.
+        reserved: places in every batch for the first items; None where all are drawn alike.
 
     Returns:
         The path of `model.pt`: `{**description, "model": state_dict}`, the averaged weights if `settings.ema_decay` is set.
@@ -88,7 +90,7 @@ def train(
     """
     _check(items, settings, title, fabric)
     run = _Run(model, settings, Path(out_dir), fabric, _fingerprint(settings, seed, description, inputs, len(items), fabric))
-    batches = _load_batches(items, settings, seed, run.step, num_workers, fabric)
+    batches = _load_batches(items, settings, seed, run.step, num_workers, fabric, reserved)
     model.train()
     with (
         TrainingLog(run.out_dir if fabric.is_global_zero else None, step=run.step, tensorboard=settings.tensorboard) as log,
@@ -235,12 +237,19 @@ def _fingerprint(
 
 
 def _load_batches(
-    items: TrainItems, settings: TrainSettings, seed: int, start: int, num_workers: int, fabric: Fabric
+    items: TrainItems,
+    settings: TrainSettings,
+    seed: int,
+    start: int,
+    num_workers: int,
+    fabric: Fabric,
+    reserved: Reserved | None,
 ) -> DataLoader[Any]:
     sampler = StepSampler(
         len(items),
         settings.batch_size,
         seed,
+        reserved=reserved,
         start=start,
         steps=settings.steps,
         rank=fabric.global_rank,

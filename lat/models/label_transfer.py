@@ -145,6 +145,7 @@ class LabelTransferModel(nn.Module):
                     image.proposals,
                     source_labels_of(image.proposals, self.joint),
                     scores[i, : len(image.proposals)],
+                    detector_scores_of(image.proposals, self.joint, target),
                     decode_boxes(deltas[i, : len(image.proposals), own], image.proposals.boxes_xyxy, image.size_hw),
                     image.size_hw,
                 )
@@ -194,6 +195,14 @@ def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:
     offsets = torch.tensor([joint.offset(name) for name in joint.names], device=proposals.origin.device)
     labels = proposals.class_scores.argmax(dim=1) - offsets[proposals.space_index]
     return torch.where(proposals.origin == Origin.GROUND_TRUTH, labels, -1)
+
+
+def detector_scores_of(proposals: Proposals, joint: JointLabelSpace, target: str) -> Tensor:
+    """(M, K_t + 1) class scores of the proposals from the target's detector, background last; zeros for the others."""
+    is_own = (proposals.origin == Origin.PSEUDO_LABEL) & (proposals.space_index == joint.index(target))
+    scores = proposals.class_scores[:, joint.slice(target)]
+    background = (1 - scores.sum(dim=1, keepdim=True)).clamp(min=0.0)
+    return torch.cat([scores, background], dim=1) * is_own[:, None]
 
 
 def _valid_rows(images: Sequence[TransferInput], count: int) -> Tensor:

@@ -21,7 +21,7 @@ class ProposalSettings:
     jitter_scale: float = 0.1  # largest move of a side, as a share of the box's width or height
     drop_probability: float = 0.05  # share of ground-truth boxes that are left out
     hide_ground_truth: float = 0.0  # share of images whose ground-truth boxes are all left out
-    hide_class_vectors: float = 0.0  # share of images whose ground-truth boxes lose their class vector
+    hide_class_vectors: float = 0.5  # share of images whose ground-truth boxes lose their class vector
     background_proposals: int = 8  # random boxes an image that teach what background looks like
 
     def __post_init__(self) -> None:

@@ -28,11 +28,13 @@ _MOST_ITERATIONS = 100
 class CalibrationSettings:
     """How raw scores become calibrated ones."""
 
-    method: str = "platt"  # platt (slope and bias of the logit), isotonic (any rising curve) or none
+    calibration: str = "platt"  # of scores to held-out images: platt (slope and bias of the logit), isotonic (any curve) or none
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError("calibration.method", f"is '{self.method}'", f"choose {', '.join(METHODS[:-1])} or {METHODS[-1]}")
+        if self.calibration not in METHODS:
+            raise InputError(
+                "transfer.calibration", f"is '{self.calibration}'", f"choose {', '.join(METHODS[:-1])} or {METHODS[-1]}"
+            )
 
 
 @dataclass(frozen=True)
@@ -112,17 +114,17 @@ def fit_calibration(scores: Tensor, hits: Tensor, settings: CalibrationSettings)
     Zadrozny and Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates (2002).
     """
     assert scores.shape == hits.shape == (len(scores),), "one hit a score"
-    if settings.method == "none":
+    if settings.calibration == "none":
         return Calibration()
     x = scores.detach().cpu().double().clamp(_HALF_STEP, 1 - _HALF_STEP).logit().numpy()
     y = hits.cpu().double().numpy()
     slope, bias = _fit_line(x, y)
     raw, calibrated = np.array([-1.0, 1.0]), np.array([bias - slope, bias + slope])
-    if settings.method == "isotonic" and len(x):
+    if settings.calibration == "isotonic" and len(x):
         raw, calibrated = _fit_runs(x, y, slope, bias)
         raw = np.concatenate([raw[:1] - 1, raw, raw[-1:] + 1])
         calibrated = np.concatenate([calibrated[:1] - slope, calibrated, calibrated[-1:] + slope])
-    return Calibration(settings.method, tuple(raw.tolist()), tuple(calibrated.tolist()), len(x))
+    return Calibration(settings.calibration, tuple(raw.tolist()), tuple(calibrated.tolist()), len(x))
 
 
 def _fit_line(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:

@@ -20,7 +20,8 @@ from lat.structures import LabeledBoxes
 PAIR_IOU = 0.3  # least overlap of a pair; low, since two conventions may differ in size
 BORDER = 1.5  # a side that is no further than this from the image's border, in pixels, lies on it
 FEWEST_PAIRS = 5  # a pair of classes with fewer is not judged
-SURE_ERRORS = 2.0  # standard errors by which a difference must exceed zero to count
+PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes beside those for one
+BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, as a share of a box's side
 LEAST_SPREAD = 0.01  # no convention is followed more closely than this, as a share of a box's side
 
 
@@ -90,61 +91,102 @@ class BoxConventions:
         return theirs / (ours + theirs)
 
 
-def estimate_conventions(
-    on_source: BoxPairs, on_target: BoxPairs, detector: BoxPairs, num_source: int, num_target: int
-) -> BoxConventions:
-    """Compare two protocols that no image shares, through the detectors that imitate them.
+def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: int, num_target: int) -> BoxConventions:
+    """Compare two protocols that share no image, through the target's detector, which imitates the one on images of the other.
 
-    A pair on the source's images differs by the convention and by what the target's detector does wrong; a pair on the
-    target's images by the convention and, the other way round, by what the source's detector does wrong. Detectors trained
-    alike err alike, so their mean is the convention (a difference that is not certain is shrunk to none). What pairs on the
-    source's images scatter more than the target's detector does on held-out images of its own is the scatter of the source's
-    boxes.
+    The way from the source's boxes to those of the detector, and from there to the target's, as far as held-out images show
+    the detector to err, is the convention. It is shrunk to none as far as the differences of all classes could be chance
+    (empirical Bayes). What pairs on the source's images scatter more than the detector does on the target's is the scatter of
+    the source's own boxes, as far as that could not be chance.
 
     Args:
         on_source: the source's ground truth and the target detector's boxes, on images of the source.
-        on_target: the source detector's boxes and the target's ground truth, on images of the target.
         detector: the target detector's boxes and the target's ground truth, on images that it has not seen if there are any.
         num_source: K_s.
         num_target: K_t.
     """
     conventions = BoxConventions.unknown(num_source, num_target)
-    overall = _spread(detector.offsets)
-    for target in range(num_target):
-        own = detector.offsets[(detector.first == target) & (detector.second == target)]
-        conventions.detector_variance[target] = _spread(own) if len(own) >= FEWEST_PAIRS else overall
+    errors = [_Offsets.of(detector, k, k) for k in range(num_target)]
+    overall = _Offsets.summary(detector.offsets)
+    squared_error = torch.zeros(num_source, num_target, 4)
+    for target, alone in enumerate(errors):
+        bias, bias_error = _near(alone, overall)
+        variance = alone.variance_near(overall)
+        conventions.detector_variance[target] = variance
         for source in range(num_source):
-            here = on_source.offsets[(on_source.first == source) & (on_source.second == target)]
-            there = on_target.offsets[(on_target.first == source) & (on_target.second == target)]
-            if min(len(here), len(there)) < FEWEST_PAIRS:
+            seen = _Offsets.of(on_source, source, target)
+            if seen.count.max() < FEWEST_PAIRS:
                 continue
-            conventions.offsets[source, target] = _certain_mean(here, there)
-            variance = (_spread(here) - conventions.detector_variance[target]).clamp(min=0.0)
-            conventions.label_variance[source, target] = variance
+            conventions.offsets[source, target] = seen.median + bias
+            squared_error[source, target] = seen.squared_error + bias_error
+            conventions.label_variance[source, target] = _certain_excess(seen, variance, alone.count + PRIOR_PAIRS)
+    known = conventions.label_variance.isfinite()
+    spread = _true_spread(conventions.offsets[known], squared_error[known])
+    trust = spread / (spread + squared_error).clamp(min=1e-12)
+    certain = (1 - squared_error / conventions.offsets.square().clamp(min=1e-12)).clamp(min=0.0)
+    conventions.offsets.mul_(trust * certain)
+    conventions.label_variance.add_(trust * squared_error)
     return conventions
 
 
-def _certain_mean(here: Tensor, there: Tensor) -> Tensor:
-    """(4,) mean of the medians of offsets (P, 4) and (Q, 4), shrunk to 0 as it nears `SURE_ERRORS` of its standard errors."""
-    mean = (_median(here) + _median(there)) / 2
-    # the standard error of a median is 1.25 times that of a mean
-    squared_error = sum((1.2533**2) * _spread(part) / _count(part).clamp(min=1) for part in (here, there)) / 4
-    certainty = 1 - SURE_ERRORS**2 * squared_error / mean.square().clamp(min=1e-12)
-    return mean * certainty.clamp(min=0.0)
+@dataclass(frozen=True, eq=False)
+class _Offsets:
+    """Summary of offsets: each (4,), one for a side."""
+
+    median: Tensor
+    variance: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, pairs: BoxPairs, first: int, second: int) -> Self:
+        """Of the pairs of two classes."""
+        return cls.summary(pairs.offsets[(pairs.first == first) & (pairs.second == second)])
+
+    @classmethod
+    def summary(cls, offsets: Tensor) -> Self:
+        """Of offsets (P, 4), those that are NaN left out; the variance is that of a normal distribution of the same median
+        absolute deviation.
+        """
+        median = _median(offsets)
+        return cls(median, (1.4826 * _median((offsets - median).abs())).square(), (~offsets.isnan()).sum(dim=0))
+
+    @property
+    def squared_error(self) -> Tensor:
+        """Squared standard error of the median: pi / 2 times that of a mean."""
+        return 1.5708 * self.variance / self.count.clamp(min=1)
+
+    def variance_near(self, overall: _Offsets) -> Tensor:
+        """The variance, as if `PRIOR_PAIRS` further pairs had the overall one."""
+        return (self.count * self.variance + PRIOR_PAIRS * overall.variance) / (self.count + PRIOR_PAIRS)
+
+
+def _near(alone: _Offsets, overall: _Offsets) -> tuple[Tensor, Tensor]:
+    """Bias of a detector for one class, drawn to that for all classes, from which it differs by about `BIAS_SPREAD`; and its
+    squared standard error.
+    """
+    squared_error = 1.5708 * alone.variance_near(overall) / alone.count.clamp(min=1)
+    trust = torch.where(alone.count > 0, BIAS_SPREAD**2 / (BIAS_SPREAD**2 + squared_error), 0.0)
+    bias = overall.median + trust * (alone.median - overall.median)
+    return bias, torch.where(alone.count > 0, trust * squared_error, BIAS_SPREAD**2)
+
+
+def _true_spread(offsets: Tensor, squared_errors: Tensor) -> Tensor:
+    """How much offsets (D,) differ from zero beyond chance: a variance."""
+    weights = 1 / squared_errors.clamp(min=1e-8)
+    beyond = weights * (offsets.square() - squared_errors)
+    return (beyond.sum() / weights.sum().clamp(min=1e-8)).clamp(min=0.0)
+
+
+def _certain_excess(seen: _Offsets, variance: Tensor, count: Tensor) -> Tensor:
+    """(4,) variance of what was seen beyond `variance`, less one standard error of that difference."""
+    # the standard error of a variance from a median absolute deviation of P values is 2.33 / sqrt(P) of it
+    error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + variance.square() / count).sqrt()
+    return (seen.variance - variance - error).clamp(min=0.0)
 
 
 def _median(offsets: Tensor) -> Tensor:
     """(4,) medians of the known offsets (P, 4); 0 where none is known."""
     return offsets.nanmedian(dim=0).values.nan_to_num(0.0) if len(offsets) else torch.zeros(4)
-
-
-def _spread(offsets: Tensor) -> Tensor:
-    """(4,) robust variances of the known offsets (P, 4), from their median absolute deviation."""
-    return (1.4826 * _median((offsets - _median(offsets)).abs())).square()
-
-
-def _count(offsets: Tensor) -> Tensor:
-    return (~offsets.isnan()).sum(dim=0)
 
 
 def _best_for_each_other(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

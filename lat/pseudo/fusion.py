@@ -46,14 +46,16 @@ class FuseSettings:
     keep: bool = True  # hold on to a source's own box, moved to the target's convention, as far as that is known
     relation_prior: bool = True  # weigh the class of a source's own box by what all boxes of its class turned out to be
     fuse: bool = True  # average the boxes of one class that lie on each other
+    detector_share: float = 0.5  # share of the target's own detector in the class scores of its boxes; the rest is the model's
     sure_score: float = 0.5  # detections from this score on serve to compare two protocols
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.sure_score <= 1.0:
-            raise InputError("transfer.sure_score", f"is {self.sure_score}", "choose a number between 0 and 1")
+        for name in ("detector_share", "sure_score"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
 
 
-PAPER = FuseSettings(keep=False, relation_prior=False, fuse=False)
+PAPER = FuseSettings(keep=False, relation_prior=False, fuse=False, detector_share=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ class DecodedProposals:
         proposals: the M proposals.
         source_labels: (M,) int64 classes of the source's own boxes in its label space; -1 for proposals of other origin.
         class_scores: (M, K_t + 1) float32, each row sums to 1; background last.
+        detector_scores: (M, K_t + 1) float32, what the target's own detector says of those proposals that are its own, in the
+            same way; zeros for the others.
         boxes_xyxy: (M, K_t, 4) float32, the box that each would be as each class.
         size_hw: height and width of the image in pixels.
     """
@@ -71,6 +75,7 @@ class DecodedProposals:
     proposals: Proposals
     source_labels: Tensor
     class_scores: Tensor
+    detector_scores: Tensor
     boxes_xyxy: Tensor
     size_hw: tuple[int, int]
 
@@ -80,6 +85,7 @@ class DecodedProposals:
             self.proposals.to(device),
             self.source_labels.to(device),
             self.class_scores.to(device),
+            self.detector_scores.to(device),
             self.boxes_xyxy.to(device),
             self.size_hw,
         )
@@ -100,12 +106,15 @@ def labels_of(
 ) -> tuple[LabeledBoxes, Tensor]:
     """The labels of one image in the target's label space, best first, and the (N,) int64 proposals they came from.
 
-    Each proposal is a candidate for every class of the target that its score allows. The class scores of a proposal that lies
+    Each proposal is a candidate for every class of the target that its score allows; of its own boxes the target's detector
+    has a say too. The class scores of a proposal that lies
     on one of the source's own boxes are weighed by the relation prior of that box. The source's own boxes are kept as far as
     the conventions allow, and the model draws the rest. The best candidate of a class then suppresses others, and is averaged
     with those that lie on it.
     """
-    scores = _weighed(decoded, prior) if fuse.relation_prior and prior else decoded.class_scores
+    scores = _averaged(decoded, fuse.detector_share)
+    if fuse.relation_prior and prior:
+        scores = _weighed(decoded, scores, prior)
     boxes, precision = _kept(decoded, conventions) if fuse.keep and conventions else _as_decoded(decoded)
     rows, labels = (scores[:, :-1] >= decode.score_threshold).nonzero(as_tuple=True)
     has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
@@ -122,9 +131,16 @@ def labels_of(
     return found, rows[best]
 
 
-def _weighed(decoded: DecodedProposals, prior: RelationPrior) -> Tensor:
-    """Class scores (M, K_t + 1), those of proposals on one of the source's own boxes times the prior of its class."""
-    own, scores = decoded.own_rows, decoded.class_scores.clone()
+def _averaged(decoded: DecodedProposals, share: float) -> Tensor:
+    """Class scores (M, K_t + 1), those of the target's own detector averaged with the model's where there are any."""
+    has_own = decoded.detector_scores.sum(dim=1, keepdim=True) > 0
+    both = share * decoded.detector_scores + (1 - share) * decoded.class_scores
+    return torch.where(has_own, both, decoded.class_scores)
+
+
+def _weighed(decoded: DecodedProposals, scores: Tensor, prior: RelationPrior) -> Tensor:
+    """Scores (M, K_t + 1), those of proposals on one of the source's own boxes times the prior of its class."""
+    own, scores = decoded.own_rows, scores.clone()
     if not len(own):
         return scores
     boxes = decoded.proposals.boxes_xyxy

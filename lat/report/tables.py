@@ -83,7 +83,7 @@ def transfer_table(rows: Sequence[Row]) -> TransferTable | None:
     mean = [Score(_mean([score.ap for score in column]), _mean([score.ap50 for score in column])) for column in columns]
     return TransferTable(
         methods=methods,
-        titles=tuple(METHOD_TITLES.get(method, method) for method in methods),
+        titles=tuple(METHOD_TITLES.get(method, method.replace("_", " ")) for method in methods),
         rows=tuple(table),
         mean=_mark_best(mean),
         mean_gain=_gain(methods, mean),

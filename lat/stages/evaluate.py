@@ -20,8 +20,15 @@ from lat.structures import LabeledBoxes
 METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 
 
+def method_of(seen: Workspace) -> str:
+    """The method of the labels that a round has transferred: the last round's are the result."""
+    return "label_transfer" if seen.round == seen.config.rounds.count else f"label_transfer_round_{seen.round}"
+
+
 def evaluate(workspace: Workspace) -> dict[str, Any]:
     """Transfer AP and label quality of every method in every direction that has truth, and agreement figures in every direction.
+
+    `label_transfer` is that of the last round; pseudo-labels, which it is held against, are those of round 0.
 
     Returns:
         What is written to `evaluation.json`.
@@ -40,7 +47,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                     "method": method,
                     **_figures(truth, labels[method], workspace.config.evaluation),
                 }
-                for method in METHODS
+                for method in labels
             ]
         own = workspace.train_part(source).labels
         changes = agreement(_per_image(own), _per_image(workspace.counted(transferred)))
@@ -54,11 +61,13 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
     """The labels of each method for the training images of `source` in the space of its transferred labels."""
     space = transferred.space
     by_name = labels_by_class_names(workspace.train_part(source).labels, space)
-    pseudo = _per_image(workspace.read_pseudo_labels(source, space.name))
+    pseudo = _per_image(workspace.at(0).read_pseudo_labels(source, space.name))
+    earlier = workspace.rounds()[:-1]
     return {
         "class_names": by_name,
         "pseudo_label": pseudo,
         "union": union_labels(by_name, pseudo),
+        **{method_of(seen): _per_image(seen.read_transferred(source, space.name)) for seen in earlier},
         "label_transfer": _per_image(transferred),
     }
 

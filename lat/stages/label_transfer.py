@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lat.config import LabelTransferSettings, part_of
+from lat.data.dataset import DetectionDataset
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
 from lat.data.transforms import mirror_boxes
@@ -79,11 +80,23 @@ class TransferItems:
 
 def open_features(workspace: Workspace) -> FeatureCache:
     """The frozen backbone's features of all training images; the stages of one process share what is computed."""
-    if workspace.features is None:
+    return _open_features(workspace, "", {name: workspace.train_part(name) for name in workspace.names})
+
+
+def open_held_out_features(workspace: Workspace, target: str) -> FeatureCache:
+    """The frozen backbone's features of the held-out images of a target, shared in the same way."""
+    return _open_features(workspace, target, {target: workspace.held_out_part(target)})
+
+
+def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDataset]) -> FeatureCache:
+    """A round whose backbone is another detector than before lets go of the features of the round before."""
+    kept, backbone_model = workspace.loaded.features, workspace.backbone_model
+    if any(model != backbone_model for model, _ in kept):
+        kept.clear()
+    if (backbone_model, key) not in kept:
         settings = workspace.config.lat
-        parts = {name: workspace.train_part(name) for name in workspace.names}
-        workspace.features = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
-    return workspace.features
+        kept[backbone_model, key] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
+    return kept[backbone_model, key]
 
 
 def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
@@ -97,8 +110,8 @@ def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
     """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
     upstream = None
-    if settings.backbone == "upstream":
-        upstream = load_detector(workspace.upstream_model(workspace.config.backbone_dataset))
+    if workspace.backbone_model is not None:
+        upstream = load_detector(workspace.backbone_model)
         settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
     backbone = build_backbone(settings, upstream)
     workspace.fabric.to_device(backbone)
@@ -106,7 +119,7 @@ def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> F
 
 
 def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
-    """Train the one label-transfer model on the images of all datasets.
+    """Train the one label-transfer model on the images of all datasets; every round trains it anew.
 
     Args:
         workspace: the run.

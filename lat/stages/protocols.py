@@ -18,11 +18,10 @@ LabeledImage = tuple[LabeledBoxes, LabeledBoxes, tuple[int, int]]
 
 
 def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
-    """How boxes of `source` become boxes of `target`, from the ground truth of both and each other's pseudo-labels."""
+    """How boxes of `source` become boxes of `target`, as the target's detector shows."""
     on_source = [(own, sure, size) for sure, own, size in _sure_and_own(workspace, source, target)]
     return estimate_conventions(
         BoxPairs.of_images(BoxPairs.of_image(*image) for image in on_source),
-        BoxPairs.of_images(BoxPairs.of_image(*image) for image in _sure_and_own(workspace, target, source)),
         BoxPairs.of_images(BoxPairs.of_image(*image) for image in _held_out(workspace, target)),
         len(workspace.space(source)),
         len(workspace.space(target)),

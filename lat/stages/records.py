@@ -25,6 +25,7 @@ class Step:
         data: datasets whose images and labels it reads.
         inputs: files that it reads: those of earlier steps, and files of weights.
         outputs: files that it writes.
+        round: the round to which it belongs.
     """
 
     stage: str
@@ -34,6 +35,7 @@ class Step:
     data: tuple[str, ...]
     inputs: tuple[Path, ...]
     outputs: tuple[Path, ...]
+    round: int = 0
 
     @property
     def dataset(self) -> str:
@@ -42,7 +44,8 @@ class Step:
 
     @property
     def title(self) -> str:
-        return " ".join(part for part in (self.stage, self.group, self.member) if part)
+        ending = f"round {self.round}" if self.round else ""
+        return " ".join(part for part in (self.stage, self.group, self.member, ending) if part)
 
 
 class Records:

@@ -14,8 +14,11 @@ from lat.stages.workspace import Workspace, require
 def report(workspace: Workspace) -> None:
     """Write the report from the files of a run."""
     config = workspace.config
-    curves = {f"upstream {name}": _read_log(workspace.upstream_model(name).parent) for name in workspace.names}
-    curves["label transfer"] = _read_log(workspace.transfer_model.parent)
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for seen in workspace.rounds():
+        ending = f", round {seen.round}" if seen.round else ""
+        curves |= {f"upstream {name}{ending}": _read_log(seen.upstream_model(name).parent) for name in seen.renewed}
+        curves[f"label transfer{ending}"] = _read_log(seen.transfer_model.parent)
     content = ReportContent(
         title=f"Labels transferred to {', '.join(config.target_names)}",
         run={

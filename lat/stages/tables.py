@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lat.stages.evaluate import METHODS, mean_ap
+from lat.stages.evaluate import METHODS, mean_ap, method_of
 from lat.stages.workspace import Workspace, require
 
 METHOD_TITLES = {
@@ -25,13 +25,19 @@ def print_evaluation(workspace: Workspace) -> None:
     console = Console(highlight=False)
     if evaluation["transfer"]:
         _print_titled(console, "Transfer AP[.5:.95] / AP50 against truth", transfer_table(evaluation["transfer"]))
+        if workspace.config.rounds.count:
+            console.print(_line_of_rounds(workspace, evaluation["transfer"]))
     threshold = f"{workspace.config.evaluation.score_threshold:g}"
     if evaluation["transfer"]:
         title = f"Transferred labels at a score of {threshold} against truth"
         _print_titled(console, title, quality_table(evaluation["transfer"]))
     title = f"Transferred labels (score >= {threshold}) against the source's own boxes"
     _print_titled(console, title, agreement_table(evaluation["agreement"]))
-    upstream = {name: json.loads(workspace.upstream_metrics(name).read_text("utf-8")) for name in workspace.names}
+    upstream = {
+        f"{name}, round {seen.round}" if seen.round else name: json.loads(seen.upstream_metrics(name).read_text("utf-8"))
+        for seen in workspace.rounds()
+        for name in seen.renewed
+    }
     if any(metrics["ap"] is not None for metrics in upstream.values()):
         _print_titled(console, "Upstream detectors on their own held-out images", _upstream_table(upstream))
 
@@ -90,6 +96,13 @@ def quality_table(rows: list[dict[str, Any]]) -> Table:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _line_of_rounds(workspace: Workspace, rows: list[dict[str, Any]]) -> str:
+    """What each round has brought: mean AP / AP50 of its transferred labels."""
+    methods = [method_of(seen) for seen in workspace.rounds()]
+    figures = (_figures(mean_ap(rows, method), mean_ap(rows, method, "ap50")) for method in methods)
+    return "label transfer, mean: " + ", ".join(f"round {number} {each}" for number, each in enumerate(figures))
 
 
 def agreement_table(rows: list[dict[str, Any]]) -> Table:

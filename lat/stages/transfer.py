@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -14,26 +15,18 @@ from lat.config import part_of
 from lat.data.coco import write_labels
 from lat.engine.progress import track
 from lat.label_space import JointLabelSpace
-from lat.models.label_transfer import LabelTransferModel
-from lat.pseudo.conventions import BoxConventions
+from lat.models.label_transfer import LabelTransferModel, TransferInput
+from lat.pseudo.calibration import Calibration, CalibrationSettings
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, FuseSettings, labels_of
-from lat.pseudo.priors import RelationPrior, fit_relation_prior
+from lat.pseudo.priors import fit_relation_prior
+from lat.stages.calibrate import HeldOutImages
 from lat.stages.label_transfer import TransferItems, load_model, open_features
 from lat.stages.protocols import compare_conventions, count_all_relations
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes, Origin, Proposals
 
 RELATION_IMAGES = 2000  # relation priors are learnt on about as many images of a source, evenly spread
-Transferred = tuple[LabeledBoxes, list[dict[str, Any]]]
 DecodedImage = dict[str, DecodedProposals]  # by target
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What the whole of a source tells about each of its boxes, in one target."""
-
-    conventions: BoxConventions
-    prior: RelationPrior
 
 
 def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
@@ -43,75 +36,88 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
     boxes (`lat.pseudo`) is ours.
     """
     part = workspace.train_part(source)
-    decoder = _Decoder(workspace, source, targets)
+    features = open_features(workspace)
+    model = load_model(workspace, features)
+    workspace.fabric.to_device(model)
+    items = TransferItems(workspace, features, [source])
+
+    def decode(images: Sequence[int]) -> Iterator[DecodedImage]:
+        inputs = (items.transfer_input(source, i) for i in images)
+        return _decode(workspace, model, inputs, targets)
+
     every = ceil(len(part) / RELATION_IMAGES)
     with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
-        sample = list(decoder.decode(range(0, len(part), every)))
-        evidence = {target: _gather_evidence(workspace, source, target, sample) for target in targets}
-        written: dict[str, list[Transferred]] = {target: [] for target in targets}
-        for image in sample if every == 1 else decoder.decode(range(len(part))):
+        sample = list(decode(range(0, len(part), every)))
+        writers = {target: _Writer(workspace, source, target, [image[target] for image in sample]) for target in targets}
+        for writer in writers.values():
+            writer.calibrate(model)
+        for image in sample if every == 1 else decode(range(len(part))):
             for target, decoded in image.items():
-                written[target].append(_labels_with_provenance(workspace, target, decoded, evidence[target]))
+                writers[target].add(decoded)
             progress.advance(1)
-    info = workspace.label_info("label_transfer", workspace.transfer_model)
-    for target, labels in written.items():
+    for writer in writers.values():
+        writer.write()
+
+
+class _Writer:
+    """The labels of one source in one target: what the whole source tells about each of its boxes, and what becomes of them."""
+
+    def __init__(self, workspace: Workspace, source: str, target: str, sample: Sequence[DecodedProposals]) -> None:
+        self.workspace, self.source, self.target = workspace, source, target
+        self.settings, self.space = workspace.config.transfer, workspace.space(target)
+        self.conventions, self.prior = None, None
+        if self.settings.keep:
+            self.conventions = compare_conventions(workspace, source, target)
+        if self.settings.relation_prior:
+            scores = torch.cat([one.class_scores[one.own_rows] for one in sample])
+            labels = torch.cat([one.source_labels[one.own_rows] for one in sample])
+            self.prior = fit_relation_prior(count_all_relations(workspace, source, target), scores, labels)
+        self.calibration = Calibration()
+        self.boxes: list[LabeledBoxes] = []
+        self.provenance: list[list[dict[str, Any]]] = []
+
+    def calibrate(self, model: LabelTransferModel) -> None:
+        """Fit scores to the target's held-out images, if it has any."""
+        if self.settings.calibration == "none" or self.workspace.validation_part(self.target) is None:
+            return
+        held_out = HeldOutImages(self.workspace, self.source, self.target)
+        inputs = (held_out.transfer_input(i) for i in range(len(held_out)))
+        labels = [self._labels(image[self.target])[0] for image in _decode(self.workspace, model, inputs, [self.target])]
+        self.calibration = held_out.calibration(labels, part_of(self.settings, CalibrationSettings))
+
+    def add(self, decoded: DecodedProposals) -> None:
+        """The labels of the next image."""
+        boxes, rows = self._labels(decoded)
+        self.boxes.append(replace(boxes, scores=self.calibration(boxes.scores)))
+        self.provenance.append(provenance_of(decoded.proposals, rows, self.workspace.joint))
+
+    def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
+        decode, fuse = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
+        return labels_of(decoded, self.space, decode, fuse, self.conventions, self.prior)
+
+    def write(self) -> None:
+        """Write `transferred/S.T.json`."""
+        info = self.workspace.label_info("label_transfer", self.workspace.transfer_model)
         write_labels(
-            workspace.transferred(source, target),
-            part.labels,
-            workspace.space(target),
-            [boxes for boxes, _ in labels],
-            info=info,
-            provenance=[origins for _, origins in labels],
+            self.workspace.transferred(self.source, self.target),
+            self.workspace.train_part(self.source).labels,
+            self.space,
+            self.boxes,
+            info={**info, "calibration": self.calibration.to_dict()},
+            provenance=self.provenance,
         )
 
 
-class _Decoder:
-    """The trained model on the training images of one source."""
-
-    def __init__(self, workspace: Workspace, source: str, targets: Sequence[str]) -> None:
-        features = open_features(workspace)
-        self.workspace, self.source, self.targets = workspace, source, targets
-        self.model: LabelTransferModel = load_model(workspace, features)
-        workspace.fabric.to_device(self.model)
-        self.items = TransferItems(workspace, features, [source])
-
-    def decode(self, images: Sequence[int]) -> Iterator[DecodedImage]:
-        """What the model says of the proposals of each image, by target, on the CPU."""
-        batch_size = self.workspace.config.transfer.batch_size
-        for start in range(0, len(images), batch_size):
-            batch = [self.items.transfer_input(self.source, i) for i in images[start : start + batch_size]]
-            with torch.no_grad(), self.workspace.fabric.autocast():
-                decoded = self.model.decode([one.to(self.workspace.fabric.device) for one in batch], self.targets)
-            for i in range(len(batch)):
-                yield {target: decoded[target][i].to("cpu") for target in self.targets}
-
-
-def _gather_evidence(workspace: Workspace, source: str, target: str, images: Sequence[DecodedImage]) -> Evidence:
-    """Conventions and relation prior of a source in a target, as far as the settings use them."""
-    settings = workspace.config.transfer
-    num_source, num_target = len(workspace.space(source)), len(workspace.space(target))
-    conventions, prior = BoxConventions.unknown(num_source, num_target), RelationPrior.flat(num_source, num_target)
-    if settings.keep:
-        conventions = compare_conventions(workspace, source, target)
-    if settings.relation_prior:
-        decoded = [image[target] for image in images]
-        scores = torch.cat([one.class_scores[one.own_rows] for one in decoded])
-        labels = torch.cat([one.source_labels[one.own_rows] for one in decoded])
-        prior = fit_relation_prior(count_all_relations(workspace, source, target), scores, labels)
-    return Evidence(conventions, prior)
-
-
-def _labels_with_provenance(workspace: Workspace, target: str, decoded: DecodedProposals, evidence: Evidence) -> Transferred:
-    settings = workspace.config.transfer
-    boxes, rows = labels_of(
-        decoded,
-        workspace.space(target),
-        part_of(settings, DecodeSettings),
-        part_of(settings, FuseSettings),
-        evidence.conventions,
-        evidence.prior,
-    )
-    return boxes, provenance_of(decoded.proposals, rows, workspace.joint)
+def _decode(
+    workspace: Workspace, model: LabelTransferModel, images: Iterable[TransferInput], targets: Sequence[str]
+) -> Iterator[DecodedImage]:
+    """What the model says of the proposals of each image, by target, on the CPU."""
+    rest = iter(images)
+    while batch := list(islice(rest, workspace.config.transfer.batch_size)):
+        with torch.no_grad(), workspace.fabric.autocast():
+            decoded = model.decode([one.to(workspace.fabric.device) for one in batch], targets)
+        for i in range(len(batch)):
+            yield {target: decoded[target][i].to("cpu") for target in targets}
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:

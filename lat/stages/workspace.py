@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -20,37 +21,89 @@ from lat.label_space import JointLabelSpace, LabelSpace
 from lat.models.feature_cache import FeatureCache
 
 
+class Loaded:
+    """What all rounds of a run share, made when it is first asked for."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.features: dict[tuple[Path | None, str], FeatureCache] = {}  # by `backbone_model` and part; see `open_features`
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        return build_fabric(self.config.runtime, self.config.seed)
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:
+        return {settings.name: load_dataset(settings) for settings in self.config.datasets}
+
+
 class Workspace:
-    """The files of one run under its `output_dir`; datasets are read when they are first asked for."""
+    """The files of one run under its `output_dir`; datasets are read when they are first asked for.
+
+    A run with further rounds is seen from its last round, whose labels are the run's result, or from the round that `at` names.
+    The files of round 0 lie in `output_dir` itself, those of round r in `rounds/r`; what a round does not make anew is that of
+    an earlier one.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.root = Path(config.output_dir)
         self.names = config.dataset_names
-        self.features: FeatureCache | None = None  # filled by the stage that first needs it, shared with the next
+        self.round = config.rounds.count
+        self.loaded = Loaded(config)
+
+    def at(self, number: int) -> Workspace:
+        """The same run, with the same loaded data, seen from round `number`."""
+        assert 0 <= number <= self.config.rounds.count
+        seen = copy(self)
+        seen.round = number
+        return seen
+
+    def rounds(self) -> list[Workspace]:
+        """The run seen from each of its rounds, 0 first."""
+        return [self.at(number) for number in range(self.config.rounds.count + 1)]
+
+    def previous(self) -> Workspace:
+        """The run seen from the round before."""
+        return self.at(self.round - 1)
+
+    @property
+    def renewed(self) -> tuple[str, ...]:
+        """The datasets whose detectors are trained in this round: in further rounds those to which labels are transferred."""
+        return self.config.target_names if self.round else self.names
+
+    def _folder(self, dataset: str | None = None) -> Path:
+        """Where this round's files lie; what comes from the detector of a `dataset` that is not renewed stays in round 0."""
+        is_first = not self.round or dataset not in (None, *self.renewed)
+        return self.root if is_first else self.root / "rounds" / str(self.round)
 
     def upstream_model(self, dataset: str) -> Path:
-        return self.root / "upstream" / dataset / "model.pt"
+        return self._folder(dataset) / "upstream" / dataset / "model.pt"
 
     def upstream_metrics(self, dataset: str) -> Path:
-        return self.root / "upstream" / dataset / "metrics.json"
+        return self._folder(dataset) / "upstream" / dataset / "metrics.json"
 
     def pseudo_labels(self, source: str, space: str) -> Path:
-        return self.root / "pseudo_labels" / f"{source}.{space}.json"
+        return self._folder(space) / "pseudo_labels" / f"{source}.{space}.json"
+
+    @property
+    def backbone_model(self) -> Path | None:
+        """The detector that lends the label-transfer model its features, if one does."""
+        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone == "upstream" else None
 
     def held_out_labels(self, target: str, space: str) -> Path:
-        return self.root / "pseudo_labels" / "held_out" / f"{target}.{space}.json"
+        return self._folder(space) / "pseudo_labels" / "held_out" / f"{target}.{space}.json"
 
     @property
     def transfer_model(self) -> Path:
-        return self.root / "lat" / "model.pt"
+        return self._folder() / "lat" / "model.pt"
 
     @property
     def transfer_metrics(self) -> Path:
-        return self.root / "lat" / "metrics.json"
+        return self._folder() / "lat" / "metrics.json"
 
     def transferred(self, source: str, target: str) -> Path:
-        return self.root / "transferred" / f"{source}.{target}.json"
+        return self._folder() / "transferred" / f"{source}.{target}.json"
 
     def relations(self, first: str, second: str) -> Path:
         return self.root / "relations" / f"{first}.{second}.json"
@@ -76,24 +129,20 @@ class Workspace:
     def resolved_config(self) -> Path:
         return self.root / "config.yaml"
 
-    @cached_property
+    @property
     def fabric(self) -> Fabric:
-        return build_fabric(self.config.runtime, self.config.seed)
-
-    @cached_property
-    def _parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:
-        return {settings.name: load_dataset(settings) for settings in self.config.datasets}
+        return self.loaded.fabric
 
     def settings_of(self, dataset: str) -> DatasetSettings:
         return self.config.datasets[self.index(dataset)]
 
     def train_part(self, dataset: str) -> DetectionDataset:
         """The images that carry labels from place to place: the training part of a dataset."""
-        return self._parts[self.names[self.index(dataset)]][0]
+        return self.loaded.parts[self.names[self.index(dataset)]][0]
 
     def validation_part(self, dataset: str) -> DetectionDataset | None:
         """Held-out images of a dataset, or None."""
-        return self._parts[self.names[self.index(dataset)]][1]
+        return self.loaded.parts[self.names[self.index(dataset)]][1]
 
     def held_out_part(self, dataset: str) -> DetectionDataset:
         """Images on which detectors and transferred labels are judged: the validation part, or else those of training."""
@@ -173,11 +222,13 @@ class Workspace:
         """The `info` of a labels file: how it was made, from which model and settings."""
         return {"method": method, "model_sha256": sha256_of_file(model), "config_sha256": self.config_sha256}
 
-    @cached_property
+    @property
     def config_sha256(self) -> str:
-        """SHA-256 of the resolved settings, less where they are written and on what device they run."""
+        """SHA-256 of the resolved settings, less where they are written, on what device they run, and later rounds."""
         settings = self.config.to_dict()
-        return sha256_of_json({key: settings[key] for key in settings if key not in ("output_dir", "data_root", "runtime")})
+        left_out = ("output_dir", "data_root", "runtime", *(() if self.round else ("rounds",)))
+        settings["rounds"]["count"] = self.round
+        return sha256_of_json({key: settings[key] for key in settings if key not in left_out})
 
 
 def _aligned(table: LabelTable, part: DetectionDataset) -> LabelTable:

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from lat.engine.sampling import StepSampler, derive_seed
+from lat.engine.sampling import Reserved, StepSampler, derive_seed
 
 
 @pytest.mark.parametrize(("num_items", "batch_size"), [(12, 4), (10, 4), (3, 8), (1, 2)])
@@ -47,3 +47,34 @@ def test_seeds_differ_for_other_parts_and_fit_a_generator():
     assert all(0 <= seed < 2**63 for seed in seeds)
     torch.Generator().manual_seed(2**63 - 1)
     assert derive_seed("step", 0, 1, 0) == derive_seed("step", 0, 1, 0)
+
+
+@pytest.mark.parametrize(("items", "places", "batch_size"), [(3, 4, 8), (3, 3, 8), (5, 1, 4), (1, 2, 3), (12, 7, 8)])
+def test_reserved_places_are_filled_with_the_first_items_and_both_kinds_have_their_own_epochs(items, places, batch_size):
+    sampler = StepSampler(20, batch_size, seed=3, reserved=Reserved(items, places), steps=60)
+    batches = [[draw.item_index for draw in batch] for batch in sampler]
+    assert {sum(index < items for index in batch) for batch in batches} == {places}
+    assert {len(batch) for batch in batches} == {batch_size}
+    stream = [index for batch in batches for index in batch]
+    for kind in (range(items), range(items, 20)):
+        drawn = [index for index in stream if index in kind]
+        epochs = [drawn[i : i + len(kind)] for i in range(0, len(drawn) - len(kind) + 1, len(kind))]
+        assert len(epochs) > 1
+        assert all(sorted(epoch) == list(kind) for epoch in epochs)
+
+
+def test_reserved_places_are_shared_out_and_a_step_does_not_depend_on_the_steps_before():
+    reserved = Reserved(4, 4)
+    whole = list(StepSampler(30, 8, seed=1, reserved=reserved, steps=9))
+    assert list(StepSampler(30, 8, seed=1, reserved=reserved, start=6, steps=9)) == whole[6:]
+    ranks = [StepSampler(30, 8, seed=1, reserved=reserved, steps=9, rank=rank, world_size=4) for rank in range(4)]
+    for step, batch in enumerate(whole):
+        shares = [sampler.batch(step) for sampler in ranks]
+        assert [draw for share in shares for draw in share] == batch
+        assert [sum(draw.item_index < 4 for draw in share) for share in shares] == [1, 1, 1, 1]
+
+
+def test_all_places_reserved_for_all_items_is_no_reservation():
+    assert list(StepSampler(10, 4, seed=0, reserved=Reserved(10, 4), steps=20)) == list(StepSampler(10, 4, seed=0, steps=20))
+    only_first = StepSampler(10, 4, seed=0, reserved=Reserved(3, 4), steps=20)
+    assert {draw.item_index for batch in only_first for draw in batch} == {0, 1, 2}

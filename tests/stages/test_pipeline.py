@@ -72,7 +72,8 @@ def test_label_files_are_in_the_target_space_with_the_images_of_the_source(finis
         assert labels["images"] == of_source["images"]
         assert [a["id"] for a in labels["annotations"]] == list(range(1, len(labels["annotations"]) + 1))
         assert labels["annotations"], "the thresholds of the tiny run keep something"
-        assert set(labels["info"]) == {"method", "model_sha256", "config_sha256"}
+        calibrated = {"calibration"} if kind == "transferred" else set()
+        assert set(labels["info"]) == {"method", "model_sha256", "config_sha256"} | calibrated
         for annotation in labels["annotations"]:
             if kind == "pseudo_labels":
                 assert len(annotation["class_scores"]) == len(of_target["categories"])
@@ -233,9 +234,9 @@ def test_a_run_killed_in_every_stage_goes_on_and_ends_with_the_same_bytes(finish
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
-def kill_when_there(config: Path, run: Path, file: Path) -> None:
+def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
     """Run in another process, and kill it as soon as `file` is there."""
-    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}"]
+    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not file.exists() and process.poll() is None and time.monotonic() < deadline:

@@ -19,8 +19,17 @@ OFF = PAPER
 SIZE_HW = (100, 100)
 
 
-def decoded(boxes: list[list[float]], scores: list[list[float]], drawn: Tensor | None = None, own: int = 0) -> DecodedProposals:
-    """Proposals at `boxes`, the first `own` of them the source's (class 0); as each class the model draws `drawn` or the same."""
+def decoded(
+    boxes: list[list[float]],
+    scores: list[list[float]],
+    drawn: Tensor | None = None,
+    own: int = 0,
+    detector: list[list[float]] | None = None,
+) -> DecodedProposals:
+    """Proposals at `boxes`, the first `own` of them the source's (class 0); as each class the model draws `drawn` or the same.
+
+    `detector` has what the target's detector says, zeros where a proposal is not its own.
+    """
     count, xyxy = len(boxes), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     is_own = torch.arange(count) < own
     proposals = Proposals(
@@ -32,7 +41,9 @@ def decoded(boxes: list[list[float]], scores: list[list[float]], drawn: Tensor |
         torch.arange(count),
     )
     drawn = xyxy[:, None].repeat(1, 2, 1) if drawn is None else drawn
-    return DecodedProposals(proposals, torch.where(is_own, 0, -1), torch.tensor(scores).reshape(-1, 3), drawn, SIZE_HW)
+    detector_scores = torch.zeros(count, 3) if detector is None else torch.tensor(detector)
+    model_scores = torch.tensor(scores).reshape(-1, 3)
+    return DecodedProposals(proposals, torch.where(is_own, 0, -1), model_scores, detector_scores, drawn, SIZE_HW)
 
 
 def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
@@ -58,6 +69,16 @@ def test_boxes_of_one_class_are_averaged_by_score() -> None:
     assert rows.tolist() == [0]
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # (0.6 * 40 + 0.2 * 32) / 0.8
     assert found.scores.tolist() == pytest.approx([0.6])
+
+
+def test_the_targets_detector_has_a_say_of_its_own_boxes() -> None:
+    scores, detector = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4]], [[0.9, 0.1, 0.0], [0.0, 0.0, 0.0]]
+    image = decoded([[0, 0, 40, 40], [60, 60, 90, 90]], scores, detector=detector)
+    for share, first in ((0.0, 0.5), (0.25, 0.6), (1.0, 0.9)):
+        settings = FuseSettings(keep=False, relation_prior=False, detector_share=share)
+        found, rows = labels_of(image, TARGET, DecodeSettings(0.3), settings)
+        by_row = dict(zip(rows.tolist(), found.scores.tolist(), strict=True))
+        assert by_row == pytest.approx({0: first, 1: 0.5})
 
 
 def test_boxes_of_another_class_or_place_are_not_averaged() -> None:

@@ -1,0 +1,52 @@
+"""Fit the scores of transferred labels to how often such labels are right, on the target's held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from lat.evaluation.label_quality import scored_hits
+from lat.models.label_transfer import TransferInput
+from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.pseudo.calibration import Calibration, CalibrationSettings, fit_calibration
+from lat.stages.label_transfer import open_held_out_features
+from lat.stages.workspace import Workspace
+from lat.structures import LabeledBoxes
+
+
+class HeldOutImages:
+    """The held-out images of a target as if they were images of a source, so that a transfer can be scored.
+
+    What the source's detector is sure of plays the part of the source's ground truth. The target's detector has not seen these
+    images either, so it errs on them as on any others.
+    """
+
+    def __init__(self, workspace: Workspace, source: str, target: str) -> None:
+        self.part = workspace.held_out_part(target)
+        self.sure_score = workspace.config.transfer.sure_score
+        self.labels = {space: workspace.read_held_out_labels(target, space) for space in workspace.names}
+        self.source, self.target = source, target
+        self.generator = PrivilegedProposalGenerator(workspace.joint, ProposalSettings())
+        self.features = open_held_out_features(workspace, target)
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def transfer_input(self, image: int) -> TransferInput:
+        """An image with the proposals of a transfer."""
+        seen = self.labels[self.source].boxes(image)
+        sure = seen[seen.scores >= self.sure_score]
+        as_ground_truth = LabeledBoxes(sure.boxes_xyxy, sure.labels, sure.space)
+        others = [table.boxes(image) for space, table in self.labels.items() if space != self.source]
+        return TransferInput(
+            features=self.features.get(self.target, image),
+            scale_yx=self.features.scales(self.target, image),
+            size_hw=self.part.size_hw(image),
+            proposals=self.generator.propose(as_ground_truth, others),
+        )
+
+    def calibration(self, labels: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
+        """Fit the scores of the labels of all these images, in their order, to the truth."""
+        found = scored_hits(self.part.labels, labels)
+        return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)

@@ -1,0 +1,180 @@
+"""Further rounds: what each makes anew, what it takes from the rounds before, and that it goes on after a stop."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from test_pipeline import PAIRS, kill_when_there, quiet
+from tiny import draw_tiny, result_bytes, tiny_workspace
+
+from lat.config import RoundsSettings
+from lat.engine.checkpoint import load_checkpoint
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+from lat.pipeline import ROUND, STAGES, run_stages
+from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
+from lat.stages.tables import print_evaluation
+from lat.stages.upstream import DetectionItems, TransferredDataset, weigh_transferred
+from lat.structures import LabeledBoxes
+
+TWO_TARGETS = ["target=[way, city]", "rounds.score_threshold=0.1", "rounds.ignore_threshold=0.05"]
+SPACE = LabelSpace("t", ("a", "b"), (1, 2))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A configuration, and the folder of an undisturbed run of it with one further round for two of three datasets."""
+    folder = tmp_path_factory.mktemp("rounds")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "run", *TWO_TARGETS, "rounds.count=1"), say=quiet)
+    return config, folder / "run"
+
+
+def titles(config: Path, run: Path, *settings: str, stages: tuple[str, ...] = STAGES) -> list[str]:
+    return [step.title for step in run_stages(tiny_workspace(config, run, *TWO_TARGETS, *settings), stages, say=quiet)]
+
+
+def test_a_round_renews_what_comes_from_the_detectors_of_targets(finished: tuple[Path, Path]) -> None:
+    _, run = finished
+    folder = run / "rounds" / "1"
+    assert {path.name for path in (folder / "upstream").iterdir()} == {"way", "city"}
+    assert {path.name for path in (folder / "pseudo_labels").glob("*.json")} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
+    assert {path.name for path in (folder / "transferred").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
+    for model, kind, changed in (
+        ("upstream/way", "detector", {"model"}),
+        ("lat", "label_transfer", {"model", "backbone"}),
+    ):
+        first, second = (load_checkpoint(root / model / "model.pt", kind) for root in (run, folder))
+        assert first.keys() == second.keys()
+        assert all(first[key] == second[key] for key in first.keys() - changed)
+        assert kind == "detector" or first["backbone"] != second["backbone"]
+        assert any(not torch.equal(first["model"][name], second["model"][name]) for name in first["model"])
+
+
+def test_a_round_takes_its_pseudo_labels_from_its_own_detectors_and_the_others_from_before(finished: tuple[Path, Path]) -> None:
+    config, run = finished
+    last = tiny_workspace(config, run, *TWO_TARGETS, "rounds.count=1")
+    assert last.read_pseudo_labels("way", "city").path == run / "rounds" / "1" / "pseudo_labels" / "way.city.json"
+    assert last.read_pseudo_labels("way", "nu").path == run / "pseudo_labels" / "way.nu.json"
+    assert last.at(0).read_pseudo_labels("way", "city").path == run / "pseudo_labels" / "way.city.json"
+
+
+def test_every_round_is_scored_and_the_last_is_the_result(
+    finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, run = finished
+    last = tiny_workspace(config, run, *TWO_TARGETS, "rounds.count=1")
+    rows = {(row["source"], row["target"], row["method"]): row for row in json.loads(last.evaluation.read_text())["transfer"]}
+    assert {method for _, _, method in rows} == {*METHODS, "label_transfer_round_0"}
+    for source, target in last.transfers():
+        truth = Path(last.settings_of(source).truth[target])
+        for method, labels in (
+            ("label_transfer", run / "rounds" / "1" / "transferred"),
+            ("label_transfer_round_0", run / "transferred"),
+            ("pseudo_label", run / "pseudo_labels"),
+        ):
+            assert rows[source, target, method]["ap"] == evaluate_files(truth, labels / f"{source}.{target}.json")["ap"]
+    print_evaluation(last)
+    output = capsys.readouterr().out
+    means = [mean_ap(list(rows.values()), method) for method in ("label_transfer_round_0", "label_transfer")]
+    assert re.search(rf"label transfer, mean: round 0 {means[0]:.1f} / [\d.]+, round 1 {means[1]:.1f} /", output)
+    assert "city, round 1" in output
+
+
+def without_rounds(finished: tuple[Path, Path], run: Path) -> Path:
+    """A copy of the finished run as a run without further rounds leaves it."""
+    shutil.copytree(finished[1], run)
+    shutil.rmtree(run / "rounds")
+    for record in (run / ".state").glob("*.round.1.json"):
+        record.unlink()
+    return run
+
+
+def test_without_rounds_the_first_round_is_the_same(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config, _ = finished
+    assert titles(config, without_rounds(finished, tmp_path / "run")) == ["evaluate", "report"]
+
+
+def test_one_more_round_does_only_that_round(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run = finished
+    shutil.copytree(run, tmp_path / "run")
+    assert titles(config, tmp_path / "run", "rounds.count=1") == []
+    done = titles(config, tmp_path / "run", "rounds.count=2")
+    assert all(title.endswith("round 2") for title in done[:-2])
+    assert done[-2:] == ["evaluate", "report"]
+    assert len(done) == 2 + (4 + 4) + 1 + 4 + 2
+
+
+def test_a_round_asked_for_later_and_killed_in_a_training_ends_with_the_same_bytes(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config, undisturbed = finished
+    run = without_rounds(finished, tmp_path / "run")
+    kill_when_there(config, run, run / "rounds/1/upstream/city/checkpoint.pt", *TWO_TARGETS, "rounds.count=1")
+    assert all(title.endswith("round 1") for title in titles(config, run, "rounds.count=1"))
+    assert result_bytes(run) == result_bytes(undisturbed)
+
+
+def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config, undisturbed = finished
+    run = without_rounds(finished, tmp_path / "run")
+    shutil.rmtree(run / "transferred")
+    settings = (*TWO_TARGETS, "rounds.count=1")
+    lines: list[str] = []
+    for number in (0, 1):
+        for stage in ROUND:
+            done = run_stages(tiny_workspace(config, run, *settings), [stage], say=lines.append)
+            assert {step.round for step in done} == ({number} if number or stage == "transfer" else set())
+    left = [line for line in lines if "left for later" in line]
+    assert left == ["round 1 is left for later: what comes before is not up to date; `lat run` does every stage"] * 4
+    (run / "rounds" / "1" / "transferred" / "nu.way.json").unlink()
+    with pytest.raises(InputError, match=r"rounds/1/transferred/nu.way.json: is not there yet; run `lat transfer` first"):
+        run_stages(tiny_workspace(config, run, *settings), ["evaluate"], say=quiet)
+    run_stages(tiny_workspace(config, run, *settings), ["transfer", "evaluate", "report"], say=quiet)
+    assert result_bytes(run) == result_bytes(undisturbed)
+
+
+@pytest.mark.parametrize("setting", ["rounds.own_share=0.25", "rounds.steps_share=0.75"])
+def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
+    finished: tuple[Path, Path], tmp_path: Path, setting: str
+) -> None:
+    config, undisturbed = finished
+    shutil.copytree(undisturbed, tmp_path / "run")
+    done = titles(config, tmp_path / "run", "rounds.count=1", setting, stages=("train-upstream",))
+    assert done == ["train-upstream city round 1", "train-upstream way round 1"]
+
+
+def test_scores_become_weights_doubtful_labels_dont_care_and_bad_ones_go() -> None:
+    boxes = LabeledBoxes(
+        torch.tensor([[float(i), 0.0, i + 9.0, 9.0] for i in range(5)]),
+        torch.tensor([0, 1, 0, 1, 0]),
+        SPACE,
+        scores=torch.tensor([0.9, 0.5, 0.49, 0.2, 0.19]),
+    )
+    weighed = weigh_transferred(boxes, RoundsSettings(score_threshold=0.5, ignore_threshold=0.2))
+    torch.testing.assert_close(weighed.weights, torch.tensor([0.9, 0.5, 0.0, 0.0]))
+    assert weighed.boxes_xyxy[:, 0].tolist() == [0, 1, 2, 3]
+    assert weighed.labels.tolist() == [0, 1, 0, 1]
+    assert len(weigh_transferred(LabeledBoxes.empty(SPACE), RoundsSettings())) == 0
+
+
+def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_labels(finished: tuple[Path, Path]) -> None:
+    config, run = finished
+    first = tiny_workspace(config, run, *TWO_TARGETS)
+    own, source = first.train_part("way"), first.train_part("nu")
+    labels, augmentation = first.read_transferred("nu", "way"), first.config.upstream.augmentation
+    items = DetectionItems([own, TransferredDataset("nu", source.images_dir, labels, first.config.rounds)], augmentation)
+    assert len(items) == len(own) + len(source)
+    drawn = [items.item(i, torch.Generator().manual_seed(0)) for i in range(len(items))]
+    assert all((boxes.weights == 1).all() for _, boxes in drawn[: len(own)])
+    transferred = [boxes for _, boxes in drawn[len(own) :]]
+    assert sum(map(len, transferred)) == (labels.scores >= 0.05).sum()
+    assert all(boxes.space == own.space for _, boxes in drawn)
+    for boxes in transferred:
+        torch.testing.assert_close(boxes.weights, torch.where(boxes.scores >= 0.1, boxes.scores, 0.0))
+    assert [tuple(image.shape[1:]) for image, _ in drawn[len(own) :]] == [source.size_hw(i) for i in range(len(source))]
