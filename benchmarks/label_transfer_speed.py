@@ -1,0 +1,81 @@
+"""How long the label-transfer model trains, and how many images a second it labels, from cached features.
+
+    python benchmarks/label_transfer_speed.py --config FILE [--out FOLDER] [--json FILE] [key=value ...]
+
+FILE is the configuration of a run that has upstream detectors and pseudo-labels (`lat run FILE`). They are copied to --out,
+features are computed once, and then two things are timed: `lat train-lat` with the run's settings, and `lat transfer` of every
+source to every target: model, keep and fuse, calibration, and the writing of files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from markdown import Row, print_rows
+
+from lat.config import load_config
+from lat.pipeline import run_stages
+from lat.stages.label_transfer import open_features, open_held_out_features, train_label_transfer
+from lat.stages.transfer import transfer
+from lat.stages.workspace import Workspace
+
+
+def main() -> None:
+    """Print a row for training and one for transfer."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, help="configuration of a finished run")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark_label_transfer_speed"))
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args()
+    finished = Workspace(load_config(options.config, options.overrides))
+    for shared in ("upstream", "pseudo_labels", ".state"):
+        shutil.copytree(finished.root / shared, options.out / shared, dirs_exist_ok=True)
+    workspace = Workspace(load_config(options.config, [*options.overrides, f"output_dir={options.out}"]))
+    run_stages(workspace, ["train-upstream", "pseudo-label"])  # nothing, or the held-out images of an older run
+    open_features(workspace).fill()
+    for target in workspace.config.target_names:
+        open_held_out_features(workspace, target).fill(flips=(False,))
+    print(f"{torch.get_num_threads()} threads, {workspace.fabric.device}\n")
+    print_rows("label_transfer_speed", [time_training(workspace), time_transfer(workspace)], options.json)
+
+
+def time_training(workspace: Workspace) -> Row:
+    """The whole training, from the first batch to the written model."""
+    training = workspace.config.lat.training
+    took = seconds(lambda: train_label_transfer(workspace))
+    return {
+        "what": f"train-lat, {training.steps} steps of {training.batch_size} images",
+        **_figures(took, training.steps, "steps"),
+    }
+
+
+def time_transfer(workspace: Workspace) -> Row:
+    """Every source to every target; an image counts once, whatever the number of targets."""
+    images = sum(len(workspace.train_part(source)) for source in workspace.names)
+
+    def transfer_all() -> None:
+        for source in workspace.names:
+            transfer(workspace, source, [target for one, target in workspace.transfers() if one == source])
+
+    took = seconds(transfer_all)
+    return {"what": f"transfer, {images} images to all targets", **_figures(took, images, "images")}
+
+
+def _figures(took: float, count: int, unit: str) -> Row:
+    return {"seconds": round(took, 1), "a second": f"{count / took:.0f} {unit}"}
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

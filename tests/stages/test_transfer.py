@@ -1,0 +1,98 @@
+"""What a whole dataset tells about its boxes, from files to files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lat.errors import InputError
+from lat.pipeline import run_stages
+from lat.pseudo.calibration import Calibration
+from lat.stages.calibrate import HeldOutImages
+from lat.stages.protocols import compare_conventions, count_all_relations
+from lat.structures import Origin
+from tests.stages.tiny import draw_tiny, tiny_workspace
+
+
+def quiet(line: str) -> None:
+    """Swallow progress."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A configuration, and a run of it up to the trained label-transfer model."""
+    folder = tmp_path_factory.mktemp("transfer")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "run"), ["train-upstream", "pseudo-label", "train-lat"], say=quiet)
+    return config, folder / "run"
+
+
+def transferred(finished: tuple[Path, Path], run: Path, *settings: str) -> dict[str, Any]:
+    """The labels of nu in the space of city, written with some settings."""
+    if not run.exists():
+        shutil.copytree(finished[1], run)
+    workspace = tiny_workspace(finished[0], run, "target=city", *settings)
+    run_stages(workspace, ["pseudo-label", "transfer"], say=quiet)
+    return json.loads(workspace.transferred("nu", "city").read_text())
+
+
+def test_calibration_changes_scores_and_nothing_else(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    raw = transferred(finished, tmp_path / "run", "transfer.calibration=none")
+    assert raw["info"]["calibration"] == Calibration().to_dict()
+    fitted = transferred(finished, tmp_path / "run", "transfer.calibration=platt")
+    calibration = Calibration.from_dict(fitted["info"]["calibration"])
+    assert (calibration.method, calibration.pairs > 0) == ("platt", True)
+    scores = [[one.pop("score") for one in labels["annotations"]] for labels in (raw, fitted)]
+    assert raw["annotations"] == fitted["annotations"]
+    np.testing.assert_allclose(calibration(torch.tensor(scores[0])).numpy(), scores[1], atol=2e-4)
+
+
+def test_without_held_out_images_scores_stay_as_they_are(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    lines = finished[0].read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if "validation:" not in line))
+    labels = transferred((config, finished[1]), tmp_path / "run", "transfer.calibration=platt")
+    assert labels["info"]["calibration"] == Calibration().to_dict()
+
+
+def test_on_held_out_images_sure_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
+    workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=0.0")
+    held_out = HeldOutImages(workspace, "nu", "city")
+    detections = {space: workspace.read_held_out_labels("city", space).boxes(0) for space in ("city", "nu", "way")}
+    proposals = held_out.transfer_input(0).proposals
+    own = proposals[proposals.origin == Origin.GROUND_TRUTH]
+    torch.testing.assert_close(own.boxes_xyxy, detections["nu"].boxes_xyxy)
+    assert own.confidence.tolist() == [1.0] * len(detections["nu"])
+    assert own.class_scores[:, workspace.joint.slice("nu")].argmax(dim=1).tolist() == detections["nu"].labels.tolist()
+    others = proposals[proposals.origin == Origin.PSEUDO_LABEL]
+    torch.testing.assert_close(others.boxes_xyxy, torch.cat([detections[name].boxes_xyxy for name in ("city", "way")]))
+    unsure = HeldOutImages(tiny_workspace(*finished, "target=city", "transfer.sure_score=1.0"), "nu", "city")
+    assert not (unsure.transfer_input(0).proposals.origin == Origin.GROUND_TRUTH).any()
+
+
+def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
+    sure = tiny_workspace(*finished, "transfer.sure_score=1.0")
+    assert not count_all_relations(sure, "nu", "city").any()
+    assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
+    every = tiny_workspace(*finished, "transfer.sure_score=0.0")
+    found = sum(len(every.read_pseudo_labels("city", "nu").boxes(i)) for i in range(3))
+    assert count_all_relations(every, "nu", "city").sum() == found
+
+
+def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    off = ["transfer.keep=false", "transfer.relation_prior=false", "transfer.fuse=false", "transfer.detector_share=0"]
+    whole = transferred(finished, tmp_path / "run", *off)
+    workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *off)
+    assert whole["annotations"]
+    assert workspace.read_transferred("nu", "city").num_boxes == len(whole["annotations"])
+
+
+def test_an_unknown_calibration_is_refused(finished: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match=r"transfer\.calibration is 'beta'"):
+        tiny_workspace(*finished, "transfer.calibration=beta")
