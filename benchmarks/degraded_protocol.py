@@ -40,7 +40,8 @@ BASELINES = ("class_names", "pseudo_label", "union")
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate")
 SETTINGS = {
     "upstream": {"image_size": 256, "training": {"steps": 300, "batch_size": 4}},  # a minute of one core a detector
-    "lat": {"upstream_dataset": "target"},  # whose detector is the same for every degradation
+    # the features are those of the detector that is the same for every degradation; 600 steps see each image fifty times
+    "lat": {"upstream_dataset": "target", "training": {"steps": 600}},
 }
 
 
