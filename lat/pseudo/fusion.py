@@ -95,6 +95,14 @@ class DecodedProposals:
         """(G,) int64 rows of the source's own boxes."""
         return (self.source_labels >= 0).nonzero().flatten()
 
+    def support(self) -> Tensor:
+        """(M,) int64 row of the source's own box on which each proposal lies, itself if it is one; -1 for none."""
+        own, boxes = self.own_rows, self.proposals.boxes_xyxy
+        if not len(own):
+            return torch.full((len(boxes),), -1)
+        best_iou, best = box_iou(boxes, boxes[own]).max(dim=1)
+        return torch.where(best_iou >= SUPPORT_IOU, own[best], -1)
+
 
 def labels_of(
     decoded: DecodedProposals,
@@ -140,14 +148,10 @@ def _averaged(decoded: DecodedProposals, share: float) -> Tensor:
 
 def _weighed(decoded: DecodedProposals, scores: Tensor, prior: RelationPrior) -> Tensor:
     """Scores (M, K_t + 1), those of proposals on one of the source's own boxes times the prior of its class."""
-    own, scores = decoded.own_rows, scores.clone()
-    if not len(own):
-        return scores
-    boxes = decoded.proposals.boxes_xyxy
-    best_iou, best = box_iou(boxes, boxes[own]).max(dim=1)
-    supported = best_iou >= SUPPORT_IOU
-    scores[supported] = prior.applied(scores[supported], decoded.source_labels[own[best[supported]]])
-    return scores
+    support = decoded.support()
+    supported, weighed = support >= 0, scores.clone()
+    weighed[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
+    return weighed
 
 
 def _as_decoded(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:

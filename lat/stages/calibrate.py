@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
+from torchvision.ops import box_iou
 
 from lat.evaluation.label_quality import scored_hits
 from lat.models.label_transfer import TransferInput
@@ -46,7 +48,22 @@ class HeldOutImages:
             proposals=self.generator.propose(as_ground_truth, others),
         )
 
-    def calibration(self, labels: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
-        """Fit the scores of the labels of all these images, in their order, to the truth."""
-        found = scored_hits(self.part.labels, labels)
+    def calibration(self, labels: Sequence[tuple[LabeledBoxes, Tensor]], settings: CalibrationSettings) -> Calibration:
+        """Fit the scores of labels to the truth.
+
+        Of a person's box it is not in doubt that there is something, as it is of a detection that plays its part: labels on
+        such a box that lie on no truth box of any class are left out.
+
+        Args:
+            labels: for each image the labels, and (N,) bool whether they lie on boxes that play the source's own.
+            settings: the method.
+        """
+        judged = [boxes[~on_own | _lies_on(boxes, self.part.boxes(i))] for i, (boxes, on_own) in enumerate(labels)]
+        found = scored_hits(self.part.labels, judged)
         return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)
+
+
+def _lies_on(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = 0.5) -> Tensor:
+    """(N,) bool, whether each box overlaps a truth box."""
+    overlaps = box_iou(boxes.boxes_xyxy, truth.boxes_xyxy) >= iou
+    return overlaps.any(dim=1)
