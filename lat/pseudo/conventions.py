@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import pi
 from typing import Self
 
 import torch
@@ -22,6 +23,8 @@ BORDER = 1.5  # a side that is no further than this from the image's border, in 
 FEWEST_PAIRS = 5  # a pair of classes with fewer is not judged
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes beside those for one
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, as a share of a box's side
+FOREIGN = 2.0  # how many times the variance of a detector may grow on images of another dataset
+FAR_OFF = 4.0  # standard deviations of a detector from which a side does not follow the convention
 LEAST_SPREAD = 0.01  # no convention is followed more closely than this, as a share of a box's side
 
 
@@ -66,17 +69,21 @@ class BoxConventions:
         label_variance: (K_s, K_t, 4) float32, variance of the target's box around the source's moved one, as a share of its
             side; inf where too few pairs were seen.
         detector_variance: (K_t, 4) float32, the same for a box of the target's detector.
+        exceptions: (K_s, K_t, 4) float32 in [0, 1], share of boxes with a side that does not follow the convention at all, such
+            as the hidden side of an object where one protocol draws the visible part and the other the full extent.
     """
 
     offsets: Tensor
     label_variance: Tensor
     detector_variance: Tensor
+    exceptions: Tensor
 
     @classmethod
     def unknown(cls, num_source: int, num_target: int) -> Self:
         """Nothing is known: no box is kept."""
         unseen = torch.full((num_source, num_target, 4), float("inf"))
-        return cls(torch.zeros(num_source, num_target, 4), unseen, torch.full((num_target, 4), LEAST_SPREAD**2))
+        nothing = torch.zeros(num_source, num_target, 4)
+        return cls(nothing, unseen, torch.full((num_target, 4), LEAST_SPREAD**2), nothing.clone())
 
     def moved(self, boxes_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Source boxes (N, 4) as the target's protocol draws them; sides on the image's border stay there."""
@@ -84,11 +91,26 @@ class BoxConventions:
         moved = boxes_xyxy + offsets.masked_fill(_on_border(boxes_xyxy, size_hw), 0.0)
         return clip_boxes_to_image(moved, size_hw)
 
-    def label_share(self, source_labels: Tensor, target_labels: Tensor) -> Tensor:
-        """(N, 4) in [0, 1]: how much of each side a person's moved box decides, the rest being the model's."""
+    def label_share(self, moved_xyxy: Tensor, drawn_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor) -> Tensor:
+        """(N, 4) in [0, 1]: how much of each side a person's box decides, the rest being the model's.
+
+        Where every box follows the convention that is what inverse variances say. Where some do not, a side that the model
+        draws elsewhere is the likelier to be such an exception the further off it is (Bayes; an exception may lie anywhere
+        within the box's own size).
+
+        Args:
+            moved_xyxy: (N, 4) the source's boxes, moved to the target's convention.
+            drawn_xyxy: (N, 4) the model's boxes.
+            source_labels: (N,) int64.
+            target_labels: (N,) int64.
+        """
         ours = self.label_variance[source_labels, target_labels].clamp(min=LEAST_SPREAD**2)
         theirs = self.detector_variance[target_labels].clamp(min=LEAST_SPREAD**2)
-        return theirs / (ours + theirs)
+        both = ours + theirs
+        apart = ((moved_xyxy - drawn_xyxy) / _sides(moved_xyxy)).square()
+        follows = (1 - self.exceptions[source_labels, target_labels]) * torch.exp(-apart / (2 * both)) / (2 * pi * both).sqrt()
+        odds_against = self.exceptions[source_labels, target_labels] / follows.nan_to_num(0.0).clamp(min=1e-12)
+        return theirs / both / (1 + odds_against)
 
 
 def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: int, num_target: int) -> BoxConventions:
@@ -112,6 +134,7 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
     for target, alone in enumerate(errors):
         bias, bias_error = _near(alone, overall)
         variance = alone.variance_near(overall)
+        far_off = _share_far_off(detector, target, target, variance)
         conventions.detector_variance[target] = variance
         for source in range(num_source):
             seen = _Offsets.of(on_source, source, target)
@@ -120,12 +143,14 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
             conventions.offsets[source, target] = seen.median + bias
             squared_error[source, target] = seen.squared_error + bias_error
             conventions.label_variance[source, target] = _certain_excess(seen, variance, alone.count + PRIOR_PAIRS)
+            conventions.exceptions[source, target] = _share_far_off(on_source, source, target, variance) - far_off
     known = conventions.label_variance.isfinite()
     spread = _true_spread(conventions.offsets[known], squared_error[known])
     trust = spread / (spread + squared_error).clamp(min=1e-12)
     certain = (1 - squared_error / conventions.offsets.square().clamp(min=1e-12)).clamp(min=0.0)
     conventions.offsets.mul_(trust * certain)
     conventions.label_variance.add_(trust * squared_error)
+    conventions.exceptions.clamp_(min=0.0)
     return conventions
 
 
@@ -178,10 +203,22 @@ def _true_spread(offsets: Tensor, squared_errors: Tensor) -> Tensor:
 
 
 def _certain_excess(seen: _Offsets, variance: Tensor, count: Tensor) -> Tensor:
-    """(4,) variance of what was seen beyond `variance`, less one standard error of that difference."""
+    """(4,) variance of what was seen beyond that of the detector, less one standard error of that difference.
+
+    On images of another dataset a detector may scatter more than on its own: `FOREIGN` times as much proves nothing.
+    """
     # the standard error of a variance from a median absolute deviation of P values is 2.33 / sqrt(P) of it
-    error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + variance.square() / count).sqrt()
-    return (seen.variance - variance - error).clamp(min=0.0)
+    error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + (FOREIGN * variance).square() / count).sqrt()
+    return (seen.variance - FOREIGN * variance - error).clamp(min=0.0)
+
+
+def _share_far_off(pairs: BoxPairs, first: int, second: int, variance: Tensor) -> Tensor:
+    """(4,) share of the pairs of two classes whose offset is `FAR_OFF` deviations from the median or more, as if
+    `PRIOR_PAIRS` more had been seen that are not.
+    """
+    offsets = pairs.offsets[(pairs.first == first) & (pairs.second == second)]
+    far = (offsets - _median(offsets)).abs() >= FAR_OFF * variance.sqrt().clamp(min=LEAST_SPREAD)
+    return far.sum(dim=0) / ((~offsets.isnan()).sum(dim=0) + PRIOR_PAIRS)
 
 
 def _median(offsets: Tensor) -> Tensor:

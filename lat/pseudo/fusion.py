@@ -127,16 +127,55 @@ def labels_of(
     rows, labels = (scores[:, :-1] >= decode.score_threshold).nonzero(as_tuple=True)
     has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
     rows, labels = rows[has_area], labels[has_area]
-    candidates, score = boxes[rows, labels], scores[rows, labels]
-    best = batched_nms(candidates, score, labels, decode.nms_iou)[: decode.max_detections]
-    written = candidates[best]
+    found = _Candidates(boxes[rows, labels], labels, scores[rows, labels], decoded.source_labels[rows] >= 0)
+    best = found.with_own_first(decode) if fuse.keep else found.best(decode)
+    written, score = found.boxes_xyxy[best], found.scores[best]
     if fuse.fuse and len(best):
-        weights = score[:, None].clamp(min=1e-6) * precision[rows, labels]
-        agrees = (box_iou(written, candidates) >= FUSE_IOU) & (labels[best][:, None] == labels)
-        shares = agrees[:, :, None] * weights  # (N, C, 4)
-        written = (shares * candidates).sum(dim=1) / shares.sum(dim=1)
-    found = LabeledBoxes(written, labels[best], space, scores=score[best], class_scores=scores[rows[best], :-1])
-    return found, rows[best]
+        written, score = found.fused(best, precision[rows, labels])
+    result = LabeledBoxes(written, labels[best], space, scores=score, class_scores=scores[rows[best], :-1])
+    order = score.argsort(descending=True, stable=True)
+    return result[order], rows[best][order]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """C candidates of one image: boxes (C, 4), classes (C,), scores (C,), and (C,) bool whether they are the source's own."""
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+    scores: Tensor
+    is_own: Tensor
+
+    def best(self, decode: DecodeSettings) -> Tensor:
+        """Candidates that no better one of their class suppresses, best first."""
+        return batched_nms(self.boxes_xyxy, self.scores, self.labels, decode.nms_iou)[: decode.max_detections]
+
+    def with_own_first(self, decode: DecodeSettings) -> Tensor:
+        """The same, but the source's own boxes suppress others whatever the scores, and never each other: two that a person
+        has drawn are two objects.
+        """
+        own = self.is_own.nonzero().flatten()
+        covered = (self._of_one_class(own) & (box_iou(self.boxes_xyxy[own], self.boxes_xyxy) >= decode.nms_iou)).any(dim=0)
+        free = (~self.is_own & ~covered).nonzero().flatten()
+        others = free[batched_nms(self.boxes_xyxy[free], self.scores[free], self.labels[free], decode.nms_iou)]
+        kept = torch.cat([own, others])
+        return kept[self.scores[kept].argsort(descending=True, stable=True)][: decode.max_detections]
+
+    def fused(self, best: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4) averaged with the candidates of their class that lie on them, and (N,) the highest score among these.
+
+        The source's own boxes take part in no average but their own.
+        """
+        lies_on = box_iou(self.boxes_xyxy[best], self.boxes_xyxy) >= FUSE_IOU
+        itself = best[:, None] == torch.arange(len(self.scores), device=best.device)
+        agrees = itself | (lies_on & self._of_one_class(best) & ~self.is_own)
+        shares = agrees[:, :, None] * (self.scores[:, None].clamp(min=1e-6) * precision)  # (N, C, 4)
+        boxes = (shares * self.boxes_xyxy).sum(dim=1) / shares.sum(dim=1)
+        return boxes, (agrees * self.scores).amax(dim=1)
+
+    def _of_one_class(self, rows: Tensor) -> Tensor:
+        """(len(rows), C) bool, whether a candidate has the class of each of `rows`."""
+        return self.labels[rows][:, None] == self.labels
 
 
 def _averaged(decoded: DecodedProposals, share: float) -> Tensor:
@@ -174,7 +213,7 @@ def _kept(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tenso
     moved = conventions.moved(originals, sources, targets, decoded.size_hw)
     drawn = boxes[own].flatten(0, 1)
     same = paired_iou(moved, drawn) >= KEPT_IOU
-    share = conventions.label_share(sources, targets) * same[:, None]
+    share = conventions.label_share(moved, drawn, sources, targets) * same[:, None]
     boxes[own] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
     precision[own] = (1 / (1 - share)).unflatten(0, (-1, num_target))
     return boxes, precision

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
+from torchvision.ops import box_iou, nms
 
 from lat.evaluation.label_quality import scored_hits
 from lat.models.label_transfer import TransferInput
@@ -16,12 +16,14 @@ from lat.stages.label_transfer import open_held_out_features
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 
+ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their classes, are taken for one object
+
 
 class HeldOutImages:
     """The held-out images of a target as if they were images of a source, so that a transfer can be scored.
 
-    What the source's detector is sure of plays the part of the source's ground truth. The target's detector has not seen these
-    images either, so it errs on them as on any others.
+    What the source's detector is sure of plays the part of the source's ground truth, one box an object, as a person draws. The
+    target's detector has not seen these images either, so it errs on them as on any others.
     """
 
     def __init__(self, workspace: Workspace, source: str, target: str) -> None:
@@ -39,6 +41,7 @@ class HeldOutImages:
         """An image with the proposals of a transfer."""
         seen = self.labels[self.source].boxes(image)
         sure = seen[seen.scores >= self.sure_score]
+        sure = sure[nms(sure.boxes_xyxy, sure.scores, ONE_OBJECT_IOU)]
         as_ground_truth = LabeledBoxes(sure.boxes_xyxy, sure.labels, sure.space)
         others = [table.boxes(image) for space, table in self.labels.items() if space != self.source]
         return TransferInput(

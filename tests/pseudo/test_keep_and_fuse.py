@@ -48,7 +48,10 @@ def decoded(
 
 def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
     return BoxConventions(
-        torch.full((1, 2, 4), offset), torch.full((1, 2, 4), label_variance), torch.full((2, 4), detector_variance)
+        torch.full((1, 2, 4), offset),
+        torch.full((1, 2, 4), label_variance),
+        torch.full((2, 4), detector_variance),
+        torch.zeros(1, 2, 4),
     )
 
 
@@ -117,6 +120,15 @@ def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], own=1)
     found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
+
+
+def test_two_boxes_that_a_person_has_drawn_stay_two_objects() -> None:
+    boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
+    image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], own=2)
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=0.01))
+    assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
+    assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
+    assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
 
 
 def test_the_prior_weighs_proposals_on_a_persons_box_and_no_others() -> None:
