@@ -6,7 +6,8 @@ K classes of the space (of the joint label space for proposals).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, Self
 
@@ -35,11 +36,18 @@ class _PerBox:
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """The chosen rows (bool mask, int64 indices or slice) of every per-box field."""
-        return replace(self, **{name: column[rows] for name, column in self._columns().items()})
+        return self._with({name: column[rows] for name, column in self._columns().items()})
 
     def to(self, device: torch.device | str) -> Self:
         """The same boxes on another device."""
-        return replace(self, **{name: column.to(device) for name, column in self._columns().items()})
+        return self._with({name: column.to(device) for name, column in self._columns().items()})
+
+    def _with(self, columns: dict[str, Tensor]) -> Self:
+        """A copy with other columns, which need no check: they are rows of columns that were checked."""
+        other = copy(self)
+        for name, column in columns.items():
+            object.__setattr__(other, name, column)
+        return other
 
     def _columns(self) -> dict[str, Any]:
         return {field.name: column for field in fields(self) if isinstance(column := getattr(self, field.name), Tensor)}
