@@ -127,7 +127,8 @@ def labels_of(
     rows, labels = (scores[:, :-1] >= decode.score_threshold).nonzero(as_tuple=True)
     has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
     rows, labels = rows[has_area], labels[has_area]
-    found = _Candidates(boxes[rows, labels], labels, scores[rows, labels], decoded.source_labels[rows] >= 0)
+    originals = decoded.proposals.boxes_xyxy[rows]
+    found = _Candidates(boxes[rows, labels], labels, scores[rows, labels], decoded.source_labels[rows], originals)
     best = found.with_own_first(decode) if fuse.keep else found.best(decode)
     written, score = found.boxes_xyxy[best], found.scores[best]
     if fuse.fuse and len(best):
@@ -139,27 +140,50 @@ def labels_of(
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """C candidates of one image: boxes (C, 4), classes (C,), scores (C,), and (C,) bool whether they are the source's own."""
+    """C candidates of one image: boxes (C, 4), classes (C,), scores (C,), the source's classes (C,) of its own boxes (-1 for
+    others), and the boxes (C, 4) of the proposals.
+    """
 
     boxes_xyxy: Tensor
     labels: Tensor
     scores: Tensor
-    is_own: Tensor
+    source_labels: Tensor
+    originals_xyxy: Tensor
+
+    @property
+    def is_own(self) -> Tensor:
+        """(C,) bool."""
+        return self.source_labels >= 0
 
     def best(self, decode: DecodeSettings) -> Tensor:
         """Candidates that no better one of their class suppresses, best first."""
         return batched_nms(self.boxes_xyxy, self.scores, self.labels, decode.nms_iou)[: decode.max_detections]
 
     def with_own_first(self, decode: DecodeSettings) -> Tensor:
-        """The same, but the source's own boxes suppress others whatever the scores, and never each other: two that a person
-        has drawn are two objects.
-        """
-        own = self.is_own.nonzero().flatten()
+        """The same, but the source's own boxes suppress others whatever the scores."""
+        own = self._best_own(decode.nms_iou)
         covered = (self._of_one_class(own) & (box_iou(self.boxes_xyxy[own], self.boxes_xyxy) >= decode.nms_iou)).any(dim=0)
         free = (~self.is_own & ~covered).nonzero().flatten()
         others = free[batched_nms(self.boxes_xyxy[free], self.scores[free], self.labels[free], decode.nms_iou)]
         kept = torch.cat([own, others])
         return kept[self.scores[kept].argsort(descending=True, stable=True)][: decode.max_detections]
+
+    def _best_own(self, nms_iou: float) -> Tensor:
+        """The source's own candidates that no better one of them suppresses, best first.
+
+        Two boxes of one class that a person drew one upon the other are two objects, and stay. Two that come to lie on each
+        other only here, such as a rider's and a bicycle's in a space that draws one box for both, are one.
+        """
+        own = self.is_own.nonzero().flatten()
+        own = own[self.scores[own].argsort(descending=True, stable=True)]
+        boxes, originals, source = self.boxes_xyxy[own], self.originals_xyxy[own], self.source_labels[own]
+        drawn_apart = (source[:, None] == source) & (box_iou(originals, originals) >= nms_iou)
+        suppresses = self._of_one_class(own)[:, own] & (box_iou(boxes, boxes) >= nms_iou) & ~drawn_apart
+        suppresses = suppresses.triu(diagonal=1)
+        kept = torch.ones(len(own), dtype=torch.bool, device=own.device)
+        while not torch.equal(kept, now := ~(suppresses & kept[:, None]).any(dim=0)):
+            kept = now
+        return own[kept]
 
     def fused(self, best: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) averaged with the candidates of their class that lie on them, and (N,) the highest score among these.

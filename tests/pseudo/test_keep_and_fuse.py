@@ -131,6 +131,23 @@ def test_two_boxes_that_a_person_has_drawn_stay_two_objects() -> None:
     assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
 
 
+def test_two_boxes_that_become_one_object_are_one() -> None:
+    rider_and_bicycle = [[10.0, 0, 30, 40], [0, 40, 40, 80]]
+    whole = torch.tensor([[[0.0, 0, 40, 80]] * 2, [[0.0, 1, 40, 80]] * 2])
+    image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, own=2)
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=float("inf")))
+    assert rows.tolist() == [1]
+    assert found.boxes_xyxy.tolist() == [[0, 1, 40, 80]]
+
+
+def test_what_is_suppressed_suppresses_nothing() -> None:
+    drawn = torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 24]] * 2, [[0.0, 0, 40, 14]] * 2])
+    apart = [[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]  # nowhere near each other as the source draws them
+    image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, own=3)
+    keep_nothing = conventions(label_variance=float("inf"))
+    assert labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), keep_nothing)[1].tolist() == [0, 2]
+
+
 def test_the_prior_weighs_proposals_on_a_persons_box_and_no_others() -> None:
     scores = [[0.5, 0.4, 0.1]] * 3
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, own=1)
