@@ -17,7 +17,7 @@ $(VENV)/.installed: setup.py constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: install ## move labels between three drawn datasets, about four minutes on two CPU cores
+demo: install ## move labels between three drawn datasets, some minutes on two CPU cores
 	$(BIN)/lat street-scenes $(DEMO)/data
 	$(BIN)/lat run configs/street_scenes.yaml
 

@@ -57,11 +57,14 @@ def time_training(workspace: Workspace) -> Row:
 
 def time_transfer(workspace: Workspace) -> Row:
     """Every source to every target; an image counts once, whatever the number of targets."""
-    images = sum(len(workspace.train_part(source)) for source in workspace.names)
+    targets_of: dict[str, list[str]] = {}
+    for source, target in workspace.transfers():
+        targets_of.setdefault(source, []).append(target)
+    images = sum(len(workspace.train_part(source)) for source in targets_of)
 
     def transfer_all() -> None:
-        for source in workspace.names:
-            transfer(workspace, source, [target for one, target in workspace.transfers() if one == source])
+        for source, targets in targets_of.items():
+            transfer(workspace, source, targets)
 
     took = seconds(transfer_all)
     return {"what": f"transfer, {images} images to all targets", **_figures(took, images, "images")}
