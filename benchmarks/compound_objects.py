@@ -31,6 +31,7 @@ from markdown import Row, print_rows
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from lat.boxes import covered_share
 from lat.config import load_config
 from lat.data.label_table import LabelTable
 from lat.data.street_scenes import SPACES, paint_image
@@ -38,7 +39,6 @@ from lat.data.street_scenes.protocols import annotate
 from lat.errors import InputError
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.transfer_quality import match_boxes
-from lat.models.matching import covered_share
 from lat.stages.evaluate import METHODS, candidate_labels
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torchvision.ops import box_area
 
+from lat.boxes import covered_share
 from lat.data.label_table import LabelTable
 from lat.evaluation.box_columns import BoxColumns, paired_columns
 from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
@@ -127,14 +126,7 @@ def _match_image(truth: BoxColumns, labels: BoxColumns) -> tuple[np.ndarray, np.
     matches = match_boxes(torch.from_numpy(wanted.boxes_xyxy), boxes, IOU, allowed=same, second_scores=scores)
     iou = torch.zeros(len(boxes))
     iou[matches.second] = matches.iou
-    in_crowd = _covered(boxes, torch.from_numpy(crowds.boxes_xyxy)) >= IOU
+    in_crowd = covered_share(boxes, torch.from_numpy(crowds.boxes_xyxy)) >= IOU
     in_crowd &= torch.from_numpy(labels.labels[:, None] == crowds.labels)
     counted = (iou > 0) | ~in_crowd.any(dim=1)
     return scores[counted].numpy(), iou[counted].numpy()
-
-
-def _covered(boxes_xyxy: Tensor, crowds_xyxy: Tensor) -> Tensor:
-    """Share (N, C) of the area of each box that lies in each crowd box."""
-    low = torch.maximum(boxes_xyxy[:, None, :2], crowds_xyxy[:, :2])
-    high = torch.minimum(boxes_xyxy[:, None, 2:], crowds_xyxy[:, 2:])
-    return (high - low).clamp(min=0).prod(dim=2) / box_area(boxes_xyxy)[:, None].clamp(min=1e-9)

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import clip_boxes_to_image
 
+from lat.boxes import pairwise_iou
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
 from lat.losses import masked_cross_entropy, masked_softmax, matched_box_loss
 from lat.models.backbone import pool_regions, stack_maps
 from lat.models.box_head import BoxHead, TransferPredictor
 from lat.models.fusion import FusionSettings, SemanticFeatureFusion
-from lat.models.matching import match_proposals, pad, pairwise_iou
-from lat.models.proposals import clip_boxes
+from lat.models.matching import match_proposals, pad
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, labels_of
 from lat.structures import LabeledBoxes, Origin, Proposals
 
@@ -136,6 +137,7 @@ class LabelTransferModel(nn.Module):
         pixels of the original image.
         """
         logits, deltas = self(images)
+        source_labels = [source_labels_of(image.proposals, self.joint) for image in images]
         decoded: dict[str, list[DecodedProposals]] = {}
         for target in targets:
             own, mask = self.joint.slice(target), self.space_masks[self.joint.index(target)]
@@ -143,7 +145,7 @@ class LabelTransferModel(nn.Module):
             decoded[target] = [
                 DecodedProposals(
                     image.proposals,
-                    source_labels_of(image.proposals, self.joint),
+                    source_labels[i],
                     scores[i, : len(image.proposals)],
                     detector_scores_of(image.proposals, self.joint, target),
                     decode_boxes(deltas[i, : len(image.proposals), own], image.proposals.boxes_xyxy, image.size_hw),
@@ -187,7 +189,7 @@ def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]) -
     """Apply deltas (M, K_t, 4) to boxes (M, 4) and clip to the image: (M, K_t, 4) float32."""
     m, k = deltas.shape[:2]
     decoded = _BOX_CODER.decode_single(deltas.reshape(m, k * 4).float(), boxes_xyxy)
-    return clip_boxes(decoded.reshape(m, k, 4), size_hw)
+    return clip_boxes_to_image(decoded.reshape(m, k, 4), size_hw)
 
 
 def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:

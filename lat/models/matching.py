@@ -1,4 +1,4 @@
-"""Padded batches of boxes: overlap, and which ground-truth box a proposal is to become.
+"""Padded batches of boxes: which ground-truth box a proposal is to become.
 
 Shape letters: B images, M proposals an image (padded), G ground-truth boxes an image (padded), K classes of the joint space.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from lat.boxes import covered_share, pairwise_iou
 from lat.label_space import JointLabelSpace
 from lat.structures import LabeledBoxes
 
@@ -50,25 +51,3 @@ def match_proposals(
 def pad(rows: Sequence[Tensor]) -> Tensor:
     """B tensors (M_i, ...) -> (B, M, ...) with M the largest M_i and zeros (False) behind each."""
     return pad_sequence(list(rows), batch_first=True)
-
-
-def _intersection(a: Tensor, b: Tensor) -> Tensor:
-    corner = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])
-    sides = torch.minimum(a[..., :, None, 2:], b[..., None, :, 2:]) - corner
-    return sides.clamp(min=0).prod(dim=-1)
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
-
-
-def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes a (B, M, 4) with b (B, G, 4), image by image: (B, M, G); 0 where both are without area."""
-    shared = _intersection(a, b)
-    union = _area(a)[..., :, None] + _area(b)[..., None, :] - shared
-    return shared / union.clamp(min=1e-9)
-
-
-def covered_share(a: Tensor, b: Tensor) -> Tensor:
-    """Share of each box of a (B, M, 4) that lies in each box of b (B, G, 4): (B, M, G); 0 for a box without area."""
-    return _intersection(a, b) / _area(a)[..., :, None].clamp(min=1e-9)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
@@ -106,7 +107,7 @@ class PrivilegedProposalGenerator:
         chosen = torch.rand(len(boxes_xyxy), 1, generator=generator) < self.settings.jitter_probability
         shift = (torch.rand(len(boxes_xyxy), 4, generator=generator) * 2 - 1) * self.settings.jitter_scale
         sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).repeat(1, 2)
-        return torch.where(chosen, clip_boxes(boxes_xyxy + shift * sides, size_hw), boxes_xyxy)
+        return torch.where(chosen, clip_boxes_to_image(boxes_xyxy + shift * sides, size_hw), boxes_xyxy)
 
     def _background(self, size_hw: tuple[int, int], generator: torch.Generator) -> Proposals:
         """Random boxes of a tenth to a half of the image's sides, without class vector or confidence."""
@@ -133,10 +134,3 @@ def concatenate(parts: Sequence[Proposals]) -> Proposals:
             for name in ("boxes_xyxy", "class_scores", "confidence", "origin", "space_index", "annotation_ids")
         }
     )
-
-
-def clip_boxes(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) clipped to an image of `size_hw`."""
-    height, width = size_hw
-    frame = torch.tensor([width, height, width, height], dtype=boxes_xyxy.dtype, device=boxes_xyxy.device)
-    return torch.minimum(boxes_xyxy.clamp(min=0.0), frame)

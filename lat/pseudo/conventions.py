@@ -134,7 +134,7 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
     for target, alone in enumerate(errors):
         bias, bias_error = _near(alone, overall)
         variance = alone.variance_near(overall)
-        far_off = _share_far_off(detector, target, target, variance)
+        far_off = alone.share_far_off(variance)
         conventions.detector_variance[target] = variance
         for source in range(num_source):
             seen = _Offsets.of(on_source, source, target)
@@ -143,7 +143,7 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
             conventions.offsets[source, target] = seen.median + bias
             squared_error[source, target] = seen.squared_error + bias_error
             conventions.label_variance[source, target] = _certain_excess(seen, variance, alone.count + PRIOR_PAIRS)
-            conventions.exceptions[source, target] = _share_far_off(on_source, source, target, variance) - far_off
+            conventions.exceptions[source, target] = seen.share_far_off(variance) - far_off
     known = conventions.label_variance.isfinite()
     spread = _true_spread(conventions.offsets[known], squared_error[known])
     trust = spread / (spread + squared_error).clamp(min=1e-12)
@@ -156,8 +156,9 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
 
 @dataclass(frozen=True, eq=False)
 class _Offsets:
-    """Summary of offsets: each (4,), one for a side."""
+    """Offsets (P, 4) and their summary: each (4,), one for a side."""
 
+    offsets: Tensor
     median: Tensor
     variance: Tensor
     count: Tensor
@@ -173,23 +174,34 @@ class _Offsets:
         absolute deviation.
         """
         median = _median(offsets)
-        return cls(median, (1.4826 * _median((offsets - median).abs())).square(), (~offsets.isnan()).sum(dim=0))
+        return cls(offsets, median, (1.4826 * _median((offsets - median).abs())).square(), (~offsets.isnan()).sum(dim=0))
 
     @property
     def squared_error(self) -> Tensor:
-        """Squared standard error of the median: pi / 2 times that of a mean."""
-        return 1.5708 * self.variance / self.count.clamp(min=1)
+        """Squared standard error of the median."""
+        return self.squared_error_if(self.variance)
+
+    def squared_error_if(self, variance: Tensor) -> Tensor:
+        """The same, if offsets had this variance: pi / 2 times that of a mean."""
+        return 1.5708 * variance / self.count.clamp(min=1)
 
     def variance_near(self, overall: _Offsets) -> Tensor:
         """The variance, as if `PRIOR_PAIRS` further pairs had the overall one."""
         return (self.count * self.variance + PRIOR_PAIRS * overall.variance) / (self.count + PRIOR_PAIRS)
+
+    def share_far_off(self, variance: Tensor) -> Tensor:
+        """Share of the offsets that are `FAR_OFF` deviations of this variance from the median or more, as if `PRIOR_PAIRS` more
+        had been seen that are not.
+        """
+        far = (self.offsets - self.median).abs() >= FAR_OFF * variance.sqrt().clamp(min=LEAST_SPREAD)
+        return far.sum(dim=0) / (self.count + PRIOR_PAIRS)
 
 
 def _near(alone: _Offsets, overall: _Offsets) -> tuple[Tensor, Tensor]:
     """Bias of a detector for one class, drawn to that for all classes, from which it differs by about `BIAS_SPREAD`; and its
     squared standard error.
     """
-    squared_error = 1.5708 * alone.variance_near(overall) / alone.count.clamp(min=1)
+    squared_error = alone.squared_error_if(alone.variance_near(overall))
     trust = torch.where(alone.count > 0, BIAS_SPREAD**2 / (BIAS_SPREAD**2 + squared_error), 0.0)
     bias = overall.median + trust * (alone.median - overall.median)
     return bias, torch.where(alone.count > 0, trust * squared_error, BIAS_SPREAD**2)
@@ -210,15 +222,6 @@ def _certain_excess(seen: _Offsets, variance: Tensor, count: Tensor) -> Tensor:
     # the standard error of a variance from a median absolute deviation of P values is 2.33 / sqrt(P) of it
     error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + (FOREIGN * variance).square() / count).sqrt()
     return (seen.variance - FOREIGN * variance - error).clamp(min=0.0)
-
-
-def _share_far_off(pairs: BoxPairs, first: int, second: int, variance: Tensor) -> Tensor:
-    """(4,) share of the pairs of two classes whose offset is `FAR_OFF` deviations from the median or more, as if
-    `PRIOR_PAIRS` more had been seen that are not.
-    """
-    offsets = pairs.offsets[(pairs.first == first) & (pairs.second == second)]
-    far = (offsets - _median(offsets)).abs() >= FAR_OFF * variance.sqrt().clamp(min=LEAST_SPREAD)
-    return far.sum(dim=0) / ((~offsets.isnan()).sum(dim=0) + PRIOR_PAIRS)
 
 
 def _median(offsets: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
+from lat.boxes import pairwise_iou
 from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.pseudo.conventions import BoxConventions
@@ -115,10 +116,9 @@ def labels_of(
     """The labels of one image in the target's label space, best first, and the (N,) int64 proposals they came from.
 
     Each proposal is a candidate for every class of the target that its score allows; of its own boxes the target's detector
-    has a say too. The class scores of a proposal that lies
-    on one of the source's own boxes are weighed by the relation prior of that box. The source's own boxes are kept as far as
-    the conventions allow, and the model draws the rest. The best candidate of a class then suppresses others, and is averaged
-    with those that lie on it.
+    has a say too. The class scores of a proposal that lies on one of the source's own boxes are weighed by the relation prior of
+    that box. The source's own boxes are kept as far as the conventions allow, and the model draws the rest. The best candidate
+    of a class then suppresses others, and is averaged with those that lie on it.
     """
     scores = _averaged(decoded, fuse.detector_share)
     if fuse.relation_prior and prior:
@@ -236,16 +236,8 @@ def _kept(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tenso
     targets = torch.arange(num_target).repeat(len(own))
     moved = conventions.moved(originals, sources, targets, decoded.size_hw)
     drawn = boxes[own].flatten(0, 1)
-    same = paired_iou(moved, drawn) >= KEPT_IOU
+    same = pairwise_iou(moved[:, None], drawn[:, None]).flatten() >= KEPT_IOU
     share = conventions.label_share(moved, drawn, sources, targets) * same[:, None]
     boxes[own] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
     precision[own] = (1 / (1 - share)).unflatten(0, (-1, num_target))
     return boxes, precision
-
-
-def paired_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N,) IoU of each box of a (N, 4) with the box of b in its row; 0 where both are without area."""
-    corner, far = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
-    shared = (far - corner).clamp(min=0).prod(dim=1)
-    areas = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1)
-    return shared / (areas - shared).clamp(min=1e-9)

@@ -82,20 +82,22 @@ class _Writer:
             return
         held_out = HeldOutImages(self.workspace, self.source, self.target)
         inputs = (held_out.transfer_input(i) for i in range(len(held_out)))
-        labels = [self._labels(image[self.target])[::2] for image in _decode(self.workspace, model, inputs, [self.target])]
+        labels = []
+        for image in _decode(self.workspace, model, inputs, [self.target]):
+            boxes, rows = self._labels(image[self.target])
+            labels.append((boxes, (image[self.target].support() >= 0)[rows]))
         self.calibration = held_out.calibration(labels, part_of(self.settings, CalibrationSettings))
 
     def add(self, decoded: DecodedProposals) -> None:
         """The labels of the next image."""
-        boxes, rows, _ = self._labels(decoded)
+        boxes, rows = self._labels(decoded)
         self.boxes.append(replace(boxes, scores=self.calibration(boxes.scores)))
         self.provenance.append(provenance_of(decoded.proposals, rows, self.workspace.joint))
 
-    def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor, Tensor]:
-        """Labels, the (N,) rows of their proposals, and (N,) bool whether these lie on the source's own boxes."""
+    def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
+        """The labels of an image, and the (N,) rows of their proposals."""
         decode, fuse = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
-        boxes, rows = labels_of(decoded, self.space, decode, fuse, self.conventions, self.prior)
-        return boxes, rows, (decoded.support() >= 0)[rows]
+        return labels_of(decoded, self.space, decode, fuse, self.conventions, self.prior)
 
     def write(self) -> None:
         """Write `transferred/S.T.json`."""

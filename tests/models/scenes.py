@@ -5,10 +5,10 @@ from __future__ import annotations
 import reference
 import torch
 from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
 
 from lat.label_space import JointLabelSpace, LabelSpace
 from lat.models.label_transfer import TransferInput
-from lat.models.proposals import clip_boxes
 from lat.structures import LabeledBoxes, Origin, Proposals
 
 SPACES = (
@@ -37,7 +37,7 @@ def draw_ground_truth(space: int, n: int, generator: torch.Generator) -> Labeled
 def draw_pseudo_labels(space: int, truth: LabeledBoxes, n: int, generator: torch.Generator) -> LabeledBoxes:
     """A slightly moved copy of each true box, and `n` boxes anywhere."""
     moved = truth.boxes_xyxy + 3 * torch.rand(len(truth), 4, generator=generator)
-    boxes = clip_boxes(torch.cat([moved, random_boxes(n, generator)]), SIZE_HW)
+    boxes = clip_boxes_to_image(torch.cat([moved, random_boxes(n, generator)]), SIZE_HW)
     scores = torch.softmax(2 * torch.randn(len(boxes), CLASS_COUNTS[space] + 1, generator=generator), dim=1)[:, :-1]
     return LabeledBoxes(boxes, scores.argmax(1), SPACES[space], scores=scores.amax(1), class_scores=scores)
 

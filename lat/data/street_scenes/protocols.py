@@ -78,11 +78,20 @@ Labels = Iterator[tuple[str, np.ndarray]]
 
 
 def _label_city(user: PaintedUser) -> Labels:
-    class_name = "person" if user.kind in (Kind.ADULT, Kind.CHILD) else user.kind.value
+    return _label_apart(user, "person", rider_takes_in_vehicle=False)
+
+
+def _label_bdd(user: PaintedUser) -> Labels:
+    return _label_apart(user, "pedestrian", rider_takes_in_vehicle=True)
+
+
+def _label_apart(user: PaintedUser, walking: str, *, rider_takes_in_vehicle: bool) -> Labels:
+    """A box of the vehicle, or of the one who walks, and one of the rider."""
+    class_name = walking if user.kind in (Kind.ADULT, Kind.CHILD) else user.kind.value
     if _is_seen(user.body):
         yield class_name, user.body.visible
     if user.rider is not None and _is_seen(user.rider):
-        yield "rider", user.rider.visible
+        yield "rider", (user.whole if rider_takes_in_vehicle else user.rider).visible
 
 
 def _label_nu(user: PaintedUser) -> Labels:
@@ -97,14 +106,6 @@ def _label_way(user: PaintedUser) -> Labels:
         class_name = "pedestrian" if user.kind in (Kind.ADULT, Kind.CHILD) else "vehicle"
     if class_name and _is_seen(user.whole):
         yield class_name, user.whole.visible
-
-
-def _label_bdd(user: PaintedUser) -> Labels:
-    class_name = "pedestrian" if user.kind in (Kind.ADULT, Kind.CHILD) else user.kind.value
-    if _is_seen(user.body):
-        yield class_name, user.body.visible
-    if user.rider is not None and _is_seen(user.rider):
-        yield "rider", user.whole.visible
 
 
 def _is_seen(extent: Extent) -> bool:
