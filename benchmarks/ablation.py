@@ -17,9 +17,10 @@ from pathlib import Path
 
 from markdown import print_rows, spread
 
-from lat.config import LabelTransferSettings, load_config
+from lat.config import load_config
 from lat.data.files import write_atomically
 from lat.pipeline import run_stages
+from lat.sections import LabelTransferSettings
 from lat.stages.evaluate import METHODS, mean_ap
 from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace

@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from markdown import Row, print_rows
 
-from lat.config import Config, UpstreamSettings
+from lat.config import Config
 from lat.data.dataset import DatasetSettings
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detectron2_problem
 from lat.engine.checkpoint import save_checkpoint
 from lat.engine.runtime import RuntimeSettings
 from lat.label_space import LabelSpace
+from lat.sections import UpstreamSettings
 from lat.stages.detection import Predictor, load_detector
 from lat.stages.pseudo_label import pseudo_label
 from lat.stages.workspace import Workspace

@@ -132,6 +132,17 @@ def transfer(
     _run_stage("transfer", config, overrides, force, group=source, member=target)
 
 
+@app.command("train-downstream")
+def train_downstream(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    target: Annotated[str | None, typer.Option(help="Only the detector of this target.")] = None,
+    force: Force = False,
+) -> None:
+    """Train a detector of each target on its own and the transferred labels."""
+    _run_stage("train-downstream", config, overrides, force, group=target)
+
+
 @app.command()
 def relations(
     config: ConfigFile,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -19,125 +19,19 @@ from yaml import YAMLError
 
 from lat.data.dataset import DatasetSettings
 from lat.data.label_sets import LabelSetSettings
-from lat.data.transforms import AugmentationSettings
-from lat.detectors.base import DetectorSettings
 from lat.engine.runtime import RuntimeSettings
-from lat.engine.trainer import TrainSettings
 from lat.errors import InputError
-from lat.models.backbone import BackboneSettings
-from lat.models.fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings
-from lat.models.proposals import ProposalSettings
-from lat.pseudo.calibration import CalibrationSettings
-from lat.pseudo.fusion import DecodeSettings, FuseSettings
 from lat.relations.settings import RelationSettings
 from lat.report.build import ReportSettings
-
-Part = TypeVar("Part")
-
-
-@dataclass(frozen=True)
-class UpstreamSettings(DetectorSettings):
-    """Section `upstream`: the detector that is trained on each dataset."""
-
-    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-
-    def __post_init__(self) -> None:
-        try:
-            super().__post_init__()
-        except InputError as error:
-            raise InputError(f"upstream.{error.where}", error.what, error.remedy) from None
-
-
-@dataclass(frozen=True)
-class PseudoLabelSettings:
-    """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
-
-    score_threshold: float = 0.3  # detections below it are not kept, nor labels of outside label sets
-    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
-    max_detections: int = 100  # most pseudo-labels of one space on one image
-    batch_size: int = 4  # images a batch; each batch is decoded once for all detectors
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"pseudo_label.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
-        for name in ("max_detections", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"pseudo_label.{name}", f"is {getattr(self, name)}", "choose 1 or more")
-
-
-@dataclass(frozen=True)
-class LabelTransferSettings(BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
-    """Section `lat`: the label-transfer model and its training."""
-
-    upstream_dataset: str = ""  # with `backbone: upstream`, whose detector; empty for the first dataset's
-    horizontal_flip: float = 0.5  # share of training images that are mirrored
-    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1200, learning_rate=1e-3))
-
-    def __post_init__(self) -> None:
-        for base in (BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
-            base.__post_init__(self)
-        if not 0.0 <= self.horizontal_flip <= 1.0:
-            raise InputError("lat.horizontal_flip", f"is {self.horizontal_flip}", "choose a share between 0 and 1")
-
-
-@dataclass(frozen=True)
-class TransferSettings(CalibrationSettings, FuseSettings, DecodeSettings):
-    """Section `transfer`: how the model's output becomes labels."""
-
-    batch_size: int = 16  # images a batch
-
-    def __post_init__(self) -> None:
-        for base in (CalibrationSettings, FuseSettings, DecodeSettings):
-            base.__post_init__(self)
-        if self.batch_size < 1:
-            raise InputError("transfer.batch_size", f"is {self.batch_size}", "choose 1 or more")
-
-
-@dataclass(frozen=True)
-class RoundsSettings:
-    """Section `rounds`: doing everything again with what has been transferred.
-
-    In each further round the detector of every target is trained on with its own ground truth and the labels transferred to it,
-    then its pseudo-labels are made anew, the label-transfer model is trained anew, and labels are transferred with it.
-    """
-
-    count: int = 0  # further rounds; 0 for none
-    steps_share: float = 0.5  # steps for which a detector is trained on, as a share of `upstream.training.steps`
-    learning_rate_share: float = 0.25  # learning rate, likewise
-    own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
-    score_threshold: float = 0.5  # transferred labels of this score or more are trained on, with their score as weight
-    ignore_threshold: float = 0.2  # of the others, those of this score or more are don't-care; the rest is left out
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise InputError("rounds.count", f"is {self.count}", "choose 0 or more")
-        for name in ("steps_share", "learning_rate_share", "own_share"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"rounds.{name}", f"is {getattr(self, name)}", "choose a number above 0, at most 1")
-        if not 0.0 <= self.score_threshold <= 1.0:
-            raise InputError("rounds.score_threshold", f"is {self.score_threshold}", "choose a number between 0 and 1")
-        if not 0.0 <= self.ignore_threshold <= self.score_threshold:
-            remedy = f"choose a number between 0 and rounds.score_threshold, {self.score_threshold}"
-            raise InputError("rounds.ignore_threshold", f"is {self.ignore_threshold}", remedy)
-
-    def training(self, first: TrainSettings) -> TrainSettings:
-        """How a detector is trained on in a further round, if `first` is how it was trained before."""
-        steps = max(1, round(self.steps_share * first.steps))
-        return replace(first, steps=steps, learning_rate=self.learning_rate_share * first.learning_rate)
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """Section `evaluation`: which transferred labels count where no curve over all scores is drawn."""
-
-    score_threshold: float = 0.5  # labels below it are left out of agreement figures and pictures; AP takes all that are written
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.score_threshold <= 1.0:
-            raise InputError("evaluation.score_threshold", f"is {self.score_threshold}", "choose a number between 0 and 1")
+from lat.sections import (
+    DownstreamSettings,
+    EvaluationSettings,
+    LabelTransferSettings,
+    PseudoLabelSettings,
+    RoundsSettings,
+    TransferSettings,
+    UpstreamSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +49,7 @@ class Config:
     lat: LabelTransferSettings = field(default_factory=LabelTransferSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     rounds: RoundsSettings = field(default_factory=RoundsSettings)
+    downstream: DownstreamSettings = field(default_factory=DownstreamSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     relations: RelationSettings = field(default_factory=RelationSettings)
@@ -205,11 +100,6 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""
         return asdict(self)
-
-
-def part_of(settings: Any, kind: type[Part]) -> Part:
-    """The fields of `settings` that belong to the dataclass `kind`, from which its class inherits."""
-    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

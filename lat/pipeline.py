@@ -9,16 +9,18 @@ moment goes on from there and ends with the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import yaml
 
-from lat.config import part_of
 from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
+from lat.sections import part_of
+from lat.stages.downstream import train_downstream
+from lat.stages.downstream_labels import label_inputs, write_downstream_labels
 from lat.stages.evaluate import evaluate
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.pseudo_label import label_held_out, pseudo_label
@@ -29,13 +31,13 @@ from lat.stages.upstream import train_upstream
 from lat.stages.workspace import Workspace, require
 
 HELD_OUT = " held-out"  # behind the dataset in the group of steps that label held-out images
+LABELS = " labels"  # behind the target in the group of the step that writes what its downstream detector trains on
 ROUND = ("train-upstream", "pseudo-label", "train-lat", "transfer")
-STAGES = (*ROUND, "evaluate", "report")
 
 
 def run_stages(
     workspace: Workspace,
-    stages: Sequence[str] = STAGES,
+    stages: Sequence[str] | None = None,
     *,
     select: Callable[[Step], bool] = lambda step: True,
     force: bool = False,
@@ -45,8 +47,8 @@ def run_stages(
 
     Args:
         workspace: the run.
-        stages: commands of the stages to do, in any order. A further round is left for later, and `say` told so, where what
-            comes before it is not up to date.
+        stages: commands of the stages to do, in any order; by default all that the configuration has. A further round is left
+            for later, and `say` told so, where what comes before it is not up to date.
         select: of their steps, those to do.
         force: do them although they are up to date.
         say: prints a line of progress.
@@ -66,7 +68,7 @@ def run_stages(
             say(f"{labels.path}: repaired in memory: {what}: {count}")
     records = Records(workspace)
     done: list[Step] = []
-    steps = [step for step in plan(workspace, stages) if select(step)]
+    steps = [step for step in plan(workspace, stages or all_stages(workspace)) if select(step)]
     for (number, stage, group), members in groupby(steps, key=lambda step: (step.round, step.stage, step.group)):
         outdated = [step for step in members if force or not records.is_current(step)]
         if not outdated:
@@ -84,6 +86,12 @@ def run_stages(
         done += outdated
     records.save()
     return done
+
+
+def all_stages(workspace: Workspace) -> tuple[str, ...]:
+    """The stages that `lat run` does."""
+    downstream = ("train-downstream",) if workspace.config.downstream.in_run else ()
+    return (*ROUND, *downstream, "evaluate", "report")
 
 
 def _can_begin(records: Records, workspace: Workspace, number: int, steps: Sequence[Step]) -> bool:
@@ -105,6 +113,11 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
             train_label_transfer(workspace, inputs[""])
         case "transfer":
             transfer(workspace, group, list(inputs))
+        case "train-downstream" if group.endswith(LABELS):
+            write_downstream_labels(workspace, group.removesuffix(LABELS))
+        case "train-downstream":
+            (hash_of_inputs,) = inputs.values()
+            train_downstream(workspace, group, hash_of_inputs)
         case "evaluate":
             evaluate(workspace)
         case "report":
@@ -113,7 +126,7 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
 
 def _require_inputs(steps: Sequence[Step]) -> None:
     commands = {"upstream": "lat train-upstream", "pseudo_labels": "lat pseudo-label", "lat": "lat train-lat"}
-    commands |= {"transferred": "lat transfer", "evaluation.json": "lat evaluate"}
+    commands |= {"transferred": "lat transfer", "downstream": "lat train-downstream", "evaluation.json": "lat evaluate"}
     for path in (path for step in steps for path in step.inputs):
         folder = next((part for part in path.parts[::-1] if part in commands), "")
         require(path, commands.get(folder, "lat run"))
@@ -124,8 +137,12 @@ def plan(workspace: Workspace, stages: Sequence[str]) -> Iterator[Step]:
     for seen in workspace.rounds():
         for stage in (stage for stage in ROUND if stage in stages):
             yield from _steps_of_round(seen, stage)
+    if "train-downstream" in stages:
+        for target in workspace.config.target_names:
+            yield from _downstream_steps(workspace, target)
     if "evaluate" in stages:
-        yield _evaluate_step(workspace)
+        trained = map(workspace.downstream_metrics, workspace.config.target_names if "train-downstream" in stages else ())
+        yield _evaluate_step(workspace, {*workspace.found_downstream(), *trained})
     if "report" in stages:
         yield _report_step(workspace)
 
@@ -189,8 +206,27 @@ def _transfer_step(w: Workspace, source: str, target: str) -> Step:
     return Step("transfer", source, target, settings, (source, target), inputs, (w.transferred(source, target),), w.round)
 
 
-def _evaluate_step(w: Workspace) -> Step:
+def _downstream_steps(w: Workspace, target: str) -> Iterator[Step]:
+    """Writing the sources' labels, where the method is not label transfer, and training on them."""
+    settings, method, name = w.config.to_dict(), w.config.downstream.method, w.config.downstream.name
+    labels: tuple[Path, ...] = ()
+    if w.config.downstream.uses_sources:
+        labels = tuple(w.downstream_labels(source, target) for source in w.others(target))
+        if method != "label_transfer":
+            files = tuple(Path(file) for file in (w.config.downstream.class_map,) if file)
+            inputs = (*label_inputs(w, target), *files)
+            yield Step("train-downstream", f"{target}{LABELS}", name, [method, settings["seed"]], w.names, inputs, labels)
+    detector = describe_detector(part_of(w.config.downstream, DetectorSettings), w.space(target))
+    section = {**settings["downstream"], "in_run": None, "class_map": None}
+    depends_on = [section, detector, settings["seed"], settings["runtime"]["precision"]]
+    inputs = (*labels, *_weights(w.config.downstream.weights))
+    outputs = (w.downstream_model(target), w.downstream_metrics(target))
+    yield Step("train-downstream", target, name, depends_on, w.names, inputs, outputs)
+
+
+def _evaluate_step(w: Workspace, downstream: Iterable[Path]) -> Step:
     inputs = (*_all_pseudo_labels(w.at(0)), *(path for seen in w.rounds() for path in _all_transferred(seen)))
+    inputs += tuple(sorted(downstream))
     depends_on = [w.config.to_dict()["evaluation"], list(map(list, w.transfers()))]
     return Step("evaluate", "", "", depends_on, w.names, inputs, (w.evaluation,))
 

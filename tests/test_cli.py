@@ -59,6 +59,7 @@ def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.Capture
         "pseudo-label",
         "train-lat",
         "transfer",
+        "train-downstream",
         "relations",
         "evaluate",
         "report",

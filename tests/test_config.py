@@ -84,11 +84,15 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
         (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
         (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
-        (TWO_DATASETS, ["rounds.score_threshold=2"], "rounds.score_threshold is 2.0; choose a number between 0 and 1"),
         (
             TWO_DATASETS,
-            ["rounds.ignore_threshold=0.6"],
-            "rounds.ignore_threshold is 0.6; choose a number between 0 and rounds.score_threshold, 0.5",
+            ["rounds.labels.score_threshold=2"],
+            "labels.score_threshold is 2.0; choose a number between 0 and 1",
+        ),
+        (
+            TWO_DATASETS,
+            ["rounds.labels.ignore_threshold=0.6"],
+            "labels.ignore_threshold is 0.6; choose a number up to labels.score_threshold, 0.5",
         ),
         (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
         (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),

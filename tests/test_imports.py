@@ -27,9 +27,10 @@ ALLOWED = {
     "engine": CORE | {"data"},
     "evaluation": CORE | {"data"},
     "report": CORE | {"data", "evaluation"},
-    "config": BELOW,
-    "stages": BELOW | {"config"},
-    "pipeline": CORE | {"data", "detectors", "stages", "config"},
+    "sections": BELOW,
+    "config": BELOW | {"sections"},
+    "stages": BELOW | {"config", "sections"},
+    "pipeline": CORE | {"data", "detectors", "stages", "sections"},
     "cli": {"errors", "config", "pipeline", "stages"},
     "__main__": {"cli"},
 }

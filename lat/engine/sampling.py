@@ -31,7 +31,8 @@ class Reserved(NamedTuple):
     """Places in every batch that are kept for the first items of the data, however many others there are."""
 
     items: int  # the first this many items of the data, at least 1
-    places: int  # of each batch
+    places: int | None  # of each batch; None draws all items alike
+    alone_from: int | None = None  # from this step on, batches are of the first items alone; None for never
 
 
 class StepSampler(Sampler[list[Draw]]):
@@ -42,7 +43,8 @@ class StepSampler(Sampler[list[Draw]]):
     global batch, process `rank` takes its contiguous share; the shares do not depend on what the other processes do.
 
     With reserved places the first items and the others have epochs of their own: each batch has exactly that many of the first
-    items, spread evenly over it (so that every process has its part of them), and others in the remaining places.
+    items, spread evenly over it (so that every process has its part of them), and others in the remaining places. Steps that are
+    of the first items alone have epochs of these once more.
 
     Args:
         num_items: number of items in the data, at least 1.
@@ -69,12 +71,15 @@ class StepSampler(Sampler[list[Draw]]):
         assert batch_size % world_size == 0
         self.batch_size, self.seed = batch_size, seed
         self.start, self.steps, self.rank, self.world_size = start, steps, rank, world_size
-        items, self.places = reserved or Reserved(num_items, batch_size)
+        items, places, alone_from = reserved or Reserved(num_items, None)
         assert 0 < items <= num_items
+        self.places = batch_size if places is None else places
         assert 0 <= self.places <= batch_size
         assert items < num_items or self.places == batch_size, "the other places need other items"
-        self._first = _Epochs(range(items), seed, "epoch")
+        self.alone_from = steps if alone_from is None else alone_from
+        self._first = _Epochs(range(num_items if places is None else items), seed, "epoch")
         self._others = _Epochs(range(items, num_items), seed, "epoch of others")
+        self._alone = _Epochs(range(items), seed, "epoch alone")
 
     def __len__(self) -> int:
         return max(0, self.steps - self.start)
@@ -89,10 +94,14 @@ class StepSampler(Sampler[list[Draw]]):
         return [self._draw(position) for position in range(first, first + share)]
 
     def _draw(self, position: int) -> Draw:
+        return Draw(self._index(position), derive_seed("item", self.seed, position))
+
+    def _index(self, position: int) -> int:
+        if (alone := position - self.alone_from * self.batch_size) >= 0:
+            return self._alone[alone]
         first = self._first_before(position)
         is_first = self._first_before(position + 1) > first
-        index = self._first[first] if is_first else self._others[position - first]
-        return Draw(index, derive_seed("item", self.seed, position))
+        return self._first[first] if is_first else self._others[position - first]
 
     def _first_before(self, position: int) -> int:
         """How many of the positions before this one are for the first items."""

@@ -1,22 +1,48 @@
-"""Running trained detectors: read from a checkpoint, moved to the run's device, boxes back on the CPU."""
+"""Detectors in a run: the items that they train on; read from a checkpoint, moved to the run's device, boxes back on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from lat.data.dataset import DetectionDataset
+from lat.data.transforms import AugmentationSettings, augment
 from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
+from lat.engine.progress import track
+from lat.evaluation.detection_ap import detection_ap
 from lat.stages.workspace import require
 from lat.structures import LabeledBoxes
 
+DetectorBatch = tuple[list[Tensor], list[LabeledBoxes]]
+
 READERS = 2  # threads that decode images ahead
+
+
+class DetectionItems:
+    """Images of some datasets with their labels as a detector trains on them: augmented, in batches of lists."""
+
+    def __init__(self, datasets: Sequence[DetectionDataset], augmentation: AugmentationSettings) -> None:
+        self.images = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
+        """Image `index` and its boxes, augmented."""
+        dataset, i = self.images[index]
+        return augment(dataset.image(i), dataset.boxes(i), self.augmentation, generator)
+
+    def collate(self, items: list[tuple[Tensor, LabeledBoxes]]) -> DetectorBatch:
+        """The arguments of a detector's `losses`."""
+        return [image for image, _ in items], [boxes for _, boxes in items]
 
 
 def load_detector(path: Path) -> Any:
@@ -51,3 +77,15 @@ def image_batches(part: DetectionDataset, batch_size: int) -> Iterator[list[Tens
             now, after = ahead, range(start + batch_size, min(start + 2 * batch_size, len(part)))
             ahead = [readers.submit(part.image, i) for i in after]
             yield [image.result() for image in now]
+
+
+def evaluate_detector(predictor: Predictor, part: DetectionDataset | None, batch_size: int = 16) -> dict[str, Any]:
+    """AP of a detector's detections on a part of a dataset of its own label space, as in metrics.json; null without a part."""
+    if part is None:
+        return {"ap": None, "ap50": None, "per_class": {}, "images": 0, "boxes": 0}
+    found: list[LabeledBoxes] = []
+    with track(len(part), f"evaluate on {part.name}") as progress:
+        for images in image_batches(part, batch_size):
+            found += predictor.predict(images)
+            progress.advance(len(images))
+    return detection_ap(part.labels, found).to_dict()

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lat.config import EvaluationSettings
 from lat.data.coco import read_labels
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.label_quality import label_quality
 from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
+from lat.sections import EvaluationSettings
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 
@@ -26,7 +26,8 @@ def method_of(seen: Workspace) -> str:
 
 
 def evaluate(workspace: Workspace) -> dict[str, Any]:
-    """Transfer AP and label quality of every method in every direction that has truth, and agreement figures in every direction.
+    """Transfer AP and label quality of every method in every direction that has truth, agreement figures in every direction, and
+    the downstream AP of all detectors that have been trained.
 
     `label_transfer` is that of the last round; pseudo-labels, which it is held against, are those of round 0.
 
@@ -52,7 +53,8 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
         own = workspace.train_part(source).labels
         changes = agreement(_per_image(own), _per_image(workspace.counted(transferred)))
         agreements.append({"source": source, "target": target, **changes.to_dict()})
-    evaluation = {"transfer": rows, "agreement": agreements, "downstream": []}
+    downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.found_downstream()]
+    evaluation = {"transfer": rows, "agreement": agreements, "downstream": downstream}
     write_atomically(workspace.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
     return evaluation
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from lat.config import LabelTransferSettings, part_of
 from lat.data.dataset import DetectionDataset
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
@@ -24,6 +23,7 @@ from lat.models.feature_cache import FeatureCache
 from lat.models.fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.sections import LabelTransferSettings, part_of
 from lat.stages.detection import load_detector
 from lat.stages.workspace import Workspace, require
 from lat.structures import LabeledBoxes

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torchvision.ops import batched_nms
 
-from lat.config import PseudoLabelSettings
 from lat.data.coco import write_labels
 from lat.data.dataset import DetectionDataset
 from lat.engine.progress import track
+from lat.sections import PseudoLabelSettings
 from lat.stages.detection import Predictor, image_batches, load_detector
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes

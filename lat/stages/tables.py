@@ -40,6 +40,8 @@ def print_evaluation(workspace: Workspace) -> None:
     }
     if any(metrics["ap"] is not None for metrics in upstream.values()):
         _print_titled(console, "Upstream detectors on their own held-out images", _upstream_table(upstream))
+    if evaluation["downstream"]:
+        _print_titled(console, "Downstream detectors on the target's held-out images", downstream_table(evaluation["downstream"]))
 
 
 def _print_titled(console: Console, title: str, table: Table) -> None:
@@ -123,6 +125,18 @@ def _upstream_table(upstream: dict[str, dict[str, Any]]) -> Table:
     table.add_column("AP / AP50", justify="right")
     for name, metrics in upstream.items():
         table.add_row(name, _figures(metrics["ap"], metrics["ap50"]))
+    return table
+
+
+def downstream_table(rows: list[dict[str, Any]]) -> Table:
+    """Downstream AP / AP50, a row for each detector that has been trained."""
+    table = Table()
+    for column in ("target", "name", "labels of the sources", "strategy", "detector"):
+        table.add_column(column)
+    table.add_column("AP / AP50", justify="right")
+    for row in rows:
+        words = (row[key] for key in ("target", "name", "method", "strategy", "detector"))
+        table.add_row(*words, _figures(row["ap"], row["ap50"]))
     return table
 
 

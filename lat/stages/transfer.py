@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lat.config import part_of
 from lat.data.coco import write_labels
 from lat.engine.progress import track
 from lat.label_space import JointLabelSpace
@@ -19,6 +18,7 @@ from lat.models.label_transfer import LabelTransferModel, TransferInput
 from lat.pseudo.calibration import Calibration, CalibrationSettings
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, FuseSettings, labels_of
 from lat.pseudo.priors import fit_relation_prior
+from lat.sections import part_of
 from lat.stages.calibrate import HeldOutImages
 from lat.stages.label_transfer import TransferItems, load_model, open_features
 from lat.stages.protocols import compare_conventions, count_all_relations

@@ -105,6 +105,27 @@ class Workspace:
     def transferred(self, source: str, target: str) -> Path:
         return self._folder() / "transferred" / f"{source}.{target}.json"
 
+    def downstream(self, target: str) -> Path:
+        """The folder of the target's downstream detector."""
+        name = self.config.downstream.name
+        return self.root / "downstream" / (f"{target}.{name}" if name else target)
+
+    def downstream_model(self, target: str) -> Path:
+        return self.downstream(target) / "model.pt"
+
+    def downstream_metrics(self, target: str) -> Path:
+        return self.downstream(target) / "metrics.json"
+
+    def downstream_labels(self, source: str, target: str) -> Path:
+        """The labels of a source that the downstream detector trains on."""
+        if self.config.downstream.method == "label_transfer":
+            return self.transferred(source, target)
+        return self.downstream(target) / "labels" / f"{source}.json"
+
+    def found_downstream(self) -> tuple[Path, ...]:
+        """The metrics of all downstream detectors that have been trained, under whatever name."""
+        return tuple(sorted((self.root / "downstream").glob("*/metrics.json")))
+
     def relations(self, first: str, second: str) -> Path:
         return self.root / "relations" / f"{first}.{second}.json"
 
@@ -208,6 +229,14 @@ class Workspace:
     def read_transferred(self, source: str, target: str) -> LabelTable:
         """Transferred labels of the images of `source` in the space of `target`, checked against both."""
         path = require(self.transferred(source, target), "lat transfer")
+        return self._labels_of_source(path, source, target)
+
+    def read_downstream_labels(self, source: str, target: str) -> LabelTable:
+        """What the downstream detector of `target` trains on: labels of the images of `source`, checked against both."""
+        path = require(self.downstream_labels(source, target), "lat train-downstream")
+        return self._labels_of_source(path, source, target)
+
+    def _labels_of_source(self, path: Path, source: str, target: str) -> LabelTable:
         return _aligned(read_labels(path, target, expect=self.space(target)), self.train_part(source))
 
     def counted(self, transferred: LabelTable) -> LabelTable:

@@ -78,3 +78,21 @@ def test_all_places_reserved_for_all_items_is_no_reservation():
     assert list(StepSampler(10, 4, seed=0, reserved=Reserved(10, 4), steps=20)) == list(StepSampler(10, 4, seed=0, steps=20))
     only_first = StepSampler(10, 4, seed=0, reserved=Reserved(3, 4), steps=20)
     assert {draw.item_index for batch in only_first for draw in batch} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("places", [None, 2, 8])
+def test_from_a_step_on_batches_are_of_the_first_items_alone(places):
+    before = list(StepSampler(20, 8, seed=2, reserved=Reserved(5, places), steps=20))
+    sampler = StepSampler(20, 8, seed=2, reserved=Reserved(5, places, alone_from=12), steps=20)
+    assert list(sampler)[:12] == before[:12]
+    stream = [draw.item_index for batch in list(sampler)[12:] for draw in batch]
+    assert all(sorted(stream[i : i + 5]) == [0, 1, 2, 3, 4] for i in range(0, 60, 5))
+    assert list(StepSampler(20, 8, seed=2, reserved=Reserved(5, places, alone_from=12), start=15, steps=20)) == list(sampler)[15:]
+    ranks = [
+        StepSampler(20, 8, seed=2, reserved=Reserved(5, places, alone_from=12), steps=20, rank=r, world_size=2) for r in (0, 1)
+    ]
+    assert [draw for rank in ranks for draw in rank.batch(13)] == sampler.batch(13)
+
+
+def test_without_places_of_their_own_the_first_items_are_drawn_like_all_others():
+    assert list(StepSampler(10, 4, seed=0, reserved=Reserved(3, None), steps=20)) == list(StepSampler(10, 4, seed=0, steps=20))

@@ -12,17 +12,16 @@ import torch
 from test_pipeline import PAIRS, kill_when_there, quiet
 from tiny import draw_tiny, result_bytes, tiny_workspace
 
-from lat.config import RoundsSettings
+from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.label_space import LabelSpace
-from lat.pipeline import ROUND, STAGES, run_stages
+from lat.pipeline import ROUND, run_stages
+from lat.stages.detection import DetectionItems
 from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
 from lat.stages.tables import print_evaluation
-from lat.stages.upstream import DetectionItems, TransferredDataset, weigh_transferred
-from lat.structures import LabeledBoxes
 
-TWO_TARGETS = ["target=[way, city]", "rounds.score_threshold=0.1", "rounds.ignore_threshold=0.05"]
+TWO_TARGETS = ["target=[way, city]", "rounds.labels.score_threshold=0.1", "rounds.labels.ignore_threshold=0.05"]
 SPACE = LabelSpace("t", ("a", "b"), (1, 2))
 
 
@@ -35,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return config, folder / "run"
 
 
-def titles(config: Path, run: Path, *settings: str, stages: tuple[str, ...] = STAGES) -> list[str]:
+def titles(config: Path, run: Path, *settings: str, stages: tuple[str, ...] | None = None) -> list[str]:
     return [step.title for step in run_stages(tiny_workspace(config, run, *TWO_TARGETS, *settings), stages, say=quiet)]
 
 
@@ -149,26 +148,12 @@ def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
     assert done == ["train-upstream city round 1", "train-upstream way round 1"]
 
 
-def test_scores_become_weights_doubtful_labels_dont_care_and_bad_ones_go() -> None:
-    boxes = LabeledBoxes(
-        torch.tensor([[float(i), 0.0, i + 9.0, 9.0] for i in range(5)]),
-        torch.tensor([0, 1, 0, 1, 0]),
-        SPACE,
-        scores=torch.tensor([0.9, 0.5, 0.49, 0.2, 0.19]),
-    )
-    weighed = weigh_transferred(boxes, RoundsSettings(score_threshold=0.5, ignore_threshold=0.2))
-    torch.testing.assert_close(weighed.weights, torch.tensor([0.9, 0.5, 0.0, 0.0]))
-    assert weighed.boxes_xyxy[:, 0].tolist() == [0, 1, 2, 3]
-    assert weighed.labels.tolist() == [0, 1, 0, 1]
-    assert len(weigh_transferred(LabeledBoxes.empty(SPACE), RoundsSettings())) == 0
-
-
 def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_labels(finished: tuple[Path, Path]) -> None:
     config, run = finished
     first = tiny_workspace(config, run, *TWO_TARGETS)
     own, source = first.train_part("way"), first.train_part("nu")
     labels, augmentation = first.read_transferred("nu", "way"), first.config.upstream.augmentation
-    items = DetectionItems([own, TransferredDataset("nu", source.images_dir, labels, first.config.rounds)], augmentation)
+    items = DetectionItems([own, TransferredDataset.of(source, labels, first.config.rounds.labels)], augmentation)
     assert len(items) == len(own) + len(source)
     drawn = [items.item(i, torch.Generator().manual_seed(0)) for i in range(len(items))]
     assert all((boxes.weights == 1).all() for _, boxes in drawn[: len(own)])

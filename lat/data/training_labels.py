@@ -1,0 +1,103 @@
+"""Labels of another protocol as a detector trains on them: weighted by their scores, doubtful ones don't-care."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.data.dataset import DetectionDataset
+from lat.data.label_table import LabelTable
+from lat.errors import InputError
+from lat.structures import LabeledBoxes, Origin
+
+FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are the protocol's own boxes
+
+
+@dataclass(frozen=True)
+class WeighingSettings:
+    """What a detector makes of labels that were not drawn for its own dataset.
+
+    Raises:
+        InputError: if a threshold is not in [0, 1], or `ignore_threshold` is above `score_threshold`.
+    """
+
+    score_threshold: float = 0.5  # labels of this score or more are trained on
+    ignore_threshold: float = 0.2  # of the others, those of this score or more are don't-care; the rest is left out
+    silent_threshold: float = 0.2  # where lower, it takes that place for classes about which the source's protocol says nothing
+    weigh_by_score: bool = True  # the score of a label is its weight in the loss; false weighs all alike
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "ignore_threshold", "silent_threshold"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"labels.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
+        if self.ignore_threshold > self.score_threshold:
+            remedy = f"choose a number up to labels.score_threshold, {self.score_threshold}"
+            raise InputError("labels.ignore_threshold", f"is {self.ignore_threshold}", remedy)
+
+
+def weigh_labels(boxes: LabeledBoxes, settings: WeighingSettings, silent: Tensor) -> LabeledBoxes:
+    """Labels with weights; doubtful ones have weight 0, don't-care, and bad ones are left out.
+
+    Args:
+        boxes: labels of one image with scores; those of weight 0 stay don't-care whatever their score.
+        settings: the thresholds.
+        silent: (K,) bool, the classes about which the source's protocol says nothing; see `silent_classes`.
+    """
+    of_silent = min(settings.silent_threshold, settings.ignore_threshold)
+    least = torch.where(silent, of_silent, settings.ignore_threshold)[boxes.labels]
+    boxes = boxes[(boxes.scores >= least) | (boxes.weights == 0)]
+    weights = boxes.scores if settings.weigh_by_score else torch.ones_like(boxes.scores)
+    is_sure = (boxes.scores >= settings.score_threshold) & (boxes.weights > 0)
+    return replace(boxes, weights=torch.where(is_sure, weights, 0.0))
+
+
+def silent_classes(labels: LabelTable, settings: WeighingSettings) -> Tensor:
+    """The classes about which the protocol of a source says nothing, (K,) bool: next to none of the labels that count are
+    boxes that its annotators drew. An object of such a class without a label is no proof that there is none.
+
+    Labels without provenance say nothing about it, and no class is silent.
+    """
+    silent = torch.zeros(len(labels.space), dtype=torch.bool)
+    if labels.provenance is None:
+        return silent
+    counted = labels.scores >= settings.score_threshold
+    own = counted & (labels.provenance.origin == Origin.GROUND_TRUTH)
+    counts, owns = (np.bincount(labels.labels[rows], minlength=len(labels.space)) for rows in (counted, own))
+    return torch.from_numpy(owns <= FEW * counts)
+
+
+@dataclass(frozen=True, eq=False)
+class TransferredDataset(DetectionDataset):
+    """Images of a source with labels in a target's space, as a detector of the target trains on them.
+
+    Attributes:
+        own: the source's own labels of the same images; its crowd boxes are don't-care here.
+        settings: how labels are weighed.
+        silent: (K,) bool, see `silent_classes`.
+    """
+
+    own: LabelTable
+    settings: WeighingSettings
+    silent: Tensor
+
+    @classmethod
+    def of(cls, source: DetectionDataset, labels: LabelTable, settings: WeighingSettings) -> TransferredDataset:
+        """The images of `source` with `labels`, a table of the same images in the same order."""
+        return cls(source.name, source.images_dir, labels, source.labels, settings, silent_classes(labels, settings))
+
+    def boxes(self, i: int) -> LabeledBoxes:
+        """The boxes of image `i` that a detector trains on or does not care for."""
+        weighed = weigh_labels(super().boxes(i), self.settings, self.silent)
+        crowd = torch.tensor(self.own.boxes_xyxy[self.own.rows(i)][self.own.is_crowd[self.own.rows(i)]])
+        if not len(crowd):
+            return weighed
+        return LabeledBoxes(
+            torch.cat([weighed.boxes_xyxy, crowd]),
+            torch.cat([weighed.labels, torch.zeros(len(crowd), dtype=torch.int64)]),
+            weighed.space,
+            scores=torch.cat([weighed.scores, torch.ones(len(crowd))]),
+            weights=torch.cat([weighed.weights, torch.zeros(len(crowd))]),
+        )

@@ -1,0 +1,196 @@
+"""The sections of a run's settings that belong to stages; those of classes stand beside their classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from lat.data.training_labels import WeighingSettings
+from lat.data.transforms import AugmentationSettings
+from lat.detectors.base import DetectorSettings
+from lat.engine.sampling import Reserved
+from lat.engine.trainer import TrainSettings
+from lat.errors import InputError
+from lat.models.backbone import BackboneSettings
+from lat.models.fusion import FusionSettings
+from lat.models.label_transfer import HeadSettings
+from lat.models.proposals import ProposalSettings
+from lat.pseudo.calibration import CalibrationSettings
+from lat.pseudo.fusion import DecodeSettings, FuseSettings
+
+Part = TypeVar("Part")
+
+
+def part_of(settings: Any, kind: type[Part]) -> Part:
+    """The fields of `settings` that belong to the dataclass `kind`, from which its class inherits."""
+    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+@contextmanager
+def _section(name: str) -> Iterator[None]:
+    """Errors of the settings within name the section too."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}.{error.where}", error.what, error.remedy) from None
+
+
+@dataclass(frozen=True)
+class UpstreamSettings(DetectorSettings):
+    """Section `upstream`: the detector that is trained on each dataset."""
+
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+
+    def __post_init__(self) -> None:
+        with _section("upstream"):
+            super().__post_init__()
+
+
+@dataclass(frozen=True)
+class PseudoLabelSettings:
+    """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
+
+    score_threshold: float = 0.3  # detections below it are not kept, nor labels of outside label sets
+    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
+    max_detections: int = 100  # most pseudo-labels of one space on one image
+    batch_size: int = 4  # images a batch; each batch is decoded once for all detectors
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "nms_iou"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"pseudo_label.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
+        for name in ("max_detections", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"pseudo_label.{name}", f"is {getattr(self, name)}", "choose 1 or more")
+
+
+@dataclass(frozen=True)
+class LabelTransferSettings(BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
+    """Section `lat`: the label-transfer model and its training."""
+
+    upstream_dataset: str = ""  # with `backbone: upstream`, whose detector; empty for the first dataset's
+    horizontal_flip: float = 0.5  # share of training images that are mirrored
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1200, learning_rate=1e-3))
+
+    def __post_init__(self) -> None:
+        for base in (BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
+            base.__post_init__(self)
+        if not 0.0 <= self.horizontal_flip <= 1.0:
+            raise InputError("lat.horizontal_flip", f"is {self.horizontal_flip}", "choose a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class TransferSettings(CalibrationSettings, FuseSettings, DecodeSettings):
+    """Section `transfer`: how the model's output becomes labels."""
+
+    batch_size: int = 16  # images a batch
+
+    def __post_init__(self) -> None:
+        for base in (CalibrationSettings, FuseSettings, DecodeSettings):
+            base.__post_init__(self)
+        if self.batch_size < 1:
+            raise InputError("transfer.batch_size", f"is {self.batch_size}", "choose 1 or more")
+
+
+@dataclass(frozen=True)
+class RoundsSettings:
+    """Section `rounds`: doing everything again with what has been transferred.
+
+    In each further round the detector of every target is trained on with its own ground truth and the labels transferred to it,
+    then its pseudo-labels are made anew, the label-transfer model is trained anew, and labels are transferred with it.
+    """
+
+    count: int = 0  # further rounds; 0 for none
+    steps_share: float = 0.5  # steps for which a detector is trained on, as a share of `upstream.training.steps`
+    learning_rate_share: float = 0.25  # learning rate, likewise
+    own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
+    labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels are trained on
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise InputError("rounds.count", f"is {self.count}", "choose 0 or more")
+        for name in ("steps_share", "learning_rate_share", "own_share"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise InputError(f"rounds.{name}", f"is {getattr(self, name)}", "choose a number above 0, at most 1")
+
+    def training(self, first: TrainSettings) -> TrainSettings:
+        """How a detector is trained on in a further round, if `first` is how it was trained before."""
+        steps = max(1, round(self.steps_share * first.steps))
+        return replace(first, steps=steps, learning_rate=self.learning_rate_share * first.learning_rate)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Section `evaluation`: which transferred labels count where no curve over all scores is drawn."""
+
+    score_threshold: float = 0.5  # labels below it are left out of agreement figures and pictures; AP takes all that are written
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise InputError("evaluation.score_threshold", f"is {self.score_threshold}", "choose a number between 0 and 1")
+
+
+DOWNSTREAM_METHODS = (
+    "label_transfer",
+    "target_only",
+    "class_names",
+    "class_map",
+    "box_statistics",
+    "pseudo_label",
+    "class_thresholds",
+    "union",
+)
+STRATEGIES = ("mixed_then_target", "mixed", "half_and_half", "target_only")
+
+
+@dataclass(frozen=True)
+class DownstreamSettings(DetectorSettings):
+    """Section `downstream`: the detector that is trained on a target and on what the sources' labels became.
+
+    Source: Label-Aligned Transfer, section 4 and Table 3 (training strategies).
+    """
+
+    method: str = "label_transfer"  # which labels the images of the sources have, or target_only for none; see docs/downstream.md
+    name: str = ""  # files are those of downstream/TARGET, or of downstream/TARGET.NAME, so that several can be compared
+    in_run: bool = True  # `lat run` trains it too; false leaves it to `lat train-downstream`
+    strategy: str = "mixed_then_target"  # mixed_then_target, mixed, half_and_half (of each batch) or target_only
+    target_share: float = 0.2  # with mixed_then_target: the last steps, as a share of all, are on the target's own images alone
+    class_map: str = ""  # YAML file {source: {source class: target class or null}} for class_map and box_statistics
+    labels: WeighingSettings = field(default_factory=WeighingSettings)
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=600, learning_rate=4e-3, ema_decay=0.99))
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+
+    def __post_init__(self) -> None:
+        with _section("downstream"):
+            super().__post_init__()
+            for name, choices in (("method", DOWNSTREAM_METHODS), ("strategy", STRATEGIES)):
+                if getattr(self, name) not in choices:
+                    raise InputError(name, f"is '{getattr(self, name)}'", f"choose one of {', '.join(choices)}")
+            if not re.fullmatch(r"[A-Za-z0-9_-]*", self.name):
+                raise InputError("name", f"is '{self.name}'", "use letters, digits, '_' and '-'")
+            if not 0.0 < self.target_share < 1.0:
+                raise InputError(
+                    "target_share", f"is {self.target_share}", "choose a number between 0 and 1, or another strategy"
+                )
+            if self.method == "class_map" and not self.class_map:
+                raise InputError("class_map", "is empty", "name the YAML file of the map, or choose another method")
+
+    @property
+    def uses_sources(self) -> bool:
+        """False if the target's own images are all that is trained on."""
+        return "target_only" not in (self.method, self.strategy)
+
+    def reserved(self, target_images: int) -> Reserved | None:
+        """The places of the target's images, the first ones of the data, in each batch."""
+        if not self.uses_sources:
+            return None
+        steps, batch_size = self.training.steps, self.training.batch_size
+        places = max(1, batch_size // 2) if self.strategy == "half_and_half" else None
+        alone_from = None
+        if self.strategy == "mixed_then_target":
+            alone_from = steps - round(self.target_share * steps)
+        return Reserved(target_images, places, alone_from)

@@ -1,0 +1,154 @@
+"""Training downstream detectors: files, methods, strategies, and what sets a training off again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import draw_tiny, tiny_workspace
+
+from lat.data.coco import read_labels
+from lat.engine.checkpoint import load_checkpoint
+from lat.errors import InputError
+from lat.evaluation.transfer_quality import labels_by_class_names
+from lat.pipeline import all_stages, run_stages
+from lat.stages.downstream import source_labels
+from lat.stages.workspace import Workspace
+
+TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.batch_size=2", "downstream.max_detections=10"]
+STAGE = ["train-downstream"]
+
+
+def quiet(line: str) -> None:
+    """Swallow progress."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("downstream")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "run", *TARGET), say=quiet)
+    return config, folder / "run"
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    config, run = finished
+    shutil.copytree(run, tmp_path / "run")
+    return config, tmp_path / "run"
+
+
+def workspace_of(run: tuple[Path, Path], *overrides: str) -> Workspace:
+    return tiny_workspace(*run, *TARGET, *overrides)
+
+
+def test_it_writes_model_and_metrics_and_evaluate_lists_every_detector_by_name(copied: tuple[Path, Path]) -> None:
+    run_stages(workspace_of(copied), STAGE, say=quiet)
+    alone = workspace_of(copied, "downstream.name=alone", "downstream.method=target_only")
+    run_stages(alone, [*STAGE, "evaluate"], say=quiet)
+    folders = copied[1] / "downstream"
+    assert {path.name for path in folders.iterdir()} == {"city", "city.alone"}
+    assert {path.name for path in (folders / "city").iterdir()} == {"model.pt", "metrics.json", "log.jsonl", "tensorboard"}
+    rows = json.loads(alone.evaluation.read_text())["downstream"]
+    assert [(row["name"], row["method"], row["strategy"]) for row in rows] == [
+        ("", "label_transfer", "mixed_then_target"),
+        ("alone", "target_only", "target_only"),
+    ]
+    assert all(row["target"] == "city" and row["detector"] == "torchvision" and row["images"] == 1 for row in rows)
+    assert run_stages(alone, [*STAGE, "evaluate"], say=quiet) == []
+    assert run_stages(workspace_of(copied), [*STAGE, "evaluate"], say=quiet) == []
+
+
+def test_a_run_trains_it_unless_the_configuration_leaves_it_out(finished: tuple[Path, Path]) -> None:
+    assert "train-downstream" not in all_stages(workspace_of(finished))
+    assert "train-downstream" in all_stages(workspace_of(finished, "downstream.in_run=true"))
+
+
+def test_transferred_labels_that_have_changed_set_the_training_off_again(copied: tuple[Path, Path]) -> None:
+    run_stages(workspace_of(copied), STAGE, say=quiet)
+    path = workspace_of(copied).transferred("nu", "city")
+    content = json.loads(path.read_text())
+    content["annotations"].pop()
+    path.write_text(json.dumps(content))
+    assert [step.title for step in run_stages(workspace_of(copied), STAGE, say=quiet)] == ["train-downstream city"]
+
+
+def test_target_only_needs_no_labels_of_others_and_no_source_image(copied: tuple[Path, Path]) -> None:
+    for folder in ("transferred", "pseudo_labels"):
+        shutil.rmtree(copied[1] / folder)
+    seen = workspace_of(copied, "downstream.method=target_only")
+    assert [step.title for step in run_stages(seen, STAGE, say=quiet)] == ["train-downstream city"]
+
+
+@pytest.mark.parametrize("method", ["class_names", "pseudo_label", "union"])
+def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], method: str) -> None:
+    seen = workspace_of(copied, f"downstream.method={method}", f"downstream.name={method}")
+    done = run_stages(seen, STAGE, say=quiet)
+    assert [step.title for step in done] == [f"train-downstream city labels {method}", f"train-downstream city {method}"]
+    labels = seen.read_downstream_labels("nu", "city")
+    assert labels.info["method"] == method
+    by_names = labels_by_class_names(seen.train_part("nu").labels, seen.space("city"))
+    pseudo = read_labels(seen.pseudo_labels("nu", "city"), "city")
+    if method == "class_names":
+        assert labels.num_boxes == sum(map(len, by_names)) > 0
+    elif method == "pseudo_label":
+        assert labels.num_boxes == pseudo.num_boxes > 0
+    else:
+        assert max(sum(map(len, by_names)), 1) <= labels.num_boxes <= sum(map(len, by_names)) + pseudo.num_boxes
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_bytes(copied: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    several = ["downstream.training.steps=6", "downstream.training.checkpoint_every=2", "downstream.target_share=0.5"]
+    run_stages(workspace_of(copied, *several), STAGE, say=quiet)
+    model = workspace_of(copied).downstream_model("city")
+    whole = {path.name: path.read_bytes() for path in model.parent.glob("*.*")}
+    shutil.rmtree(model.parent)
+    seen = workspace_of(copied, *several)
+    original, calls = type(seen.train_part("city")).image, 0
+
+    def fails_at_the_ninth(self, i):
+        nonlocal calls
+        calls += 1
+        if calls == 9:
+            raise KeyboardInterrupt
+        return original(self, i)
+
+    monkeypatch.setattr(type(seen.train_part("city")), "image", fails_at_the_ninth)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(seen, STAGE, say=quiet)
+    assert load_checkpoint(model.parent / "checkpoint.pt", "training_run")["step"] == 4
+    monkeypatch.undo()
+    run_stages(workspace_of(copied, *several), STAGE, say=quiet)
+    assert {path.name: path.read_bytes() for path in model.parent.glob("*.*")} == whole
+
+
+def test_labels_of_another_space_or_of_other_images_are_refused_in_one_line(copied: tuple[Path, Path]) -> None:
+    seen = workspace_of(copied)
+    shutil.copy(seen.root / "transferred" / "nu.city.json", seen.root / "kept.json")
+    shutil.copy(seen.root / "pseudo_labels" / "nu.way.json", seen.transferred("nu", "city"))
+    with pytest.raises(InputError, match=r"nu\.city\.json"):
+        run_stages(seen, STAGE, say=quiet)
+    content = json.loads((seen.root / "kept.json").read_text())
+    content["annotations"][0]["score"] = 1.5
+    seen.transferred("nu", "city").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"nu\.city\.json.*score"):
+        run_stages(workspace_of(copied), STAGE, say=quiet)
+    content["annotations"] = []
+    content["images"] = content["images"][1:]
+    seen.transferred("nu", "city").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"nu\.city\.json: its images are not those of"):
+        run_stages(workspace_of(copied), STAGE, say=quiet)
+    assert not seen.downstream_model("city").exists()
+
+
+def test_sources_come_weighed_and_hand_picked_labels_are_all_trained_on(copied: tuple[Path, Path]) -> None:
+    seen = workspace_of(copied, "downstream.labels.score_threshold=0.3", "downstream.labels.ignore_threshold=0.1")
+    for part, source in zip(source_labels(seen, "city"), ("nu", "way"), strict=True):
+        scores = torch.tensor(seen.read_transferred(source, "city").scores)
+        boxes = [part.boxes(i) for i in range(len(part))]
+        weights = torch.cat([each.weights for each in boxes])
+        assert len(weights) == (scores >= 0.1).sum()
+        assert (weights > 0).sum() == (scores >= 0.3).sum()
