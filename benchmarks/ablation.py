@@ -1,11 +1,12 @@
 """What each part of label transfer is worth on street scenes: mean transfer AP of all six directions.
 
-    python benchmarks/ablation.py [--seeds 0 1 2] [--difficulties easy hard] [--backbones upstream random] [--json FILE]
+    python benchmarks/ablation.py [--seeds 0 1 2] [--difficulties easy hard] [--json FILE]
+                                  [--backbones upstream random dinov2 dinov2_blocks]
 
 The first rows train the label-transfer model anew, in another form each; every model writes its labels twice: in the paper's form
 ("alone"), and with all that a whole dataset tells about its boxes ("with keep and fuse"). The last rows switch that off part by
-part for the default model. Upstream detectors and pseudo-labels are made once for each difficulty and seed. Runs are kept under
---out; what is up to date is not done again.
+part for the default model. DINOv2 has random weights here. Upstream detectors and pseudo-labels are made once for each difficulty
+and seed. Runs are kept under --out; what is up to date is not done again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ VARIANTS = {
     "class vectors hidden in all images": ["lat.hide_class_vectors=1"],
     "ground-truth boxes hidden in half of the images": ["lat.hide_ground_truth=0.5"],
 }
+BACKBONES = {
+    "upstream": ["lat.backbone=upstream"],
+    "random": ["lat.backbone=random"],
+    "dinov2": ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280"],
+    "dinov2_blocks": ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280", "lat.blocks=4"],
+}
 ALONE = ["transfer.keep=false", "transfer.relation_prior=false", "transfer.fuse=false", "transfer.detector_share=0"]
 PARTS = {
     "boxes of the source not kept": ["transfer.keep=false"],
@@ -51,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
-    parser.add_argument("--backbones", nargs="+", default=["upstream", "random"])
+    parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=["upstream", "random"])
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--steps", type=int, default=LabelTransferSettings().training.steps, help="training steps of each model")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_ablation"))
@@ -63,7 +70,7 @@ def main() -> None:
         bases = [prepare(options.out / f"{difficulty}_{seed}", difficulty, seed) for seed in options.seeds]
         for backbone in options.backbones:
             alone, fused = (f"{difficulty}, {backbone} features, {how}" for how in ("alone", "with keep and fuse"))
-            train = [f"lat.backbone={backbone}", f"lat.training.steps={options.steps}"]
+            train = [*BACKBONES[backbone], f"lat.training.steps={options.steps}"]
             for name in options.variants:
                 cells = [Cell(base, f"{backbone} {name}", [*train, *VARIANTS[name]]) for base in bases]
                 rows[name][fused] = spread([cell.transfer_ap([])["label_transfer"] for cell in cells])

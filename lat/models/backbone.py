@@ -37,6 +37,7 @@ class BackboneSettings:
         "upstream"  # upstream (an upstream detector's own features), dinov2_vit{s,b,l,g}14 (also with _reg), or random
     )
     weights: str = "pretrained"  # of DINOv2: pretrained (downloaded once), a local file, or none (random weights)
+    blocks: int = 1  # of DINOv2: blocks whose tokens stand side by side, spread evenly up to the last; 1 for the last alone
     image_size: int = 0  # shorter side in pixels to which images are resized before the backbone; 0 keeps their own size
     cache: str = "memory"  # where features are kept: memory, disk, or none (computed again at each use)
     cache_dtype: str = "float16"  # number format of kept features: float16 or float32
@@ -47,6 +48,8 @@ class BackboneSettings:
         for field, choices in offers:
             if getattr(self, field) not in choices:
                 raise InputError(f"lat.{field}", f"is '{getattr(self, field)}'", f"choose one of {', '.join(choices)}")
+        if self.blocks < 1:
+            raise InputError("lat.blocks", f"is {self.blocks}", "choose 1 or more")
         if self.image_size < 0:
             raise InputError(
                 "lat.image_size", f"is {self.image_size}", "give the shorter side in pixels, or 0 for the image's own size"
@@ -155,9 +158,8 @@ class FrozenBackbone(nn.Module):
     def weights_fingerprint(self) -> str:
         """SHA-256 over the network's class, parameters and buffers and over the preprocessing: equal for equal features."""
         preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
-        digest = hashlib.sha256(
-            f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {preprocessing}".encode()
-        )
+        described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
+        digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -203,7 +205,9 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
         return FrozenBackbone(upstream, settings.image_size)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.weights_seed)
-        network = RandomConvolutions() if settings.backbone == "random" else load_dinov2(settings.backbone, settings.weights)
+        if settings.backbone == "random":
+            return FrozenBackbone(RandomConvolutions(), settings.image_size)
+        network = load_dinov2(settings.backbone, settings.weights, settings.blocks)
     return FrozenBackbone(network, settings.image_size)
 
 

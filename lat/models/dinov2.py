@@ -23,10 +23,11 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Dinov2(nn.Module):
-    """A timm DINOv2 vision transformer: normalised patch tokens of its last block as a map of stride 14.
+    """A timm DINOv2 vision transformer: normalised patch tokens of its blocks as a map of stride 14.
 
     Args:
         model: a timm `VisionTransformer` made with `dynamic_img_size` and `dynamic_img_pad`.
+        blocks: number of blocks whose tokens stand side by side in the map, spread evenly up to the last; 1 for the last alone.
 
     Source: Oquab et al., DINOv2; Darcet et al., Vision Transformers Need Registers.
     """
@@ -35,29 +36,34 @@ class Dinov2(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: VisionTransformer) -> None:
+    def __init__(self, model: VisionTransformer, blocks: int = 1) -> None:
         super().__init__()
+        depth = len(model.blocks)
+        if blocks > depth:
+            raise InputError("lat.blocks", f"is {blocks}, and the model has {depth}", f"choose a number up to {depth}")
         self.model = model
+        self.blocks = [depth * (number + 1) // blocks - 1 for number in range(blocks)]
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(3, 1, 1))
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / 14), ceil(W / 14)); padded with the mean colour."""
+        """(B, 3, H, W) RGB in [0, 1] -> (B, blocks C, ceil(H / 14), ceil(W / 14)); padded with the mean colour."""
         normalised = (images - self.mean) / self.std
-        maps = self.model.forward_intermediates(normalised, indices=1, norm=True, intermediates_only=True)
+        maps = self.model.forward_intermediates(normalised, indices=self.blocks, norm=True, intermediates_only=True)
         assert isinstance(maps, list)
-        return maps[0]
+        return torch.cat(maps, dim=1)
 
 
-def load_dinov2(backbone: str, weights: str) -> Dinov2:
+def load_dinov2(backbone: str, weights: str, blocks: int = 1) -> Dinov2:
     """One of `DINOV2_MODELS` with its weights.
 
     Args:
         backbone: a key of `DINOV2_MODELS`.
         weights: pretrained (downloaded once), none (random, from torch's global generator), or the path of a file.
+        blocks: see `Dinov2`.
 
     Raises:
-        InputError: if the weights cannot be downloaded or read, or are those of another model.
+        InputError: if the weights cannot be downloaded or read, or are those of another model, or it has fewer blocks.
     """
     import timm
     from timm.models.vision_transformer import VisionTransformer
@@ -75,7 +81,7 @@ def load_dinov2(backbone: str, weights: str) -> Dinov2:
     assert isinstance(model, VisionTransformer)
     if stored is not None:
         set_weights(model, stored, Path(weights), backbone)
-    return Dinov2(model)
+    return Dinov2(model, blocks)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

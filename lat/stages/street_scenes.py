@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lat.data.files import write_atomically
@@ -37,14 +37,28 @@ _TRUTH = """\
 """
 
 
-def draw_benchmark(out: Path, *, difficulty: str = "easy", seed: int = 0, datasets: Sequence[str] = DEFAULT_DATASETS) -> Path:
+def draw_benchmark(
+    out: Path,
+    *,
+    difficulty: str = "easy",
+    seed: int = 0,
+    datasets: Sequence[str] = DEFAULT_DATASETS,
+    train_images: Mapping[str, int] = DEFAULT_TRAIN_IMAGES,
+) -> Path:
     """Draw street scenes into `out`, with a `config.yaml` beside them that writes to `out/run`; returns its path.
+
+    Args:
+        out: a new or empty folder, or one that an equal call has drawn.
+        difficulty: `easy` or `hard`.
+        seed: any integer from 0.
+        datasets: the datasets to draw.
+        train_images: number of training images of each of them.
 
     Raises:
         InputError: if fewer than two datasets are chosen, one does not exist or is named twice, or see `draw_street_scenes`.
     """
     _check_datasets(datasets)
-    counts = {name: DEFAULT_TRAIN_IMAGES[name] for name in datasets}
+    counts = {name: train_images[name] for name in datasets}
     with track(sum(counts.values()) + len(counts) * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
         draw_street_scenes(out, difficulty=difficulty, seed=seed, train_images=counts, progress=progress.advance)
     path = out / "config.yaml"

@@ -28,14 +28,14 @@ class TinyUpstream(nn.Module):
         return self.layers(nn.functional.pad(images, padding))
 
 
-def tiny_dinov2(registers: int, seed: int) -> VisionTransformer:
-    """A DINOv2 of one block and 16 channels; with registers, no prefix token has a position, as in timm's own."""
+def tiny_dinov2(registers: int, seed: int, depth: int = 1) -> VisionTransformer:
+    """A DINOv2 of `depth` blocks and 16 channels; with registers, no prefix token has a position, as in timm's own."""
     torch.manual_seed(seed)
     return VisionTransformer(
         img_size=28,
         patch_size=14,
         embed_dim=16,
-        depth=1,
+        depth=depth,
         num_heads=2,
         init_values=1e-5,
         num_classes=0,
@@ -147,6 +147,17 @@ def test_dinov2_sees_the_image_in_imagenet_colours_with_normalised_patch_tokens(
         tokens = model.forward_features((image - mean[:, None, None]) / std[:, None, None])
     expected = tokens[:, 1 + registers :].reshape(1, 2, 3, 16).permute(0, 3, 1, 2)  # without class token and registers
     torch.testing.assert_close(FrozenBackbone(Dinov2(model)).feature_maps(image), expected)
+
+
+def test_dinov2_puts_the_tokens_of_several_blocks_side_by_side_the_last_blocks_last() -> None:
+    model, image = tiny_dinov2(0, seed=0, depth=4).eval(), torch.rand(1, 3, 28, 42)
+    last, two = FrozenBackbone(Dinov2(model)), FrozenBackbone(Dinov2(model, blocks=2))
+    assert Dinov2(model, blocks=2).blocks == [1, 3]
+    assert two.channels == 32
+    torch.testing.assert_close(two.feature_maps(image)[:, 16:], last.feature_maps(image))
+    assert two.weights_fingerprint != last.weights_fingerprint
+    with pytest.raises(InputError, match=r"lat\.blocks: is 5, and the model has 4"):
+        Dinov2(model, blocks=5)
 
 
 def test_batch_equals_single() -> None:

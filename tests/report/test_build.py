@@ -113,7 +113,17 @@ def content_of(*galleries: Gallery) -> ReportContent:
         "dropped": 1,
         "class_changes": {"car": {"vehicle": 2}},
     }
-    downstream = [{"target": "way", "detector": "torchvision", "method": "label_transfer", "ap": 47.9, "ap50": None}]
+    downstream = [
+        {
+            "target": "way",
+            "name": "",
+            "detector": "torchvision",
+            "method": "label_transfer",
+            "strategy": "mixed",
+            "ap": 47.9,
+            "ap50": None,
+        }
+    ]
     return ReportContent(
         title="Street scenes",
         run={"seed": "0"},
@@ -185,7 +195,9 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     plain = content_of(gallery)
     rows = [row | {"source": NASTY, "method": NASTY, "per_class": {NASTY: 1.0}} for row in plain.evaluation["transfer"]]
     changes = [row | {"source": NASTY, "class_changes": {NASTY: {NASTY: 1}}} for row in plain.evaluation["agreement"]]
-    downstream = [{"target": NASTY, "detector": NASTY, "method": NASTY, "ap": 1.0, "ap50": None}]
+    downstream = [
+        {"target": NASTY, "name": NASTY, "detector": NASTY, "method": NASTY, "strategy": NASTY, "ap": 1.0, "ap50": None}
+    ]
     content = replace(
         plain,
         title=NASTY,
