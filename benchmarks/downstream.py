@@ -7,9 +7,9 @@ Table 1, classes diverge: each dataset in turn is a small target (--small images
 Table 2, small and large: city is small, the others are large, and each is a target.
 Table 3, training strategies, with the transferred labels of table 1.
 
-AP / AP50 on the target's held-out images, mean and spread over seeds. All methods have the same number of training steps, the same
-augmentation and averaged weights (student-teacher: its teacher). Labelling is all that comes before the downstream training, the
-upstream detectors included, training is the downstream detector alone; both in seconds, mean over targets and seeds.
+AP / AP50 on the target's held-out images, mean and spread over seeds. All methods have the same number of training steps, the
+same augmentation and averaged weights (student-teacher: its teacher). Labelling is all that comes before the downstream training,
+the upstream detectors included, training is the downstream detector alone; both in seconds, mean over targets and seeds.
 Runs are kept under --out; what is up to date is not done again and keeps the seconds that it once took.
 """
 
@@ -29,7 +29,7 @@ from markdown import print_rows, spread
 from lat.config import load_config
 from lat.data.files import write_atomically
 from lat.data.street_scenes import DEFAULT_TRAIN_IMAGES
-from lat.pipeline import LABELS, plan, run_stages
+from lat.pipeline import LABELS, ROUND, plan, run_stages
 from lat.stages.records import Step
 from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace
@@ -50,7 +50,8 @@ METHODS = {
     "RT-DETR, label transfer": ["downstream.detector=rtdetr", "downstream.method=label_transfer", DETR],
     "Deformable-DETR, label unification": ["downstream.detector=deformable_detr", "downstream.method=label_unification", DETR],
 }
-NEEDS = {"pseudo_label": "own", "class_thresholds": "own", "union": "own", "label_transfer": "all"}
+OWN = ("train-upstream", "pseudo-label")
+NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "label_transfer": ROUND}
 STRATEGIES = ("half_and_half", "mixed", "mixed_then_target")
 # What a person who knows the protocols would write down.
 CLASS_MAPS = {
@@ -115,12 +116,8 @@ class Scene:
 
     def figures(self, target: str, settings: Sequence[str]) -> dict[str, float]:
         """AP and AP50 of the target's downstream detector, and the seconds of labelling and training."""
-        name = "_".join(setting.partition("=")[2] for setting in settings)
-        named = [
-            f"target={target}",
-            f"downstream.name={name.replace('.', '_')}",
-            f"downstream.class_map={self._class_map(target)}",
-        ]
+        name = "_".join(setting.partition("=")[2] for setting in settings).replace(".", "_")
+        named = [f"target={target}", f"downstream.name={name}", f"downstream.class_map={self._class_map(target)}"]
         workspace = Workspace(load_config(self.config, [*named, *settings]))
         labelling = self._seconds_before(workspace, target)
         labelling += self._timed(workspace, "train-downstream", lambda step: step.group == f"{target}{LABELS}")
@@ -133,26 +130,25 @@ class Scene:
         settings = workspace.config.downstream
         if not settings.uses_sources or settings.method not in NEEDS:
             return 0.0
-        selected: dict[str, Callable[[Step], bool]] = {
-            "own": lambda step: target in (step.group, step.member),
-            "all": lambda step: True,
-        }
-        select = selected[NEEDS[settings.method]]
-        stages = ("train-upstream", "pseudo-label", "train-lat", "transfer")[: 2 if NEEDS[settings.method] == "own" else 4]
+        stages = NEEDS[settings.method]
+
+        def select(step: Step) -> bool:
+            """All steps, or those of the target's own upstream detector."""
+            return stages == ROUND or (step.member or step.group) == target
+
         return sum(self._timed(workspace, stage, select) for stage in stages)
 
     def _timed(self, workspace: Workspace, stage: str, select: Callable[[Step], bool]) -> float:
-        """Do the chosen steps of a stage one by one; returns the seconds that each took when it was last done."""
+        """Do the chosen steps of a stage one by one; returns the seconds that they took when they were last done."""
         path = self.folder / "seconds.json"
         known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         total = 0.0
-        for group in dict.fromkeys(step.group for step in plan(workspace, [stage]) if select(step)):
-            key = " ".join([stage, group, workspace.config.downstream.name if stage == "train-downstream" else ""])
+        for title in [step.title for step in plan(workspace, [stage]) if select(step)]:
             begin = time.perf_counter()
-            if run_stages(workspace, [stage], select=lambda step, group=group: step.group == group and select(step)):
-                known[key] = time.perf_counter() - begin
+            if run_stages(workspace, [stage], select=lambda step, title=title: step.title == title):
+                known[title] = time.perf_counter() - begin
                 write_atomically(path, json.dumps(known, indent=2) + "\n")
-            total += known[key]
+            total += known[title]
         return total
 
     def _class_map(self, target: str) -> Path:
