@@ -60,6 +60,7 @@ def train(
     num_workers: int = 0,
     inputs: str = "",
     reserved: Reserved | None = None,
+    result: str = "",
 ) -> Path:
     """Train a model, going on from `out_dir/checkpoint.pt` where an earlier run of the same configuration was stopped.
 
@@ -79,6 +80,7 @@ def train(
         num_workers: processes that read and augment items.
         inputs: a hash of what the items are made of, and of `reserved`; the checkpoint of a run on other inputs is not taken up.
         reserved: places in every batch for the first items; None where all are drawn alike.
+        result: name of the submodule whose weights are the result, if it is not the whole model.
 
     Returns:
         The path of `model.pt`: `{**description, "model": state_dict}`, the averaged weights if `settings.ema_decay` is set.
@@ -126,7 +128,7 @@ def train(
             if not run.in_step:
                 run.save()
             raise
-    return run.finish(description)
+    return run.finish(description, result)
 
 
 class _Run:
@@ -176,12 +178,12 @@ class _Run:
             }
             save_checkpoint(self.checkpoint_path, content)
 
-    def finish(self, description: Mapping[str, Any]) -> Path:
+    def finish(self, description: Mapping[str, Any], result: str) -> Path:
         """Write `model.pt`, then take the checkpoint away."""
         path = self.out_dir / "model.pt"
         if self.fabric.is_global_zero:
             model = self.model if self.average is None else self.average.module
-            save_checkpoint(path, {**description, "model": model.state_dict()})
+            save_checkpoint(path, {**description, "model": model.get_submodule(result).state_dict()})
             self.checkpoint_path.unlink(missing_ok=True)
         self.fabric.barrier()
         return path

@@ -36,6 +36,13 @@ def test_the_loss_falls_to_the_known_optimum(tmp_path):
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+def test_the_result_may_be_a_part_of_the_model(tmp_path):
+    whole = load_checkpoint(train_line(tmp_path / "whole", Line(), Points(), settings(steps=5)), "line")["model"]
+    part = load_checkpoint(train_line(tmp_path / "part", Line(), Points(), settings(steps=5), result="linear"), "line")["model"]
+    assert set(part) == {"weight", "bias"}
+    assert all(torch.equal(part[name], whole[f"linear.{name}"]) for name in part)
+
+
 def test_a_log_line_is_the_mean_of_the_steps_since_the_line_before(tmp_path):
     train_line(tmp_path / "each", Line(), Points(), settings(steps=7, log_every=1))
     train_line(tmp_path / "five", Line(), Points(), settings(steps=7, log_every=5))
