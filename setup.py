@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+DETR = ["scipy>=1.11", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
 
 setup(
     name="lat-detection",
@@ -33,7 +34,9 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require={
+        "detr": DETR,
         "dev": [
+            *DETR,
             "mypy>=1.15",
             "pillow>=10",
             "pycocotools>=2.0.8",

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.settings import TRANSFORMERS_DETECTORS, DetectorSettings
 from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
@@ -53,7 +53,7 @@ def resolve_detector(settings: DetectorSettings) -> DetectorSettings:
     Raises:
         InputError: if the settings need Detectron2 and it does not import.
     """
-    if settings.detector == "torchvision":
+    if settings.detector not in ("auto", "detectron2"):
         return settings
     problem = detectron2_problem()
     if problem is None:
@@ -66,17 +66,33 @@ def resolve_detector(settings: DetectorSettings) -> DetectorSettings:
 
 def detectron2_problem() -> str | None:
     """Why Detectron2 does not import, in one line; None if it does."""
+    return _import_problem("detectron2.modeling")
+
+
+def transformers_problem() -> str | None:
+    """Why transformers, or the scipy that its losses match boxes with, does not import, in one line; None if both do."""
+    return _import_problem("transformers") or _import_problem("scipy.optimize")
+
+
+def _import_problem(module: str) -> str | None:
     try:
-        import_module("detectron2.modeling")
+        import_module(module)
     except Exception as error:  # a part that fits no library here may raise anything
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None
 
 
+def _require_transformers(settings: DetectorSettings) -> None:
+    if (problem := transformers_problem()) is not None:
+        what = f"is {settings.detector}, which needs transformers, and that does not import ({problem})"
+        raise InputError("detector", what, "install lat-detection[detr]")
+
+
 def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str, Any]:
     """What a checkpoint must hold beside `model`, the state dict, for `detector_from_checkpoint`; plain types only.
 
-    The settings name the library in use, never `auto`; for Detectron2 its whole configuration is kept as text.
+    The settings name the library in use, never `auto`; for Detectron2 and transformers the whole configuration of the
+    model is kept as text.
     """
     settings = resolve_detector(settings)
     content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": space.to_dict()}
@@ -84,6 +100,11 @@ def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str
         from lat.detectors.detectron2_config import resolve_config
 
         content["detectron2"] = resolve_config(settings, len(space)).dump()
+    if settings.detector in TRANSFORMERS_DETECTORS:
+        _require_transformers(settings)
+        from lat.detectors import detr_config
+
+        content["transformers"] = detr_config.config_to_text(detr_config.resolve_config(settings, space.class_names))
     return content
 
 
@@ -106,7 +127,7 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
     if settings.detector == "detectron2" and (problem := detectron2_problem()) is not None:
         what = f"holds a detector of Detectron2, which does not import ({problem})"
         raise InputError("checkpoint", what, "see docs/detectron2.md to install it")
-    config_text = content.get("detectron2")
+    config_text = content.get("detectron2") or content.get("transformers")
     detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text)
     try:
         detector.load_state_dict(content["model"])
@@ -121,6 +142,11 @@ def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool,
         from lat.detectors.detectron2_backend import Detectron2Detector
 
         return Detectron2Detector(settings, space, load_weights=load_weights, config_text=config_text)
+    if settings.detector in TRANSFORMERS_DETECTORS:
+        _require_transformers(settings)
+        from lat.detectors.detr_backend import TransformersDetector
+
+        return TransformersDetector(settings, space, load_weights=load_weights, config_text=config_text)
     from lat.detectors.torchvision_backend import TorchvisionDetector
 
     return TorchvisionDetector(settings, space, load_weights=load_weights)

@@ -12,11 +12,12 @@ from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.utils.events import EventStorage
 from torch import Tensor
 
+from lat.detectors.detections import is_solid
 from lat.detectors.detectron2_config import config_from_text, resolve_config
 from lat.detectors.detectron2_parts import build_parts, region_predictions, weighted_region_losses
 from lat.detectors.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
-from lat.detectors.region_detections import SMALLEST_SIDE, TwoStagePrediction, keep_detections
+from lat.detectors.region_detections import TwoStagePrediction, keep_detections
 from lat.detectors.settings import DetectorSettings
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
@@ -91,7 +92,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
     def _to_instances(self, boxes: LabeledBoxes, original_hw: tuple[int, int], size_hw: tuple[int, int]) -> Instances:
         boxes = boxes.to(self.device)
         scaled = boxes.boxes_xyxy * scale_xyxy(size_hw, original_hw, self.device)
-        usable = (scaled[:, 2:] - scaled[:, :2] >= SMALLEST_SIDE).all(dim=1)
+        usable = is_solid(scaled)
         classes = torch.where(boxes.weights > 0, boxes.labels, -1)
         return Instances(size_hw, gt_boxes=Boxes(scaled[usable]), gt_classes=classes[usable], gt_weights=boxes.weights[usable])
 

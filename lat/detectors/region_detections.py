@@ -1,69 +1,32 @@
-"""What two-stage detectors of every library have in common: prediction in batches of one size, and what is kept of regions.
+"""What two-stage detectors of every library have in common: feature maps to lend, and what is kept of regions.
 
 Shape letters: B images, N detections of an image, R regions, K classes, C channels.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from lat.detectors.image_batch import resized_hw, scale_xyxy
+from lat.detectors.detections import BatchedPrediction, handed_out, inference, is_solid
 from lat.detectors.settings import DetectorSettings
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
-SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner boxes have no usable delta and are left out
 
-
-@contextmanager
-def inference(model: Any) -> Iterator[None]:
-    """A module in eval mode, without gradients; its mode is as before afterwards."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
-
-
-class TwoStagePrediction:
+class TwoStagePrediction(BatchedPrediction):
     """Prediction and feature maps of a two-stage detector, for a class that is a module and says how a batch is predicted.
 
+    `class_scores` (N, K) of a detection is the softmax over classes and background of the region that its box was drawn from,
+    without its background column. One region may give a box for each of several classes.
+
     Attributes:
-        settings: image size and what is kept of the detections.
-        space: the label space of the detector.
         feature_stride: image pixels to one cell of `feature_maps`.
     """
 
-    settings: DetectorSettings
-    space: LabelSpace
     feature_stride: int
-
-    def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image on the CPU, best first, in pixels of the original image.
-
-        `class_scores` (N, K) is the softmax over classes and background of the region that a box was drawn from, without its
-        background column; `scores` is its entry at `labels`. One region may give a box for each of several classes. Images are
-        run in batches of equal size, so that a result does not depend on the other images.
-        """
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            size_hw = (image.shape[-2], image.shape[-1])
-            groups[resized_hw(size_hw, self.settings.image_size, self.settings.max_image_size)].append(index)
-        found: dict[int, LabeledBoxes] = {}
-        with inference(self):
-            for indices in groups.values():
-                found.update(zip(indices, self._predict_batch([images[i] for i in indices]), strict=True))
-        return [found[index] for index in range(len(images))]
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Feature maps for a frozen backbone: the pyramid levels that the box head pools from, side by side.
@@ -83,10 +46,6 @@ class TwoStagePrediction:
         upsampled = [F.interpolate(level, size=finest.shape[-2:], mode="bilinear", align_corners=False) for level in coarser]
         height, width = (-(-side // self.feature_stride) for side in images.shape[-2:])
         return torch.cat([finest, *upsampled], dim=1)[..., :height, :width]
-
-    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of images of one size after resizing."""
-        raise NotImplementedError
 
     def _pooled_maps(self, images: Tensor) -> list[Tensor]:
         """The levels that the box head pools from, finest first, each (B, C_i, h_i, w_i)."""
@@ -111,18 +70,10 @@ def keep_detections(
         settings: threshold, NMS and number of detections.
         space: the label space of the detector.
     """
-    resized, original = sizes_hw
     regions, labels = torch.where(class_scores > settings.score_threshold)
-    boxes_xyxy = clip_boxes_to_image(boxes_xyxy[regions, labels], resized)
+    boxes_xyxy = clip_boxes_to_image(boxes_xyxy[regions, labels], sizes_hw[0])
     scores = class_scores[regions, labels]
-    solid = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] >= SMALLEST_SIDE).all(dim=1)
+    solid = is_solid(boxes_xyxy)
     boxes_xyxy, scores, regions, labels = boxes_xyxy[solid], scores[solid], regions[solid], labels[solid]
     keep = batched_nms(boxes_xyxy, scores, labels, settings.nms_iou)[: settings.max_detections]
-    in_original = boxes_xyxy[keep] / scale_xyxy(resized, original, boxes_xyxy.device)
-    return LabeledBoxes(
-        clip_boxes_to_image(in_original, original).cpu(),
-        labels[keep].cpu(),
-        space,
-        scores=scores[keep].cpu(),
-        class_scores=class_scores[regions[keep]].cpu(),
-    )
+    return handed_out(boxes_xyxy[keep], labels[keep], class_scores[regions[keep]], sizes_hw, space)

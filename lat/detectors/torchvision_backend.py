@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
+from lat.detectors.detections import is_solid
 from lat.detectors.image_batch import ImageBatch, batch_images
 from lat.detectors.rcnn_parts import build_backbone, build_region_proposal_network, build_roi_heads, recipe_of
-from lat.detectors.region_detections import SMALLEST_SIDE, TwoStagePrediction, keep_detections
+from lat.detectors.region_detections import TwoStagePrediction, keep_detections
 from lat.detectors.settings import DetectorSettings
 from lat.detectors.weight_files import load_weight_file
 from lat.detectors.weighted_rcnn import Target
@@ -81,7 +82,7 @@ class TorchvisionDetector(TwoStagePrediction, nn.Module):
     def _to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
         boxes = boxes.to(batch.pixels.device)
         scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
-        usable = (scaled[:, 2:] - scaled[:, :2] >= SMALLEST_SIDE).all(dim=1)
+        usable = is_solid(scaled)
         labels = torch.where(boxes.weights > 0, boxes.labels + 1, -1)
         return {"boxes": scaled[usable], "labels": labels[usable], "weights": boxes.weights[usable]}
 

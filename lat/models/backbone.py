@@ -195,13 +195,16 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
         upstream: the upstream detector whose features are used when `backbone` is upstream; frozen in place.
 
     Raises:
-        InputError: if an upstream detector is asked for and not given, or the weights cannot be loaded.
+        InputError: if an upstream detector is asked for and not given or lends no features, or the weights cannot be loaded.
     """
     if settings.backbone == "upstream":
         if upstream is None:
             raise InputError(
                 "lat.backbone", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
             )
+        if not hasattr(upstream, "feature_maps"):
+            what = f"is 'upstream', but {type(upstream).__name__} lends no features"
+            raise InputError("lat.backbone", what, "choose upstream.detector torchvision or detectron2, or a dinov2 backbone")
         return FrozenBackbone(upstream, settings.image_size)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.weights_seed)

@@ -1,0 +1,97 @@
+"""What detectors of every library have in common: prediction in batches of one size, and how their detections are handed out.
+
+Shape letters: B images, N detections of an image, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
+
+from lat.detectors.image_batch import resized_hw, scale_xyxy
+from lat.detectors.settings import DetectorSettings
+from lat.label_space import LabelSpace
+from lat.structures import LabeledBoxes
+
+SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner boxes have no usable delta and are left out
+
+
+@contextmanager
+def inference(model: Any) -> Iterator[None]:
+    """A module in eval mode, without gradients; its mode is as before afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+class BatchedPrediction:
+    """`predict` of a detector, for a class that is a module and says how a batch of one size is predicted.
+
+    Attributes:
+        settings: image size and what is kept of the detections.
+        space: the label space of the detector.
+    """
+
+    settings: DetectorSettings
+    space: LabelSpace
+
+    def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        """Detections of each image on the CPU, best first, in pixels of the original image; `_predict_batch` says which.
+
+        Images are run in batches of equal size, so that a result does not depend on the other images.
+        """
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            size_hw = (image.shape[-2], image.shape[-1])
+            groups[resized_hw(size_hw, self.settings.image_size, self.settings.max_image_size)].append(index)
+        found: dict[int, LabeledBoxes] = {}
+        with inference(self):
+            for indices in groups.values():
+                found.update(zip(indices, self._predict_batch([images[i] for i in indices]), strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        """Detections of images of one size after resizing."""
+        raise NotImplementedError
+
+
+def is_solid(boxes_xyxy: Tensor) -> Tensor:
+    """(N,) bool: which boxes (N, 4), in pixels of the resized image, are not too thin to be used."""
+    return (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] >= SMALLEST_SIDE).all(dim=1)
+
+
+def handed_out(
+    boxes_xyxy: Tensor,
+    labels: Tensor,
+    class_scores: Tensor,
+    sizes_hw: tuple[tuple[int, int], tuple[int, int]],
+    space: LabelSpace,
+) -> LabeledBoxes:
+    """Detections of one image on the CPU, in their order, in pixels of the original image.
+
+    Args:
+        boxes_xyxy: (N, 4) float32, in pixels of the resized image.
+        labels: (N,) int64 in 0..K-1.
+        class_scores: (N, K) float32 in [0, 1]; `scores` becomes its entry at `labels`.
+        sizes_hw: height and width of the resized and of the original image.
+        space: the label space of `labels`.
+    """
+    resized, original = sizes_hw
+    in_original = boxes_xyxy / scale_xyxy(resized, original, boxes_xyxy.device)
+    return LabeledBoxes(
+        clip_boxes_to_image(in_original, original).cpu(),
+        labels.cpu(),
+        space,
+        scores=class_scores.gather(1, labels[:, None])[:, 0].cpu(),
+        class_scores=class_scores.cpu(),
+    )
