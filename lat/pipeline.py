@@ -18,7 +18,7 @@ import yaml
 
 from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
-from lat.sections import part_of
+from lat.sections import DOWNSTREAM_METHODS, part_of
 from lat.stages.downstream import train_downstream
 from lat.stages.downstream_labels import label_inputs, write_downstream_labels
 from lat.stages.evaluate import evaluate
@@ -217,7 +217,8 @@ def _downstream_steps(w: Workspace, target: str) -> Iterator[Step]:
             inputs = (*label_inputs(w, target), *files)
             yield Step("train-downstream", f"{target}{LABELS}", name, [method, settings["seed"]], w.names, inputs, labels)
     detector = describe_detector(part_of(w.config.downstream, DetectorSettings), w.space(target))
-    section = {**settings["downstream"], "in_run": None, "class_map": None}
+    left_out = {"in_run", *DOWNSTREAM_METHODS} - {method}  # what only other methods read
+    section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
     depends_on = [section, detector, settings["seed"], settings["runtime"]["precision"]]
     inputs = (*labels, *_weights(w.config.downstream.weights))
     outputs = (w.downstream_model(target), w.downstream_metrics(target))
