@@ -63,6 +63,8 @@ setup(
             "tqdm>=4.29",
             "yacs>=0.1.8",
         ],
+        # under the AGPL-3.0, unlike everything else here: nothing imports it unless a YOLO is asked for
+        "yolo": ["ultralytics>=8.4.190"],
     },
     entry_points={"console_scripts": ["lat=lat.cli:main"]},
     classifiers=[

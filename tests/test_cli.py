@@ -63,6 +63,7 @@ def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.Capture
         "relations",
         "evaluate",
         "report",
+        "export",
     ):
         assert command in text
     assert run("--version") == 0

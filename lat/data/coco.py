@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from lat.data.coco_problems import raise_problems
-from lat.data.coco_scan import CLIP_TOLERANCE, scan_labels
+from lat.data.coco_scan import CLIP_TOLERANCE, ORIGINS, scan_labels
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable, Provenance
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
-__all__ = ["LabelTable", "Provenance", "read_labels", "write_labels"]
+__all__ = ["LabelTable", "Provenance", "read_labels", "write_labels", "write_table"]
 
 BOX_DECIMALS, SCORE_DECIMALS = 4, 6
 
@@ -80,6 +80,33 @@ def write_labels(
         annotations += rows
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
+    _write_document(path, images, space, annotations, info)
+
+
+def write_table(path: Path, table: LabelTable) -> None:
+    """Write a table as a COCO file, whole or not at all, so that `read_labels` gives the same table back.
+
+    Ids, file names, categories, scores, crowd boxes, class scores, provenance and `info` are kept; corners are rounded to 4
+    decimals, scores to 6, and `area` is that of the box.
+    """
+    columns = _columns(table.space, table.boxes_xyxy, table.labels, table.scores, table.class_scores)
+    columns["id"] = table.annotation_ids.tolist()
+    columns["image_id"] = np.repeat(table.image_ids, np.diff(table.offsets)).tolist()
+    columns["iscrowd"] = table.is_crowd.astype(int).tolist()
+    if (origins := table.provenance) is not None:
+        names = {value: name for name, value in ORIGINS.items()}
+        columns["provenance"] = [
+            {"origin": names[origin], "space": origins.spaces[space], "annotation_id": None if number < 0 else number}
+            for origin, space, number in zip(
+                origins.origin.tolist(), origins.space.tolist(), origins.annotation_ids.tolist(), strict=True
+            )
+        ]
+    _write_document(path, table, table.space, _rows(columns), table.info)
+
+
+def _write_document(
+    path: Path, images: LabelTable, space: LabelSpace, annotations: list[dict[str, Any]], info: dict[str, Any]
+) -> None:
     document = {
         "info": info,
         "images": images.image_entries(),
@@ -89,24 +116,41 @@ def write_labels(
     write_atomically(Path(path), json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
 
 
+def _columns(
+    space: LabelSpace, boxes_xyxy: np.ndarray, labels: np.ndarray, scores: np.ndarray, class_scores: np.ndarray | None
+) -> dict[str, list[Any]]:
+    """The keys that annotations of every origin have, as JSON values: corners (A, 4), labels (A,), scores (A,)."""
+    corners = _rounded(boxes_xyxy, BOX_DECIMALS)
+    sides = np.round(corners[:, 2:] - corners[:, :2], BOX_DECIMALS)
+    columns: dict[str, list[Any]] = {
+        "category_id": space.to_category_ids(labels).tolist(),
+        "bbox": (np.concatenate([corners[:, :2], sides], axis=1) + 0.0).tolist(),
+        "area": np.round(sides.prod(axis=1), BOX_DECIMALS).tolist(),
+        "score": _rounded(scores, SCORE_DECIMALS).tolist(),
+    }
+    if class_scores is not None:
+        columns["class_scores"] = _rounded(class_scores, SCORE_DECIMALS).tolist()
+    return columns
+
+
+def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
+    return np.round(np.asarray(values).astype(np.float64), decimals)
+
+
+def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def _image_annotations(images: LabelTable, i: int, space: LabelSpace, boxes: LabeledBoxes) -> list[dict[str, Any]]:
     """The annotations of image `i`, all but provenance."""
     where = f"{images.path}: image {images.image_ids[i]}"
     if boxes.space.categories() != space.categories():
         raise ValueError(f"{where}: boxes in space {boxes.space.name}, not {space.name}")
-    corners = np.round(boxes.boxes_xyxy.cpu().numpy().astype(np.float64), BOX_DECIMALS)
-    _check_corners(corners, images.sizes_hw[i], where)
-    sides = np.round(corners[:, 2:] - corners[:, :2], BOX_DECIMALS)
-    columns: dict[str, list[Any]] = {
-        "category_id": space.to_category_ids(boxes.labels.cpu().numpy()).tolist(),
-        "bbox": (np.concatenate([corners[:, :2], sides], axis=1) + 0.0).tolist(),
-        "area": np.round(sides.prod(axis=1), BOX_DECIMALS).tolist(),
-        "score": np.round(boxes.scores.cpu().numpy().astype(np.float64), SCORE_DECIMALS).tolist(),
-    }
-    if boxes.class_scores is not None:
-        columns["class_scores"] = np.round(boxes.class_scores.cpu().numpy().astype(np.float64), SCORE_DECIMALS).tolist()
+    corners, labels, scores = (column.cpu().numpy() for column in (boxes.boxes_xyxy, boxes.labels, boxes.scores))
+    class_scores = None if boxes.class_scores is None else boxes.class_scores.cpu().numpy()
+    _check_corners(_rounded(corners, BOX_DECIMALS), images.sizes_hw[i], where)
     fixed = {"id": 0, "image_id": int(images.image_ids[i]), "iscrowd": 0}
-    return [{**fixed, **dict(zip(columns, row, strict=True))} for row in zip(*columns.values(), strict=True)]
+    return [{**fixed, **row} for row in _rows(_columns(space, corners, labels, scores, class_scores))]
 
 
 def _check_corners(corners: np.ndarray, size_hw: np.ndarray, where: str) -> None:

@@ -134,7 +134,10 @@ class LabelTable:
 
     def at_least(self, score: float) -> LabelTable:
         """The table of the same images with only the annotations whose score is `score` or more."""
-        kept = self.scores >= score
+        return self.where(self.scores >= score)
+
+    def where(self, kept: np.ndarray) -> LabelTable:
+        """The table of the same images with only the annotations that `kept` (A,) bool names."""
         before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
         return self._with_annotations(np.flatnonzero(kept), before[self.offsets])
 
