@@ -132,9 +132,12 @@ class LabelTable:
         columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
         return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
-    def at_least(self, score: float) -> LabelTable:
-        """The table of the same images with only the annotations whose score is `score` or more."""
-        kept = self.scores >= score
+    def at_least(self, score: float | np.ndarray) -> LabelTable:
+        """The table of the same images with only the annotations whose score is `score` or more.
+
+        `score` may be one number, or one for each class, (K,) float.
+        """
+        kept = self.scores >= (score[self.labels] if isinstance(score, np.ndarray) else score)
         before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
         return self._with_annotations(np.flatnonzero(kept), before[self.offsets])
 
