@@ -107,42 +107,51 @@ def to_joint_space(boxes: LabeledBoxes, joint: JointLabelSpace, space: LabelSpac
 class SpaceView(nn.Module):
     """A detector of the joint label space as a `Detector` of one of its spaces.
 
+    A Faster R-CNN (`softmax`) gives a box for each class of a region, drawn as the space of that class draws it, and its class
+    scores and background sum to 1. Here the boxes of this space are kept, and the classes of the others taken out of the softmax
+    as they were in training: p_c becomes p_c / (1 - sum of p over the other spaces). A DETR gives one box for all classes, each
+    scored by itself. Here every box takes its best class of this space.
+
     Args:
-        detector: a `Detector` of `joint_space_of(joint)`, which gives a box for each class that it sees, as all of `lat` do.
+        detector: a `Detector` of `joint_space_of(joint)`.
         joint: the label spaces.
         name: the space to detect in.
-        softmax: whether class scores and background sum to 1, as in a Faster R-CNN. The classes of other spaces then
-            are taken out of the softmax, as in training: p_c becomes p_c / (1 - sum of p over the other spaces). False
-            for a detector whose classes are scored independently, as in a DETR.
+        softmax: True for a Faster R-CNN, False for a DETR.
+        score_threshold: boxes with a lower score in this space are left out.
     """
 
-    def __init__(self, detector: nn.Module, joint: JointLabelSpace, name: str, *, softmax: bool) -> None:
+    def __init__(
+        self, detector: nn.Module, joint: JointLabelSpace, name: str, *, softmax: bool, score_threshold: float = 0.0
+    ) -> None:
         super().__init__()
         self.detector: Any = detector
         self.classes = joint.slice(name)
         self.space = joint.spaces[joint.index(name)]
-        self.softmax = softmax
+        self.softmax, self.score_threshold = softmax, score_threshold
 
     def losses(self, images: list[Tensor], targets: list[LabeledBoxes]) -> dict[str, Tensor]:
         """Not offered: the detector of all spaces is trained, not its view of one."""
         raise NotImplementedError
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections in this space alone, best first. A score below the detector's own threshold before the other classes are
-        taken out of its softmax is missing, and the limit of detections an image is for those of all spaces.
+        """Detections in this space alone, best first, of those that the detector itself has not left out by its threshold and
+        its limit of detections an image, which are for all spaces together.
         """
         return [self._in_space(found) for found in self.detector.predict(images)]
 
     def _in_space(self, found: LabeledBoxes) -> LabeledBoxes:
-        assert found.class_scores is not None
-        found = found[(found.labels >= self.classes.start) & (found.labels < self.classes.stop)]
-        all_scores: Tensor = found.class_scores  # type: ignore[assignment]
+        if self.softmax:
+            found = found[(found.labels >= self.classes.start) & (found.labels < self.classes.stop)]
+        all_scores = found.class_scores
+        assert all_scores is not None
         class_scores = all_scores[:, self.classes]
         if self.softmax:
             left = 1 - all_scores.sum(dim=1) + class_scores.sum(dim=1)
             class_scores = (class_scores / left.clamp(min=1e-6)[:, None]).clamp(max=1.0)
-        labels = found.labels - self.classes.start
+            labels = found.labels - self.classes.start
+        else:
+            labels = class_scores.argmax(dim=1)
         scores = class_scores.gather(1, labels[:, None])[:, 0]
-        return LabeledBoxes(found.boxes_xyxy, labels, self.space, scores=scores, class_scores=class_scores)[
-            scores.argsort(descending=True, stable=True)
-        ]
+        order = scores.argsort(descending=True, stable=True)
+        boxes = LabeledBoxes(found.boxes_xyxy, labels, self.space, scores=scores, class_scores=class_scores)
+        return boxes[order[scores[order] >= self.score_threshold]]

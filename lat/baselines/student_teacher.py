@@ -29,7 +29,7 @@ CLASSIFICATION_LOSSES = frozenset(
     {
         *("loss_classifier", "loss_objectness"),  # torchvision
         *("loss_cls", "loss_rpn_cls"),  # Detectron2
-        *("loss_vfl", "loss_ce"),  # RT-DETR, Deformable-DETR
+        *("loss_vfl", "loss_ce"),  # RT-DETR, Deformable-DETR; what RT-DETR learns by denoising is boxes as well
     }
 )
 

@@ -126,8 +126,6 @@ def test_a_view_renormalises_a_softmax_over_its_own_classes_and_background() -> 
     assert of_way.boxes_xyxy.tolist() == [[1, 1, 9, 9], [20, 20, 30, 30]]
     (of_city,) = SpaceView(Fixed(found), JOINT, "city", softmax=True).predict([torch.zeros(3, 40, 40)])
     assert of_city.scores.tolist() == pytest.approx([0.4 / 0.6])
-    (independent,) = SpaceView(Fixed(found), JOINT, "way", softmax=False).predict([torch.zeros(3, 40, 40)])
-    assert independent.scores.tolist() == pytest.approx([0.3, 0.3])
     (nothing,) = SpaceView(Fixed(found[:1]), JOINT, "way", softmax=True).predict([torch.zeros(3, 40, 40)])
     assert len(nothing) == 0
 
@@ -140,6 +138,16 @@ def test_a_view_puts_the_best_first_after_renormalising() -> None:
     (of_way,) = SpaceView(Fixed(found), JOINT, "way", softmax=True).predict([torch.zeros(3, 40, 40)])
     assert of_way.scores.tolist() == pytest.approx([0.75, 0.35])
     assert of_way.boxes_xyxy[0].tolist() == [20, 20, 30, 30]
+
+
+def test_boxes_for_all_classes_take_their_best_class_of_the_space() -> None:
+    corners = [(0, 0, 8, 8), (1, 1, 9, 9), (20, 20, 30, 30)]
+    scores = [[0.9, 0.1, 0.2, 0.5, 0.0], [0.8, 0.0, 0.0, 0.0, 0.7], [0.6, 0.0, 0.04, 0.0, 0.0]]
+    found = labeled_boxes(SPACE, corners, [0, 0, 0], [0.9, 0.8, 0.6], scores)
+    (of_way,) = SpaceView(Fixed(found), JOINT, "way", softmax=False, score_threshold=0.05).predict([torch.zeros(3, 40, 40)])
+    assert of_way.labels.tolist() == [2, 1]
+    assert of_way.scores.tolist() == pytest.approx([0.7, 0.5])
+    assert of_way.boxes_xyxy.tolist() == [[1, 1, 9, 9], [0, 0, 8, 8]]
 
 
 def test_images_supervise_their_own_space_alone() -> None:
