@@ -67,7 +67,7 @@ def test_overlap_below_the_iou_is_wrong() -> None:
 
 
 def test_thresholds_keep_what_they_were_chosen_for() -> None:
-    found = table([row(0, 0, box(0), 0.3), row(0, 1, box(1), 0.3), row(0, 1, box(2), 0.1), row(1, 0, box(3), 0.2)])
+    found = table([row(0, 0, box(0), 0.3), row(0, 1, box(1), 0.3), row(0, 1, box(2), 0.27), row(1, 0, box(3), 0.2)])
     thresholds = torch.tensor([0.25, 0.3])
     kept = [above_class_thresholds(found.boxes(i), thresholds).annotation_ids.tolist() for i in range(2)]
     assert kept == [[1, 2], []]
