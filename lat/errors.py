@@ -1,6 +1,9 @@
-"""The one exception for mistakes in what a user brings (files, configuration, options)."""
+"""The one exception for mistakes in what a user brings (files, configuration, options), and remedies that many places give."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
 
 
 class InputError(Exception):
@@ -22,3 +25,16 @@ class InputError(Exception):
         self.details = details
         line = ": ".join(part for part in (self.where, what) if part) + (f"; {remedy}" if remedy else "")
         super().__init__("\n  ".join((line, *details)))
+
+
+def did_you_mean(name: object, known: Sequence[str]) -> str:
+    """The remedy for an unknown name: the nearest known one, or all of them where none is near."""
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f"did you mean '{nearest[0]}'?" if nearest else f"known here: {', '.join(known)}"
+
+
+def invalid_yaml(path: object, error: Exception) -> InputError:
+    """What to raise when a file cannot be read as YAML; names the line where the parser knows it."""
+    mark = getattr(error, "problem_mark", None)
+    line = f" (line {mark.line + 1})" if mark else ""
+    return InputError(path, f"is not valid YAML{line}", "mend it there")

@@ -132,9 +132,12 @@ class LabelTable:
         columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
         return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
-    def at_least(self, score: float) -> LabelTable:
-        """The table of the same images with only the annotations whose score is `score` or more."""
-        return self.where(self.scores >= score)
+    def at_least(self, score: float | np.ndarray) -> LabelTable:
+        """The table of the same images with only the annotations whose score is `score` or more.
+
+        `score` may be one number, or one for each class, (K,) float.
+        """
+        return self.where(self.scores >= (score[self.labels] if isinstance(score, np.ndarray) else score))
 
     def where(self, kept: np.ndarray) -> LabelTable:
         """The table of the same images with only the annotations that `kept` (A,) bool names."""

@@ -51,17 +51,26 @@ class TorchvisionDetector(TwoStagePrediction, nn.Module):
         if load_weights and settings.weights not in ("none", "pretrained"):
             load_weight_file(self, getattr(self.backbone, "body", self.backbone), space.class_names, settings.weights)
 
-    def losses(self, images: list[Tensor], targets: list[LabeledBoxes]) -> dict[str, Tensor]:
+    def losses(
+        self, images: list[Tensor], targets: list[LabeledBoxes], class_masks: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Four scalar loss terms under torchvision's names; for the weight of a box see `WeightedRoIHeads.losses`.
 
         Boxes of weight 0 are don't-care for proposals and regions. Samples are drawn from torch's global generator.
+
+        Args:
+            images: as in the protocol.
+            targets: as in the protocol.
+            class_masks: for each image (K,) bool, the classes that it is supervised on, among them those of all its boxes; the
+                others get no gradient from it. The proposal network knows no classes: objects that only the others have are
+                background to it. None for all classes.
         """
         assert self.training, "losses need train mode: in eval mode torchvision's parts propose regions as for prediction"
         batch = self._batch(images)
         rcnn_targets = [self._to_target(batch, index, boxes) for index, boxes in enumerate(targets)]
         features = self._features(batch)
         proposals, losses = self._propose(batch, features, rcnn_targets)
-        return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets)
+        return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets, class_masks)
 
     def _pooled_maps(self, images: Tensor) -> list[Tensor]:
         features = self._features(batch_images(list(images), 0, 0, self.strides[-1]))

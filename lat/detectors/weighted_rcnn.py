@@ -55,15 +55,23 @@ class WeightedRoIHeads(RoIHeads):
     """torchvision's box head with a weight for every ground-truth box, and with whole score vectors in prediction."""
 
     def losses(
-        self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[Target]
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+        targets: list[Target],
+        class_masks: list[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Classification and box loss of regions sampled among the proposals and the ground truth.
 
         A region matched to a box of weight w has weight w, a background region 1; regions matched to a don't-care box are not
-        sampled. For the formula see `weighted_box_losses`.
+        sampled. For the formula see `weighted_box_losses`. Where `class_masks` (K,) bool of each image are given, the softmax
+        of a region is over background and the classes of its image alone.
         """
         proposals, matched, labels, deltas = self.select_training_samples(proposals, targets)
         logits, predicted = self.logits_and_deltas(features, proposals, image_sizes)
+        if class_masks is not None:
+            logits = masked_logits(logits, class_masks, [len(regions) for regions in proposals])
         weights = torch.cat([_region_weights(*image) for image in zip(matched, labels, targets, strict=True)])
         return weighted_box_losses(logits, predicted, torch.cat(labels), torch.cat(deltas), weights)
 
@@ -73,6 +81,20 @@ class WeightedRoIHeads(RoIHeads):
         """Class logits (R, K + 1) and box deltas (R, 4K + 4) of all regions, float32 in mixed precision too."""
         logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, image_sizes)))
         return logits.float(), deltas.float()
+
+
+def masked_logits(logits: Tensor, class_masks: list[Tensor], counts: list[int]) -> Tensor:
+    """Logits (R, K + 1) with minus infinity for the classes that the image of a region does not have; background stays.
+
+    Args:
+        logits: (R, K + 1), background first.
+        class_masks: for each image (K,) bool, True for the classes that it has.
+        counts: number of regions of each image, R together.
+    """
+    of_image = torch.stack(class_masks).to(logits.device)
+    allowed = torch.cat([torch.ones_like(of_image[:, :1]), of_image], dim=1)
+    of_region = allowed.repeat_interleave(torch.tensor(counts, device=logits.device), dim=0)
+    return logits.masked_fill(~of_region, float("-inf"))
 
 
 def _region_weights(matched: Tensor, labels: Tensor, target: Target) -> Tensor:

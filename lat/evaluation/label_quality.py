@@ -24,11 +24,13 @@ class ScoredHits:
     """Labels that are right or wrong, in no particular order.
 
     Attributes:
+        labels: (N,) int64 class indices.
         scores: (N,) float32.
         iou: (N,) float32 IoU with the truth box that the label finds; 0 for wrong labels.
         truth: number of truth boxes to be found.
     """
 
+    labels: np.ndarray
     scores: np.ndarray
     iou: np.ndarray
     truth: int
@@ -104,29 +106,29 @@ def _f1(found: ScoredHits, threshold: float | None) -> float | None:
     return 2 * int((kept & found.hits).sum()) / either if either else None
 
 
-def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> ScoredHits:
-    """Match labels with truth boxes of the same image and class, one to one at IoU 0.5.
+def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], iou: float = IOU) -> ScoredHits:
+    """Match labels with truth boxes of the same image and class, one to one at an IoU of `iou` or more.
 
     Labels choose by falling score, each the free truth box of highest IoU (of equal scores, the higher IoU comes first), as
     COCO has it: what a label finds does not depend on those of lower score, so one matching serves every threshold. A label
-    that finds none and has half of its area in a crowd box of its class is left out.
+    that finds none and has that share of its area in a crowd box of its class is left out.
     """
     wanted, found = paired_columns(truth, labels)
     columns = zip(wanted.by_image(len(truth)), found.by_image(len(truth)), strict=True)
-    pairs = [_match_image(in_truth, in_labels) for in_truth, in_labels in columns]
-    scores, ious = (np.concatenate([np.zeros(0, np.float32), *parts]) for parts in zip(*pairs, strict=True))
-    return ScoredHits(scores, ious, int((~wanted.is_crowd).sum()))
+    matched = [_match_image(in_truth, in_labels, iou) for in_truth, in_labels in columns]
+    classes, scores, ious = (np.concatenate(parts) for parts in zip(*matched, strict=True))
+    return ScoredHits(classes, scores, ious, int((~wanted.is_crowd).sum()))
 
 
-def _match_image(truth: BoxColumns, labels: BoxColumns) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and IoUs (N,) of the labels of one image that are right or wrong."""
+def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, scores and IoUs (N,) of the labels of one image that are right or wrong."""
     boxes, scores = torch.from_numpy(labels.boxes_xyxy), torch.from_numpy(labels.scores)
     wanted, crowds = truth[~truth.is_crowd], truth[truth.is_crowd]
     same = torch.from_numpy(wanted.labels[:, None] == labels.labels)
-    matches = match_boxes(torch.from_numpy(wanted.boxes_xyxy), boxes, IOU, allowed=same, second_scores=scores)
+    matches = match_boxes(torch.from_numpy(wanted.boxes_xyxy), boxes, least_iou, allowed=same, second_scores=scores)
     iou = torch.zeros(len(boxes))
     iou[matches.second] = matches.iou
-    in_crowd = covered_share(boxes, torch.from_numpy(crowds.boxes_xyxy)) >= IOU
+    in_crowd = covered_share(boxes, torch.from_numpy(crowds.boxes_xyxy)) >= least_iou
     in_crowd &= torch.from_numpy(labels.labels[:, None] == crowds.labels)
     counted = (iou > 0) | ~in_crowd.any(dim=1)
-    return scores[counted].numpy(), iou[counted].numpy()
+    return labels.labels[counted.numpy()], scores[counted].numpy(), iou[counted].numpy()

@@ -46,10 +46,11 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     return sum(one.count * abs(one.precision - one.score) for one in bins) / total if total else None
 
 
-def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> float | None:
-    """The threshold at which the labels of that score or more have the highest F1.
+def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float, beta: float = 1.0) -> float | None:
+    """The threshold at which the labels of that score or more have the highest F_beta, by default F1.
 
-    F1 = 2 * TP / (kept + truth), where TP is the sum of `worth` over the kept labels. There are two uses:
+    F_beta = (1 + beta^2) * TP / (kept + beta^2 * truth), where TP is the sum of `worth` over the kept labels; recall counts
+    beta times as much as precision. There are two uses, told for F1 = 2 * TP / (kept + truth):
 
     - With truth: `worth` is whether each label is right, and `truth` the number of boxes to be found.
     - Without: if scores are calibrated, a label is right with probability p_i = score, so TP is expected to be the sum of p_i
@@ -62,6 +63,7 @@ def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> float
         scores: (N,) float.
         worth: (N,) how much each label counts as right, 0 to 1.
         truth: number of boxes to be found.
+        beta: above 0.
 
     Returns:
         One of the scores, the highest where several are best; None without labels.
@@ -73,5 +75,6 @@ def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float) -> float
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     ends = np.append(ordered[1:] < ordered[:-1], True)  # a threshold keeps all labels of equal score
-    f1 = 2 * np.cumsum(worth[order].astype(np.float64)) / (np.arange(1, len(scores) + 1) + truth)
-    return float(ordered[np.argmax(np.where(ends, f1, -1.0))])
+    right = np.cumsum(worth[order].astype(np.float64))
+    f_beta = (1 + beta**2) * right / (np.arange(1, len(scores) + 1) + beta**2 * truth)
+    return float(ordered[np.argmax(np.where(ends, f_beta, -1.0))])

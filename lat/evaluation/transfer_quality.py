@@ -19,15 +19,33 @@ from lat.structures import LabeledBoxes
 def labels_by_class_names(source: LabelTable, target: LabelSpace) -> list[LabeledBoxes]:
     """What people do today: the source's own boxes, in the target's class of the same name; the others are left out.
 
-    Names match where they differ only in case, surrounding blanks, or blank, hyphen and underscore; an exact match comes
-    first. Crowd boxes are left out.
+    For what names match see `classes_by_name`, for what is returned `labels_by_class_map`.
+    """
+    return labels_by_class_map(source, classes_by_name(source.space, target), target)
+
+
+def classes_by_name(source: LabelSpace, target: LabelSpace) -> Tensor:
+    """(K_s,) int64 class of the target with the name of each class of the source; -1 for none.
+
+    Names match where they differ only in case, surrounding blanks, or blank, hyphen and underscore; an exact match comes first.
+    """
+    exact = {name: k for k, name in enumerate(target.class_names)}
+    loose = {_normalised(name): k for k, name in reversed(list(enumerate(target.class_names)))}
+    return torch.tensor([exact.get(name, loose.get(_normalised(name), -1)) for name in source.class_names])
+
+
+def labels_by_class_map(source: LabelTable, target_of: Tensor, target: LabelSpace) -> list[LabeledBoxes]:
+    """The source's own boxes in the classes of the target that a map gives them; crowd boxes are left out.
+
+    Args:
+        source: the labels of a dataset of K_s classes.
+        target_of: (K_s,) int64 class of the target for each class of the source; boxes of a class with -1 are left out.
+        target: the label space of the result.
 
     Returns:
         The boxes of each image of `source`, in its order, with score 1 and the annotation ids of the source.
     """
-    exact = {name: k for k, name in enumerate(target.class_names)}
-    loose = {_normalised(name): k for k, name in reversed(list(enumerate(target.class_names)))}
-    target_of = torch.tensor([exact.get(name, loose.get(_normalised(name), -1)) for name in source.space.class_names])
+    assert target_of.shape == (len(source.space),)
     images = []
     for i in range(len(source)):
         boxes = source.boxes(i)

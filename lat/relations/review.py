@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 import yaml
 
-from lat.errors import InputError
+from lat.errors import InputError, did_you_mean, invalid_yaml
 from lat.label_space import LabelSpace
 from lat.relations.relation_matrix import RelationMatrix, RelationType
 from lat.relations.taxonomies import with_standalone
@@ -64,9 +63,7 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise InputError(path, "there is no such file of relations", "`lat relations CONFIG --review` writes one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        raise InputError(path, f"is not valid YAML{line}", "mend it there") from None
+        raise invalid_yaml(path, error) from None
     pairs = content.get("pairs") if isinstance(content, dict) else None
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
         raise InputError(path, "has no list `pairs`", "start from what `lat relations CONFIG --review` writes")
@@ -77,9 +74,7 @@ def _known(path: Path, what: str, name: object, known: Sequence[str], owner: str
     """The name itself if it is known."""
     if name in known:
         return str(name)
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    remedy = f"did you mean '{nearest[0]}'?" if nearest else f"known here: {', '.join(known)}"
-    raise InputError(path, f"there is no {what} '{name}'{owner}", remedy)
+    raise InputError(path, f"there is no {what} '{name}'{owner}", did_you_mean(name, known))
 
 
 def _matrix(path: Path, first: LabelSpace, second: LabelSpace, relations: object) -> RelationMatrix:

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN
 
 from lat.detectors.base import DetectorSettings, build_detector
-from lat.detectors.weighted_rcnn import weighted_box_losses
+from lat.detectors.weighted_rcnn import masked_logits, weighted_box_losses
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
@@ -123,3 +123,36 @@ def test_samples_depend_on_the_global_seed_alone(detector: nn.Module) -> None:
     detector.rpn.fg_bg_sampler.batch_size_per_image = 8
     once, again, other = (losses_of(detector, boxes_with(1.0, 1.0), seed)["loss_objectness"].item() for seed in (3, 3, 4))
     assert once == again != other
+
+
+def test_masked_classes_have_no_share_in_the_softmax_by_hand() -> None:
+    # Background 1/2 and the classes 1/4 each; without class 2 what is left is 2/3 and 1/3. The second image has no region.
+    logits = torch.tensor([0.5, 0.25, 0.25]).log().repeat(3, 1).requires_grad_()
+    masks = [torch.tensor([True, False]), torch.tensor([False, False]), torch.tensor([True, True])]
+    masked = masked_logits(logits, masks, [2, 0, 1])
+    found = weighted_box_losses(masked, torch.zeros(3, 12), torch.tensor([1, 0, 2]), torch.zeros(3, 4), torch.ones(3))
+    assert found["loss_classifier"].item() == pytest.approx((math.log(3) + math.log(1.5) + math.log(4)) / 3)
+    found["loss_classifier"].backward()
+    assert logits.grad is not None
+    assert logits.grad[:2, 2].tolist() == [0, 0]
+    assert logits.grad[0].tolist() == pytest.approx([2 / 9, -2 / 9, 0])
+    assert masked_logits(torch.zeros(0, 3), masks, [0, 0, 0]).shape == (0, 3)
+
+
+def test_all_classes_in_the_mask_is_no_mask(detector: nn.Module) -> None:
+    for name, loss in losses_of(detector, boxes_with(1.0, 0.5)).items():
+        torch.manual_seed(0)
+        masked = detector.losses([IMAGE], [boxes_with(1.0, 0.5)], [torch.tensor([True, True])])
+        assert masked[name].item() == loss.item()
+
+
+def test_masked_classes_get_no_gradient(detector: nn.Module) -> None:
+    discs = LabeledBoxes(BOXES, torch.tensor([0, 0]), SPACE)
+    nothing = LabeledBoxes.empty(SPACE)
+    only_discs = torch.tensor([True, False])
+    sum(detector.losses([IMAGE, IMAGE], [discs, nothing], [only_discs, only_discs]).values()).backward()
+    predictor = detector.roi_heads.box_predictor
+    for layer, rows in ((predictor.cls_score, [2]), (predictor.bbox_pred, [8, 9, 10, 11])):
+        assert not layer.weight.grad[rows].any()
+        assert not layer.bias.grad[rows].any()
+    assert predictor.cls_score.weight.grad[1].any()

@@ -1,4 +1,4 @@
-"""Label tables from rows, for the tests of the evaluation."""
+"""Label tables from rows, for any test."""
 
 from __future__ import annotations
 

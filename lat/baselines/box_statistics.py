@@ -1,0 +1,93 @@
+"""Boxes of a source resized so that, class by class, their size statistics are those of the target.
+
+Shape letters: N boxes of one image, A boxes of all images, K classes of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
+
+from lat.data.label_table import LabelTable
+from lat.structures import LabeledBoxes
+
+NO_SPREAD = 1e-6  # of logarithms; less is rounding
+
+
+def normalise_box_statistics(
+    boxes: Sequence[LabeledBoxes], sizes_hw: np.ndarray, target: LabelTable, least_boxes: int = 10
+) -> list[LabeledBoxes]:
+    """Rescale width and height of each box about its centre, so that the sizes of each class are spread as in the target.
+
+    The statistics are mean and standard deviation (of the population) of log(w / W) and of log(h / H), where W and H are width
+    and height of the image. With m_s, d_s those of the boxes given of a class and m_t, d_t those of the target's boxes of it,
+
+        log(w' / W) = m_t + d_t / d_s * (log(w / W) - m_s),    likewise h'
+
+    and without a spread only the mean is moved. Boxes are then clipped to their image, which makes the largest
+    smaller than the formula has them.
+
+    Args:
+        boxes: the boxes of each image of the source, already in classes of the target.
+        sizes_hw: (I, 2) int, height and width of these images in pixels.
+        target: ground truth of the target; crowd boxes are not looked at.
+        least_boxes: a class with fewer boxes on either side is left as it is; statistics of a few boxes are chance.
+
+    Returns:
+        The same boxes, in the same order, with all their other columns. Boxes of weight 0 (crowd, don't-care) and boxes
+        without area have no part in the statistics and are left as they are.
+
+    Source: Wang et al., Train in Germany, Test in the USA (2020), statistical normalisation, there of mean sizes alone.
+    """
+    assert all(each.space.categories() == target.space.categories() for each in boxes), "boxes in the target's classes"
+    if not boxes:
+        return []
+    images_hw = torch.from_numpy(np.asarray(sizes_hw, dtype=np.float64))
+    corners = torch.cat([each.boxes_xyxy for each in boxes]).double()
+    labels = torch.cat([each.labels for each in boxes])
+    counted = torch.cat([each.weights for each in boxes]) > 0
+    of_image_hw = images_hw.repeat_interleave(torch.tensor([len(each) for each in boxes]), dim=0)
+    factors = _factors(corners, labels, counted, of_image_hw, target, least_boxes)
+    resized = _rescaled(corners, factors).float().split([len(each) for each in boxes])
+    moved = (factors != 1).any(dim=1).split([len(each) for each in boxes])
+    return [
+        replace(each, boxes_xyxy=torch.where(rows[:, None], clip_boxes_to_image(new, (height, width)), each.boxes_xyxy))
+        for each, new, rows, (height, width) in zip(boxes, resized, moved, images_hw.tolist(), strict=True)
+    ]
+
+
+def _factors(corners: Tensor, labels: Tensor, counted: Tensor, images_hw: Tensor, target: LabelTable, least_boxes: int) -> Tensor:
+    """(A, 2) factors of width and height of the boxes given; 1 for those that are left as they are."""
+    known = torch.from_numpy(~target.is_crowd)
+    target_hw = np.repeat(target.sizes_hw, np.diff(target.offsets), axis=0).astype(np.float64)
+    target_sizes = _log_sizes(torch.from_numpy(target.boxes_xyxy).double(), torch.from_numpy(target_hw))
+    target_labels = torch.from_numpy(target.labels)
+    sizes = _log_sizes(corners, images_hw)
+    solid = sizes.isfinite().all(dim=1)
+    factors = torch.ones_like(sizes)
+    for k in range(len(target.space)):
+        rows = (labels == k) & counted & solid
+        wanted = target_sizes[(target_labels == k) & known]
+        if min(int(rows.sum()), len(wanted)) < max(least_boxes, 1):
+            continue
+        spread = sizes[rows].std(dim=0, correction=0)
+        ratio = torch.where(spread > NO_SPREAD, wanted.std(dim=0, correction=0) / spread, 1.0)
+        mean = sizes[rows].mean(dim=0)
+        factors[rows] = (wanted.mean(dim=0) - mean + (ratio - 1) * (sizes[rows] - mean)).exp()
+    return factors
+
+
+def _log_sizes(corners: Tensor, images_hw: Tensor) -> Tensor:
+    """(A, 2) logarithm of width and height of boxes (A, 4), as shares of those of their images (A, 2); -inf without area."""
+    return ((corners[:, 2:] - corners[:, :2]) / images_hw.flip(1)).log()
+
+
+def _rescaled(corners: Tensor, factors: Tensor) -> Tensor:
+    """Boxes (A, 4) with width and height multiplied by factors (A, 2), about their centres."""
+    centre, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
+    return torch.cat([centre - factors * half, centre + factors * half], dim=1)

@@ -1,0 +1,77 @@
+"""Classes of a source brought to those of the target by a hand-made table, as MSeg does for whole datasets.
+
+The table is for one target. For each source it names every class, so that none is forgotten:
+
+    way:
+      vehicle: car
+      pedestrian: person
+      barrier: null  # no such class in the target
+
+`lat.evaluation.transfer_quality.labels_by_class_map` applies what is read here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from lat.errors import InputError, did_you_mean, invalid_yaml
+from lat.label_space import LabelSpace
+
+
+def read_class_map(path: Path, source: LabelSpace, target: LabelSpace) -> Tensor:
+    """Read what a table says about the classes of one source.
+
+    Args:
+        path: YAML file {source dataset: {source class: class of the target, or null for none}}.
+        source: the label space of the source, K_s classes.
+        target: the label space that the table leads to.
+
+    Returns:
+        (K_s,) int64 class of the target for each class of the source; -1 where there is none.
+
+    Raises:
+        InputError: if the file is missing or no YAML, does not have the source, lacks one of its classes, or names a class
+            that the source or the target does not have (the nearest name is suggested).
+
+    Source: Lambert et al., MSeg: A Composite Dataset for Multi-domain Semantic Segmentation (2020), taxonomy by hand.
+    """
+    classes = _classes_of(Path(path), source)
+    for name in classes:
+        if name not in source.class_names:
+            raise InputError(path, f"there is no class '{name}' in {source.name}", did_you_mean(name, source.class_names))
+    missing = [name for name in source.class_names if name not in classes]
+    if missing:
+        what = f"lacks {'the class' if len(missing) == 1 else 'the classes'} {', '.join(missing)} of {source.name}"
+        raise InputError(path, what, "name its class in the target, or null for none")
+    return torch.tensor([_target_class(path, source, name, classes[name], target) for name in source.class_names])
+
+
+def _classes_of(path: Path, source: LabelSpace) -> dict[str, Any]:
+    """The part of the file for one source, by class name."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(path, "there is no such class map", "check the path") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise invalid_yaml(path, error) from None
+    if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
+        remedy = "write {source dataset: {source class: target class}}"
+        raise InputError(path, "is no table of classes by source dataset", remedy)
+    sources = {str(name): part for name, part in content.items()}
+    if source.name not in sources:
+        raise InputError(path, f"has no dataset '{source.name}'", did_you_mean(source.name, list(sources)))
+    return {str(name): value for name, value in sources[source.name].items()}
+
+
+def _target_class(path: Path, source: LabelSpace, name: str, value: object, target: LabelSpace) -> int:
+    if value is None:
+        return -1
+    if str(value) not in target.class_names:
+        what = f"{source.name} {name}: there is no class '{value}' in {target.name}"
+        raise InputError(path, what, did_you_mean(value, target.class_names))
+    return target.class_names.index(str(value))

@@ -1,0 +1,186 @@
+"""Unbiased Teacher around any detector: a student trained on labelled and unlabelled images, a teacher that is its average.
+
+Shape letters: B labelled images of a batch, U unlabelled ones. A weak view is an image or its mirror image, a strong view the
+same with other colours and erased patches (`strong_view`); boxes of one lie right in the other.
+
+Source: Liu et al., Unbiased Teacher for Semi-Supervised Object Detection (2021), and its published code. What differs: the
+classification loss is the detector's own in place of a focal loss, and pseudo-labels weigh 1 in place of 4, as the authors advise
+for other data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lat.baselines.strong_view import strong_view
+from lat.data.dataset import DetectionDataset
+from lat.data.transforms import AugmentationSettings, augment
+from lat.errors import InputError
+from lat.structures import LabeledBoxes
+
+# The losses that pseudo-labels give; boxes of pseudo-labels are not trusted, so all other losses are dropped.
+CLASSIFICATION_LOSSES = frozenset(
+    {
+        *("loss_classifier", "loss_objectness"),  # torchvision
+        *("loss_cls", "loss_rpn_cls"),  # Detectron2
+        *("loss_vfl", "loss_ce"),  # RT-DETR, Deformable-DETR; what RT-DETR learns by denoising is boxes as well
+    }
+)
+
+
+@dataclass(frozen=True)
+class StudentTeacherSettings:
+    """How a student learns from its teacher.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    burn_in_steps: int = 200  # first steps on labelled images alone; the teacher is a copy of the student until then
+    teacher_decay: float = 0.99  # of the teacher as moving average of the student; 0.9996 for runs of 100,000 steps
+    score_threshold: float = 0.7  # detections of the teacher of this score or more are pseudo-labels
+    unsupervised_weight: float = 1.0  # of the losses of unlabelled images; the paper has 4
+
+    def __post_init__(self) -> None:
+        for name in ("burn_in_steps", "unsupervised_weight"):
+            if getattr(self, name) < 0:
+                raise InputError(name, f"is {getattr(self, name)}", "choose 0 or more")
+        if not 0.0 <= self.teacher_decay < 1.0:
+            raise InputError("teacher_decay", f"is {self.teacher_decay}", "choose 0 or more and below 1")
+        if not 0.0 <= self.score_threshold <= 1.0:
+            raise InputError("score_threshold", f"is {self.score_threshold}", "choose a number from 0 to 1")
+
+
+class StudentTeacher(nn.Module):
+    """A detector that is trained, and its teacher, which is the result.
+
+    Every call of `losses` in train mode is one step: first the teacher is brought up to date with the student that the step
+    before has left. It lags one step behind, and is never trained by gradient nor in train mode. The trainer's own average of
+    weights must be off: it would average the teacher once more.
+
+    Args:
+        student: a `Detector`; it is trained in place.
+        settings: how it learns.
+
+    Attributes:
+        student: the detector given.
+        teacher: a `Detector` with the averaged weights; buffers that are no whole numbers are averaged as well.
+        steps: () int64, steps done; in the state dict, so that a resumed run goes on as if it had not been stopped.
+    """
+
+    steps: Tensor
+
+    def __init__(self, student: nn.Module, settings: StudentTeacherSettings) -> None:
+        super().__init__()
+        self.student: Any = student
+        self.teacher: Any = deepcopy(student).requires_grad_(False).eval()
+        self.settings = settings
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def train(self, mode: bool = True) -> StudentTeacher:
+        """As for any module, but the teacher stays in eval mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def losses(
+        self,
+        weak: list[Tensor],
+        strong: list[Tensor],
+        targets: list[LabeledBoxes],
+        unlabelled_weak: list[Tensor],
+        unlabelled_strong: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """The student's losses on both views of the labelled images, under their own names; after the burn-in also its
+        classification losses on the strong views of the unlabelled images, each as NAME_unsupervised and weighted.
+
+        An unlabelled image in which the teacher is sure of nothing has no boxes and so is all background, as in the authors'
+        code.
+
+        Args:
+            weak: B weak views of labelled images, each (3, H, W) float32 in [0, 1].
+            strong: their B strong views.
+            targets: their boxes.
+            unlabelled_weak: U weak views of unlabelled images, which the teacher sees.
+            unlabelled_strong: their U strong views, which the student sees.
+
+        Raises:
+            InputError: if there is no labelled or no unlabelled image in the batch.
+        """
+        assert self.training, "a step of training"
+        if not weak or not unlabelled_weak:
+            raise InputError("training.batch_size", "leaves no labelled or no unlabelled image to a process", "make it larger")
+        self._update_teacher()
+        losses: dict[str, Tensor] = dict(self.student.losses([*weak, *strong], [*targets, *targets]))
+        if int(self.steps) >= self.settings.burn_in_steps:
+            found = self.student.losses(unlabelled_strong, self._pseudo_labels(unlabelled_weak))
+            of_classes = {name: loss for name, loss in found.items() if name in CLASSIFICATION_LOSSES}
+            assert of_classes, f"none of {', '.join(found)} is known as a classification loss"
+            losses |= {f"{name}_unsupervised": self.settings.unsupervised_weight * loss for name, loss in of_classes.items()}
+        self.steps += 1
+        return losses
+
+    @torch.no_grad()
+    def _update_teacher(self) -> None:
+        """Average the student into the teacher; until the end of the burn-in, make it a copy."""
+        decay = self.settings.teacher_decay if int(self.steps) > self.settings.burn_in_steps else 0.0
+        student = self.student.state_dict()
+        for name, averaged in self.teacher.state_dict().items():
+            if averaged.is_floating_point() and decay:
+                averaged.lerp_(student[name], 1.0 - decay)
+            else:
+                averaged.copy_(student[name])
+
+    def _pseudo_labels(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        return [found[found.scores >= self.settings.score_threshold] for found in self.teacher.predict(images)]
+
+
+Views = tuple[Tensor, Tensor, LabeledBoxes | None]
+
+
+class StudentTeacherItems:
+    """Labelled images, then unlabelled ones, each in a weak and a strong view.
+
+    With `Reserved(len(labelled), batch_size // 2)` of `lat.engine.sampling` half of every batch is labelled.
+
+    Args:
+        labelled: images of the target with their boxes.
+        unlabelled: images of the sources, whose boxes are not looked at.
+        augmentation: of the weak view; its colours are left as they are.
+    """
+
+    def __init__(
+        self, labelled: DetectionDataset, unlabelled: Sequence[DetectionDataset], augmentation: AugmentationSettings
+    ) -> None:
+        self.num_labelled = len(labelled)
+        self.images = [(dataset, i) for dataset in (labelled, *unlabelled) for i in range(len(dataset))]
+        self.augmentation = replace(augmentation, color_jitter=0.0)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def item(self, index: int, generator: torch.Generator) -> Views:
+        """Weak and strong view (3, H, W) of image `index`, and its boxes, None if it is unlabelled."""
+        dataset, i = self.images[index]
+        is_labelled = index < self.num_labelled
+        boxes = dataset.boxes(i) if is_labelled else LabeledBoxes.empty(dataset.space)
+        weak, boxes = augment(dataset.image(i), boxes, self.augmentation, generator)
+        return weak, strong_view(weak, generator), boxes if is_labelled else None
+
+    def collate(self, items: list[Views]) -> tuple[list[Tensor], list[Tensor], list[LabeledBoxes], list[Tensor], list[Tensor]]:
+        """The arguments of `StudentTeacher.losses`."""
+        labelled = [(weak, strong, boxes) for weak, strong, boxes in items if boxes is not None]
+        unlabelled = [(weak, strong) for weak, strong, boxes in items if boxes is None]
+        return (
+            [weak for weak, _, _ in labelled],
+            [strong for _, strong, _ in labelled],
+            [boxes for _, _, boxes in labelled],
+            [weak for weak, _ in unlabelled],
+            [strong for _, strong in unlabelled],
+        )
