@@ -11,7 +11,7 @@ import lat
 
 ROOT = Path(lat.__file__).parent
 CORE = {"boxes", "errors", "label_space", "structures", "losses"}
-BELOW = CORE | {"data", "detectors", "models", "pseudo", "relations", "engine", "evaluation", "report"}
+BELOW = CORE | {"data", "detectors", "models", "pseudo", "relations", "engine", "evaluation", "report", "baselines"}
 ALLOWED = {
     "boxes": set(),
     "errors": set(),
@@ -27,6 +27,7 @@ ALLOWED = {
     "engine": CORE | {"data"},
     "evaluation": CORE | {"data"},
     "report": CORE | {"data", "evaluation"},
+    "baselines": CORE | {"data", "detectors", "evaluation"},
     "config": BELOW,
     "stages": BELOW | {"config"},
     "pipeline": CORE | {"data", "detectors", "stages", "config"},

@@ -1,0 +1,1 @@
+"""What label transfer is held against: other ways to use labels of another protocol."""
