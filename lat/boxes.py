@@ -29,3 +29,9 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 def covered_share(a: Tensor, b: Tensor) -> Tensor:
     """Share of each box of a (..., M, 4) that lies in each box of b (..., G, 4): (..., M, G); 0 for a box without area."""
     return _intersection(a, b) / _area(a)[..., :, None].clamp(min=1e-9)
+
+
+def move_sides(boxes_xyxy: Tensor, shares: Tensor) -> Tensor:
+    """Boxes (..., 4) whose sides x1, y1, x2, y2 are moved by `shares` (..., 4) of their width or height."""
+    lengths = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    return boxes_xyxy + shares * torch.cat([lengths, lengths], dim=-1)

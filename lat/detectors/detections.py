@@ -6,7 +6,7 @@ Shape letters: B images, N detections of an image, K classes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +34,15 @@ def inference(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
+def indices_by_size(images: Sequence[Tensor], settings: DetectorSettings) -> list[list[int]]:
+    """Indices of the images (3, H, W) in groups of one size after resizing, so that no image of a batch needs padding."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        size_hw = (image.shape[-2], image.shape[-1])
+        groups[resized_hw(size_hw, settings.image_size, settings.max_image_size)].append(index)
+    return list(groups.values())
+
+
 class BatchedPrediction:
     """`predict` of a detector, for a class that is a module and says how a batch of one size is predicted.
 
@@ -50,13 +59,9 @@ class BatchedPrediction:
 
         Images are run in batches of equal size, so that a result does not depend on the other images.
         """
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            size_hw = (image.shape[-2], image.shape[-1])
-            groups[resized_hw(size_hw, self.settings.image_size, self.settings.max_image_size)].append(index)
         found: dict[int, LabeledBoxes] = {}
         with inference(self):
-            for indices in groups.values():
+            for indices in indices_by_size(images, self.settings):
                 found.update(zip(indices, self._predict_batch([images[i] for i in indices]), strict=True))
         return [found[index] for index in range(len(images))]
 

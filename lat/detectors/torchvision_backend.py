@@ -6,22 +6,19 @@ pixels of the resized image; both end at this file.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchvision.models.detection.image_list import ImageList
+from torch import Tensor
 
-from lat.detectors.detections import is_solid
-from lat.detectors.image_batch import ImageBatch, batch_images
-from lat.detectors.rcnn_parts import build_backbone, build_region_proposal_network, build_roi_heads, recipe_of
+from lat.detectors.image_batch import batch_images
+from lat.detectors.rcnn_parts import build_roi_heads, recipe_of
+from lat.detectors.rcnn_trunk import RcnnTrunk
 from lat.detectors.region_detections import TwoStagePrediction, keep_detections
 from lat.detectors.settings import DetectorSettings
 from lat.detectors.weight_files import load_weight_file
-from lat.detectors.weighted_rcnn import Target
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
 
-class TorchvisionDetector(TwoStagePrediction, nn.Module):
+class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
     """Faster R-CNN with a feature pyramid; the state dict has the names of torchvision's own `FasterRCNN`.
 
     Args:
@@ -36,18 +33,13 @@ class TorchvisionDetector(TwoStagePrediction, nn.Module):
     """
 
     def __init__(self, settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(settings, load_weights=load_weights)
         self.space = space
         recipe = recipe_of(settings.backbone)
-        self.strides, self.proposal_levels = recipe.strides, recipe.proposal_levels
-        self.backbone = build_backbone(settings, download=load_weights)
-        channels: int = self.backbone.out_channels  # type: ignore[assignment]
-        self.rpn = build_region_proposal_network(channels, recipe)
         regions = settings.regions_per_image or recipe.regions_per_image
-        self.roi_heads = build_roi_heads(channels, recipe, regions, len(space) + 1)
+        self.roi_heads = build_roi_heads(self.channels, recipe, regions, len(space) + 1)
         self.feature_stride = recipe.strides[0]
-        self.feature_channels = channels * len(recipe.pooled_levels)
+        self.feature_channels = self.channels * len(recipe.pooled_levels)
         if load_weights and settings.weights not in ("none", "pretrained"):
             load_weight_file(self, getattr(self.backbone, "body", self.backbone), space.class_names, settings.weights)
 
@@ -66,39 +58,20 @@ class TorchvisionDetector(TwoStagePrediction, nn.Module):
                 background to it. None for all classes.
         """
         assert self.training, "losses need train mode: in eval mode torchvision's parts propose regions as for prediction"
-        batch = self._batch(images)
-        rcnn_targets = [self._to_target(batch, index, boxes) for index, boxes in enumerate(targets)]
-        features = self._features(batch)
-        proposals, losses = self._propose(batch, features, rcnn_targets)
+        batch = self.batch(images)
+        rcnn_targets = [self.to_target(batch, index, boxes) for index, boxes in enumerate(targets)]
+        features = self.features(batch)
+        proposals, losses = self.propose(batch, features, rcnn_targets)
         return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets, class_masks)
 
     def _pooled_maps(self, images: Tensor) -> list[Tensor]:
-        features = self._features(batch_images(list(images), 0, 0, self.strides[-1]))
+        features = self.features(batch_images(list(images), 0, 0, self.strides[-1]))
         return [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
 
-    def _batch(self, images: list[Tensor]) -> ImageBatch:
-        return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.strides[-1])
-
-    def _features(self, batch: ImageBatch) -> dict[str, Tensor]:
-        return {name: level.float() for name, level in self.backbone(batch.pixels).items()}
-
-    def _propose(
-        self, batch: ImageBatch, features: dict[str, Tensor], targets: list[Target] | None = None
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        levels = {name: features[name] for name in self.proposal_levels}
-        return self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
-
-    def _to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
-        boxes = boxes.to(batch.pixels.device)
-        scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
-        usable = is_solid(scaled)
-        labels = torch.where(boxes.weights > 0, boxes.labels + 1, -1)
-        return {"boxes": scaled[usable], "labels": labels[usable], "weights": boxes.weights[usable]}
-
     def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        batch = self._batch(images)
-        features = self._features(batch)
-        proposals, _ = self._propose(batch, features)
+        batch = self.batch(images)
+        features = self.features(batch)
+        proposals, _ = self.propose(batch, features)
         logits, deltas = self.roi_heads.logits_and_deltas(features, proposals, batch.sizes_hw)
         counts = [len(regions) for regions in proposals]
         scores = logits.softmax(dim=1)[:, 1:].clamp(max=1.0).split(counts)

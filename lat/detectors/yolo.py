@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lat.detectors.detections import inference
 from lat.detectors.image_batch import resized, resized_hw
-from lat.detectors.region_detections import inference, keep_detections
+from lat.detectors.region_detections import keep_detections
 from lat.detectors.settings import DetectorSettings
 from lat.errors import InputError
 from lat.label_space import LabelSpace

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
+from lat.boxes import move_sides
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
 from lat.structures import LabeledBoxes, Origin, Proposals
@@ -106,8 +107,7 @@ class PrivilegedProposalGenerator:
         """Move each side of a chosen box by up to `jitter_scale` of its width or height, inside the image."""
         chosen = torch.rand(len(boxes_xyxy), 1, generator=generator) < self.settings.jitter_probability
         shift = (torch.rand(len(boxes_xyxy), 4, generator=generator) * 2 - 1) * self.settings.jitter_scale
-        sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).repeat(1, 2)
-        return torch.where(chosen, clip_boxes_to_image(boxes_xyxy + shift * sides, size_hw), boxes_xyxy)
+        return torch.where(chosen, clip_boxes_to_image(move_sides(boxes_xyxy, shift), size_hw), boxes_xyxy)
 
     def _background(self, size_hw: tuple[int, int], generator: torch.Generator) -> Proposals:
         """Random boxes of a tenth to a half of the image's sides, without class vector or confidence."""

@@ -1,0 +1,115 @@
+"""Which class a region is trained to be valid for: pairs of a region and a class, drawn from an image of the target.
+
+Shape letters: R regions, G target boxes of an image, K target classes, P drawn pairs. Boxes are in pixels of the resized image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
+
+from lat.boxes import covered_share, move_sides, pairwise_iou
+from lat.detectors.weighted_rcnn import Target
+from lat.errors import InputError
+
+DONT_CARE_SHARE = 0.5  # a region of which this much lies in a don't-care box is not counted as invalid
+
+
+@dataclass(frozen=True)
+class LgplSettings:
+    """Label-guided pseudo-labelling: the class-conditioned head, what it is trained on, and which boxes are kept.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    pairs_per_image: int = 128  # pairs of a region and a class that the head is trained on in each target image
+    valid_share: float = 0.5  # of the pairs of a class that the image has, about this share is valid
+    match_iou: float = 0.5  # a region is valid for a class if its IoU with a target box of that class is at least this
+    jittered_copies: int = 2  # moved copies of each target box that are regions in training, beside the proposals; 0 for none
+    jitter_scale: float = 0.2  # largest move of a side of such a copy, as a share of the box's width or height
+    least_precision: float = 0.5  # validity thresholds are the lowest at which this share of held-out proposals is valid
+
+    def __post_init__(self) -> None:
+        for name, least in (("pairs_per_image", 1), ("jittered_copies", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"lgpl.{name}", f"is {getattr(self, name)}", f"choose {least} or more")
+        for name in ("valid_share", "match_iou", "least_precision"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise InputError(f"lgpl.{name}", f"is {getattr(self, name)}", "choose a number above 0 and at most 1")
+        if not 0.0 <= self.jitter_scale < 0.5:
+            raise InputError("lgpl.jitter_scale", f"is {self.jitter_scale}", "choose a share of at least 0 and below 0.5")
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Regions, each with a class.
+
+    Attributes:
+        regions_xyxy: (P, 4) float32.
+        classes: (P,) int64 in 0..K-1.
+        valid: (P,) bool, whether there is a target box of the class at the region.
+        boxes_xyxy: (P, 4) float32, that target box; the region itself where there is none.
+        weights: (P,) float32, weight of that target box; 1 where there is none.
+    """
+
+    regions_xyxy: Tensor
+    classes: Tensor
+    valid: Tensor
+    boxes_xyxy: Tensor
+    weights: Tensor
+
+
+def match_to_classes(regions_xyxy: Tensor, target: Target, num_classes: int, match_iou: float) -> tuple[Tensor, Tensor]:
+    """For which classes regions (R, 4) are valid, (R, K) bool, and for which they are either valid or invalid, (R, K) bool.
+
+    A region is valid for each class of which a box has an IoU of `match_iou` or more with it. For the other classes it is
+    invalid, unless half of it lies in a don't-care box, whatever the class of that.
+    """
+    is_certain = target["labels"] > 0
+    iou = pairwise_iou(regions_xyxy, target["boxes"][is_certain])
+    classes = (target["labels"][is_certain] - 1).expand_as(iou)
+    best_iou = iou.new_zeros(len(regions_xyxy), num_classes).scatter_reduce(1, classes, iou, "amax")
+    valid = best_iou >= match_iou
+    doubtful = (covered_share(regions_xyxy, target["boxes"][~is_certain]) >= DONT_CARE_SHARE).any(dim=1)
+    return valid, valid | ~doubtful[:, None]
+
+
+def draw_pairs(regions_xyxy: Tensor, target: Target, num_classes: int, settings: LgplSettings) -> Pairs:
+    """Up to `pairs_per_image` pairs, with replacement, from torch's global generator.
+
+    The class of each is drawn uniformly from all K. Then a valid region of the class is drawn with probability `valid_share`,
+    and otherwise an invalid one; where the image has none of the one kind, of the other.
+    """
+    valid, counted = match_to_classes(regions_xyxy, target, num_classes, settings.match_iou)
+    invalid = (counted & ~valid).T
+    valid = valid.T  # (K, R)
+    count, device = settings.pairs_per_image, regions_xyxy.device
+    classes = torch.randint(num_classes, (count,), device=device)
+    wants_valid = torch.rand(count, device=device) < settings.valid_share
+    takes_valid = torch.where(wants_valid, valid.any(dim=1)[classes], ~invalid.any(dim=1)[classes])
+    candidates = torch.where(takes_valid[:, None], valid[classes], invalid[classes])
+    possible = candidates.any(dim=1)
+    chances = torch.rand(candidates.shape, device=device) + 1.0
+    rows = (candidates * chances)[possible].max(dim=1).indices if possible.any() else classes[:0]
+    return _pairs(regions_xyxy[rows], classes[possible], takes_valid[possible], target)
+
+
+def _pairs(regions_xyxy: Tensor, classes: Tensor, valid: Tensor, target: Target) -> Pairs:
+    """The pairs with the target box of each valid one: that of its class with the highest IoU."""
+    boxes, weights = regions_xyxy.clone(), torch.ones(len(regions_xyxy), device=regions_xyxy.device)
+    if valid.any():
+        is_of_class = target["labels"] == classes[valid, None] + 1
+        nearest = (pairwise_iou(regions_xyxy[valid], target["boxes"]) * is_of_class).argmax(dim=1)
+        boxes[valid], weights[valid] = target["boxes"][nearest], target["weights"][nearest]
+    return Pairs(regions_xyxy, classes, valid, boxes, weights)
+
+
+def jittered_copies(target: Target, size_hw: tuple[int, int], settings: LgplSettings) -> Tensor:
+    """Moved copies (copies * G, 4) of the boxes of a target that are not don't-care, from torch's global generator."""
+    boxes = target["boxes"][target["labels"] > 0].repeat(settings.jittered_copies, 1)
+    shares = (2.0 * torch.rand(boxes.shape, device=boxes.device) - 1.0) * settings.jitter_scale
+    return clip_boxes_to_image(move_sides(boxes, shares), size_hw)
