@@ -20,7 +20,7 @@ from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
 from lat.sections import DOWNSTREAM_METHODS, part_of
 from lat.stages.downstream import train_downstream
-from lat.stages.downstream_labels import label_inputs, write_downstream_labels
+from lat.stages.downstream_labels import WITHOUT_LABELS, label_inputs, label_settings, write_downstream_labels, writes_labels
 from lat.stages.evaluate import evaluate
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.pseudo_label import label_held_out, pseudo_label
@@ -114,7 +114,8 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
         case "transfer":
             transfer(workspace, group, list(inputs))
         case "train-downstream" if group.endswith(LABELS):
-            write_downstream_labels(workspace, group.removesuffix(LABELS))
+            (hash_of_inputs,) = inputs.values()
+            write_downstream_labels(workspace, group.removesuffix(LABELS), hash_of_inputs)
         case "train-downstream":
             (hash_of_inputs,) = inputs.values()
             train_downstream(workspace, group, hash_of_inputs)
@@ -208,21 +209,25 @@ def _transfer_step(w: Workspace, source: str, target: str) -> Step:
 
 def _downstream_steps(w: Workspace, target: str) -> Iterator[Step]:
     """Writing the sources' labels, where the method is not label transfer, and training on them."""
-    settings, method, name = w.config.to_dict(), w.config.downstream.method, w.config.downstream.name
+    settings, downstream = w.config.to_dict(), w.config.downstream
     labels: tuple[Path, ...] = ()
-    if w.config.downstream.uses_sources:
+    if downstream.uses_sources and downstream.method not in WITHOUT_LABELS:
         labels = tuple(w.downstream_labels(source, target) for source in w.others(target))
-        if method != "label_transfer":
-            files = tuple(Path(file) for file in (w.config.downstream.class_map,) if file)
-            inputs = (*label_inputs(w, target), *files)
-            yield Step("train-downstream", f"{target}{LABELS}", name, [method, settings["seed"]], w.names, inputs, labels)
-    detector = describe_detector(part_of(w.config.downstream, DetectorSettings), w.space(target))
-    left_out = {"in_run", *DOWNSTREAM_METHODS} - {method}  # what only other methods read
+    if writes_labels(downstream):
+        depends_on = [*label_settings(w), settings["seed"], settings["runtime"]["precision"]]
+        inputs = label_inputs(w, target)
+        yield Step("train-downstream", f"{target}{LABELS}", downstream.name, depends_on, w.names, inputs, labels)
+    left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {downstream.method, downstream.detector}  # others' settings
+    if downstream.detector == "yolo":
+        detector, weights = {}, _weights(downstream.yolo.model)
+    else:
+        detector = describe_detector(part_of(downstream, DetectorSettings), w.space(target))
+        weights = _weights(downstream.weights)
     section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
     depends_on = [section, detector, settings["seed"], settings["runtime"]["precision"]]
-    inputs = (*labels, *_weights(w.config.downstream.weights))
+    inputs = (*labels, *weights)
     outputs = (w.downstream_model(target), w.downstream_metrics(target))
-    yield Step("train-downstream", target, name, depends_on, w.names, inputs, outputs)
+    yield Step("train-downstream", target, downstream.name, depends_on, w.names, inputs, outputs)
 
 
 def _evaluate_step(w: Workspace, downstream: Iterable[Path]) -> Step:

@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from lat.baselines.label_unification import LabelUnificationSettings
+from lat.baselines.lgpl_pairs import LgplSettings
+from lat.baselines.student_teacher import StudentTeacherSettings
 from lat.data.training_labels import WeighingSettings
 from lat.data.transforms import AugmentationSettings
-from lat.detectors.base import DetectorSettings
+from lat.detectors.settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings
+from lat.detectors.yolo import YoloSettings
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainSettings
 from lat.errors import InputError
@@ -135,21 +139,18 @@ class EvaluationSettings:
 
 
 DOWNSTREAM_METHODS = (
-    "label_transfer",
-    "target_only",
-    "class_names",
-    "class_map",
-    "box_statistics",
-    "pseudo_label",
-    "class_thresholds",
-    "union",
+    *("label_transfer", "target_only", "class_names", "class_map", "box_statistics", "pseudo_label", "class_thresholds"),
+    *("union", "lgpl", "student_teacher", "label_unification"),
 )
 STRATEGIES = ("mixed_then_target", "mixed", "half_and_half", "target_only")
+DOWNSTREAM_DETECTORS = (*DETECTORS, "yolo")
 
 
 @dataclass(frozen=True)
 class DownstreamSettings(DetectorSettings):
     """Section `downstream`: the detector that is trained on a target and on what the sources' labels became.
+
+    With `detector: yolo` the settings of the model are those of `yolo`, and `backbone`, `weights` and what follows do not count.
 
     Source: Label-Aligned Transfer, section 4 and Table 3 (training strategies).
     """
@@ -159,25 +160,48 @@ class DownstreamSettings(DetectorSettings):
     in_run: bool = True  # `lat run` trains it too; false leaves it to `lat train-downstream`
     strategy: str = "mixed_then_target"  # mixed_then_target, mixed, half_and_half (of each batch) or target_only
     target_share: float = 0.2  # with mixed_then_target: the last steps, as a share of all, are on the target's own images alone
-    class_map: str = ""  # YAML file {source: {source class: target class or null}} for class_map and box_statistics
+    class_map: str = ""  # YAML file {source: {source class: target class or null}}, of class_map, box_statistics and lgpl
     labels: WeighingSettings = field(default_factory=WeighingSettings)
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=600, learning_rate=4e-3, ema_decay=0.99))
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    yolo: YoloSettings = field(default_factory=YoloSettings)
+    lgpl: LgplSettings = field(default_factory=LgplSettings)
+    student_teacher: StudentTeacherSettings = field(default_factory=StudentTeacherSettings)
+    label_unification: LabelUnificationSettings = field(default_factory=LabelUnificationSettings)
 
     def __post_init__(self) -> None:
         with _section("downstream"):
-            super().__post_init__()
-            for name, choices in (("method", DOWNSTREAM_METHODS), ("strategy", STRATEGIES)):
+            for name, choices in (
+                ("detector", DOWNSTREAM_DETECTORS),
+                ("method", DOWNSTREAM_METHODS),
+                ("strategy", STRATEGIES),
+            ):
                 if getattr(self, name) not in choices:
                     raise InputError(name, f"is '{getattr(self, name)}'", f"choose one of {', '.join(choices)}")
+            if self.detector != "yolo":
+                super().__post_init__()
             if not re.fullmatch(r"[A-Za-z0-9_-]*", self.name):
                 raise InputError("name", f"is '{self.name}'", "use letters, digits, '_' and '-'")
             if not 0.0 < self.target_share < 1.0:
-                raise InputError(
-                    "target_share", f"is {self.target_share}", "choose a number between 0 and 1, or another strategy"
-                )
-            if self.method == "class_map" and not self.class_map:
-                raise InputError("class_map", "is empty", "name the YAML file of the map, or choose another method")
+                remedy = "choose a number between 0 and 1, or another strategy"
+                raise InputError("target_share", f"is {self.target_share}", remedy)
+            self._check_method()
+
+    def _check_method(self) -> None:
+        """A method needs what it is made of, and some cannot train every detector."""
+        if self.method == "class_map" and not self.class_map:
+            raise InputError("class_map", "is empty", "name the YAML file of the map, or choose another method")
+        unfit = {
+            "student_teacher": ("yolo",),
+            "label_unification": ("yolo", "detectron2", "auto"),
+            "lgpl": ("detectron2", "yolo", *TRANSFORMERS_DETECTORS),
+        }
+        if self.detector in unfit.get(self.method, ()):
+            remedy = f"choose a detector that is not {' or '.join(unfit[self.method])}, or another method"
+            raise InputError("method", f"is {self.method}, which cannot train {self.detector}", remedy)
+        if self.method == "student_teacher" and self.student_teacher.burn_in_steps >= self.training.steps:
+            what = f"is {self.student_teacher.burn_in_steps}, and there are {self.training.steps} steps in all"
+            raise InputError("student_teacher.burn_in_steps", what, "choose fewer, or train longer")
 
     @property
     def uses_sources(self) -> bool:

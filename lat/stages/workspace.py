@@ -111,7 +111,7 @@ class Workspace:
         return self.root / "downstream" / (f"{target}.{name}" if name else target)
 
     def downstream_model(self, target: str) -> Path:
-        return self.downstream(target) / "model.pt"
+        return self.downstream(target) / ("yolo.pt" if self.config.downstream.detector == "yolo" else "model.pt")
 
     def downstream_metrics(self, target: str) -> Path:
         return self.downstream(target) / "metrics.json"

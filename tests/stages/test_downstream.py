@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import draw_tiny, tiny_workspace
@@ -15,7 +16,8 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.evaluation.transfer_quality import labels_by_class_names
 from lat.pipeline import all_stages, run_stages
-from lat.stages.downstream import source_labels
+from lat.stages.detection import load_detector
+from lat.stages.downstream import training_datasets
 from lat.stages.workspace import Workspace
 
 TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.batch_size=2", "downstream.max_detections=10"]
@@ -83,6 +85,69 @@ def test_target_only_needs_no_labels_of_others_and_no_source_image(copied: tuple
     assert [step.title for step in run_stages(seen, STAGE, say=quiet)] == ["train-downstream city"]
 
 
+CLASS_MAP = """
+nu: {adult: person, child: person, bicycle: bicycle, bus: bus, car: car, motorcycle: motorcycle, truck: truck}
+way: {vehicle: car, pedestrian: person, cyclist: null}
+"""
+
+
+@pytest.mark.parametrize("method", ["class_map", "box_statistics", "class_thresholds", "lgpl"])
+def test_baselines_with_labels_of_their_own_train_on_them(copied: tuple[Path, Path], tmp_path: Path, method: str) -> None:
+    (tmp_path / "map.yaml").write_text(CLASS_MAP)
+    seen = workspace_of(copied, f"downstream.method={method}", f"downstream.class_map={tmp_path / 'map.yaml'}")
+    assert [step.title for step in run_stages(seen, STAGE, say=quiet)] == [
+        "train-downstream city labels",
+        "train-downstream city",
+    ]
+    own = seen.train_part("way").labels
+    counts = dict(zip(own.space.class_names, np.bincount(own.labels, minlength=3).tolist(), strict=True))
+    labels = seen.read_downstream_labels("way", "city")
+    if method in ("class_map", "box_statistics"):
+        assert labels.num_boxes == counts["vehicle"] + counts["pedestrian"]
+    else:
+        assert labels.num_boxes <= max(counts["vehicle"] + counts["pedestrian"], 15)
+        assert all((part.boxes(i).weights > 0).all() for part in training_datasets(seen, "city")[1:] for i in range(len(part)))
+    assert json.loads(seen.downstream_metrics("city").read_text())["method"] == method
+    assert run_stages(seen, STAGE, say=quiet) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "space"),
+    [
+        (["downstream.method=student_teacher", "downstream.student_teacher.burn_in_steps=1"], "city"),
+        (["downstream.method=label_unification"], "joint"),
+        (["downstream.detector=rtdetr"], "city"),
+        (["downstream.detector=deformable_detr", "downstream.method=label_unification"], "joint"),
+    ],
+)
+def test_other_ways_to_train_write_a_detector_and_its_figures(copied: tuple[Path, Path], settings: list[str], space: str) -> None:
+    if any("detr" in setting for setting in settings):
+        pytest.importorskip("transformers")
+    seen = workspace_of(copied, *settings)
+    assert [step.title for step in run_stages(seen, STAGE, say=quiet)] == ["train-downstream city"]
+    assert load_detector(seen.downstream_model("city")).space.name == space
+    metrics = json.loads(seen.downstream_metrics("city").read_text())
+    assert set(metrics["per_class"]) == set(seen.space("city").class_names)
+    assert run_stages(seen, STAGE, say=quiet) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["downstream.method=odd"], "downstream.method is 'odd'; choose one of label_transfer, target_only"),
+        (["downstream.method=class_map"], "downstream.class_map is empty; name the YAML file of the map"),
+        (["downstream.name=a/b"], "downstream.name is 'a/b'; use letters"),
+        (["downstream.target_share=1"], "downstream.target_share is 1.0; choose a number between 0 and 1"),
+        (["downstream.method=lgpl", "downstream.detector=rtdetr"], "downstream.method is lgpl, which cannot train rtdetr"),
+        (["downstream.method=student_teacher"], "downstream.student_teacher.burn_in_steps is 200, and there are 3 steps"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(finished: tuple[Path, Path], settings: list[str], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        workspace_of(finished, *settings)
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize("method", ["class_names", "pseudo_label", "union"])
 def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], method: str) -> None:
     seen = workspace_of(copied, f"downstream.method={method}", f"downstream.name={method}")
@@ -146,7 +211,7 @@ def test_labels_of_another_space_or_of_other_images_are_refused_in_one_line(copi
 
 def test_sources_come_weighed_and_hand_picked_labels_are_all_trained_on(copied: tuple[Path, Path]) -> None:
     seen = workspace_of(copied, "downstream.labels.score_threshold=0.3", "downstream.labels.ignore_threshold=0.1")
-    for part, source in zip(source_labels(seen, "city"), ("nu", "way"), strict=True):
+    for part, source in zip(training_datasets(seen, "city")[1:], ("nu", "way"), strict=True):
         scores = torch.tensor(seen.read_transferred(source, "city").scores)
         boxes = [part.boxes(i) for i in range(len(part))]
         weights = torch.cat([each.weights for each in boxes])
