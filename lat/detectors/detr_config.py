@@ -38,7 +38,7 @@ _THIN = {
 }
 _SIZES = {
     "small": _Size(
-        {"embedding_size": 24, "hidden_sizes": [24, 32, 64, 128], "depths": [1, 1, 1, 1], "layer_type": "basic"},
+        {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1], "layer_type": "basic"},
         _THIN
         | {
             "encoder_hidden_dim": 64,

@@ -82,7 +82,7 @@ def test_boxes_go_to_the_frame_of_the_network_and_come_back(name: str) -> None:
     boxes = torch.tensor([[7.0, 3.0, 35.0, 30.0], [0.0, 0.0, 105.0, 33.0]])
     everything = torch.ones(len(SPACE), dtype=torch.bool)
     target = detector._to_target(batch, 0, LabeledBoxes(boxes, torch.tensor([1, 0]), SPACE), everything)
-    padded_hw = (96, 160) if name == "rtdetr" else (48, 153)
+    padded_hw = (80, 160) if name == "rtdetr" else (48, 153)
     wanted = [105 / 2 * 153 / 105 / padded_hw[1], 33 / 2 * 48 / 33 / padded_hw[0], 153 / padded_hw[1], 48 / padded_hw[0]]
     torch.testing.assert_close(target["boxes"][1], torch.tensor(wanted))
     scores = torch.tensor([[0.1, 0.7], [0.6, 0.8]])
@@ -117,11 +117,11 @@ def test_mixed_precision_changes_no_box() -> None:
 
 
 def test_an_image_with_fewer_cells_than_queries_is_padded() -> None:
-    detector, image = detr("rtdetr", score_threshold=0.0), IMAGE[:, :20, :33]
-    assert detector._batch([image]).pixels.shape[-2:] == (64, 96)  # of 32 x 64 pixels there are 42 cells, of these 126
+    detector, image = detr("rtdetr", score_threshold=0.0), IMAGE[:, :12, :17]
+    assert detector._batch([image]).pixels.shape[-2:] == (32, 48)  # of 16 x 32 pixels there are 42 cells, of these 126
     found = detector.predict([image])[0]
     assert len(found) > 0
-    assert (found.boxes_xyxy[:, 2:] <= torch.tensor([33, 20])).all()
+    assert (found.boxes_xyxy[:, 2:] <= torch.tensor([17, 12])).all()
 
 
 def test_the_loss_falls_on_two_boxes() -> None:
