@@ -6,9 +6,11 @@ height as shares of the image; that ends at this file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 
@@ -82,7 +84,16 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         return summed_over_layers(self._run(batch, labels).loss_dict)
 
     def _batch(self, images: list[Tensor]) -> ImageBatch:
-        return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.divisible_by)
+        batch = batch_images(images, self.settings.image_size, self.settings.max_image_size, self.divisible_by)
+        return batch if self.is_deformable else replace(batch, pixels=self._with_room(batch.pixels))
+
+    def _with_room(self, pixels: Tensor) -> Tensor:
+        """Images (B, 3, H, W) padded until the levels of RT-DETR have a cell for each query to start from; most need none."""
+        config = self.network.config
+        height, width = pixels.shape[-2:]
+        while sum((height // stride) * (width // stride) for stride in config.feat_strides) < config.num_queries:
+            height, width = height + self.divisible_by, width + self.divisible_by
+        return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
 
     def _frame_xyxy(self, batch: ImageBatch, index: int) -> Tensor:
         """(4,) float32: width, height, width, height in pixels of what the shares of a box refer to.

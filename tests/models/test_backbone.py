@@ -51,6 +51,11 @@ def frozen_tiny(image_size: int = 0) -> FrozenBackbone:
     return build_backbone(BackboneSettings(image_size=image_size), TinyUpstream())
 
 
+def test_an_upstream_detector_without_feature_maps_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"^lat.backbone: is 'upstream', but Conv2d lends no features; choose upstream.detector"):
+        build_backbone(BackboneSettings(), nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
+
+
 def test_every_named_backbone_is_a_model_that_timm_offers_pretrained() -> None:
     import timm
 

@@ -1,0 +1,150 @@
+"""Settings, configurations and weights of detectors of transformers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from detr_parts import NAMES, NEEDS_TRANSFORMERS, SPACE, detr
+from omegaconf import OmegaConf
+
+from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.errors import InputError
+from lat.label_space import LabelSpace
+
+FRUIT = LabelSpace.from_names("fruit", ("apple", "pear", "plum"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"backbone": "resnet51"}, "did you mean resnet50?"),
+        ({"backbone": "resnext50_32x4d"}, "choose one of small, resnet18"),
+        ({"weights": "pretrained"}, "weights: is 'pretrained', which rtdetr has not"),
+        ({"weights": "a/b", "backbone": "resnet50"}, "backbone: is 'resnet50', but the weights bring their own"),
+        ({"nms_iou": 0.6}, "nms_iou: is set, but the detector is rtdetr; leave it out, or choose detector: torchvision"),
+        ({"regions_per_image": 8}, "regions_per_image: is set, but the detector is rtdetr"),
+        ({"trainable_layers": 2}, "trainable_layers: is set, but the detector is rtdetr"),
+        ({"detectron2_overrides": ["A", "1"]}, "detectron2_overrides: is set, but the detector is rtdetr"),
+        ({"detector": "torchvision", "transformers_overrides": {"num_queries": 9}}, "is set, but the detector is torchvision"),
+    ],
+)
+def test_settings_without_meaning_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        DetectorSettings(**{"detector": "rtdetr"} | values)
+    assert message in str(error.value)
+
+
+def test_overrides_come_through_a_structured_config() -> None:
+    given = {"detector": "rtdetr", "transformers_overrides": {"num_queries": 9, "feat_strides": [8, 16, 32]}}
+    config = OmegaConf.merge(OmegaConf.structured(DetectorSettings), given)
+    assert OmegaConf.to_object(config) == DetectorSettings(**given)
+
+
+def test_without_the_library_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as Python itself marks what must not be imported
+    for action in (build_detector, describe_detector):
+        with pytest.raises(InputError, match=r"^detector: is rtdetr, which needs transformers.*install lat-detection\[detr\]"):
+            action(DetectorSettings(detector="rtdetr"), SPACE)
+
+
+@NEEDS_TRANSFORMERS
+@pytest.mark.parametrize("name", NAMES)
+def test_the_librarys_sizes_have_their_widths(name: str) -> None:
+    from lat.detectors.detr_config import resolve_config
+
+    for backbone, width in {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}.items():
+        config = resolve_config(DetectorSettings(detector=name, backbone=backbone), SPACE.class_names)
+        assert config.backbone_config.hidden_sizes[-1] == width
+        assert config.backbone_config.out_features == ["stage2", "stage3", "stage4"]
+        assert config.id2label == {0: "disc", 1: "bar"}
+        assert config.num_queries == 300
+        if name != "deformable_detr":
+            assert list(config.encoder_in_channels) == [width // 4, width // 2, width]
+            assert list(config.feat_strides) == [8, 16, 32]
+
+
+@NEEDS_TRANSFORMERS
+def test_overrides_reach_the_model_and_its_checkpoint() -> None:
+    detector = detr("deformable_detr", transformers_overrides={"num_queries": 11, "auxiliary_loss": False})
+    assert detector.network.model.query_position_embeddings.weight.shape[0] == 11
+    assert not detector.network.config.auxiliary_loss
+    content = describe_detector(detector.settings, SPACE) | {"model": detector.state_dict()}
+    assert detector_from_checkpoint(content).network.config.num_queries == 11
+
+
+@NEEDS_TRANSFORMERS
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"num_querys": 9}, "has 'num_querys', which RTDetrConfig has not; did you mean num_queries?"),
+        ({"num_labels": 9}, "has 'num_labels'"),
+        ({"num_queries": "many"}, "no rtdetr can be made with {num_queries: many}"),
+        ({"decoder_attention_heads": 7}, "no rtdetr can be made with {decoder_attention_heads: 7}"),
+    ],
+)
+def test_wrong_overrides_are_refused_in_one_line(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        detr("rtdetr", transformers_overrides=overrides)
+    assert str(error.value).startswith("transformers_overrides: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@NEEDS_TRANSFORMERS
+@pytest.mark.parametrize("name", ["rtdetr", "deformable_detr"])
+def test_a_folder_gives_all_but_the_layers_of_other_classes(name: str, tmp_path: Path) -> None:
+    source = detr(name)
+    source.network.save_pretrained(tmp_path / "saved")
+    # of the same classes everything, of as many others nothing that belongs to classes, of more not even their number
+    renamed = LabelSpace.from_names("renamed", ("car", "bus"))
+    for space, same in ((SPACE, True), (renamed, False), (FRUIT, False)):
+        detector = build_detector(DetectorSettings(detector=name, weights=str(tmp_path / "saved")), space)
+        assert detector.network.config.num_labels == len(space)
+        own, given = detector.network.state_dict(), source.network.state_dict()
+        of_classes = [key for key in own if "class_embed." in key or "enc_score_head." in key]
+        assert all(torch.equal(own[key], given[key]) for key in own.keys() - of_classes if "num_batches" not in key)
+        assert all(own[key].shape == given[key].shape and torch.equal(own[key], given[key]) for key in of_classes) is same
+    content = describe_detector(detector.settings, FRUIT) | {"model": detector.state_dict()}
+    (tmp_path / "saved").rename(tmp_path / "gone")
+    restored = detector_from_checkpoint(content)
+    image = torch.rand(3, 48, 64)
+    torch.testing.assert_close(restored.predict([image])[0].scores, detector.predict([image])[0].scores)
+
+
+@NEEDS_TRANSFORMERS
+def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    detr("rtdetr").network.save_pretrained(saved)
+    (tmp_path / "file.pt").write_bytes(b"")
+
+    def error_of(folder: Path, **values: Any) -> str:
+        with pytest.raises(InputError) as error:
+            build_detector(DetectorSettings(**{"detector": "rtdetr", "weights": str(folder)} | values), SPACE)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    assert "holds rt_detr, but the detector is deformable_detr; choose detector: rtdetr" in error_of(
+        saved, detector="deformable_detr"
+    )
+    assert "file.pt is a file; name the folder" in error_of(tmp_path / "file.pt")
+    assert "do not fit: " in error_of(saved, transformers_overrides={"decoder_ffn_dim": 96})
+    (saved / "model.safetensors").write_bytes(b"no weights")
+    assert f"{saved} cannot be read" in error_of(saved)
+    (saved / "model.safetensors").unlink()
+    assert f"{saved} cannot be read" in error_of(saved)
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    assert "holds bert, but the detector is rtdetr; name the weights of a rt_detr" in error_of(saved)
+
+
+@NEEDS_TRANSFORMERS
+def test_a_hub_name_that_cannot_be_fetched_is_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"^weights: someone/something is no folder here and could not be fetched") as error:
+        build_detector(DetectorSettings(detector="rtdetr", weights="someone/something"), SPACE)
+    assert "\n" not in str(error.value)
