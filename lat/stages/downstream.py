@@ -60,18 +60,21 @@ def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> Non
 
 
 def training_datasets(workspace: Workspace, target: str) -> list[DetectionDataset]:
-    """What is trained on: the target's training images first, then the sources' with their labels in its space, weighed."""
-    own = workspace.train_part(target)
+    """What is trained on: the target's training images first, then the sources' with their labels in its space, weighed.
+
+    A source none of whose labels count is left out: its images would be nothing but background.
+    """
+    datasets = [workspace.train_part(target)]
     if not workspace.config.downstream.uses_sources:
-        return [own]
+        return datasets
     weighing = weighing_of(workspace.config.downstream)
-    return [
-        own,
-        *(
-            TransferredDataset.of(workspace.train_part(source), workspace.read_downstream_labels(source, target), weighing)
-            for source in workspace.others(target)
-        ),
-    ]
+    for source in workspace.others(target):
+        labels = workspace.read_downstream_labels(source, target)
+        if (labels.scores >= weighing.score_threshold).any():
+            datasets.append(TransferredDataset.of(workspace.train_part(source), labels, weighing))
+        else:
+            print(f"{labels.path}: no label of a score of {weighing.score_threshold:g} or more; {source} is left out")
+    return datasets
 
 
 def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Module:
