@@ -43,7 +43,7 @@ _SIZES = {
         | {
             "encoder_hidden_dim": 64,
             "decoder_in_channels": [64, 64, 64],
-            "hidden_expansion": 0.5,
+            "hidden_expansion": 0.25,
             "decoder_layers": 2,
             "num_queries": 60,
             "num_denoising": 40,
