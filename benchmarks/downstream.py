@@ -34,7 +34,8 @@ from lat.stages.records import Step
 from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace
 
-DETR = "downstream.training.learning_rate=5e-4"
+RTDETR = ["downstream.detector=rtdetr", "downstream.training.learning_rate=3e-3"]
+DEFORMABLE = ["downstream.detector=deformable_detr", "downstream.training.learning_rate=2e-3"]
 METHODS = {
     "Faster R-CNN, target only": ["downstream.method=target_only"],
     "Faster R-CNN, classes matched by name": ["downstream.method=class_names"],
@@ -46,9 +47,9 @@ METHODS = {
     "Faster R-CNN, LGPL": ["downstream.method=lgpl"],
     "Faster R-CNN, student-teacher": ["downstream.method=student_teacher"],
     "Faster R-CNN, label transfer": ["downstream.method=label_transfer"],
-    "RT-DETR, target only": ["downstream.detector=rtdetr", "downstream.method=target_only", DETR],
-    "RT-DETR, label transfer": ["downstream.detector=rtdetr", "downstream.method=label_transfer", DETR],
-    "Deformable-DETR, label unification": ["downstream.detector=deformable_detr", "downstream.method=label_unification", DETR],
+    "RT-DETR, target only": [*RTDETR, "downstream.method=target_only"],
+    "RT-DETR, label transfer": [*RTDETR, "downstream.method=label_transfer"],
+    "Deformable-DETR, label unification": [*DEFORMABLE, "downstream.method=label_unification"],
 }
 OWN = ("train-upstream", "pseudo-label")
 NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "label_transfer": ROUND}

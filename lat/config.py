@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from lat.data.dataset import DatasetSettings
 from lat.data.label_sets import LabelSetSettings
+from lat.detectors.settings import TRANSFORMERS_DETECTORS
 from lat.engine.runtime import RuntimeSettings
 from lat.errors import InputError
 from lat.relations.settings import RelationSettings
@@ -68,6 +69,9 @@ class Config:
                 raise InputError("target", f"there is no dataset '{name}'", f"{choices} or all")
         if self.lat.upstream_dataset not in ("", *names):
             raise InputError("lat.upstream_dataset", f"there is no dataset '{self.lat.upstream_dataset}'", choices)
+        if self.lat.backbone == "upstream" and self.upstream.detector in TRANSFORMERS_DETECTORS:
+            what = f"is upstream, but detectors of {self.upstream.detector} lend no feature maps"
+            raise InputError("lat.backbone", what, "choose another backbone, or upstream.detector: torchvision")
         for dataset in self.datasets:
             for space in set(dataset.truth) - (set(names) - {dataset.name}):
                 raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is not another dataset", choices)

@@ -82,6 +82,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         (TWO_DATASETS, ["pseudo_label.score_threshold=-1"], "pseudo_label.score_threshold is -1.0"),
         (TWO_DATASETS, ["transfer.batch_size=0"], "transfer.batch_size is 0; choose 1 or more"),
         (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
+        (TWO_DATASETS, ["upstream.detector=rtdetr"], "lat.backbone is upstream, but detectors of rtdetr lend no feature maps"),
         (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
         (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
         (
