@@ -19,6 +19,7 @@ def report(workspace: Workspace) -> None:
         ending = f", round {seen.round}" if seen.round else ""
         curves |= {f"upstream {name}{ending}": _read_log(seen.upstream_model(name).parent) for name in seen.renewed}
         curves[f"label transfer{ending}"] = _read_log(seen.transfer_model.parent)
+    curves |= {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.found_downstream()}
     content = ReportContent(
         title=f"Labels transferred to {', '.join(config.target_names)}",
         run={

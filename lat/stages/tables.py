@@ -132,11 +132,11 @@ def downstream_table(rows: list[dict[str, Any]]) -> Table:
     """Downstream AP / AP50, a row for each detector that has been trained."""
     table = Table()
     for column in ("target", "name", "labels of the sources", "strategy", "detector"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     table.add_column("AP / AP50", justify="right")
     for row in rows:
-        words = (row[key] for key in ("target", "name", "method", "strategy", "detector"))
-        table.add_row(*words, _figures(row["ap"], row["ap50"]))
+        words = (row[key].replace("_", " ") for key in ("method", "strategy"))
+        table.add_row(row["target"], row["name"], *words, row["detector"], _figures(row["ap"], row["ap50"]))
     return table
 
 
