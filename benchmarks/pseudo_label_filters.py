@@ -47,6 +47,7 @@ FILTERS = {
     "validation": ["method=validation"],
     "DA": ["method=dars", "sample_ties=false"],
     "DARS": ["method=dars"],
+    "DARS, ratio 1": ["method=dars", "labelling_ratio=1.0"],
 }
 BOXES, CLASSES, BOXES_AN_IMAGE = (1_000_000, 2_000_000, 5_000_000, 10_000_000), 30, 50
 SHARE = 0.2  # of the boxes is wanted: fewer than those of score 1, among which lots are drawn
@@ -94,7 +95,7 @@ def filter_row(name: str, configs: Sequence[Path], overrides: Sequence[str]) -> 
     chosen = [f"pseudo_label.filter.{setting}" for setting in FILTERS[name]]
     figures = [run_filter(config, name, [*COMMON, *chosen, *overrides]) for config in configs]
     kept = {key: f"{mean(one['kept'][key] for one in figures):.0f}" for key in figures[0]["kept"]}
-    row = {"filter": name, "KL": f"{mean(one['kl'] for one in figures):.4f}"}
+    row = {"filter": name, "KL": f"{mean(one['kl'] for one in figures):.6f}"}
     row["kept in city's classes (ground truth)"] = ", ".join(
         f"{key} {count} ({mean(one['labelled'][key] for one in figures):.0f})" for key, count in kept.items()
     )
@@ -106,10 +107,11 @@ def filter_row(name: str, configs: Sequence[Path], overrides: Sequence[str]) -> 
 
 def run_filter(config: Path, name: str, settings: Sequence[str]) -> dict[str, dict[str, int] | float]:
     """Do all stages up to the evaluation with one filter; all filters start from the same detectors."""
-    base, folder = (config.parent / "run" / each for each in ("base", name.replace(" ", "")))
+    base, folder = (config.parent / "run" / each for each in ("base", name.replace(" ", "").replace(",", "_")))
     upstream = [setting for setting in settings if not setting.startswith("pseudo_label.filter")]
     run_stages(Workspace(load_config(config, [*upstream, f"output_dir={base}"])), ["train-upstream"])
-    shutil.copytree(base, folder, dirs_exist_ok=True, ignore=lambda where, names: [] if not folder.exists() else names)
+    if not folder.is_dir():
+        shutil.copytree(base, folder)
     workspace = Workspace(load_config(config, [*settings, f"output_dir={folder}"]))
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate"])
     return figures_of(workspace)
@@ -130,7 +132,8 @@ def figures_of(workspace: Workspace) -> dict[str, dict[str, int] | float]:
     for method in ("pseudo_label", "label_transfer"):
         of_method = [row for row in rows if row["method"] == method]
         figures[method] = mean(row["ap"] for row in of_method)
-        figures[f"{method} tail"] = mean(row["per_class"][each] for row in of_method for each in STAYS)
+        tail = [row["per_class"][each] for row in of_method for each in STAYS]
+        figures[f"{method} tail"] = mean(ap for ap in tail if ap is not None)
     return figures
 
 

@@ -46,7 +46,7 @@ def kept_table(
         floor: threshold of all classes without a filter.
     """
     divergence = kl_divergence(labelled, kept)
-    title = "KL divergence from its ground truth " + ("-" if divergence is None else f"{divergence:.4f}")
+    title = "KL divergence from its ground truth " + ("-" if divergence is None else f"{divergence:.5f}")
     table = Table(title=title, title_justify="left")
     table.add_column("class", no_wrap=True)
     for column in ("ground truth", "found", "wanted", "kept", "threshold"):

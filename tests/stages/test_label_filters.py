@@ -150,4 +150,4 @@ def test_a_table_has_a_row_for_each_class() -> None:
         ["bus", "10", "(25.0%)", "4", "2", "2", "(25.0%)", "0.500"],
         ["tram", "0", "(0.0%)", "0", "1", "0", "(0.0%)", "-"],
     ]
-    assert str(table.title).endswith("0.0000")
+    assert str(table.title).endswith("0.00000")
