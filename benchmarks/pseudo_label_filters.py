@@ -96,7 +96,7 @@ def filter_row(name: str, configs: Sequence[Path], overrides: Sequence[str]) -> 
     figures = [run_filter(config, name, [*COMMON, *chosen, *overrides]) for config in configs]
     kept = {key: f"{mean(one['kept'][key] for one in figures):.0f}" for key in figures[0]["kept"]}
     row = {"filter": name, "KL": f"{mean(one['kl'] for one in figures):.6f}"}
-    row["kept in city's classes (ground truth)"] = ", ".join(
+    row["kept in city's classes (city's ground truth)"] = ", ".join(
         f"{key} {count} ({mean(one['labelled'][key] for one in figures):.0f})" for key, count in kept.items()
     )
     for method in ("pseudo_label", "label_transfer"):
