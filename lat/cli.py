@@ -110,8 +110,11 @@ def pseudo_label(
     space: Annotated[str | None, typer.Option(help="Only in the label space of this dataset.")] = None,
     force: Force = False,
 ) -> None:
-    """Let each upstream detector label the images of all the other datasets."""
-    _run_stage("pseudo-label", config, overrides, force, group=source, member=space)
+    """Let each upstream detector label the images of all the other datasets, and print what was kept of each class."""
+    from lat.stages.filter_tables import print_pseudo_labels
+
+    workspace = _run_stage("pseudo-label", config, overrides, force, group=source, member=space)
+    print_pseudo_labels(workspace, source, space)
 
 
 @app.command("train-lat")

@@ -10,7 +10,6 @@ moment goes on from there and ends with the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -153,10 +152,10 @@ def _steps_of_round(w: Workspace, stage: str) -> Iterator[Step]:
         case "train-upstream":
             yield from (_upstream_step(w, name) for name in w.names if name in w.renewed)
         case "pseudo-label":
+            for name in w.names:
+                yield from (_held_out_step(w, name, space) for space in _held_out_spaces(w, name) if space in w.renewed)
             for source in w.names:
                 yield from (_pseudo_label_step(w, source, space) for space in w.others(source) if space in w.renewed)
-            for target in w.config.target_names:
-                yield from (_held_out_step(w, target, space) for space in w.names if space in w.renewed)
         case "train-lat":
             yield _train_transfer_step(w)
         case "transfer":
@@ -180,13 +179,26 @@ def _upstream_step(w: Workspace, name: str) -> Step:
 
 def _pseudo_label_step(w: Workspace, source: str, space: str) -> Step:
     settings = {**w.config.to_dict()["pseudo_label"], "batch_size": None}
-    outputs = (w.pseudo_labels(source, space),)
-    return Step("pseudo-label", source, space, settings, (source,), (w.upstream_model(space),), outputs, w.round)
+    chosen, model, outputs = w.config.pseudo_label.filter, w.upstream_model(space), (w.pseudo_labels(source, space),)
+    if chosen.keeps_all:
+        return Step("pseudo-label", source, space, settings, (source,), (model,), outputs, w.round)
+    settings["seed"] = w.config.seed
+    inputs = (model, *((w.held_out_labels(space, space),) if chosen.needs_held_out else ()))
+    return Step("pseudo-label", source, space, settings, (source, space), inputs, outputs, w.round)
 
 
-def _held_out_step(w: Workspace, target: str, space: str) -> Step:
-    step = _pseudo_label_step(w, target, space)
-    return replace(step, group=f"{target}{HELD_OUT}", outputs=(w.held_out_labels(target, space),))
+def _held_out_spaces(w: Workspace, dataset: str) -> tuple[str, ...]:
+    """The spaces in which the held-out images of a dataset are labelled: all those of a target's, and for a filter its own."""
+    if dataset in w.config.target_names:
+        return w.names
+    return (dataset,) if w.config.pseudo_label.filter.needs_held_out else ()
+
+
+def _held_out_step(w: Workspace, dataset: str, space: str) -> Step:
+    settings = {**w.config.to_dict()["pseudo_label"], "batch_size": None, "filter": None}
+    outputs = (w.held_out_labels(dataset, space),)
+    group = f"{dataset}{HELD_OUT}"
+    return Step("pseudo-label", group, space, settings, (dataset,), (w.upstream_model(space),), outputs, w.round)
 
 
 def _train_transfer_step(w: Workspace) -> Step:
@@ -201,6 +213,8 @@ def _train_transfer_step(w: Workspace) -> Step:
 
 def _transfer_step(w: Workspace, source: str, target: str) -> Step:
     settings = {**w.config.to_dict()["transfer"], "batch_size": None}
+    if not w.config.transfer.filter.keeps_all:
+        settings["seed"] = w.config.seed
     on_source = tuple(w.pseudo_labels(source, space) for space in w.others(source))
     on_target = (w.pseudo_labels(target, source), *(w.held_out_labels(target, space) for space in w.names))
     inputs = (w.transfer_model, *_backbone_model(w), *on_source, *on_target, *_label_set_files(w, (source,)))

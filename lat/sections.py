@@ -23,6 +23,7 @@ from lat.models.fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings
 from lat.models.proposals import ProposalSettings
 from lat.pseudo.calibration import CalibrationSettings
+from lat.pseudo.filters import FilterSettings
 from lat.pseudo.fusion import DecodeSettings, FuseSettings
 
 Part = TypeVar("Part")
@@ -62,6 +63,7 @@ class PseudoLabelSettings:
     nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
     max_detections: int = 100  # most pseudo-labels of one space on one image
     batch_size: int = 4  # images a batch; each batch is decoded once for all detectors
+    filter: FilterSettings = field(default_factory=FilterSettings)  # which of them are kept, from the look of all of a space
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "nms_iou"):
@@ -92,6 +94,7 @@ class TransferSettings(CalibrationSettings, FuseSettings, DecodeSettings):
     """Section `transfer`: how the model's output becomes labels."""
 
     batch_size: int = 16  # images a batch
+    filter: FilterSettings = field(default_factory=FilterSettings)  # which labels are kept, from the look of all of a transfer
 
     def __post_init__(self) -> None:
         for base in (CalibrationSettings, FuseSettings, DecodeSettings):

@@ -51,17 +51,19 @@ class HeldOutImages:
             proposals=self.generator.propose(as_ground_truth, others),
         )
 
-    def calibration(self, labels: Sequence[tuple[LabeledBoxes, Tensor]], settings: CalibrationSettings) -> Calibration:
-        """Fit the scores of labels to the truth.
+    def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]]) -> list[LabeledBoxes]:
+        """The labels that can be held against the truth.
 
         Of a person's box it is not in doubt that there is something, as it is of a detection that plays its part: labels on
         such a box that lie on no truth box of any class are left out.
 
         Args:
             labels: for each image the labels, and (N,) bool whether they lie on boxes that play the source's own.
-            settings: the method.
         """
-        judged = [boxes[~on_own | _lies_on(boxes, self.part.boxes(i))] for i, (boxes, on_own) in enumerate(labels)]
+        return [boxes[~on_own | _lies_on(boxes, self.part.boxes(i))] for i, (boxes, on_own) in enumerate(labels)]
+
+    def calibration(self, judged: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
+        """Fit the scores of judged labels to the truth."""
         found = scored_hits(self.part.labels, judged)
         return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)
 

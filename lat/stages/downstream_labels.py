@@ -9,7 +9,6 @@ import torch
 
 from lat.baselines.box_statistics import normalise_box_statistics
 from lat.baselines.class_map import read_class_map
-from lat.baselines.class_thresholds import above_class_thresholds, class_thresholds
 from lat.baselines.lgpl import LgplModel, describe_lgpl, lgpl_from_checkpoint
 from lat.baselines.lgpl_labels import LgplItems, lgpl_labels, validity_thresholds
 from lat.data.coco import write_labels
@@ -19,6 +18,7 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.engine.progress import track
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import train
+from lat.evaluation.class_thresholds import above_class_thresholds, class_thresholds
 from lat.evaluation.transfer_quality import labels_by_class_map, labels_by_class_names, union_labels
 from lat.sections import DownstreamSettings, part_of
 from lat.stages.workspace import Workspace

@@ -10,8 +10,10 @@ from torchvision.ops import batched_nms
 from lat.data.coco import write_labels
 from lat.data.dataset import DetectionDataset
 from lat.engine.progress import track
+from lat.pseudo.filters import FilterSettings
 from lat.sections import PseudoLabelSettings
 from lat.stages.detection import Predictor, image_batches, load_detector
+from lat.stages.label_filters import choose_labels
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 
@@ -22,20 +24,23 @@ def pseudo_label(workspace: Workspace, source: str, spaces: Sequence[str]) -> No
     Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
     """
     paths = {space: workspace.pseudo_labels(source, space) for space in spaces}
-    _label_images(workspace, workspace.train_part(source), paths, f"pseudo-label {source}")
+    _label_images(workspace, workspace.train_part(source), paths, f"pseudo-label {source}", workspace.config.pseudo_label.filter)
 
 
 def label_held_out(workspace: Workspace, target: str, spaces: Sequence[str]) -> None:
     """Run the upstream detectors of `spaces`, the target's own among them, on the held-out images of a target.
 
-    There the truth is known, so they show how far detectors and transferred labels can be trusted.
+    There the truth is known, so they show how far detectors and transferred labels can be trusted. They are not filtered:
+    calibrations and the thresholds of filters are chosen by them.
     """
     paths = {space: workspace.held_out_labels(target, space) for space in spaces}
-    _label_images(workspace, workspace.held_out_part(target), paths, f"label held-out {target}")
+    _label_images(workspace, workspace.held_out_part(target), paths, f"label held-out {target}", FilterSettings())
 
 
-def _label_images(workspace: Workspace, part: DetectionDataset, paths: Mapping[str, Path], title: str) -> None:
-    """Write what the detector of each space finds on all images of a part."""
+def _label_images(
+    workspace: Workspace, part: DetectionDataset, paths: Mapping[str, Path], title: str, chosen: FilterSettings
+) -> None:
+    """Write what the detector of each space finds on all images of a part and a filter keeps."""
     settings = workspace.config.pseudo_label
     models = {space: workspace.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
@@ -46,8 +51,16 @@ def _label_images(workspace: Workspace, part: DetectionDataset, paths: Mapping[s
                 found[space] += [keep_pseudo_labels(boxes, settings) for boxes in predictor.predict(images)]
             progress.advance(len(images))
     for space, boxes in found.items():
-        info = workspace.label_info("pseudo_label", models[space])
-        write_labels(paths[space], part.labels, workspace.space(space), boxes, info=info, provenance=None)
+        held_out = _held_out(workspace, space) if chosen.needs_held_out else []
+        kept = choose_labels(workspace, space, boxes, chosen, held_out)
+        info = {**workspace.label_info("pseudo_label", models[space]), **kept.info}
+        write_labels(paths[space], part.labels, workspace.space(space), kept.boxes(boxes), info=info, provenance=None)
+
+
+def _held_out(workspace: Workspace, space: str) -> list[LabeledBoxes]:
+    """What the detector of `space` finds on its own dataset's held-out images."""
+    table = workspace.read_held_out_labels(space, space)
+    return [table.boxes(i) for i in range(len(table))]
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:

@@ -20,6 +20,7 @@ from lat.pseudo.fusion import DecodedProposals, DecodeSettings, FuseSettings, la
 from lat.pseudo.priors import fit_relation_prior
 from lat.sections import part_of
 from lat.stages.calibrate import HeldOutImages
+from lat.stages.label_filters import choose_labels
 from lat.stages.label_transfer import TransferItems, load_model, open_features
 from lat.stages.protocols import compare_conventions, count_all_relations
 from lat.stages.workspace import Workspace
@@ -50,7 +51,7 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
         sample = list(decode(range(0, len(part), every)))
         writers = {target: _Writer(workspace, source, target, [image[target] for image in sample]) for target in targets}
         for writer in writers.values():
-            writer.calibrate(model)
+            writer.learn_from_held_out(model)
         for image in sample if every == 1 else decode(range(len(part))):
             for target, decoded in image.items():
                 writers[target].add(decoded)
@@ -73,12 +74,14 @@ class _Writer:
             labels = torch.cat([one.source_labels[one.own_rows] for one in sample])
             self.prior = fit_relation_prior(count_all_relations(workspace, source, target), scores, labels)
         self.calibration = Calibration()
+        self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
         self.provenance: list[list[dict[str, Any]]] = []
 
-    def calibrate(self, model: LabelTransferModel) -> None:
-        """Fit scores to the target's held-out images, if it has any."""
-        if self.settings.calibration == "none" or self.workspace.validation_part(self.target) is None:
+    def learn_from_held_out(self, model: LabelTransferModel) -> None:
+        """Fit scores to the target's held-out images, if it has any, and keep their labels for a filter that asks for them."""
+        calibrates = self.settings.calibration != "none" and self.workspace.validation_part(self.target) is not None
+        if not calibrates and not self.settings.filter.needs_held_out:
             return
         held_out = HeldOutImages(self.workspace, self.source, self.target)
         inputs = (held_out.transfer_input(i) for i in range(len(held_out)))
@@ -86,13 +89,20 @@ class _Writer:
         for image in _decode(self.workspace, model, inputs, [self.target]):
             boxes, rows = self._labels(image[self.target])
             labels.append((boxes, (image[self.target].support() >= 0)[rows]))
-        self.calibration = held_out.calibration(labels, part_of(self.settings, CalibrationSettings))
+        judged = held_out.judged(labels)
+        if calibrates:
+            self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
+        if self.settings.filter.needs_held_out:
+            self.held_out = [self._calibrated(boxes) for boxes in judged]
 
     def add(self, decoded: DecodedProposals) -> None:
         """The labels of the next image."""
         boxes, rows = self._labels(decoded)
-        self.boxes.append(replace(boxes, scores=self.calibration(boxes.scores)))
+        self.boxes.append(self._calibrated(boxes))
         self.provenance.append(provenance_of(decoded.proposals, rows, self.workspace.joint))
+
+    def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
+        return replace(boxes, scores=self.calibration(boxes.scores))
 
     def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
         """The labels of an image, and the (N,) rows of their proposals."""
@@ -102,13 +112,14 @@ class _Writer:
     def write(self) -> None:
         """Write `transferred/S.T.json`."""
         info = self.workspace.label_info("label_transfer", self.workspace.transfer_model)
+        kept = choose_labels(self.workspace, self.target, self.boxes, self.settings.filter, self.held_out, scored_by_class=False)
         write_labels(
             self.workspace.transferred(self.source, self.target),
             self.workspace.train_part(self.source).labels,
             self.space,
-            self.boxes,
-            info={**info, "calibration": self.calibration.to_dict()},
-            provenance=self.provenance,
+            kept.boxes(self.boxes),
+            info={**info, "calibration": self.calibration.to_dict(), **kept.info},
+            provenance=kept.rows(self.provenance),
         )
 
 

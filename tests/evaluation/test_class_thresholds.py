@@ -5,7 +5,7 @@ import pytest
 import torch
 from tables import PETS, row, table
 
-from lat.baselines.class_thresholds import above_class_thresholds, class_thresholds
+from lat.evaluation.class_thresholds import above_class_thresholds, class_thresholds
 from lat.label_space import LabelSpace
 
 

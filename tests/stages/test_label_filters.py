@@ -1,0 +1,153 @@
+"""Filters in a run: which labels of a file they keep, what they leave as it was, and what is printed of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from test_pipeline import quiet
+from tiny import draw_tiny, tiny_workspace
+
+from lat.config import load_config
+from lat.data.coco import write_labels
+from lat.errors import InputError
+from lat.pipeline import plan, run_stages
+from lat.pseudo.filters import wanted_boxes
+from lat.stages.detection import Predictor, load_detector
+from lat.stages.filter_tables import kept_table, print_pseudo_labels
+from lat.stages.label_filters import labelled_counts
+from lat.stages.pseudo_label import keep_pseudo_labels
+from lat.stages.workspace import Workspace
+
+STAGES = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
+DARS = ["pseudo_label.filter.method=dars", "pseudo_label.filter.labelling_ratio=0.2"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A configuration, and a run of it without filters, of one target, up to its transferred labels."""
+    folder = tmp_path_factory.mktemp("filters")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "run", "target=city"), STAGES, say=quiet)
+    return config, folder / "run"
+
+
+def again(finished: tuple[Path, Path], run: Path, *settings: str, stage: str = "pseudo-label") -> tuple[Workspace, list[str]]:
+    """Do a stage with other settings in a copy of the run; returns it, and the titles of the steps that were done."""
+    shutil.copytree(finished[1], run)
+    workspace = tiny_workspace(finished[0], run, "target=city", *settings)
+    return workspace, [step.title for step in run_stages(workspace, [stage], say=quiet)]
+
+
+def annotations(path: Path, *but: str) -> list[str]:
+    """The annotations of a file as text that can be compared, without some keys."""
+    return [json.dumps({k: v for k, v in one.items() if k not in but}) for one in read(path)["annotations"]]
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def test_by_default_all_detections_of_a_high_enough_score_are_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    workspace = tiny_workspace(*finished, "target=city")
+    predictor, part = Predictor(load_detector(workspace.upstream_model("city")), workspace.fabric), workspace.train_part("nu")
+    found = predictor.predict([part.image(i) for i in range(len(part))])
+    kept = [keep_pseudo_labels(boxes, workspace.config.pseudo_label) for boxes in found]
+    info = workspace.label_info("pseudo_label", workspace.upstream_model("city"))
+    write_labels(tmp_path / "by_hand.json", part.labels, workspace.space("city"), kept, info=info)
+    assert workspace.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
+
+
+def test_dars_keeps_the_wanted_numbers_of_what_would_be_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    workspace, done = again(finished, tmp_path / "run", *DARS)
+    assert sorted(done) == sorted(f"pseudo-label {s} {t}" for s in workspace.names for t in workspace.others(s))
+    path, before = workspace.pseudo_labels("nu", "city"), finished[1] / "pseudo_labels" / "nu.city.json"
+    assert set(annotations(path, "id")) < set(annotations(before, "id"))
+    found, kept = (np.bincount(workspace_labels(one, workspace), minlength=7) for one in (before, path))
+    wanted = wanted_boxes(labelled_counts(workspace, "city"), len(workspace.train_part("city")), 3, 0.2)
+    assert kept.tolist() == np.minimum(found, wanted).tolist()
+    described = read(path)["info"]["filter"]
+    assert (described["method"], described["temperature"]) == ("dars", None)
+    assert (described["found"], described["wanted"]) == (found.tolist(), wanted.tolist())
+    assert [one is None for one in described["thresholds"]] == (kept == 0).tolist()
+    held_out = "pseudo_labels/held_out/city.city.json"
+    assert (tmp_path / "run" / held_out).read_bytes() == (finished[1] / held_out).read_bytes()
+
+
+def workspace_labels(path: Path, workspace: Workspace) -> np.ndarray:
+    """Classes of the annotations of a file in the space of city."""
+    ids = workspace.space("city").category_ids
+    return np.array([ids.index(one["category_id"]) for one in read(path)["annotations"]])
+
+
+@pytest.mark.parametrize("method", ["score", "validation"])
+def test_a_temperature_comes_from_held_out_images_of_every_space(
+    finished: tuple[Path, Path], tmp_path: Path, method: str
+) -> None:
+    settings = ["pseudo_label.filter.temperature=true", f"pseudo_label.filter.method={method}"]
+    workspace, done = again(finished, tmp_path / "run", *settings, "pseudo_label.filter.threshold=0.01")
+    assert done[:2] == ["pseudo-label nu held-out nu", "pseudo-label way held-out way"], "they are no targets"
+    described = read(workspace.pseudo_labels("nu", "way"))["info"]["filter"]
+    assert (described["method"], described["temperature"] > 0) == (method, True)
+    before = annotations(finished[1] / "pseudo_labels" / "nu.way.json", "id")
+    assert set(annotations(workspace.pseudo_labels("nu", "way"), "id")) <= set(before), "scores are written unscaled"
+    assert run_stages(workspace, ["pseudo-label"], say=quiet) == []
+
+
+def test_a_filter_of_transferred_labels_leaves_their_scores(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = ["transfer.filter.method=class_balanced", "transfer.filter.share=0.5"]
+    workspace, done = again(finished, tmp_path / "run", *settings, stage="transfer")
+    assert done == ["transfer nu city", "transfer way city"]
+    path, before = workspace.transferred("nu", "city"), finished[1] / "transferred" / "nu.city.json"
+    assert set(annotations(path, "id")) < set(annotations(before, "id"))
+    found, kept = (np.bincount(workspace_labels(one, workspace), minlength=7) for one in (before, path))
+    assert kept.tolist() == np.ceil(found / 2).tolist()
+    assert read(path)["info"]["calibration"] == read(before)["info"]["calibration"]
+
+
+def test_transferred_labels_above_thresholds_of_held_out_images(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = ["transfer.filter.method=validation", "transfer.filter.temperature=true"]
+    workspace, _ = again(finished, tmp_path / "run", *settings, stage="transfer")
+    described = read(workspace.transferred("way", "city"))["info"]["filter"]
+    assert (described["method"], described["wanted"], len(described["thresholds"])) == ("validation", None, 7)
+
+
+def test_a_run_without_a_filter_has_the_steps_that_it_had(finished: tuple[Path, Path]) -> None:
+    steps = {step.title: step for step in plan(tiny_workspace(*finished, "target=city"), ["pseudo-label"])}
+    held_out = {f"pseudo-label city held-out {space}" for space in ("city", "nu", "way")}
+    assert {title for title in steps if "held-out" in title} == held_out
+    assert steps["pseudo-label nu way"].data == ("nu",)
+    dars = {step.title: step for step in plan(tiny_workspace(*finished, "target=city", *DARS), ["pseudo-label"])}
+    assert dars["pseudo-label nu way"].data == ("nu", "way"), "the ground truth of way says how many are wanted"
+    assert all(dars[title].settings == steps[title].settings for title in held_out)
+
+
+def test_wrong_settings_name_the_file_and_the_key(finished: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match=r"filter\.method is 'best'"):
+        load_config(finished[0], ["transfer.filter.method=best"])
+
+
+def test_what_is_kept_of_each_class_is_printed(finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    print_pseudo_labels(tiny_workspace(*finished, "target=city"), source="nu")
+    titles = [line for line in capsys.readouterr().out.splitlines() if "KL divergence" in line]
+    assert [title.split(":")[0] for title in titles] == ["nu in classes of city", "nu in classes of way"]
+
+
+def test_a_table_has_a_row_for_each_class() -> None:
+    info = {"found": [9, 4, 0], "wanted": [6, 2, 1], "thresholds": [0.75, 0.5, None]}
+    table = kept_table(("car", "bus", "tram"), np.array([30, 10, 0]), np.array([6, 2, 0]), info, 0.3)
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(table)
+    lines = [line.replace("│", " ").split() for line in console.export_text().splitlines() if "│" in line]
+    assert lines == [
+        ["car", "30", "(75.0%)", "9", "6", "6", "(75.0%)", "0.750"],
+        ["bus", "10", "(25.0%)", "4", "2", "2", "(25.0%)", "0.500"],
+        ["tram", "0", "(0.0%)", "0", "1", "0", "(0.0%)", "-"],
+    ]
+    assert str(table.title).endswith("0.00000")
