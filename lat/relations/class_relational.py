@@ -82,7 +82,7 @@ def relations_of_scores(
         1 - the largest score. Not symmetric.
     """
     forward, backward = (part.class_means(_with_rest(own)) for part, own in ((first, of_first), (second, of_second)))
-    related = (forward[:, :-1] >= threshold) | (threshold <= backward[:, :-1].T)
+    related = torch.maximum(forward[:, :-1], backward[:, :-1].T) >= threshold
     shares = forward.clamp(0.0, 1.0), backward.clamp(0.0, 1.0)
     return RelationMatrix(first.space, second.space, *shares, edges=with_standalone(related))
 
