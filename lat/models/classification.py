@@ -10,16 +10,9 @@ from torch import Tensor, nn
 
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
-from lat.losses import (
-    class_relational_bce,
-    masked_cross_entropy,
-    masked_softmax,
-    nll_plus,
-    null_bce,
-    remapped_cross_entropy,
-)
+from lat.losses import class_relational_bce, masked_cross_entropy, masked_softmax, nll_plus, null_bce
 
-LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus", "remapped_softmax")
+LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus")
 CLASSIFICATION_LOSSES = ("masked_softmax", "null_bce", *LOSSES_OF_RELATIONS)
 
 
@@ -30,14 +23,14 @@ class Classification(nn.Module):
     |---|---|---|
     | masked_softmax | K classes, background | softmax over the target's classes and background |
     | null_bce, class_relational_bce | K classes | sigmoids of the target's classes; background is what they leave of 1 |
-    | nll_plus, remapped_softmax | U universal classes, what no space labels | softmax, summed over the members of each class |
+    | nll_plus | U universal classes, what no space labels | softmax, summed over the members of each class |
 
     Args:
         joint: the label spaces.
         loss: its name.
-        relations: with `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.losses`); with `nll_plus` and
-            `remapped_softmax` (K + N, U + 1) bool, the universal classes of each class and of each space's background, a space's
-            rows disjoint and together all. It is part of the state dict.
+        relations: with `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.losses`); with `nll_plus`
+            (K + N, U + 1) bool, the universal classes of each class and of each space's background, a space's rows disjoint and
+            together all. It is part of the state dict.
 
     Raises:
         InputError: if the loss needs relations and there are none.
@@ -88,10 +81,7 @@ class Classification(nn.Module):
             case "class_relational_bce":
                 return class_relational_bce(logits, labels, allowed[:, :-1], self.relations, weights)
         rows = torch.where(labels == len(self.joint), len(self.joint) + spaces, labels)
-        if self.loss == "nll_plus":
-            return nll_plus(logits, rows, self.relations, weights)
-        own_background = torch.eye(len(self.joint.spaces), dtype=torch.bool, device=logits.device)[spaces]
-        return remapped_cross_entropy(logits, rows, self.relations, torch.cat([allowed[:, :-1], own_background], 1), weights)
+        return nll_plus(logits, rows, self.relations, weights)
 
     def scores(self, logits: Tensor, target: str) -> Tensor:
         """Class scores (..., K_t + 1) float32 of logits (..., L) in a target space, background last; each row sums to 1."""

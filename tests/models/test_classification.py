@@ -29,7 +29,7 @@ for row, columns in enumerate(((3, 4), (2, 3, 4), (4,))):
 
 
 def classification(loss: str) -> Classification:
-    table = {"class_relational_bce": KIND_OF, "nll_plus": UNIVERSAL, "remapped_softmax": UNIVERSAL}.get(loss)
+    table = {"class_relational_bce": KIND_OF, "nll_plus": UNIVERSAL}.get(loss)
     return Classification(JOINT, loss, table)
 
 
@@ -72,10 +72,9 @@ def test_losses_by_hand() -> None:
     assert value("class_relational_bce", binary, 3, 1) == pytest.approx(4 * two)  # car and vehicle of the other spaces as well
     assert value("class_relational_bce", binary, 5, 2) == pytest.approx(4 * two)  # a vehicle is no car: its own four classes
     assert value("class_relational_bce", binary, K, 0) == pytest.approx(3 * two)
-    for loss in ("nll_plus", "remapped_softmax"):
-        assert value(loss, universal, 4, 1) == pytest.approx(-math.log(0.2))
-        assert value(loss, universal, K, 0) == pytest.approx(-math.log(0.2))
-        assert value(loss, universal, K, 1) == pytest.approx(-math.log(0.3))
+    assert value("nll_plus", universal, 4, 1) == pytest.approx(-math.log(0.2))
+    assert value("nll_plus", universal, K, 0) == pytest.approx(-math.log(0.2))
+    assert value("nll_plus", universal, K, 1) == pytest.approx(-math.log(0.3))
 
 
 def test_the_default_is_the_masked_softmax_without_further_weights() -> None:
