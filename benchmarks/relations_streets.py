@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from lat.data.street_scenes.canvas import Extent
 from lat.data.street_scenes.protocols import PaintedUser, annotate
 from lat.data.street_scenes.scene import RIDDEN_SHARES, Kind
 from lat.label_space import LabelSpace
+from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.taxonomies import with_standalone
 from lat.stages.workspace import Workspace
 
@@ -26,14 +28,49 @@ def related_by_object(first: LabelSpace, second: LabelSpace) -> Tensor:
     Every kind of road user, ridden or not, is labelled in full view under both protocols.
     """
     related = torch.zeros(len(first), len(second), dtype=torch.bool)
-    for kind, is_ridden in product(Kind, (False, True)):
-        if is_ridden and kind not in RIDDEN_SHARES:
-            continue
-        user = PaintedUser(kind, _extent(20, 40), _extent(0, 20) if is_ridden else None)
-        of_first, of_second = ({one.class_name for one in annotate([user], space.name)} for space in (first, second))
-        for a, b in product(of_first, of_second):
-            related[first.class_names.index(a), second.class_names.index(b)] = True
+    for of_first, of_second in _labelled(first, second):
+        for i, j in product(of_first, of_second):
+            related[i, j] = True
     return with_standalone(related)
+
+
+def narrower_by_object(first: LabelSpace, second: LabelSpace) -> Tensor:
+    """(K1, K2) bool: first classes that are a kind of a second class.
+
+    Whenever a road user has a box of the first class, and the second protocol labels it at all, it has a box of the second class
+    there: a car is a vehicle, a bicycle that `way` labels has a rider and is a cyclist, a rider may sit on either two-wheeler.
+    """
+    narrower = torch.ones(len(first), len(second), dtype=torch.bool)
+    for of_first, of_second in _labelled(first, second):
+        if of_second:
+            for i, j in product(of_first, set(range(len(second))) - of_second):
+                narrower[i, j] = False
+    return narrower
+
+
+def mistaken(found: RelationMatrix, threshold: float) -> list[str]:
+    """Directed relations with a share of `threshold` that are false, and those that are true but missed, as `a > b`."""
+    lines = []
+    for one, other, shares in (
+        (found.first, found.second, found.first_to_second),
+        (found.second, found.first, found.second_to_first),
+    ):
+        truth = narrower_by_object(one, other)
+        for i, j in ((shares[:, :-1] >= threshold) != truth).nonzero().tolist():
+            pair = f"{one.name}.{one.class_names[i]} > {other.name}.{other.class_names[j]}"
+            lines.append(f"{'missed' if truth[i, j] else 'false'} {pair} ({shares[i, j]:.2f})")
+    return lines
+
+
+def _labelled(first: LabelSpace, second: LabelSpace) -> Iterator[tuple[set[int], set[int]]]:
+    """The classes that both protocols give each kind of road user, ridden or not, in full view."""
+    for kind, is_ridden in product(Kind, (False, True)):
+        if not is_ridden or kind in RIDDEN_SHARES:
+            user = PaintedUser(kind, _extent(20, 40), _extent(0, 20) if is_ridden else None)
+            of_first, of_second = (
+                {space.class_names.index(one.class_name) for one in annotate([user], space.name)} for space in (first, second)
+            )
+            yield of_first, of_second
 
 
 def _extent(top: int, bottom: int) -> Extent:

@@ -21,6 +21,7 @@ from lat.sections import DOWNSTREAM_METHODS, part_of
 from lat.stages.downstream import train_downstream
 from lat.stages.downstream_labels import WITHOUT_LABELS, label_inputs, label_settings, write_downstream_labels, writes_labels
 from lat.stages.evaluate import evaluate
+from lat.stages.joint_relations import relation_files, require_relations
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.pseudo_label import label_held_out, pseudo_label
 from lat.stages.records import Records, Step
@@ -128,6 +129,8 @@ def _require_inputs(steps: Sequence[Step]) -> None:
     commands = {"upstream": "lat train-upstream", "pseudo_labels": "lat pseudo-label", "lat": "lat train-lat"}
     commands |= {"transferred": "lat transfer", "downstream": "lat train-downstream", "evaluation.json": "lat evaluate"}
     for path in (path for step in steps for path in step.inputs):
+        if path.parent.name == "relations":
+            require_relations(path)
         folder = next((part for part in path.parts[::-1] if part in commands), "")
         require(path, commands.get(folder, "lat run"))
 
@@ -207,7 +210,10 @@ def _train_transfer_step(w: Workspace) -> Step:
     if w.config.label_sets:
         names = [[one.name, sorted(one.files)] for one in w.config.label_sets]
         depends_on += [names, w.config.pseudo_label.score_threshold]
+    if relation_files(w):
+        depends_on.append(settings["relations"]["threshold"])
     inputs = (*_all_pseudo_labels(w), *_label_set_files(w, w.names), *_backbone_model(w), *_weights(w.config.lat.weights))
+    inputs = (*inputs, *relation_files(w))
     return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics), w.round)
 
 

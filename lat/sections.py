@@ -202,6 +202,10 @@ class DownstreamSettings(DetectorSettings):
         if self.detector in unfit.get(self.method, ()):
             remedy = f"choose a detector that is not {' or '.join(unfit[self.method])}, or another method"
             raise InputError("method", f"is {self.method}, which cannot train {self.detector}", remedy)
+        is_binary = self.method == "label_unification" and self.label_unification.classification_loss == "null_bce"
+        if is_binary and self.detector in TRANSFORMERS_DETECTORS:
+            what = f"is null_bce, which {self.detector} has no softmax to replace by"
+            raise InputError("label_unification.classification_loss", what, "leave it out, or choose detector: torchvision")
         if self.method == "student_teacher" and self.student_teacher.burn_in_steps >= self.training.steps:
             what = f"is {self.student_teacher.burn_in_steps}, and there are {self.training.steps} steps in all"
             raise InputError("student_teacher.burn_in_steps", what, "choose fewer, or train longer")

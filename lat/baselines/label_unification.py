@@ -21,6 +21,8 @@ from lat.errors import InputError
 from lat.label_space import JointLabelSpace, LabelSpace
 from lat.structures import LabeledBoxes
 
+UNIFICATION_LOSSES = ("masked_softmax", "null_bce")
+
 
 @dataclass(frozen=True)
 class LabelUnificationSettings:
@@ -31,10 +33,14 @@ class LabelUnificationSettings:
     """
 
     share_power: float = 0.0  # share of a dataset ~ images^this: 0 equal shares, 0.5 by square root, 1 every image alike
+    classification_loss: str = "masked_softmax"  # or null_bce, a sigmoid per class; DETRs have sigmoids of their own
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share_power <= 1.0:
             raise InputError("share_power", f"is {self.share_power}", "choose a number from 0 to 1")
+        if self.classification_loss not in UNIFICATION_LOSSES:
+            remedy = f"choose one of {', '.join(UNIFICATION_LOSSES)}"
+            raise InputError("label_unification.classification_loss", f"is '{self.classification_loss}'", remedy)
 
 
 def joint_space_of(joint: JointLabelSpace) -> LabelSpace:
@@ -109,25 +115,33 @@ class SpaceView(nn.Module):
 
     A Faster R-CNN (`softmax`) gives a box for each class of a region, drawn as the space of that class draws it, and its class
     scores and background sum to 1. Here the boxes of this space are kept, and the classes of the others taken out of the softmax
-    as they were in training: p_c becomes p_c / (1 - sum of p over the other spaces). A DETR gives one box for all classes, each
-    scored by itself. Here every box takes its best class of this space.
+    as they were in training: p_c becomes p_c / (1 - sum of p over the other spaces). Sigmoids (`null_bce`) stay as they are. A
+    DETR gives one box for all classes, each scored by itself. Here every box takes its best class of this space.
 
     Args:
         detector: a `Detector` of `joint_space_of(joint)`.
         joint: the label spaces.
         name: the space to detect in.
         softmax: True for a Faster R-CNN, False for a DETR.
+        sigmoids: True for a Faster R-CNN that was trained with `null_bce`, whose `softmax` is True as well.
         score_threshold: boxes with a lower score in this space are left out.
     """
 
     def __init__(
-        self, detector: nn.Module, joint: JointLabelSpace, name: str, *, softmax: bool, score_threshold: float = 0.0
+        self,
+        detector: nn.Module,
+        joint: JointLabelSpace,
+        name: str,
+        *,
+        softmax: bool,
+        sigmoids: bool = False,
+        score_threshold: float = 0.0,
     ) -> None:
         super().__init__()
         self.detector: Any = detector
         self.classes = joint.slice(name)
         self.space = joint.spaces[joint.index(name)]
-        self.softmax, self.score_threshold = softmax, score_threshold
+        self.softmax, self.sigmoids, self.score_threshold = softmax, sigmoids, score_threshold
 
     def losses(self, images: list[Tensor], targets: list[LabeledBoxes]) -> dict[str, Tensor]:
         """Not offered: the detector of all spaces is trained, not its view of one."""
@@ -145,9 +159,10 @@ class SpaceView(nn.Module):
         all_scores = found.class_scores
         assert all_scores is not None
         class_scores = all_scores[:, self.classes]
-        if self.softmax:
+        if self.softmax and not self.sigmoids:
             left = 1 - all_scores.sum(dim=1) + class_scores.sum(dim=1)
             class_scores = (class_scores / left.clamp(min=1e-6)[:, None]).clamp(max=1.0)
+        if self.softmax:
             labels = found.labels - self.classes.start
         else:
             labels = class_scores.argmax(dim=1)

@@ -74,7 +74,7 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         proposals, _ = self.propose(batch, features)
         logits, deltas = self.roi_heads.logits_and_deltas(features, proposals, batch.sizes_hw)
         counts = [len(regions) for regions in proposals]
-        scores = logits.softmax(dim=1)[:, 1:].clamp(max=1.0).split(counts)
+        scores = self.roi_heads.class_scores(logits).split(counts)
         boxes = self.roi_heads.box_coder.decode(deltas, proposals)[:, 1:].split(counts)
         sizes_hw = zip(batch.sizes_hw, batch.originals_hw, strict=True)
         return [keep_detections(*image, self.settings, self.space) for image in zip(boxes, scores, sizes_hw, strict=True)]

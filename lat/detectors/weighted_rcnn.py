@@ -12,6 +12,8 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from lat.losses import null_bce
+
 Target = dict[str, Tensor]
 
 
@@ -52,7 +54,14 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
 
 
 class WeightedRoIHeads(RoIHeads):
-    """torchvision's box head with a weight for every ground-truth box, and with whole score vectors in prediction."""
+    """torchvision's box head with a weight for every ground-truth box, and with whole score vectors in prediction.
+
+    Attributes:
+        is_binary: whether every class has a sigmoid of its own (Null BCE) in place of the softmax; the background logit then
+            means nothing. Not in the state dict: set it before training and after loading.
+    """
+
+    is_binary = False
 
     def losses(
         self,
@@ -66,14 +75,21 @@ class WeightedRoIHeads(RoIHeads):
 
         A region matched to a box of weight w has weight w, a background region 1; regions matched to a don't-care box are not
         sampled. For the formula see `weighted_box_losses`. Where `class_masks` (K,) bool of each image are given, the softmax
-        of a region is over background and the classes of its image alone.
+        of a region is over background and the classes of its image alone, and so are the sigmoids over its classes.
         """
         proposals, matched, labels, deltas = self.select_training_samples(proposals, targets)
         logits, predicted = self.logits_and_deltas(features, proposals, image_sizes)
         if class_masks is not None:
             logits = masked_logits(logits, class_masks, [len(regions) for regions in proposals])
         weights = torch.cat([_region_weights(*image) for image in zip(matched, labels, targets, strict=True)])
-        return weighted_box_losses(logits, predicted, torch.cat(labels), torch.cat(deltas), weights)
+        found = weighted_box_losses(logits, predicted, torch.cat(labels), torch.cat(deltas), weights)
+        if self.is_binary:
+            found["loss_classifier"] = binary_class_loss(logits, torch.cat(labels), weights)
+        return found
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """Scores (R, K) in [0, 1] of logits (R, K + 1), background left out."""
+        return logits[:, 1:].sigmoid() if self.is_binary else logits.softmax(dim=1)[:, 1:].clamp(max=1.0)
 
     def logits_and_deltas(
         self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
@@ -95,6 +111,13 @@ def masked_logits(logits: Tensor, class_masks: list[Tensor], counts: list[int]) 
     allowed = torch.cat([torch.ones_like(of_image[:, :1]), of_image], dim=1)
     of_region = allowed.repeat_interleave(torch.tensor(counts, device=logits.device), dim=0)
     return logits.masked_fill(~of_region, float("-inf"))
+
+
+def binary_class_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """`null_bce` of regions: logits (R, K + 1) with minus infinity for masked classes, labels (R,) in 0..K, weights (R,)."""
+    of_classes = logits[:, 1:]
+    allowed = of_classes.isfinite()
+    return null_bce(of_classes.masked_fill(~allowed, 0.0), (labels - 1) % logits.shape[1], allowed, weights)
 
 
 def _region_weights(matched: Tensor, labels: Tensor, target: Target) -> Tensor:

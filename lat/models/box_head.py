@@ -23,14 +23,14 @@ class BoxHead(nn.Module):
 
 
 class TransferPredictor(nn.Module):
-    """Fused features (..., D) -> logits (..., K + 1), background last, and box deltas (..., K, 4), one a class.
+    """Fused features (..., D) -> logits (..., L) and box deltas (..., K, 4), one a class.
 
     Deltas are class-specific because the class says whose box convention to draw.
     """
 
-    def __init__(self, dim: int, num_classes: int) -> None:
+    def __init__(self, dim: int, num_classes: int, num_logits: int) -> None:
         super().__init__()
-        self.classes = nn.Linear(dim, num_classes + 1)
+        self.classes = nn.Linear(dim, num_logits)
         self.deltas = nn.Linear(dim, num_classes * 4)
         nn.init.normal_(self.classes.weight, std=0.01)
         nn.init.normal_(self.deltas.weight, std=0.001)

@@ -1,7 +1,8 @@
 """The label-transfer model: privileged proposals in, labels of any space of the joint label space out.
 
 Shape letters: B images, M proposals an image (padded), G ground-truth boxes an image (padded), C channels of the feature map,
-D channels of a region feature, K classes of the joint label space (background last, at index K).
+D channels of a region feature, K classes of the joint label space (background last, at index K), L logits of a proposal, K + 1
+unless `classification_loss` says otherwise.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from torchvision.ops import clip_boxes_to_image
 from lat.boxes import pairwise_iou
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
-from lat.losses import masked_cross_entropy, masked_softmax, matched_box_loss
+from lat.losses import matched_box_loss
 from lat.models.backbone import pool_regions, stack_maps
 from lat.models.box_head import BoxHead, TransferPredictor
+from lat.models.classification import CLASSIFICATION_LOSSES, Classification
 from lat.models.fusion import FusionSettings, SemanticFeatureFusion
 from lat.models.matching import match_proposals, pad
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, labels_of
@@ -36,6 +38,8 @@ class HeadSettings:
     dim: int = 256  # channels of a region feature
     match_iou: float = 0.5  # least IoU of a proposal with the ground-truth box that it is to become
     box_loss_weight: float = 1.0  # weight of the box loss beside the classification loss
+    # masked_softmax (the paper's) or null_bce; class_relational_bce and nll_plus need `lat relations` first
+    classification_loss: str = "masked_softmax"
 
     def __post_init__(self) -> None:
         if self.pooled_size < 1 or self.dim < 1:
@@ -44,6 +48,9 @@ class HeadSettings:
             raise InputError("lat.match_iou", f"is {self.match_iou}", "choose an IoU above 0 and at most 1")
         if self.box_loss_weight < 0.0:
             raise InputError("lat.box_loss_weight", f"is {self.box_loss_weight}", "choose 0 or more")
+        if self.classification_loss not in CLASSIFICATION_LOSSES:
+            remedy = f"choose one of {', '.join(CLASSIFICATION_LOSSES)}"
+            raise InputError("lat.classification_loss", f"is '{self.classification_loss}'", remedy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,25 +82,33 @@ class LabelTransferModel(nn.Module):
         channels: channels C of the frozen backbone's feature map.
         head: sizes and matching.
         fusion: how proposals attend to each other.
+        relations: the table of class relations that `head.classification_loss` needs, if it needs one; see `Classification`.
+
+    Raises:
+        InputError: if the classification loss needs relations and there are none.
 
     Source: Label-Aligned Transfer, section 3.
     """
 
-    space_masks: Tensor
-
-    def __init__(self, joint: JointLabelSpace, channels: int, head: HeadSettings, fusion: FusionSettings) -> None:
+    def __init__(
+        self,
+        joint: JointLabelSpace,
+        channels: int,
+        head: HeadSettings,
+        fusion: FusionSettings,
+        relations: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.joint = joint
         self.head = head
         self.attend_image = fusion.attend == "image"
         self.box_head = BoxHead(channels, head.pooled_size, head.dim)
         self.fusion = SemanticFeatureFusion(head.dim, len(joint), len(joint.spaces), fusion)
-        self.predictor = TransferPredictor(head.dim, len(joint))
-        masks = torch.stack([joint.mask(name) for name in joint.names])
-        self.register_buffer("space_masks", masks, persistent=False)
+        self.classification = Classification(joint, head.classification_loss, relations)
+        self.predictor = TransferPredictor(head.dim, len(joint), self.classification.num_logits)
 
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
-        """Logits (B, M, K + 1) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
+        """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
         counts = [len(image.proposals) for image in images]
         regions = self.box_head(self._pool(images)).split(counts)
         attendable = self._attendable(images)
@@ -105,8 +120,8 @@ class LabelTransferModel(nn.Module):
         """Classification and box loss against the untouched ground truth of each image's own dataset.
 
         A proposal is matched to the ground-truth box of highest IoU, if that is at least `match_iou`, and is background
-        otherwise; it is don't-care (weight 0) if half of its area lies in a ground-truth box of weight 0. Softmax runs over the
-        classes of the image's own space and background.
+        otherwise; it is don't-care (weight 0) if half of its area lies in a ground-truth box of weight 0. Each
+        proposal is supervised on the classes of the image's own space and background.
 
         Args:
             images: B > 0 images with training proposals; none of them need have any, which gives zero losses.
@@ -120,8 +135,8 @@ class LabelTransferModel(nn.Module):
         target = match_proposals(boxes, ground_truth, self.joint, self.head.match_iou)
         valid = _valid_rows(images, boxes.shape[1])
         spaces = torch.tensor([self.joint.index(truth.space.name) for truth in ground_truth], device=logits.device)
-        allowed = self.space_masks[spaces][:, None, :].expand_as(logits)
-        loss_class = masked_cross_entropy(logits[valid], target.labels[valid], allowed[valid], target.weights[valid])
+        spaces = spaces[:, None].expand_as(valid)
+        loss_class = self.classification(logits[valid], target.labels[valid], spaces[valid], target.weights[valid])
         matched = valid & (target.labels < len(self.joint))
         wanted = _BOX_CODER.encode_single(target.boxes_xyxy[matched], boxes[matched])
         rows = torch.arange(int(matched.sum()), device=logits.device)
@@ -133,15 +148,14 @@ class LabelTransferModel(nn.Module):
     def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, list[DecodedProposals]]:
         """What each proposal is in each target space: class scores of the target's classes and background, and its boxes.
 
-        Logits are masked to the target's classes and background, boxes decoded with the deltas of their class, clipped, in
-        pixels of the original image.
+        Scores are those of `Classification.scores`; boxes are decoded with the deltas of their class, clipped, in pixels of the
+        original image.
         """
         logits, deltas = self(images)
         source_labels = [source_labels_of(image.proposals, self.joint) for image in images]
         decoded: dict[str, list[DecodedProposals]] = {}
         for target in targets:
-            own, mask = self.joint.slice(target), self.space_masks[self.joint.index(target)]
-            scores = masked_softmax(logits, mask)[..., mask]
+            own, scores = self.joint.slice(target), self.classification.scores(logits, target)
             decoded[target] = [
                 DecodedProposals(
                     image.proposals,

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from lat.relations.samples import LabeledSamples
 
 
-def feature_head(samples: LabeledSamples, dim: int) -> nn.Module:
+def feature_head(samples: LabeledSamples, dim: int) -> nn.Sequential:
     """Two layers on flattened samples (B, ...), features (B, dim) with mean 0 and deviation 1 over the batch.
 
     Without a mean of their own, features carry no direction in which all classes rise together, so relations of one class do not

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lat.relations.aut import find_by_aut
+from lat.relations.class_relational import find_by_class_relations
 from lat.relations.extractors import feature_head
 from lat.relations.missing_link import find_by_missing_link
 from lat.relations.relation_matrix import RELATED_SCORE, RelationMatrix
@@ -41,6 +42,8 @@ def find_relations(first: LabeledSamples, second: LabeledSamples, settings: Rela
                 return find_by_slamdunks(first, second, settings, generator).relations
             case "missing_link":
                 return find_by_missing_link(first, second, settings, generator)
+            case "class_relational":
+                return find_by_class_relations(first, second, settings, generator)
             case _:
                 return find_by_aut(first, second, settings, generator)
 

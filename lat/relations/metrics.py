@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lat.relations.relation_matrix import RelationMatrix
+
 
 def average_precision(scores: Tensor, truth: Tensor) -> float:
     """Average precision of relations as a ranking of all (K1 + 1)(K2 + 1) - 1 candidates.
@@ -19,7 +21,26 @@ def average_precision(scores: Tensor, truth: Tensor) -> float:
 
     Source: SLAMDUNKS, section 4.3.
     """
-    flat_scores, flat_truth = scores.flatten()[:-1].double(), truth.flatten()[:-1].double()
+    return _average_precision(scores.flatten()[:-1], truth.flatten()[:-1])
+
+
+def directed_average_precision(relations: RelationMatrix, forward: Tensor, backward: Tensor) -> float:
+    """Average precision of "is a kind of" as a ranking of all 2 K1 K2 directed pairs of classes by their shares.
+
+    Args:
+        relations: what was found.
+        forward: (K1, K2) bool, first classes that are kinds of second ones; of both directions at least one is True.
+        backward: (K2, K1) bool, second classes that are kinds of first ones.
+
+    Returns:
+        As `average_precision`. A relation in the wrong direction counts as a wrong one.
+    """
+    shares = [relations.first_to_second[:, :-1].flatten(), relations.second_to_first[:, :-1].flatten()]
+    return _average_precision(torch.cat(shares), torch.cat([forward.flatten(), backward.flatten()]))
+
+
+def _average_precision(scores: Tensor, truth: Tensor) -> float:
+    flat_scores, flat_truth = scores.double(), truth.double()
     assert flat_truth.any()
     order = flat_scores.argsort(descending=True)
     ranked, hits = flat_scores[order], flat_truth[order].cumsum(dim=0)

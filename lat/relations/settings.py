@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lat.errors import InputError
 
-METHODS = ("slamdunks", "missing_link", "aut")
+METHODS = ("slamdunks", "missing_link", "aut", "class_relational")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class RelationSettings:
         InputError: if a value is out of its range.
     """
 
-    method: str = "slamdunks"  # slamdunks, missing_link or aut
+    method: str = "slamdunks"  # slamdunks, missing_link, aut or class_relational
     file: str = ""  # relations that a person has reviewed, as `lat relations --review` writes them; taken as given
     steps: int = 400  # training steps of each model
     batch_size: int = 64  # samples a step, half of them from each dataset
@@ -29,6 +29,7 @@ class RelationSettings:
     weighted_sampling: bool = True  # whether every class is drawn equally often
     standalone_bias: float = -1.0  # lambda of SLAMDUNKS in [0, 1]; -1 searches for it
     search_points: int = 21  # values of lambda that the search may try, evenly spaced over [0, 1]
+    threshold: float = 0.7  # share of a class in another from which class_relational, and the loss of that name, relate them
     pooled_size: int = 3  # side of the RoIAlign grid over a box
 
     def __post_init__(self) -> None:
@@ -42,6 +43,8 @@ class RelationSettings:
             raise InputError("relations.batch_size", f"is {self.batch_size}", "choose an even number: each dataset gets half")
         if self.learning_rate <= 0:
             raise InputError("relations.learning_rate", f"is {self.learning_rate}", "choose a number above 0")
+        if not 0.0 < self.threshold <= 1.0:
+            raise InputError("relations.threshold", f"is {self.threshold}", "choose a share above 0, at most 1")
         if self.standalone_bias != -1.0 and not 0.0 <= self.standalone_bias <= 1.0:
             raise InputError(
                 "relations.standalone_bias", f"is {self.standalone_bias}", "choose a number in [0, 1], or -1 to search"

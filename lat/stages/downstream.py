@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -107,10 +107,15 @@ def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     parts = [DetectionItems([workspace.train_part(name)], settings.augmentation) for name in workspace.names]
     items = UnifiedItems(parts, workspace.joint, settings.label_unification)
     model, description = _build(workspace, items.space)
+    is_binary = settings.label_unification.classification_loss == "null_bce"
+    if is_binary:
+        cast(Any, model).roi_heads.is_binary = True
     detector = load_detector(_train(workspace, target, inputs, model, items, description))
+    if is_binary:
+        detector.roi_heads.is_binary = True
     is_detr = settings.detector in TRANSFORMERS_DETECTORS
     least = settings.score_threshold if is_detr else 0.0
-    return SpaceView(detector, workspace.joint, target, softmax=not is_detr, score_threshold=least)
+    return SpaceView(detector, workspace.joint, target, softmax=not is_detr, sigmoids=is_binary, score_threshold=least)
 
 
 def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:

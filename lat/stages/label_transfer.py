@@ -25,6 +25,7 @@ from lat.models.label_transfer import HeadSettings, LabelTransferModel, Transfer
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.sections import LabelTransferSettings, part_of
 from lat.stages.detection import load_detector
+from lat.stages.joint_relations import relation_table
 from lat.stages.workspace import Workspace, require
 from lat.structures import LabeledBoxes
 
@@ -154,9 +155,14 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
 
 
 def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
-    """A new label-transfer model of the run's settings."""
+    """A new label-transfer model of the run's settings.
+
+    Raises:
+        InputError: if its classification loss needs relations that are not there yet, or are of other label spaces.
+    """
     settings = workspace.config.lat
-    return LabelTransferModel(workspace.joint, channels, part_of(settings, HeadSettings), part_of(settings, FusionSettings))
+    parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
+    return LabelTransferModel(workspace.joint, channels, *parts, relation_table(workspace))
 
 
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lat.baselines.label_unification import (
 from lat.data.dataset import load_dataset
 from lat.data.transforms import AugmentationSettings
 from lat.detectors.base import Detector, DetectorSettings, build_detector
+from lat.detectors.weighted_rcnn import binary_class_loss
 from lat.engine.optimization import TrainSettings
 from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import StepSampler
@@ -128,6 +130,43 @@ def test_a_view_renormalises_a_softmax_over_its_own_classes_and_background() -> 
     assert of_city.scores.tolist() == pytest.approx([0.4 / 0.6])
     (nothing,) = SpaceView(Fixed(found[:1]), JOINT, "way", softmax=True).predict([torch.zeros(3, 40, 40)])
     assert len(nothing) == 0
+
+
+def test_sigmoids_are_not_renormalised() -> None:
+    found = labeled_boxes(SPACE, [(0, 0, 8, 8)], [2], [0.35], [[0.6, 0.5, 0.35, 0.9, 0]])
+    (of_way,) = SpaceView(Fixed(found), JOINT, "way", softmax=True, sigmoids=True).predict([torch.zeros(3, 40, 40)])
+    assert of_way.class_scores.tolist()[0] == pytest.approx([0.35, 0.9, 0.0])
+    assert (of_way.labels.tolist(), of_way.scores.tolist()) == ([0], pytest.approx([0.35]))
+
+
+def test_null_bce_supervises_the_classes_of_the_own_space_and_scores_by_sigmoids() -> None:
+    torch.manual_seed(0)
+    detector = build_detector(DetectorSettings(score_threshold=0.0), SPACE).train()
+    detector.roi_heads.is_binary = True
+    items = UnifiedItems([Numbers(0, 2)], JOINT, LabelUnificationSettings(classification_loss="null_bce"))
+    cars = labeled_boxes(CITY, [(4, 4, 28, 30), (34, 8, 60, 40)], [0, 1])
+    detector.losses(*items.collate([(torch.rand(3, 48, 64), cars)]))["loss_classifier"].backward()
+    of_classes = detector.roi_heads.box_predictor.cls_score.weight.grad.abs().sum(dim=1)
+    assert (of_classes[1:3] > 0).all()  # city/car, city/truck; there is no background to learn
+    assert of_classes[[0, 3, 4, 5]].tolist() == [0, 0, 0, 0]
+    (found,) = detector.eval().predict([torch.rand(3, 48, 64)])
+    assert len(found)
+    assert found.class_scores.sum(dim=1).max() > 1.5  # five sigmoids near a half
+
+
+def test_binary_loss_of_regions_by_hand() -> None:
+    # Sigmoids 1/2 and 3/4 of the first two classes, the third is masked; class 1, then background of half the weight.
+    logits = torch.tensor([[7.0, 0.0, math.log(3.0), -math.inf]] * 2, requires_grad=True)
+    loss = binary_class_loss(logits, torch.tensor([2, 0]), torch.tensor([1.0, 0.5]))
+    expected = (math.log(2) + math.log(4 / 3) + 0.5 * (math.log(2) + math.log(4))) / 1.5
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_an_unknown_loss_of_label_unification_is_refused() -> None:
+    with pytest.raises(InputError, match=r"label_unification\.classification_loss: is 'bce'"):
+        LabelUnificationSettings(classification_loss="bce")
 
 
 def test_a_view_puts_the_best_first_after_renormalising() -> None:

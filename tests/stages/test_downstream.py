@@ -116,6 +116,7 @@ def test_baselines_with_labels_of_their_own_train_on_them(copied: tuple[Path, Pa
     [
         (["downstream.method=student_teacher", "downstream.student_teacher.burn_in_steps=1"], "city"),
         (["downstream.method=label_unification"], "joint"),
+        (["downstream.method=label_unification", "downstream.label_unification.classification_loss=null_bce"], "joint"),
         (["downstream.detector=rtdetr"], "city"),
         (["downstream.detector=deformable_detr", "downstream.method=label_unification"], "joint"),
     ],
@@ -139,6 +140,13 @@ def test_other_ways_to_train_write_a_detector_and_its_figures(copied: tuple[Path
         (["downstream.name=a/b"], "downstream.name is 'a/b'; use letters"),
         (["downstream.target_share=1"], "downstream.target_share is 1.0; choose a number between 0 and 1"),
         (["downstream.method=lgpl", "downstream.detector=rtdetr"], "downstream.method is lgpl, which cannot train rtdetr"),
+        (
+            [
+                *("downstream.method=label_unification", "downstream.detector=rtdetr"),
+                "downstream.label_unification.classification_loss=null_bce",
+            ],
+            "downstream.label_unification.classification_loss is null_bce, which rtdetr has no softmax to replace by",
+        ),
         (["downstream.method=student_teacher"], "downstream.student_teacher.burn_in_steps is 200, and there are 3 steps"),
     ],
 )

@@ -1,0 +1,104 @@
+"""What the logits of the label-transfer model mean: the loss that trains them, and the class scores that are read off them.
+
+Shape letters: R regions, N label spaces, K classes of the joint label space, K_t of one space, U universal classes, L logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lat.errors import InputError
+from lat.label_space import JointLabelSpace
+from lat.losses import class_relational_bce, masked_cross_entropy, masked_softmax, nll_plus, null_bce
+
+LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus")
+CLASSIFICATION_LOSSES = ("masked_softmax", "null_bce", *LOSSES_OF_RELATIONS)
+
+
+class Classification(nn.Module):
+    """One of `CLASSIFICATION_LOSSES` over a joint label space.
+
+    | loss | logits | scores of a target's classes |
+    |---|---|---|
+    | masked_softmax | K classes, background | softmax over the target's classes and background |
+    | null_bce, class_relational_bce | K classes | sigmoids of the target's classes; background is what they leave of 1 |
+    | nll_plus | U universal classes, what no space labels | softmax, summed over the members of each class |
+
+    Args:
+        joint: the label spaces.
+        loss: its name.
+        relations: with `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.losses`); with `nll_plus`
+            (K + N, U + 1) bool, the universal classes of each class and of each space's background, a space's rows disjoint and
+            together all. It is part of the state dict.
+
+    Raises:
+        InputError: if the loss needs relations and there are none.
+    """
+
+    space_masks: Tensor
+    relations: Tensor
+
+    def __init__(self, joint: JointLabelSpace, loss: str, relations: Tensor | None = None) -> None:
+        super().__init__()
+        assert loss in CLASSIFICATION_LOSSES
+        self.joint, self.loss = joint, loss
+        masks = torch.stack([joint.mask(name) for name in joint.names])
+        self.register_buffer("space_masks", masks, persistent=False)
+        if loss in LOSSES_OF_RELATIONS:
+            if relations is None:
+                remedy = "run `lat relations`, or choose masked_softmax or null_bce"
+                raise InputError("lat.classification_loss", f"is '{loss}', which needs class relations", remedy)
+            self.register_buffer("relations", relations)
+
+    @property
+    def is_binary(self) -> bool:
+        """True if every class has a sigmoid of its own."""
+        return self.loss in ("null_bce", "class_relational_bce")
+
+    @property
+    def num_logits(self) -> int:
+        """Number L of logits of a region."""
+        if self.loss == "masked_softmax":
+            return len(self.joint) + 1
+        return len(self.joint) if self.is_binary else self.relations.shape[1]
+
+    def forward(self, logits: Tensor, labels: Tensor, spaces: Tensor, weights: Tensor) -> Tensor:
+        """The scalar loss of regions, each supervised on its own label space alone.
+
+        Args:
+            logits: (R, L) float.
+            labels: (R,) int64 in 0..K, K for background.
+            spaces: (R,) int64, position of each region's label space.
+            weights: (R,) float >= 0.
+        """
+        allowed = self.space_masks[spaces]
+        match self.loss:
+            case "masked_softmax":
+                return masked_cross_entropy(logits, labels, allowed, weights)
+            case "null_bce":
+                return null_bce(logits, labels, allowed[:, :-1], weights)
+            case "class_relational_bce":
+                return class_relational_bce(logits, labels, allowed[:, :-1], self.relations, weights)
+        rows = torch.where(labels == len(self.joint), len(self.joint) + spaces, labels)
+        return nll_plus(logits, rows, self.relations, weights)
+
+    def scores(self, logits: Tensor, target: str) -> Tensor:
+        """Class scores (..., K_t + 1) float32 of logits (..., L) in a target space, background last; each row sums to 1."""
+        own, index = self.joint.slice(target), self.joint.index(target)
+        if self.loss == "masked_softmax":
+            mask = self.space_masks[index]
+            return masked_softmax(logits, mask)[..., mask]
+        if self.is_binary:
+            return _with_background(logits[..., own].float().sigmoid())
+        rows = torch.cat([self.relations[own], self.relations[None, len(self.joint) + index]])
+        return (torch.softmax(logits.float(), dim=-1) @ rows.float().T).clamp(max=1.0)  # sums may round to above 1
+
+
+def _with_background(scores: Tensor) -> Tensor:
+    """Scores (..., K_t) of classes of which at most one is true, and background as what they leave of 1.
+
+    Where they are more than 1 together they are divided by their sum: classes of one space are disjoint.
+    """
+    total = scores.sum(dim=-1, keepdim=True)
+    return torch.cat([scores / total.clamp(min=1.0), (1.0 - total).clamp(min=0.0)], dim=-1)

@@ -1,0 +1,57 @@
+"""The relations that `lat relations` has written, as the table that the label-transfer model's loss needs."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+from torch import Tensor
+
+from lat.errors import InputError
+from lat.models.classification import LOSSES_OF_RELATIONS
+from lat.relations.joint_tables import positive_sets, universal_members
+from lat.relations.relation_matrix import RelationMatrix
+from lat.stages.workspace import Workspace
+
+
+def relation_files(workspace: Workspace) -> tuple[Path, ...]:
+    """The files of relations on which the training of the label-transfer model depends, whether they are there or not."""
+    if workspace.config.lat.classification_loss not in LOSSES_OF_RELATIONS:
+        return ()
+    return tuple(workspace.relations(a, b) for a, b in combinations(workspace.names, 2))
+
+
+def relation_table(workspace: Workspace) -> Tensor | None:
+    """The table of `lat.classification_loss`, bool, as `Classification` takes it; None where it needs none.
+
+    Classes of outside label sets are related to nothing.
+
+    Raises:
+        InputError: if a file is missing or of other label spaces.
+    """
+    files = relation_files(workspace)
+    if not files:
+        return None
+    matrices = [_read(path, workspace) for path in files]
+    if workspace.config.lat.classification_loss == "class_relational_bce":
+        return positive_sets(matrices, workspace.joint, workspace.config.relations.threshold)
+    return universal_members(matrices, workspace.joint)
+
+
+def require_relations(path: Path) -> Path:
+    """The path of a file of relations.
+
+    Raises:
+        InputError: naming the command that writes it, if it is not there.
+    """
+    if not path.is_file():
+        raise InputError(path, "is not there yet", "run `lat relations` first: `lat.classification_loss` needs it")
+    return path
+
+
+def _read(path: Path, workspace: Workspace) -> RelationMatrix:
+    matrix = RelationMatrix.from_dict(json.loads(require_relations(path).read_text(encoding="utf-8")))
+    if any(space != workspace.space(space.name) for space in (matrix.first, matrix.second)):
+        raise InputError(path, "is of other label spaces", "run `lat relations` again")
+    return matrix

@@ -1,0 +1,84 @@
+"""A label-transfer model trained on class relations, from the files of relations to the trained model."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from tiny import draw_tiny, tiny_workspace
+
+from lat.engine.checkpoint import load_checkpoint
+from lat.errors import InputError
+from lat.pipeline import run_stages
+from lat.stages.joint_relations import relation_table
+from lat.stages.label_transfer import load_model, open_features
+from lat.stages.relations import relate
+from lat.stages.workspace import Workspace
+
+REVIEWED = """
+pairs:
+- spaces: [city, nu]
+  relations: [{first: car, second: car, relation: equal}, {first: person, second: adult, relation: broader}]
+- spaces: [city, way]
+  relations: [{first: car, second: vehicle, relation: narrower}, {first: truck, second: vehicle, relation: narrower}]
+- spaces: [nu, way]
+  relations: [{first: car, second: vehicle, relation: narrower}]
+"""
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration beside a run of it with pseudo-labels, which are the truth, and reviewed relations."""
+    folder = tmp_path_factory.mktemp("classification")
+    config = draw_tiny(folder)
+    (folder / "reviewed.yaml").write_text(REVIEWED, encoding="utf-8")
+    workspace = tiny_workspace(config, folder / "run")
+    for source, space in permutations(workspace.names, 2):
+        path = workspace.pseudo_labels(source, space)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "data" / source / f"truth.{space}.json", path)
+    return config
+
+
+def workspace_of(labelled: Path, run: Path, loss: str) -> Workspace:
+    """A copy of the run, with a classification loss."""
+    shutil.copytree(labelled.parent / "run", run)
+    settings = ("lat.backbone=random", f"lat.classification_loss={loss}")
+    return tiny_workspace(labelled, run, f"relations.file={labelled.parent / 'reviewed.yaml'}", *settings)
+
+
+def test_relations_are_asked_for_then_trained_on_and_outdate_the_model(labelled: Path, tmp_path: Path) -> None:
+    workspace = workspace_of(labelled, tmp_path / "run", "nll_plus")
+    with pytest.raises(InputError, match=r"city\.nu\.json: is not there yet.*run `lat relations` first"):
+        run_stages(workspace, ["train-lat"], say=quiet)
+    relate(workspace)
+    run_stages(workspace, ["train-lat"], say=quiet)
+    model = load_checkpoint(workspace.transfer_model, "label_transfer")["model"]
+    # {car, car, vehicle}, {truck, vehicle}, {person, adult}; 4 classes of city, 5 of nu and 2 of way are alone; and the rest.
+    members = model["classification.relations"]
+    assert members.shape == (7 + 7 + 3 + 3, 3 + 4 + 5 + 2 + 1)
+    assert len(model["predictor.classes.weight"]) == members.shape[1]
+    load_model(workspace, open_features(workspace))
+    assert not run_stages(workspace, ["train-lat"], say=quiet)
+    path = workspace.relations("nu", "way")
+    path.write_text(path.read_text(encoding="utf-8").replace('"adult"', '"grown-up"'), encoding="utf-8")
+    with pytest.raises(InputError, match="is of other label spaces"):
+        run_stages(workspace, ["train-lat"], say=quiet)
+
+
+def test_class_relational_positives_are_directed(labelled: Path, tmp_path: Path) -> None:
+    workspace = workspace_of(labelled, tmp_path / "run", "class_relational_bce")
+    relate(workspace)
+    table = relation_table(workspace)
+    assert table is not None
+    names = [f"{space.name}.{name}" for space in workspace.joint.spaces for name in space.class_names]
+    found = {(names[c], names[k]) for c, k in table.nonzero().tolist()}
+    equal = {("city.car", "nu.car"), ("nu.car", "city.car")}
+    narrower = {("nu.adult", "city.person"), *((one, "way.vehicle") for one in ("city.car", "city.truck", "nu.car"))}
+    assert found == equal | narrower
+
+
+def quiet(line: str) -> None:
+    """Swallow progress."""
