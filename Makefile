@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
 
-.PHONY: help install demo test unit lint clean
+.PHONY: help install demo test unit runs lint clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -21,15 +21,18 @@ demo: install ## move labels between three drawn datasets, some minutes on two C
 	$(BIN)/lat street-scenes $(DEMO)/data
 	$(BIN)/lat run configs/street_scenes.yaml
 
-test: lint unit ## lint, types and tests
+test: lint unit runs ## lint, types and tests
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+unit: install ## the tests of single parts
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/stages
+
+runs: install ## the tests of whole runs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/stages
 
 clean: ## delete the virtual environment, caches and runs
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs
