@@ -113,7 +113,13 @@ def test_a_tool_runs() -> None:
 
 def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lat", "street-scenes", str(tmp_path / "scenes")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell start with it ignored
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("*.png")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
