@@ -18,7 +18,7 @@ output_dir: {output_dir}
 data_root: {data_root}
 seed: {seed}
 target: all
-downstream: {{in_run: false}} # half a minute more a target: lat train-downstream
+downstream: {{in_run: false}} # some minutes more: lat train-downstream
 datasets:
 """
 
