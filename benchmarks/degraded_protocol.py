@@ -95,7 +95,7 @@ def config_path(folder: Path, name: str) -> Path:
 
 
 def _write_careful(path: Path, table: LabelTable) -> None:
-    write_labels(path, table, table.space, [table.boxes(i) for i in range(len(table))], info={"degradation": "none"})
+    write_labels(path, table, table.space, table.per_image(), info={"degradation": "none"})
 
 
 def _configuration(folder: Path, config: Path, images: Path, seed: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ This module only puts the sections together and reads them.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -21,7 +20,7 @@ from lat.data.dataset import DatasetSettings
 from lat.data.label_sets import LabelSetSettings
 from lat.detectors.settings import TRANSFORMERS_DETECTORS
 from lat.engine.runtime import RuntimeSettings
-from lat.errors import InputError
+from lat.errors import InputError, did_you_mean
 from lat.relations.settings import RelationSettings
 from lat.report.build import ReportSettings
 from lat.sections import (
@@ -158,9 +157,7 @@ def _explain(error: OmegaConfBaseException) -> tuple[str, str]:
     owner = error.object_type if is_dataclass(error.object_type) else Config
     known = sorted(f.name for f in fields(owner)) if isinstance(owner, type) else []
     if isinstance(error, ConfigKeyError | ConfigAttributeError):
-        unknown = str(error.key)
-        nearest = difflib.get_close_matches(unknown, known, n=1, cutoff=0.5)
-        return f"there is no setting '{key}'", f"did you mean '{nearest[0]}'?" if nearest else f"known here: {', '.join(known)}"
+        return f"there is no setting '{key}'", did_you_mean(error.key, known)
     return f"'{key}': {_first_line(error)}", "correct the value"
 
 

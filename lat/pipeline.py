@@ -114,11 +114,9 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
         case "transfer":
             transfer(workspace, group, list(inputs))
         case "train-downstream" if group.endswith(LABELS):
-            (hash_of_inputs,) = inputs.values()
-            write_downstream_labels(workspace, group.removesuffix(LABELS), hash_of_inputs)
+            write_downstream_labels(workspace, group.removesuffix(LABELS), inputs[workspace.config.downstream.name])
         case "train-downstream":
-            (hash_of_inputs,) = inputs.values()
-            train_downstream(workspace, group, hash_of_inputs)
+            train_downstream(workspace, group, inputs[workspace.config.downstream.name])
         case "evaluate":
             evaluate(workspace)
         case "report":

@@ -219,9 +219,9 @@ class DownstreamSettings(DetectorSettings):
         """The places of the target's images, the first ones of the data, in each batch."""
         if not self.uses_sources:
             return None
-        steps, batch_size = self.training.steps, self.training.batch_size
-        places = max(1, batch_size // 2) if self.strategy == "half_and_half" else None
-        alone_from = None
+        if self.strategy == "half_and_half":
+            return Reserved.half(target_images, self.training.batch_size)
+        steps, alone_from = self.training.steps, None
         if self.strategy == "mixed_then_target":
             alone_from = steps - round(self.target_share * steps)
-        return Reserved(target_images, places, alone_from)
+        return Reserved(target_images, None, alone_from)

@@ -147,7 +147,7 @@ Views = tuple[Tensor, Tensor, LabeledBoxes | None]
 class StudentTeacherItems:
     """Labelled images, then unlabelled ones, each in a weak and a strong view.
 
-    With `Reserved(len(labelled), batch_size // 2)` of `lat.engine.sampling` half of every batch is labelled.
+    With `Reserved.half(len(labelled), batch_size)` of `lat.engine.sampling` half of every batch is labelled.
 
     Args:
         labelled: images of the target with their boxes.

@@ -104,6 +104,10 @@ class LabelTable:
             annotation_ids=torch.tensor(self.annotation_ids[rows]),
         )
 
+    def per_image(self) -> list[LabeledBoxes]:
+        """The boxes of every image, in order; see `boxes`."""
+        return [self.boxes(i) for i in range(len(self))]
+
     def select(self, images: np.ndarray) -> LabelTable:
         """The table of these images, indices (J,) or a mask (I,) bool, in this order, with their annotations."""
         images = np.flatnonzero(images) if np.asarray(images).dtype == bool else np.asarray(images, dtype=np.int64)

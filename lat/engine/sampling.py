@@ -34,6 +34,11 @@ class Reserved(NamedTuple):
     places: int | None  # of each batch; None draws all items alike
     alone_from: int | None = None  # from this step on, batches are of the first items alone; None for never
 
+    @classmethod
+    def half(cls, items: int, batch_size: int) -> Reserved:
+        """Half of the places of each batch, at least one, for the first `items` items."""
+        return cls(items, max(1, batch_size // 2))
+
 
 class StepSampler(Sampler[list[Draw]]):
     """Batches of steps `start`..`steps` - 1 for one of `world_size` processes.

@@ -93,7 +93,7 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
     model, description = _build(workspace, workspace.space(target))
     unlabelled = [workspace.train_part(source) for source in workspace.others(target)]
     items = StudentTeacherItems(workspace.train_part(target), unlabelled, settings.augmentation)
-    reserved = Reserved(items.num_labelled, max(1, settings.training.batch_size // 2))
+    reserved = Reserved.half(items.num_labelled, settings.training.batch_size)
     training = replace(settings.training, ema_decay=0.0)  # the teacher is the average
     pair = StudentTeacher(model, settings.student_teacher)
     return load_detector(

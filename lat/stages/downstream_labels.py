@@ -66,10 +66,13 @@ def write_downstream_labels(workspace: Workspace, target: str, inputs: str = "")
     """Write the labels of every source by `downstream.method`; `inputs` is a hash of all that goes in."""
     method, space = workspace.config.downstream.method, workspace.space(target)
     names = workspace.others(target)
-    if method == "lgpl":
-        labels = _lgpl(workspace, target, inputs)
-    else:
-        labels = {source: _labels(workspace, source, target) for source in names}
+    match method:
+        case "lgpl":
+            labels = _lgpl(workspace, target, inputs)
+        case "class_thresholds":
+            labels = _above_class_thresholds(workspace, target)
+        case _:
+            labels = {source: _labels(workspace, source, target) for source in names}
     info = {"method": method, "config_sha256": workspace.config_sha256}
     for source in names:
         images = workspace.train_part(source).labels
@@ -87,10 +90,6 @@ def _labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes
             return normalise_box_statistics(_in_target_classes(workspace, source, target), sizes_hw, own)
         case "pseudo_label":
             return _pseudo_labels(workspace, source, target)
-        case "class_thresholds":
-            found = workspace.at(0).read_held_out_labels(target, target)
-            least = class_thresholds(found, workspace.held_out_part(target).labels)
-            return [above_class_thresholds(boxes, least) for boxes in _pseudo_labels(workspace, source, target)]
         case "union":
             by_names = _in_target_classes(workspace, source, target)
             return union_labels(by_names, _pseudo_labels(workspace, source, target))
@@ -107,8 +106,17 @@ def _in_target_classes(workspace: Workspace, source: str, target: str) -> list[L
 
 
 def _pseudo_labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
-    table = workspace.at(0).read_pseudo_labels(source, target)
-    return [table.boxes(i) for i in range(len(table))]
+    return workspace.at(0).read_pseudo_labels(source, target).per_image()
+
+
+def _above_class_thresholds(workspace: Workspace, target: str) -> dict[str, list[LabeledBoxes]]:
+    """Of every source's pseudo-labels those above the thresholds that are best on the target's held-out images."""
+    found = workspace.at(0).read_held_out_labels(target, target)
+    least = class_thresholds(found, workspace.held_out_part(target).labels)
+    return {
+        source: [above_class_thresholds(boxes, least) for boxes in _pseudo_labels(workspace, source, target)]
+        for source in workspace.others(target)
+    }
 
 
 def _lgpl(workspace: Workspace, target: str, inputs: str) -> dict[str, list[LabeledBoxes]]:
@@ -130,7 +138,7 @@ def _lgpl(workspace: Workspace, target: str, inputs: str) -> dict[str, list[Labe
         description=describe_lgpl(settings.lgpl, detector_settings, space),
         num_workers=workspace.config.runtime.num_workers,
         inputs=inputs,
-        reserved=Reserved(items.num_target, max(1, settings.training.batch_size // 2)),
+        reserved=Reserved.half(items.num_target, settings.training.batch_size),
     )
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)
     labels: dict[str, list[LabeledBoxes]] = {}

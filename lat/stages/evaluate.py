@@ -51,7 +51,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                 for method in labels
             ]
         own = workspace.train_part(source).labels
-        changes = agreement(_per_image(own), _per_image(workspace.counted(transferred)))
+        changes = agreement(own.per_image(), workspace.counted(transferred).per_image())
         agreements.append({"source": source, "target": target, **changes.to_dict()})
     downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.found_downstream()]
     evaluation = {"transfer": rows, "agreement": agreements, "downstream": downstream}
@@ -63,14 +63,14 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
     """The labels of each method for the training images of `source` in the space of its transferred labels."""
     space = transferred.space
     by_name = labels_by_class_names(workspace.train_part(source).labels, space)
-    pseudo = _per_image(workspace.at(0).read_pseudo_labels(source, space.name))
+    pseudo = workspace.at(0).read_pseudo_labels(source, space.name).per_image()
     earlier = workspace.rounds()[:-1]
     return {
         "class_names": by_name,
         "pseudo_label": pseudo,
         "union": union_labels(by_name, pseudo),
-        **{method_of(seen): _per_image(seen.read_transferred(source, space.name)) for seen in earlier},
-        "label_transfer": _per_image(transferred),
+        **{method_of(seen): seen.read_transferred(source, space.name).per_image() for seen in earlier},
+        "label_transfer": transferred.per_image(),
     }
 
 
@@ -88,7 +88,3 @@ def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> flo
     """Mean of a method's figure over the directions where it is defined."""
     values = [row[key] for row in rows if row["method"] == method and row[key] is not None]
     return sum(values) / len(values) if values else None
-
-
-def _per_image(table: LabelTable) -> list[LabeledBoxes]:
-    return [table.boxes(i) for i in range(len(table))]

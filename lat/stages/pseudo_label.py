@@ -51,16 +51,10 @@ def _label_images(
                 found[space] += [keep_pseudo_labels(boxes, settings) for boxes in predictor.predict(images)]
             progress.advance(len(images))
     for space, boxes in found.items():
-        held_out = _held_out(workspace, space) if chosen.needs_held_out else []
+        held_out = workspace.read_held_out_labels(space, space).per_image() if chosen.needs_held_out else []
         kept = choose_labels(workspace, space, boxes, chosen, held_out)
         info = {**workspace.label_info("pseudo_label", models[space]), **kept.info}
         write_labels(paths[space], part.labels, workspace.space(space), kept.boxes(boxes), info=info, provenance=None)
-
-
-def _held_out(workspace: Workspace, space: str) -> list[LabeledBoxes]:
-    """What the detector of `space` finds on its own dataset's held-out images."""
-    table = workspace.read_held_out_labels(space, space)
-    return [table.boxes(i) for i in range(len(table))]
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:

@@ -7,7 +7,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from tiny import draw_tiny, tiny_workspace
+from tiny import draw_tiny, quiet, tiny_workspace
 
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
@@ -78,7 +78,3 @@ def test_class_relational_positives_are_directed(labelled: Path, tmp_path: Path)
     equal = {("city.car", "nu.car"), ("nu.car", "city.car")}
     narrower = {("nu.adult", "city.person"), *((one, "way.vehicle") for one in ("city.car", "city.truck", "nu.car"))}
     assert found == equal | narrower
-
-
-def quiet(line: str) -> None:
-    """Swallow progress."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import draw_tiny, tiny_workspace
+from tiny import draw_tiny, quiet, tiny_workspace
 
 from lat.data.coco import read_labels
 from lat.engine.checkpoint import load_checkpoint
@@ -24,23 +24,12 @@ TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.bat
 STAGE = ["train-downstream"]
 
 
-def quiet(line: str) -> None:
-    """Swallow progress."""
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("downstream")
     config = draw_tiny(folder)
     run_stages(tiny_workspace(config, folder / "run", *TARGET), say=quiet)
     return config, folder / "run"
-
-
-@pytest.fixture
-def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    config, run = finished
-    shutil.copytree(run, tmp_path / "run")
-    return config, tmp_path / "run"
 
 
 def workspace_of(run: tuple[Path, Path], *overrides: str) -> Workspace:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny import draw_tiny, tiny_workspace
+from tiny import draw_tiny, quiet, tiny_workspace
 
 from lat.errors import InputError
 from lat.pipeline import run_stages
@@ -17,10 +17,6 @@ from lat.stages.workspace import Workspace
 
 CLASSES = [{"id": 3, "name": "two-wheeler"}, {"id": 1, "name": "person"}]
 BOX = {"category_id": 3, "bbox": [10, 20, 30, 40]}
-
-
-def quiet(line: str) -> None:
-    """Swallow progress."""
 
 
 @pytest.fixture(scope="module")

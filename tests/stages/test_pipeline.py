@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import FEW_STEPS, draw_tiny, result_bytes, tiny_workspace
+from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.data.coco import read_labels
 from lat.errors import InputError
@@ -21,10 +21,6 @@ from lat.stages.evaluate import METHODS
 PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]
 
 
-def quiet(line: str) -> None:
-    """Swallow progress."""
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A configuration, and the folder of an undisturbed run of it; tests copy the folder before they change it."""
@@ -32,13 +28,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     config = draw_tiny(folder)
     run_stages(tiny_workspace(config, folder / "run"), say=quiet)
     return config, folder / "run"
-
-
-@pytest.fixture
-def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
-    config, run = finished
-    shutil.copytree(run, tmp_path / "run")
-    return config, tmp_path / "run"
 
 
 def test_a_run_writes_every_file_of_the_contract(finished: tuple[Path, Path]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_pipeline import PAIRS, kill_when_there, quiet
-from tiny import draw_tiny, result_bytes, tiny_workspace
+from test_pipeline import PAIRS, kill_when_there
+from tiny import draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint

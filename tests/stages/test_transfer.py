@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import draw_tiny, tiny_workspace
+from tiny import draw_tiny, quiet, tiny_workspace
 from torchvision.ops import nms
 
 from lat.errors import InputError
@@ -19,10 +19,6 @@ from lat.pseudo.calibration import Calibration
 from lat.stages.calibrate import HeldOutImages
 from lat.stages.protocols import compare_conventions, count_all_relations
 from lat.structures import Origin
-
-
-def quiet(line: str) -> None:
-    """Swallow progress."""
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,10 @@ FEW_STEPS = [
 ]
 
 
+def quiet(line: str) -> None:
+    """Swallow progress."""
+
+
 def draw_tiny(folder: Path) -> Path:
     """Draw the images and write a configuration that trains a few steps; returns its path."""
     draw_street_scenes(folder / "data", train_images={"city": 3, "nu": 3, "way": 3}, val_images=1)
