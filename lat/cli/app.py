@@ -1,0 +1,75 @@
+"""All commands, and running one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+import lat.cli.labels as labels
+import lat.cli.projects as projects
+import lat.cli.stages as stages
+from lat import __version__
+from lat.errors import InputError
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "street-scenes": projects.street_scenes,
+    "check": stages.check,
+    "run": stages.run,
+    "train-upstream": stages.train_upstream,
+    "pseudo-label": stages.pseudo_label,
+    "train-lat": stages.train_lat,
+    "transfer": stages.transfer,
+    "train-downstream": stages.train_downstream,
+    "relations": stages.relations,
+    "evaluate": stages.evaluate,
+    "report": stages.report,
+    "export": labels.export,
+}
+
+app = typer.Typer(
+    name="lat",
+    help="Move object-detection labels between datasets whose class lists and box conventions differ.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer carry inside
+
+_STOPPED = 130  # what newer versions of typer return on Ctrl-C instead of raising
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit status 0 done, 2 wrong input (one line on stderr), 1 anything else."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except (typer.Abort, KeyboardInterrupt):
+        status = _STOPPED
+    except _UsageError as error:
+        print(f"error: {error}; see `lat --help`", file=sys.stderr)
+        status = 2
+    if status == _STOPPED:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        status = 1
+    sys.exit(status or 0)

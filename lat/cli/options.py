@@ -1,0 +1,30 @@
+"""Arguments and options that several commands take, and opening the run that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lat.stages.workspace import Workspace
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the file, as lat.attention=none."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it although it is up to date.")]
+
+
+def open_run(config: Path, overrides: list[str] | None) -> Workspace:
+    """The run that a configuration file and `key=value` settings describe.
+
+    Raises:
+        InputError: if either is wrong.
+    """
+    from lat.config import load_config
+    from lat.stages.workspace import Workspace
+
+    return Workspace(load_config(config, overrides or ()))
