@@ -97,17 +97,29 @@ class RelationMatrix:
             return RelationType.EQUAL if j_inside else RelationType.NARROWER
         return RelationType.BROADER if j_inside else RelationType.OVERLAPPING
 
-    def priors(self) -> Tensor:
-        """(K1, K2 + 1) float32: P(second class or RoW | first class), rows sum to 1; over related classes alone.
+    def target_shares(self, source: str) -> Tensor:
+        """P(target class | source class) between the two spaces, in either direction: the shares of related classes alone.
 
-        A first class without any related class belongs to the RoW.
+        Args:
+            source: name of the first or of the second label space; the other one is the target.
+
+        Returns:
+            (K_s, K_t + 1) float32; rows sum to 1. The last column is the rest of the world, what the target does not label: its
+            background. A source class without any related class has all of its share there.
+
+        Raises:
+            KeyError: if neither space has that name.
         """
-        k2 = len(self.second)
-        shares = self.first_to_second.clone()
-        shares[:, :k2] *= self.related
-        shares[:, k2] = torch.where(self.related.any(dim=1), shares[:, k2], 1.0)
-        missing = self.related & (shares[:, :k2] == 0) & (shares.sum(dim=1, keepdim=True) == 0)
-        shares[:, :k2] = torch.where(missing, 1.0, shares[:, :k2])
+        if source not in (self.first.name, self.second.name):
+            raise KeyError(f"no label space '{source}': these are relations of {self.first.name} and {self.second.name}")
+        is_forward = source == self.first.name
+        related = self.related if is_forward else self.related.T
+        shares = (self.first_to_second if is_forward else self.second_to_first).clone()
+        shares[:, :-1] *= related
+        is_alone = ~related.any(dim=1)
+        shares[:, -1] = torch.where(is_alone, 1.0, shares[:, -1])
+        is_empty = shares.sum(dim=1, keepdim=True) == 0
+        shares[:, :-1] = torch.where(is_empty & related, 1.0, shares[:, :-1])
         return shares / shares.sum(dim=1, keepdim=True)
 
     def universal_classes(self) -> tuple[Tensor, Tensor]:
