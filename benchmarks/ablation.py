@@ -44,10 +44,10 @@ BACKBONES = {
     "dinov2": ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280"],
     "dinov2_blocks": ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280", "lat.blocks=4"],
 }
-ALONE = ["transfer.keep=false", "transfer.relation_prior=false", "transfer.fuse=false", "transfer.detector_share=0"]
+ALONE = ["transfer.keep=false", "transfer.prior.method=none", "transfer.fuse=false", "transfer.detector_share=0"]
 PARTS = {
     "boxes of the source not kept": ["transfer.keep=false"],
-    "no relation prior": ["transfer.relation_prior=false"],
+    "no relation prior": ["transfer.prior.method=none"],
     "agreeing boxes not fused": ["transfer.fuse=false"],
     "the target's detector has no say": ["transfer.detector_share=0"],
 }

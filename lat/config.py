@@ -63,9 +63,9 @@ class Config:
         for name in names:
             if names.count(name) > 1:
                 raise InputError("datasets", f"two datasets are named '{name}'", "give each its own name")
-        for name in self.target_names:
-            if name not in names:
-                raise InputError("target", f"there is no dataset '{name}'", f"{choices} or all")
+        for where, chosen in (("target", self.target_names), ("transfer.prior.sources", self.transfer.prior.named_sources or ())):
+            for name in set(chosen) - set(names):
+                raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")
         if self.lat.upstream_dataset not in ("", *names):
             raise InputError("lat.upstream_dataset", f"there is no dataset '{self.lat.upstream_dataset}'", choices)
         if self.lat.backbone == "upstream" and self.upstream.detector in TRANSFORMERS_DETECTORS:

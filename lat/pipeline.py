@@ -23,6 +23,7 @@ from lat.stages.downstream_labels import WITHOUT_LABELS, label_inputs, label_set
 from lat.stages.evaluate import evaluate
 from lat.stages.joint_relations import relation_files, require_relations
 from lat.stages.label_transfer import train_label_transfer
+from lat.stages.priors import prior_files
 from lat.stages.pseudo_label import label_held_out, pseudo_label
 from lat.stages.records import Records, Step
 from lat.stages.report import report
@@ -217,11 +218,13 @@ def _train_transfer_step(w: Workspace) -> Step:
 
 def _transfer_step(w: Workspace, source: str, target: str) -> Step:
     settings = {**w.config.to_dict()["transfer"], "batch_size": None}
+    settings["prior"] = {**settings["prior"], "sources": None, "is_on": w.config.transfer.prior.applies_to(source)}
     if not w.config.transfer.filter.keeps_all:
         settings["seed"] = w.config.seed
     on_source = tuple(w.pseudo_labels(source, space) for space in w.others(source))
     on_target = (w.pseudo_labels(target, source), *(w.held_out_labels(target, space) for space in w.names))
     inputs = (w.transfer_model, *_backbone_model(w), *on_source, *on_target, *_label_set_files(w, (source,)))
+    inputs += prior_files(w, source, target)
     return Step("transfer", source, target, settings, (source, target), inputs, (w.transferred(source, target),), w.round)
 
 

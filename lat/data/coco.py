@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from lat.data.coco_problems import raise_problems
-from lat.data.coco_scan import CLIP_TOLERANCE, ORIGINS, scan_labels
+from lat.data.coco_scan import CLIP_TOLERANCE, scan_labels
 from lat.data.files import write_atomically
-from lat.data.label_table import LabelTable, Provenance
+from lat.data.label_table import LabelTable
+from lat.data.provenance import Provenance, file_entry
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
 
@@ -63,7 +64,8 @@ def write_labels(
         boxes: one entry an image, in `space`, inside the image and with an area once rounded to 4 decimals.
         info: values of JSON types; should name the method and the hashes of model and config.
         provenance: one entry an image: for each box {"origin": "ground_truth" | "pseudo_label", "space": str,
-            "annotation_id": int or None}, the proposal from which it came.
+            "annotation_id": int or None}, the proposal from which it came; and, where a prior weighed its class, "prior":
+            {"source_class": str, "factor": float, "kept": bool}, see `AppliedPrior`.
 
     Raises:
         ValueError: if there is not one entry an image, a box is in another space, outside its image or without area, or
@@ -76,7 +78,7 @@ def write_labels(
         rows = _image_annotations(images, i, space, image_boxes)
         if provenance is not None:
             for row, entry in zip(rows, provenance[i], strict=True):
-                row["provenance"] = {key: entry[key] for key in ("origin", "space", "annotation_id")}
+                row["provenance"] = file_entry(entry)
         annotations += rows
     for number, annotation in enumerate(annotations, start=1):
         annotation["id"] = number
@@ -93,14 +95,8 @@ def write_table(path: Path, table: LabelTable) -> None:
     columns["id"] = table.annotation_ids.tolist()
     columns["image_id"] = np.repeat(table.image_ids, np.diff(table.offsets)).tolist()
     columns["iscrowd"] = table.is_crowd.astype(int).tolist()
-    if (origins := table.provenance) is not None:
-        names = {value: name for name, value in ORIGINS.items()}
-        columns["provenance"] = [
-            {"origin": names[origin], "space": origins.spaces[space], "annotation_id": None if number < 0 else number}
-            for origin, space, number in zip(
-                origins.origin.tolist(), origins.space.tolist(), origins.annotation_ids.tolist(), strict=True
-            )
-        ]
+    if table.provenance is not None:
+        columns["provenance"] = table.provenance.entries()
     _write_document(path, table, table.space, _rows(columns), table.info)
 
 

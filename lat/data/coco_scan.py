@@ -11,19 +11,16 @@ from typing import Any
 import numpy as np
 
 from lat.data.coco_problems import Problem, Records, load_json
-from lat.data.label_table import LabelTable, Provenance, find_ids
+from lat.data.label_table import LabelTable, find_ids
+from lat.data.provenance import MEANING, Provenance, columns_of, is_provenance
 from lat.errors import InputError
 from lat.label_space import LabelSpace
-from lat.structures import Origin
 
 CLIP_TOLERANCE = 1e-3
 """Pixels by which a box may poke out of its image, as rounded numbers do, without being counted as repaired."""
 
 MAX_SIDE = 1_000_000
 """Height and width that no image exceeds."""
-
-ORIGINS = {"ground_truth": Origin.GROUND_TRUTH, "pseudo_label": Origin.PSEUDO_LABEL}
-"""What `provenance.origin` may be in a file."""
 
 RENUMBER = "renumber the annotations from 1"
 
@@ -258,27 +255,7 @@ def _read_provenance(records: Records) -> Provenance | None:
     values = records.values("provenance")
     if all(value is None for value in values):
         return None
-    sound = np.fromiter((_is_provenance(value) for value in values), bool, len(values))
-    records.report(
-        ~sound,
-        lambda row: "`provenance` is missing or malformed",
-        "it must hold origin (ground_truth or pseudo_label), space, and annotation_id or null",
-    )
+    sound = np.fromiter((is_provenance(value) for value in values), bool, len(values))
+    records.report(~sound, lambda row: "`provenance` is missing or malformed", MEANING)
     nothing: dict[str, Any] = {"origin": "ground_truth", "space": "", "annotation_id": None}
-    entries: list[dict[str, Any]] = [value if is_sound else nothing for value, is_sound in zip(values, sound, strict=True)]
-    spaces = tuple(sorted({entry["space"] for entry in entries}))
-    index_of = {space: index for index, space in enumerate(spaces)}
-    return Provenance(
-        origin=np.array([ORIGINS[entry["origin"]] for entry in entries], dtype=np.int8),
-        space=np.array([index_of[entry["space"]] for entry in entries], dtype=np.int16),
-        spaces=spaces,
-        annotation_ids=np.array([-1 if (i := entry["annotation_id"]) is None else i for entry in entries], dtype=np.int64),
-    )
-
-
-def _is_provenance(value: object) -> bool:
-    if not isinstance(value, dict):
-        return False
-    annotation_id = value.get("annotation_id")
-    has_id = annotation_id is None or (type(annotation_id) is int and 0 < annotation_id < 2**63)
-    return value.get("origin") in ORIGINS and isinstance(value.get("space"), str) and has_id
+    return columns_of([value if is_sound else nothing for value, is_sound in zip(values, sound, strict=True)])

@@ -14,29 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from lat.data.provenance import Provenance
 from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.structures import LabeledBoxes
-
-
-@dataclass(frozen=True, eq=False)
-class Provenance:
-    """For each annotation, the proposal from which it came.
-
-    Attributes:
-        origin: (A,) int8 values of `lat.structures.Origin`.
-        space: (A,) int16 index into `spaces`.
-        spaces: names of the label spaces that proposals came from.
-        annotation_ids: (A,) int64 ids in the file of that proposal; -1 for none.
-    """
-
-    origin: np.ndarray
-    space: np.ndarray
-    spaces: tuple[str, ...]
-    annotation_ids: np.ndarray
-
-    def __getitem__(self, rows: np.ndarray | slice) -> Provenance:
-        return Provenance(self.origin[rows], self.space[rows], self.spaces, self.annotation_ids[rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ N labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from lat.boxes import pairwise_iou
 from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.pseudo.conventions import BoxConventions
+from lat.pseudo.prior_settings import PriorSettings
 from lat.pseudo.priors import RelationPrior
 from lat.structures import LabeledBoxes, Proposals
 
@@ -45,7 +46,7 @@ class FuseSettings:
     """What a whole dataset tells about each of its boxes; the paper's form has none of it."""
 
     keep: bool = True  # hold on to a source's own box, moved to the target's convention, as far as that is known
-    relation_prior: bool = True  # weigh the class of a source's own box by what all boxes of its class turned out to be
+    prior: PriorSettings = field(default_factory=PriorSettings)  # weigh classes by what a source's own box can be
     fuse: bool = True  # average the boxes of one class that lie on each other
     detector_share: float = 0.5  # share of the target's own detector in the class scores of its boxes; the rest is the model's
     sure_score: float = 0.5  # detections from this score on serve to compare two protocols
@@ -56,7 +57,7 @@ class FuseSettings:
                 raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
 
 
-PAPER = FuseSettings(keep=False, relation_prior=False, fuse=False, detector_share=0.0)
+PAPER = FuseSettings(keep=False, prior=PriorSettings(method="none"), fuse=False, detector_share=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +119,14 @@ def labels_of(
     Each proposal is a candidate for every class of the target that its score allows; of its own boxes the target's detector
     has a say too. The class scores of a proposal that lies on one of the source's own boxes are weighed by the relation prior of
     that box. The source's own boxes are kept as far as the conventions allow, and the model draws the rest. The best candidate
-    of a class then suppresses others, and is averaged with those that lie on it.
+    of a class then suppresses others, and is averaged with those that lie on it. A label whose score is below the threshold is
+    one that the source's box supports (`RelationPrior.supported`).
     """
     scores = _averaged(decoded, fuse.detector_share)
-    if fuse.relation_prior and prior:
+    if prior:
         scores = _weighed(decoded, scores, prior)
     boxes, precision = _kept(decoded, conventions) if fuse.keep and conventions else _as_decoded(decoded)
-    rows, labels = (scores[:, :-1] >= decode.score_threshold).nonzero(as_tuple=True)
+    rows, labels = _are_candidates(decoded, scores[:, :-1], decode, fuse, prior).nonzero(as_tuple=True)
     has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
     rows, labels = rows[has_area], labels[has_area]
     originals = decoded.proposals.boxes_xyxy[rows]
@@ -215,6 +217,17 @@ def _weighed(decoded: DecodedProposals, scores: Tensor, prior: RelationPrior) ->
     supported, weighed = support >= 0, scores.clone()
     weighed[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
     return weighed
+
+
+def _are_candidates(
+    decoded: DecodedProposals, scores: Tensor, decode: DecodeSettings, fuse: FuseSettings, prior: RelationPrior | None
+) -> Tensor:
+    """(M, K_t) bool: the classes as which each proposal may be written, by its score or because a box of the source vouches."""
+    threshold, least_share = decode.score_threshold, fuse.prior.keep_supported
+    high = scores >= threshold
+    if prior is None or not least_share:
+        return high
+    return high | prior.supported(scores, decoded.support(), decoded.source_labels, threshold, least_share)
 
 
 def _as_decoded(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,12 @@
-"""Relation priors: what a source class can be in the target's label space, learnt from all its boxes, applied to each.
+"""Relation priors: what a source class can be in the target's label space, known of all its boxes, applied to each.
 
-One box's class is noisy, the relation of two protocols is not. Shape letters: N boxes, K_s and K_t classes of the source's
-and of the target's label space; background (no box of the target) is last, at index K_t.
+One box's class is noisy, the relation of two protocols is not. Shape letters: N boxes, M proposals of an image, K_s and K_t
+classes of the source's and of the target's label space; background (no box of the target) is last, at index K_t.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -17,41 +17,95 @@ from lat.structures import LabeledBoxes
 
 LEAST_SHARE = 0.1  # a target class that is rarer than this beside the commonest one is not judged
 PRIOR_BOXES = 5.0  # weight, in boxes, of what the detectors say before the source's own boxes are asked
+SMALLEST = 1e-6  # share that stands for 0 where something is divided by it
 ITERATIONS = 5  # of expectation maximisation; few, since it sharpens with each
 
 
 @dataclass(frozen=True, eq=False)
 class RelationPrior:
-    """(K_s, K_t + 1) float32 factors, by which the class scores of a box of a source class are multiplied; 1 says nothing."""
+    """What the class of a source's box says about the labels that lie on it.
+
+    Attributes:
+        factors: (K_s, K_t + 1) float32, by which class scores on a box of a source class are multiplied; 1 says nothing, and 0
+            forbids.
+        shares: (K_s, K_t + 1) float32, how much of a source class is each class of the target.
+    """
 
     factors: Tensor
+    shares: Tensor
 
     @classmethod
     def flat(cls, num_source: int, num_target: int) -> Self:
         """A prior that says nothing."""
-        return cls(torch.ones(num_source, num_target + 1))
+        ones = torch.ones(num_source, num_target + 1)
+        return cls(ones, ones / (num_target + 1))
+
+    @classmethod
+    def of_shares(cls, new: Tensor, old: Tensor, floor: float) -> Self:
+        """The prior under which shares are `new`, for scores that were learnt under shares `old`, (K_s, K_t + 1) each.
+
+        By Bayes each score is multiplied by new share / old share; both are taken to be at least `floor`. Background, which
+        the box itself speaks against, is not judged.
+
+        Source: Saerens, Latinne and Decaestecker (2002), equation 2.4.
+        """
+        least = max(floor, SMALLEST)
+        factors = new.clamp(min=least) / old.clamp(min=least)
+        factors[:, -1] = 1.0
+        return cls(factors, new)
+
+    def vetoing(self, least_share: float) -> Self:
+        """The same, but target classes of a share below `least_share` are impossible; background never is."""
+        forbidden = self.shares < least_share
+        forbidden[:, -1] = False
+        return replace(self, factors=torch.where(forbidden, 0.0, self.factors))
 
     def applied(self, class_scores: Tensor, source_labels: Tensor) -> Tensor:
-        """Class scores (N, K_t + 1) of boxes of the source's classes (N,), each row summing to 1 again."""
-        scores = class_scores * self.factors[source_labels]
-        return scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        """Class scores (N, K_t + 1) of boxes of the source's classes (N,), each row summing to 1 again.
+
+        A box whose whole score is forbidden is background.
+        """
+        return _weighed(class_scores, self.factors[source_labels])
+
+    def supported(self, scores: Tensor, support: Tensor, source_labels: Tensor, threshold: float, least_share: float) -> Tensor:
+        """The candidates below the score threshold that the source's boxes vouch for, (M, K_t) bool.
+
+        A box of the source on which no proposal reaches the threshold in any class keeps the best of its candidates, of the
+        proposals that lie on it, in a class of a share of `least_share` or more; one candidate at most, with a score above 0.
+
+        Args:
+            scores: (M, K_t) of the proposals of one image.
+            support: (M,) int64 row of the source's own box on which each proposal lies; -1 for none.
+            source_labels: (M,) int64 class of each own box in the source's space; only rows that `support` names are read.
+            threshold: score from which labels are written anyway.
+            least_share: of the source class in the target's class.
+        """
+        found, lies_on_own = torch.zeros_like(scores, dtype=torch.bool), support >= 0
+        reached = support[lies_on_own & (scores >= threshold).any(dim=1)]
+        owns = support[lies_on_own].unique()
+        for own in owns[~torch.isin(owns, reached)].tolist():
+            rows = (support == own).nonzero().flatten()
+            candidates = scores[rows] * (self.shares[source_labels[own], :-1] >= least_share)
+            row, label = divmod(int(candidates.argmax()), scores.shape[1])
+            found[rows[row], label] = candidates[row, label] > 0
+        return found
 
 
-def count_relations(detected: LabeledBoxes, ground_truth: LabeledBoxes, iou: float = 0.5) -> Tensor:
-    """(K_s, K_t + 1) counts on one image of the target: which of its boxes lies where the source's detector sees a class.
+def count_relations(boxes: LabeledBoxes, others: LabeledBoxes, iou: float = 0.5) -> Tensor:
+    """(K_s, K_t + 1) counts on one image: which box of another label space lies where a box of each class does.
 
     Args:
-        detected: boxes of the source's detector.
-        ground_truth: the target's own boxes.
-        iou: least overlap; a detection without such a partner counts as background.
+        boxes: in the source's space: what its detector finds on an image of the target, or its own boxes on one of its own.
+        others: in the target's space: the target's own boxes, or what its detector finds.
+        iou: least overlap; a box without such a partner counts as background.
     """
-    num_target = len(ground_truth.space)
-    partner = torch.full((len(detected),), num_target)
-    if len(detected) and len(ground_truth):
-        best_iou, best = box_iou(detected.boxes_xyxy, ground_truth.boxes_xyxy).max(dim=1)
-        partner = torch.where(best_iou >= iou, ground_truth.labels[best], num_target)
-    counts = torch.zeros(len(detected.space), num_target + 1)
-    return counts.index_put_((detected.labels, partner), torch.ones(len(detected)), accumulate=True)
+    num_target = len(others.space)
+    partner = torch.full((len(boxes),), num_target)
+    if len(boxes) and len(others):
+        best_iou, best = box_iou(boxes.boxes_xyxy, others.boxes_xyxy).max(dim=1)
+        partner = torch.where(best_iou >= iou, others.labels[best], num_target)
+    counts = torch.zeros(len(boxes.space), num_target + 1)
+    return counts.index_put_((boxes.labels, partner), torch.ones(len(boxes)), accumulate=True)
 
 
 def fit_relation_prior(counts: Tensor, class_scores: Tensor, source_labels: Tensor) -> RelationPrior:
@@ -70,19 +124,33 @@ def fit_relation_prior(counts: Tensor, class_scores: Tensor, source_labels: Tens
 
     Source: adjusting a classifier to new prior probabilities (Saerens, Latinne and Decaestecker 2002).
     """
-    overall = counts.sum(dim=0) / counts.sum().clamp(min=1.0)
-    old = (counts + overall) / (counts.sum(dim=1, keepdim=True) + 1.0).clamp(min=1.0)
+    if not counts.any():
+        return RelationPrior.flat(len(counts), counts.shape[1] - 1)
+    old = expected_shares(counts)
     judged = old >= LEAST_SHARE * old.amax(dim=1, keepdim=True)
     judged[:, -1] = False
     boxes = torch.bincount(source_labels, minlength=len(old))[:, None]
     new = old.clone()
     for _ in range(ITERATIONS):
-        scores = RelationPrior(_ratio(new, old, judged)).applied(class_scores, source_labels)
+        scores = _weighed(class_scores, _ratio(new, old, judged)[source_labels])
         shares = (torch.zeros_like(old).index_add_(0, source_labels, scores) + PRIOR_BOXES * old) / (boxes + PRIOR_BOXES)
         known, found = ((part * judged).sum(dim=1, keepdim=True) for part in (old, shares))
-        new = torch.where(judged, shares * known / found.clamp(min=1e-6), old)
-    return RelationPrior(_ratio(new, old, judged))
+        new = torch.where(judged, shares * known / found.clamp(min=SMALLEST), old)
+    return RelationPrior(_ratio(new, old, judged), new)
+
+
+def expected_shares(counts: Tensor) -> Tensor:
+    """(K_s, K_t + 1) shares, rows sum to 1, of counts; a class that was counted little has nearly those of all classes."""
+    total = counts.sum(dim=0) if counts.any() else torch.ones(counts.shape[1])
+    overall = total / total.sum()
+    return (counts + overall) / (counts.sum(dim=1, keepdim=True) + 1.0)
+
+
+def _weighed(class_scores: Tensor, factors: Tensor) -> Tensor:
+    """Scores (N, K_t + 1) times factors (N, K_t + 1), each row summing to 1 again."""
+    scores = class_scores * factors
+    return scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-9)
 
 
 def _ratio(new: Tensor, old: Tensor, judged: Tensor) -> Tensor:
-    return torch.where(judged, new / old.clamp(min=1e-6), torch.ones(()))
+    return torch.where(judged, new / old.clamp(min=SMALLEST), torch.ones(()))

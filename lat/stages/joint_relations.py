@@ -39,6 +39,15 @@ def relation_table(workspace: Workspace) -> Tensor | None:
     return universal_members(matrices, workspace.joint)
 
 
+def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix:
+    """The relations of two label spaces, in either order.
+
+    Raises:
+        InputError: if the file is missing or of other label spaces.
+    """
+    return _read(workspace.relations_of(one, other), workspace)
+
+
 def require_relations(path: Path) -> Path:
     """The path of a file of relations.
 
@@ -46,7 +55,7 @@ def require_relations(path: Path) -> Path:
         InputError: naming the command that writes it, if it is not there.
     """
     if not path.is_file():
-        raise InputError(path, "is not there yet", "run `lat relations` first: `lat.classification_loss` needs it")
+        raise InputError(path, "is not there yet", "run `lat relations` first: the settings ask for it")
     return path
 
 

@@ -36,6 +36,14 @@ def count_all_relations(workspace: Workspace, source: str, target: str) -> Tenso
     return counts
 
 
+def count_cooccurrence(workspace: Workspace, source: str, target: str) -> Tensor:
+    """(K_s, K_t + 1) `count_relations` over the training images of `source`: which sure pseudo-labels lie on its own boxes."""
+    counts = torch.zeros(len(workspace.space(source)), len(workspace.space(target)) + 1)
+    for sure, own, _ in _sure_and_own(workspace, source, target):
+        counts += count_relations(own, sure)
+    return counts
+
+
 def _sure_and_own(workspace: Workspace, dataset: str, space: str) -> Iterator[LabeledImage]:
     """Sure pseudo-labels in `space`, ground truth and size of each training image of a dataset."""
     return _paired(workspace, workspace.train_part(dataset), workspace.read_pseudo_labels(dataset, space))

@@ -38,7 +38,7 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
                 progress.advance(1)
     for matrix in matrices:
         content = json.dumps(matrix.to_dict(), indent=2, allow_nan=False) + "\n"
-        write_atomically(workspace.relations(matrix.first.name, matrix.second.name), content)
+        write_atomically(workspace.relations_of(matrix.first.name, matrix.second.name), content)
     return matrices
 
 

@@ -17,12 +17,12 @@ from lat.label_space import JointLabelSpace
 from lat.models.label_transfer import LabelTransferModel, TransferInput
 from lat.pseudo.calibration import Calibration, CalibrationSettings
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, FuseSettings, labels_of
-from lat.pseudo.priors import fit_relation_prior
 from lat.sections import part_of
 from lat.stages.calibrate import HeldOutImages
 from lat.stages.label_filters import choose_labels
 from lat.stages.label_transfer import TransferItems, load_model, open_features
-from lat.stages.protocols import compare_conventions, count_all_relations
+from lat.stages.priors import PriorRecord, find_prior
+from lat.stages.protocols import compare_conventions
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes, Origin, Proposals
 
@@ -66,13 +66,8 @@ class _Writer:
     def __init__(self, workspace: Workspace, source: str, target: str, sample: Sequence[DecodedProposals]) -> None:
         self.workspace, self.source, self.target = workspace, source, target
         self.settings, self.space = workspace.config.transfer, workspace.space(target)
-        self.conventions, self.prior = None, None
-        if self.settings.keep:
-            self.conventions = compare_conventions(workspace, source, target)
-        if self.settings.relation_prior:
-            scores = torch.cat([one.class_scores[one.own_rows] for one in sample])
-            labels = torch.cat([one.source_labels[one.own_rows] for one in sample])
-            self.prior = fit_relation_prior(count_all_relations(workspace, source, target), scores, labels)
+        self.conventions = compare_conventions(workspace, source, target) if self.settings.keep else None
+        self.prior = find_prior(workspace, source, target, sample)
         self.calibration = Calibration()
         self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
@@ -99,7 +94,11 @@ class _Writer:
         """The labels of the next image."""
         boxes, rows = self._labels(decoded)
         self.boxes.append(self._calibrated(boxes))
-        self.provenance.append(provenance_of(decoded.proposals, rows, self.workspace.joint))
+        origins = provenance_of(decoded.proposals, rows, self.workspace.joint)
+        if self.prior is not None:
+            record = PriorRecord(self.prior, self.workspace.space(self.source), self.settings.score_threshold)
+            origins = [{**one, **prior} for one, prior in zip(origins, record.entries(decoded, boxes, rows), strict=True)]
+        self.provenance.append(origins)
 
     def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
         return replace(boxes, scores=self.calibration(boxes.scores))

@@ -129,6 +129,10 @@ class Workspace:
     def relations(self, first: str, second: str) -> Path:
         return self.root / "relations" / f"{first}.{second}.json"
 
+    def relations_of(self, one: str, other: str) -> Path:
+        """The file of relations of two datasets, whichever is first."""
+        return self.relations(*sorted((one, other), key=self.index))
+
     def found_relations(self) -> tuple[Path, ...]:
         """The files of relations that `lat relations` has written, if any."""
         paths = (self.relations(a, b) for a, b in combinations(self.names, 2))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from factories import coco_dict, label_space, labeled_boxes, write_json
 
-from lat.data.coco import LabelTable, read_labels, write_labels
+from lat.data.coco import LabelTable, read_labels, write_labels, write_table
 from lat.data.coco_scan import scan_labels
 from lat.errors import InputError
 from lat.structures import LabeledBoxes, Origin
@@ -379,6 +379,36 @@ def test_reading_and_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     again = read_labels(tmp_path / "a.json", "city")
     write_labels(tmp_path / "b.json", again, SPACE, [again.boxes(i) for i in range(len(again))], info={})
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_provenance_tells_what_a_prior_did_where_there_was_one(tmp_path: Path) -> None:
+    images = read(tmp_path, coco_dict([[]]))
+    boxes = labeled_boxes(SPACE, [[1, 2, 4, 4], [1, 2, 5, 4], [1, 2, 6, 4]], [0, 1, 0], [0.5, 0.25, 0.01])
+    plain = {"origin": "pseudo_label", "space": "nu", "annotation_id": 3}
+    priors = [{"source_class": "van", "factor": 200.1234567, "kept": False}, {"source_class": "bus", "factor": 0, "kept": True}]
+    provenance = [[plain, {**plain, "prior": priors[0]}, {**plain, "prior": priors[1]}]]
+    write_labels(tmp_path / "out.json", images, SPACE, [boxes], info={}, provenance=provenance)
+    table = read_labels(tmp_path / "out.json", "city")
+    assert table.provenance is not None
+    assert (prior := table.provenance.prior) is not None
+    assert [prior.source_classes[i] if i >= 0 else None for i in prior.source_class] == [None, "van", "bus"]
+    assert prior.factor.tolist() == [1, 200.123457, 0]
+    assert prior.is_kept.tolist() == [False, False, True]
+    write_table(tmp_path / "again.json", table)
+    again, written = (json.loads((tmp_path / name).read_text())["annotations"] for name in ("again.json", "out.json"))
+    assert [one["provenance"] for one in again] == [one["provenance"] for one in written]
+    assert "prior" not in written[0]["provenance"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["van", {"source_class": "van", "factor": -1, "kept": True}, {"source_class": "van", "factor": 1}]
+)
+def test_a_malformed_prior_is_refused(tmp_path: Path, wrong: object) -> None:
+    document = coco_dict([[[2, 3, 10, 8]]])
+    entry = {"origin": "pseudo_label", "space": "nu", "annotation_id": 3, "prior": wrong}
+    document["annotations"][0]["provenance"] = entry
+    with pytest.raises(InputError, match="annotation 1: `provenance` is missing or malformed"):
+        read(tmp_path, document)
 
 
 def test_annotations_are_coco_with_the_categories_of_the_space(tmp_path: Path) -> None:

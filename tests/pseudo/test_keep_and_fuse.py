@@ -10,6 +10,7 @@ from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.pseudo.conventions import LEAST_SPREAD, BoxConventions
 from lat.pseudo.fusion import PAPER, DecodedProposals, DecodeSettings, FuseSettings, labels_of
+from lat.pseudo.prior_settings import PriorSettings
 from lat.pseudo.priors import RelationPrior
 from lat.structures import Origin, Proposals
 
@@ -67,7 +68,7 @@ def test_the_papers_form_thresholds_and_suppresses_only() -> None:
 
 def test_boxes_of_one_class_are_averaged_by_score() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 32]], [[0.6, 0.0, 0.4], [0.2, 0.0, 0.8]])
-    settings = FuseSettings(keep=False, relation_prior=False)
+    settings = FuseSettings(keep=False)
     found, rows = labels_of(image, TARGET, DECODE, settings)
     assert rows.tolist() == [0]
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # (0.6 * 40 + 0.2 * 32) / 0.8
@@ -78,7 +79,7 @@ def test_the_targets_detector_has_a_say_of_its_own_boxes() -> None:
     scores, detector = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4]], [[0.9, 0.1, 0.0], [0.0, 0.0, 0.0]]
     image = decoded([[0, 0, 40, 40], [60, 60, 90, 90]], scores, detector=detector)
     for share, first in ((0.0, 0.5), (0.25, 0.6), (1.0, 0.9)):
-        settings = FuseSettings(keep=False, relation_prior=False, detector_share=share)
+        settings = FuseSettings(keep=False, detector_share=share)
         found, rows = labels_of(image, TARGET, DecodeSettings(0.3), settings)
         by_row = dict(zip(rows.tolist(), found.scores.tolist(), strict=True))
         assert by_row == pytest.approx({0: first, 1: 0.5})
@@ -86,7 +87,7 @@ def test_the_targets_detector_has_a_say_of_its_own_boxes() -> None:
 
 def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 32], [0, 0, 40, 22]], [[0.6, 0.0, 0.4], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, relation_prior=False))
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(keep=False))
     assert found.boxes_xyxy[found.labels == 1].tolist() == [[0, 0, 40, 32]]
     assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, 40]]  # IoU 0.55: suppressed, not averaged
 
@@ -94,7 +95,7 @@ def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
 def test_a_persons_box_is_kept_as_far_as_it_is_precise() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 30]] * 2])
     image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, own=1)
-    keep = FuseSettings(relation_prior=False)
+    keep = FuseSettings()
     for label_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
         found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=label_variance))
         assert found.boxes_xyxy[0].tolist() == pytest.approx([0, 0, 40, y2])
@@ -105,27 +106,27 @@ def test_a_persons_box_is_kept_as_far_as_it_is_precise() -> None:
 def test_a_kept_box_is_moved_to_the_targets_convention() -> None:
     drawn = torch.tensor([[[19.0, 19, 51, 51]] * 2])
     image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(0.1, 0.01, 0.01))
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(0.1, 0.01, 0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[21.0, 21, 52, 52]]))  # half way between 23 and 19, 53 and 51
 
 
 def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
     drawn = torch.tensor([[[20.0, 20, 50, 32]] * 2])  # a part of the object, as the target draws it
     image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions())
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions())
     assert found.boxes_xyxy.tolist() == [[20, 20, 50, 32]]
 
 
 def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], own=1)
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=0.01))
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
 
 
 def test_two_boxes_that_a_person_has_drawn_stay_two_objects() -> None:
     boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
     image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], own=2)
-    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=0.01))
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
     assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
     assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
@@ -135,7 +136,7 @@ def test_two_boxes_that_become_one_object_are_one() -> None:
     rider_and_bicycle = [[10.0, 0, 30, 40], [0, 40, 40, 80]]
     whole = torch.tensor([[[0.0, 0, 40, 80]] * 2, [[0.0, 1, 40, 80]] * 2])
     image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, own=2)
-    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), conventions(label_variance=float("inf")))
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=float("inf")))
     assert rows.tolist() == [1]
     assert found.boxes_xyxy.tolist() == [[0, 1, 40, 80]]
 
@@ -145,18 +146,30 @@ def test_what_is_suppressed_suppresses_nothing() -> None:
     apart = [[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]  # nowhere near each other as the source draws them
     image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, own=3)
     keep_nothing = conventions(label_variance=float("inf"))
-    assert labels_of(image, TARGET, DECODE, FuseSettings(relation_prior=False), keep_nothing)[1].tolist() == [0, 2]
+    assert labels_of(image, TARGET, DECODE, FuseSettings(), keep_nothing)[1].tolist() == [0, 2]
 
 
 def test_the_prior_weighs_proposals_on_a_persons_box_and_no_others() -> None:
     scores = [[0.5, 0.4, 0.1]] * 3
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, own=1)
-    prior = RelationPrior(torch.tensor([[0.0, 1.0, 1.0]]))
+    prior = RelationPrior(torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]]))
     found, rows = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, fuse=False), None, prior)
     on_own = [labels for labels, row in zip(found.labels.tolist(), rows.tolist(), strict=True) if row < 2]
     assert on_own == [1]
     assert found.scores[0] == pytest.approx(0.8)
     assert sorted(found.labels[rows == 2].tolist()) == [0, 1]
+
+
+def test_a_box_that_the_source_supports_is_written_below_the_threshold() -> None:
+    boxes, scores = [[0, 0, 40, 40], [60, 60, 90, 90]], [[0.05, 0.08, 0.87]] * 2
+    image = decoded(boxes, scores, own=1)
+    prior = RelationPrior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
+    for least_share, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
+        settings = FuseSettings(keep=False, prior=PriorSettings(keep_supported=least_share))
+        labels, rows = labels_of(image, TARGET, DECODE, settings, None, prior)
+        assert list(zip(rows.tolist(), labels.labels.tolist(), labels.scores.tolist(), strict=True)) == [
+            (row, label, pytest.approx(score)) for row, label, score in found
+        ]
 
 
 @pytest.mark.parametrize("fuse", [OFF, FuseSettings()])

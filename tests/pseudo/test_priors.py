@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lat.label_space import LabelSpace
-from lat.pseudo.priors import RelationPrior, count_relations, fit_relation_prior
+from lat.pseudo.priors import RelationPrior, count_relations, expected_shares, fit_relation_prior
 from lat.structures import LabeledBoxes
 
 SOURCE = LabelSpace.from_names("source", ["van", "dog"])
@@ -27,7 +28,8 @@ def test_counts_without_boxes() -> None:
 
 
 def test_a_prior_multiplies_and_each_row_sums_to_one() -> None:
-    prior = RelationPrior(torch.tensor([[2.0, 0.5, 1.0], [1.0, 1.0, 1.0]]))
+    factors = torch.tensor([[2.0, 0.5, 1.0], [1.0, 1.0, 1.0]])
+    prior = RelationPrior(factors, torch.full((2, 3), 1 / 3))
     scores = torch.tensor([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
     weighed = prior.applied(scores, torch.tensor([0, 1]))
     torch.testing.assert_close(weighed, torch.tensor([[0.8 / 1.2, 0.2 / 1.2, 0.2 / 1.2], [0.4, 0.4, 0.2]]))
@@ -66,3 +68,46 @@ def test_background_and_unseen_relations_are_left_to_the_model() -> None:
     assert prior.factors[0, 1:].tolist() == [1.0, 1.0]
     assert torch.isfinite(prior.factors).all()
     assert prior.factors[1].isfinite().all()
+
+
+def test_without_any_count_the_learnt_prior_says_nothing() -> None:
+    prior = fit_relation_prior(torch.zeros(2, 3), mixed(50, 0, 0), torch.zeros(50, dtype=torch.int64))
+    assert (prior.factors == 1).all()
+
+
+def test_shares_of_counts_by_hand() -> None:
+    # all classes: 6, 2, 2 of 10; a class with counts adds one box of that mixture, one without has the mixture itself
+    shares = expected_shares(torch.tensor([[6.0, 2.0, 2.0], [0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(shares, torch.tensor([[6.6 / 11, 2.2 / 11, 2.2 / 11], [0.6, 0.2, 0.2]]))
+    torch.testing.assert_close(expected_shares(torch.zeros(1, 2)), torch.tensor([[0.5, 0.5]]))
+
+
+def test_factors_are_new_share_by_old_share_no_share_below_the_floor() -> None:
+    new, old = torch.tensor([[0.9, 0.0, 0.1], [0.0, 0.0, 1.0]]), torch.tensor([[0.6, 0.3, 0.1], [0.01, 0.5, 0.49]])
+    prior = RelationPrior.of_shares(new, old, floor=0.03)
+    torch.testing.assert_close(prior.factors, torch.tensor([[1.5, 0.1, 1.0], [1.0, 0.06, 1.0]]))
+    assert torch.equal(prior.shares, new)
+    assert RelationPrior.of_shares(new, old, floor=0.0).factors[1, 1] == pytest.approx(2e-6)
+
+
+def test_a_veto_forbids_what_is_rarer_and_never_background() -> None:
+    shares = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.05, 0.95]])
+    prior = RelationPrior(torch.ones(2, 3), shares)
+    assert prior.vetoing(0.0).factors.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert prior.vetoing(0.1).factors.tolist() == [[1, 1, 1], [0, 0, 1]]
+    # the second box can be nothing of the target: what the model took for a class is background
+    weighed = prior.vetoing(0.1).applied(torch.tensor([[0.2, 0.6, 0.2], [0.5, 0.3, 0.2]]), torch.tensor([0, 1]))
+    torch.testing.assert_close(weighed, torch.tensor([[0.2, 0.6, 0.2], [0.0, 0.0, 1.0]]))
+
+
+def test_a_box_without_a_label_keeps_its_best_class_of_a_sufficient_share() -> None:
+    prior = RelationPrior(torch.ones(2, 3), torch.tensor([[0.1, 0.8, 0.1], [0.5, 0.5, 0.0]]))
+    scores = torch.tensor([[0.20, 0.05], [0.10, 0.15], [0.05, 0.04], [0.40, 0.03], [0.25, 0.2]])
+    support, classes = torch.tensor([0, 0, 2, 2, -1]), torch.tensor([0, -1, 1, -1, -1])
+    kept = prior.supported(scores, support, classes, threshold=0.3, least_share=0.5)
+    # on box 0 (a van, which is a truck at least half the time) nothing reaches 0.3: its best truck stays, of a detection on it;
+    # on box 2 the detection reaches it; the last proposal lies on no box
+    assert kept.nonzero().tolist() == [[1, 1]]
+    assert not prior.supported(scores, support, classes, threshold=0.3, least_share=0.9).any()
+    assert not prior.supported(torch.zeros(5, 2), support, classes, threshold=0.3, least_share=0.5).any()
+    assert prior.supported(scores[:0], support[:0], classes[:0], 0.3, 0.5).shape == (0, 2)

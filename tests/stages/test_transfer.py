@@ -16,8 +16,10 @@ from torchvision.ops import nms
 from lat.errors import InputError
 from lat.pipeline import run_stages
 from lat.pseudo.calibration import Calibration
+from lat.pseudo.priors import expected_shares
 from lat.stages.calibrate import HeldOutImages
-from lat.stages.protocols import compare_conventions, count_all_relations
+from lat.stages.protocols import compare_conventions, count_all_relations, count_cooccurrence
+from lat.stages.relations import relate
 from lat.structures import Origin
 
 
@@ -84,11 +86,73 @@ def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, P
 
 
 def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    off = ["transfer.keep=false", "transfer.relation_prior=false", "transfer.fuse=false", "transfer.detector_share=0"]
+    off = ["transfer.keep=false", "transfer.prior.method=none", "transfer.fuse=false", "transfer.detector_share=0"]
     whole = transferred(finished, tmp_path / "run", *off)
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *off)
     assert whole["annotations"]
     assert workspace.read_transferred("nu", "city").num_boxes == len(whole["annotations"])
+
+
+def test_a_table_can_forbid_every_class_of_a_source_box(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    table = tmp_path / "table.yaml"
+    names = tiny_workspace(*finished).space("nu").class_names
+    table.write_text(f"nu: {{city: {{{', '.join(f'{name}: []' for name in names)}}}}}\n")
+    run, settings = tmp_path / "run", ["transfer.prior.method=table", f"transfer.prior.table={table}", "transfer.prior.veto=0.5"]
+    forbidden = transferred(finished, run, *settings, "transfer.score_threshold=0.01")["annotations"]
+    assert forbidden  # detections that lie on no box of the source
+    assert all("prior" not in one["provenance"] for one in forbidden)
+    assert {one["provenance"]["origin"] for one in forbidden} == {"pseudo_label"}
+    off = transferred(finished, run, *settings, "transfer.score_threshold=0.01", "transfer.prior.sources=way")["annotations"]
+    assert {one["provenance"]["origin"] for one in off} == {"pseudo_label", "ground_truth"}
+    assert all("prior" not in one["provenance"] for one in off)
+    table.write_text("nu: {cite: {}}")
+    with pytest.raises(InputError, match=r"table.yaml: there is no dataset 'cite'; did you mean 'city'\?"):
+        transferred(finished, run, *settings)
+
+
+def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    table = tmp_path / "table.yaml"
+    table.write_text("nu: {city: {car: {truck: 0.6, car: 0.1}}}")
+    settings = ["transfer.prior.method=table", f"transfer.prior.table={table}", "transfer.prior.veto=0.2"]
+    labels = transferred(finished, tmp_path / "run", *settings, "transfer.prior.floor=0.05")["annotations"]
+    workspace = tiny_workspace(*finished)
+    nu, city = (workspace.space(name) for name in ("nu", "city"))
+    old = expected_shares(count_all_relations(workspace, "nu", "city"))
+    own = workspace.train_part("nu").labels
+    class_of = dict(zip(own.annotation_ids.tolist(), (nu.class_names[k] for k in own.labels), strict=True))
+    on_cars = {}
+    for one in (one for one in labels if one["provenance"]["origin"] == "ground_truth"):
+        prior = one["provenance"]["prior"]
+        assert prior["source_class"] == class_of[one["provenance"]["annotation_id"]]
+        assert not prior["kept"]  # the threshold is 0
+        if prior["source_class"] == "car":
+            on_cars[city.class_names[city.category_ids.index(one["category_id"])]] = prior["factor"]
+    expected = float(old[nu.class_names.index("car"), city.class_names.index("truck")])
+    assert on_cars["truck"] == pytest.approx(0.6 / max(expected, 0.05), abs=1e-5)
+    assert {on_cars[name] for name in set(on_cars) - {"truck"}} <= {0}  # 0.1 is below the veto
+
+
+def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) -> None:
+    workspace = tiny_workspace(*finished, "transfer.sure_score=0.0")
+    counts = count_cooccurrence(workspace, "nu", "city")
+    labels = workspace.train_part("nu").labels
+    assert counts.sum(dim=1).tolist() == np.bincount(labels.labels[~labels.is_crowd], minlength=len(labels.space)).tolist()
+    none_sure = count_cooccurrence(tiny_workspace(*finished, "transfer.sure_score=1.0"), "nu", "city")
+    assert torch.equal(none_sure[:, -1], counts.sum(dim=1))
+
+
+def test_relations_are_asked_for_and_make_the_transfer_outdated(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = ["transfer.prior.method=relations", "target=city", "relations.file=" + str(tmp_path / "review.yaml")]
+    shutil.copytree(finished[1], run := tmp_path / "run")
+    workspace = tiny_workspace(finished[0], run, *settings)
+    with pytest.raises(InputError, match=r"relations/city.nu.json: is not there yet; run `lat relations` first"):
+        run_stages(workspace, ["transfer"], say=quiet)
+    for relation, done in (("equal", 2), ("overlapping", 1)):  # of nu alone, that of way stays as it was
+        nu = f"{{spaces: [nu, city], relations: [{{first: car, second: car, relation: {relation}}}]}}"
+        way = "{spaces: [way, city], relations: [{first: vehicle, second: car, relation: broader}]}"
+        (tmp_path / "review.yaml").write_text(f"pairs: [{nu}, {way}]")
+        relate(workspace)
+        assert len(run_stages(tiny_workspace(finished[0], run, *settings), ["transfer"], say=quiet)) == done
 
 
 def test_an_unknown_calibration_is_refused(finished: tuple[Path, Path]) -> None:
