@@ -66,15 +66,22 @@ class Config:
         for where, chosen in (("target", self.target_names), ("transfer.prior.sources", self.transfer.prior.named_sources or ())):
             for name in set(chosen) - set(names):
                 raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")
-        if self.lat.upstream_dataset not in ("", *names):
-            raise InputError("lat.upstream_dataset", f"there is no dataset '{self.lat.upstream_dataset}'", choices)
-        if self.lat.backbone == "upstream" and self.upstream.detector in TRANSFORMERS_DETECTORS:
-            what = f"is upstream, but detectors of {self.upstream.detector} lend no feature maps"
-            raise InputError("lat.backbone", what, "choose another backbone, or upstream.detector: torchvision")
         for dataset in self.datasets:
             for space in set(dataset.truth) - (set(names) - {dataset.name}):
                 raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is not another dataset", choices)
+        self._check_upstream(choices)
         self._check_label_sets(choices)
+
+    def _check_upstream(self, choices: str) -> None:
+        detector = self.upstream.detector
+        if self.lat.upstream_dataset not in ("", *self.dataset_names):
+            raise InputError("lat.upstream_dataset", f"there is no dataset '{self.lat.upstream_dataset}'", choices)
+        if self.lat.backbone == "upstream" and detector in TRANSFORMERS_DETECTORS:
+            what = f"is upstream, but detectors of {detector} lend no feature maps"
+            raise InputError("lat.backbone", what, "choose another backbone, or upstream.detector: torchvision")
+        if self.rounds.noise.dropout and detector != "torchvision":
+            what = f"is {self.rounds.noise.dropout}, but upstream.detector is {detector}"
+            raise InputError("rounds.noise.dropout", what, "choose 0, or upstream.detector: torchvision")
 
     def _check_label_sets(self, choices: str) -> None:
         names = [*self.dataset_names, *(label_set.name for label_set in self.label_sets)]

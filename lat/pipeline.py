@@ -170,7 +170,7 @@ def _upstream_step(w: Workspace, name: str) -> Step:
     if w.round:
         before = w.previous()
         transferred = tuple(before.transferred(source, name) for source in w.others(name))
-        rounds = {**settings["rounds"], "count": None}
+        rounds = w.config.rounds.described(w.round)
         depends_on = [settings["upstream"], rounds, settings["seed"], settings["runtime"]["precision"]]
         inputs = (before.upstream_model(name), *transferred)
         return Step("train-upstream", name, "", depends_on, w.names, inputs, outputs, w.round)

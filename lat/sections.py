@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from lat.baselines.label_unification import LabelUnificationSettings
 from lat.baselines.lgpl_pairs import LgplSettings
 from lat.baselines.student_teacher import StudentTeacherSettings
+from lat.data.noise import NoiseSettings
 from lat.data.training_labels import WeighingSettings
 from lat.data.transforms import AugmentationSettings
 from lat.detectors.settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings
@@ -116,10 +117,18 @@ class RoundsSettings:
     learning_rate_share: float = 0.25  # learning rate, likewise
     own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
     labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels are trained on
+    labelling_ratio: list[float] = field(
+        default_factory=list
+    )  # in round 1, 2, ... (the last holds on): of labels that are trained
+    # on, only the surest, as this share of the target's boxes of each class an image; the rest is don't-care; empty for all
+    noise: NoiseSettings = field(default_factory=NoiseSettings)  # of the images on which detectors are trained on
 
     def __post_init__(self) -> None:
         if self.count < 0:
             raise InputError("rounds.count", f"is {self.count}", "choose 0 or more")
+        for ratio in self.labelling_ratio:
+            if not 0.0 < ratio < float("inf"):
+                raise InputError("rounds.labelling_ratio", f"has {ratio}", "choose numbers above 0, such as [0.2, 0.5]")
         for name in ("steps_share", "learning_rate_share", "own_share"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InputError(f"rounds.{name}", f"is {getattr(self, name)}", "choose a number above 0, at most 1")
@@ -128,6 +137,19 @@ class RoundsSettings:
         """How a detector is trained on in a further round, if `first` is how it was trained before."""
         steps = max(1, round(self.steps_share * first.steps))
         return replace(first, steps=steps, learning_rate=self.learning_rate_share * first.learning_rate)
+
+    def ratio_of(self, number: int) -> float | None:
+        """The labelling ratio of round `number`, from 1; None where all labels are trained on."""
+        return self.labelling_ratio[min(number, len(self.labelling_ratio)) - 1] if self.labelling_ratio else None
+
+    def noise_of(self, number: int) -> NoiseSettings:
+        """The noise of round `number`, from 1."""
+        return self.noise.widened(number - 1)
+
+    def described(self, number: int) -> dict[str, Any]:
+        """What the training of detectors in round `number` depends on, as plain types."""
+        of_round = {"count": None, "labelling_ratio": self.ratio_of(number), "noise": asdict(self.noise_of(number))}
+        return {**asdict(self), **of_round}
 
 
 @dataclass(frozen=True)

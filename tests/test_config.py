@@ -90,6 +90,13 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             ["transfer.prior.sources=[a, c]"],
             "transfer.prior.sources there is no dataset 'c'; choose among a, b",
         ),
+        (TWO_DATASETS, ["rounds.labelling_ratio=[0.2, 0]"], "rounds.labelling_ratio has 0.0; choose numbers above 0"),
+        (TWO_DATASETS, ["rounds.noise.mosaic=2"], "noise.mosaic is 2.0; choose a number from 0 to 1"),
+        (
+            TWO_DATASETS,
+            ["rounds.noise.dropout=0.2", "upstream.detector=rtdetr", "lat.backbone=random"],
+            "rounds.noise.dropout is 0.2, but upstream.detector is rtdetr; choose 0, or upstream.detector: torchvision",
+        ),
         (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
         (TWO_DATASETS, ["upstream.detector=rtdetr"], "lat.backbone is upstream, but detectors of rtdetr lend no feature maps"),
         (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),

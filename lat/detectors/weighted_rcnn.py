@@ -59,9 +59,11 @@ class WeightedRoIHeads(RoIHeads):
     Attributes:
         is_binary: whether every class has a sigmoid of its own (Null BCE) in place of the softmax; the background logit then
             means nothing. Not in the state dict: set it before training and after loading.
+        dropout: share of the box head's activations that are dropped in training; not in the state dict either.
     """
 
     is_binary = False
+    dropout = 0.0
 
     def losses(
         self,
@@ -95,7 +97,8 @@ class WeightedRoIHeads(RoIHeads):
         self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
         """Class logits (R, K + 1) and box deltas (R, 4K + 4) of all regions, float32 in mixed precision too."""
-        logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals, image_sizes)))
+        hidden = self.box_head(self.box_roi_pool(features, proposals, image_sizes))
+        logits, deltas = self.box_predictor(F.dropout(hidden, self.dropout, self.training))
         return logits.float(), deltas.float()
 
 

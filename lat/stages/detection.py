@@ -12,6 +12,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from lat.data.dataset import DetectionDataset
+from lat.data.geometry import Sample
+from lat.data.noise import NoiseSettings, add_noise
 from lat.data.transforms import AugmentationSettings, augment
 from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
@@ -26,21 +28,42 @@ READERS = 2  # threads that decode images ahead
 
 
 class DetectionItems:
-    """Images of some datasets with their labels as a detector trains on them: augmented, in batches of lists."""
+    """Images of some datasets with their labels as a detector trains on them: augmented, in batches of lists.
 
-    def __init__(self, datasets: Sequence[DetectionDataset], augmentation: AugmentationSettings) -> None:
+    Args:
+        datasets: of one label space.
+        augmentation: how each image is varied.
+        noise: how it is varied beyond that, if it is; a mosaic draws its other images from all of these datasets.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[DetectionDataset],
+        augmentation: AugmentationSettings,
+        noise: NoiseSettings | None = None,
+    ) -> None:
         self.images = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
-        self.augmentation = augmentation
+        self.augmentation, self.noise = augmentation, noise or NoiseSettings()
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
-        """Image `index` and its boxes, augmented."""
+    def item(self, index: int, generator: torch.Generator) -> Sample:
+        """Image `index` and its boxes, varied."""
+        sample = self._augmented(index, generator)
+        if not self.noise.changes_images:
+            return sample
+
+        def draw_another() -> Sample:
+            return self._augmented(int(torch.randint(len(self.images), (), generator=generator)), generator)
+
+        return add_noise(sample, draw_another, self.noise, generator)
+
+    def _augmented(self, index: int, generator: torch.Generator) -> Sample:
         dataset, i = self.images[index]
         return augment(dataset.image(i), dataset.boxes(i), self.augmentation, generator)
 
-    def collate(self, items: list[tuple[Tensor, LabeledBoxes]]) -> DetectorBatch:
+    def collate(self, items: list[Sample]) -> DetectorBatch:
         """The arguments of a detector's `losses`."""
         return [image for image, _ in items], [boxes for _, boxes in items]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from lat.boxes import covered_share
+from lat.data.label_table import LabelTable
 from lat.evaluation.class_thresholds import class_thresholds
 from lat.pseudo import filters
 from lat.pseudo.filters import ClassFilter, FilterSettings, Shard
@@ -115,6 +116,27 @@ def labelled_counts(workspace: Workspace, target: str) -> np.ndarray:
     """(K,) int64 boxes of each class in the ground truth of a target's training images, less crowds."""
     own = workspace.train_part(target).labels
     return np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
+
+
+def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_score: float, ratio: float) -> LabelTable:
+    """The same labels, with those don't-care (crowd) of which there are more than wanted; see `lat.pseudo.filters.dars`.
+
+    Args:
+        workspace: the run.
+        target: the dataset in whose space the labels are; its ground truth says how many of each class are wanted.
+        labels: of one source.
+        least_score: only labels from this score on are counted and thinned.
+        ratio: the labelling ratio.
+
+    Source: DARS, section 3.3 (a labelling ratio that grows from round to round).
+    """
+    rows = np.flatnonzero((labels.scores >= least_score) & ~labels.is_crowd)
+    wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.train_part(target)), len(labels), ratio)
+    shard = labels.scores[rows], labels.labels[rows]
+    (kept,) = filters.dars([shard], wanted, workspace.config.seed).masks([shard])
+    is_crowd = labels.is_crowd.copy()
+    is_crowd[rows[~kept]] = True
+    return replace(labels, is_crowd=is_crowd)
 
 
 def _described(settings: FilterSettings, temperature: Temperature, chosen: ClassFilter, found: np.ndarray) -> dict[str, Any]:

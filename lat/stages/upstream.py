@@ -18,6 +18,7 @@ from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import train
 from lat.sections import part_of
 from lat.stages.detection import DetectionItems, Predictor, evaluate_detector, load_detector
+from lat.stages.label_filters import surest_labels
 from lat.stages.workspace import Workspace, require
 
 
@@ -32,12 +33,15 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
         inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
     """
     settings, rounds = workspace.config.upstream, workspace.config.rounds
-    training, seed, reserved = settings.training, workspace.config.seed, None
+    training, seed, reserved, noise = settings.training, workspace.config.seed, None, None
     datasets = [workspace.train_part(dataset)]
     if workspace.round:
         training, seed = rounds.training(training), derive_seed("round", seed, workspace.round)
         model, description = _trained_before(workspace.previous(), dataset)
-        datasets += [_transferred(workspace.previous(), source, dataset) for source in workspace.others(dataset)]
+        noise = rounds.noise_of(workspace.round)
+        if noise.dropout:
+            model.roi_heads.dropout = noise.dropout
+        datasets += [_transferred(workspace, source, dataset) for source in workspace.others(dataset)]
         reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.batch_size)))
     else:
         torch.manual_seed(seed)
@@ -46,7 +50,7 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
         description = describe_detector(detector_settings, workspace.space(dataset))
     path = train(
         model,
-        DetectionItems(datasets, settings.augmentation),
+        DetectionItems(datasets, settings.augmentation, noise),
         training,
         out_dir=workspace.upstream_model(dataset).parent,
         seed=seed,
@@ -69,6 +73,9 @@ def _trained_before(workspace: Workspace, dataset: str) -> tuple[Any, dict[str, 
 
 
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:
-    """The training images of `source` with the labels that a round has transferred to `target`."""
-    labels = workspace.read_transferred(source, target)
-    return TransferredDataset.of(workspace.train_part(source), labels, workspace.config.rounds.labels)
+    """The training images of `source` with the labels that the round before has transferred to `target`."""
+    rounds = workspace.config.rounds
+    labels = workspace.previous().read_transferred(source, target)
+    if (ratio := rounds.ratio_of(workspace.round)) is not None:
+        labels = surest_labels(workspace, target, labels, rounds.labels.score_threshold, ratio)
+    return TransferredDataset.of(workspace.train_part(source), labels, rounds.labels)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lat.baselines import strong_view as module
 from lat.baselines.strong_view import Erasing, strong_view
+from lat.data.appearance import blur
 
 IMAGE = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 
@@ -56,8 +57,8 @@ def test_an_erased_patch_has_the_area_and_shape_asked_for() -> None:
 
 def test_blur_keeps_a_flat_image_and_smooths_an_edge() -> None:
     flat = torch.full((3, 20, 20), 0.3)
-    torch.testing.assert_close(module._blurred(flat, 2.0), flat)
+    torch.testing.assert_close(blur(flat, 2.0), flat)
     edge = torch.zeros(3, 9, 40)
     edge[:, :, 20:] = 1.0
-    assert 0.0 < module._blurred(edge, 1.5)[0, 4, 18] < 0.5
+    assert 0.0 < blur(edge, 1.5)[0, 4, 18] < 0.5
     assert strong_view(torch.rand(3, 1, 1), seeded(3)).shape == (3, 1, 1)

@@ -156,3 +156,18 @@ def test_masked_classes_get_no_gradient(detector: nn.Module) -> None:
         assert not layer.weight.grad[rows].any()
         assert not layer.bias.grad[rows].any()
     assert predictor.cls_score.weight.grad[1].any()
+
+
+def test_dropout_drops_that_share_of_the_box_heads_activations_in_training_alone(detector: nn.Module) -> None:
+    seen: list[torch.Tensor] = []
+    detector.roi_heads.box_predictor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    detector.roi_heads.dropout = 0.0
+    losses_of(detector, boxes_with(1.0, 1.0))
+    detector.roi_heads.dropout = 0.5
+    losses_of(detector, boxes_with(1.0, 1.0))
+    without, with_dropout = seen
+    is_active = without > 0
+    torch.testing.assert_close(with_dropout[with_dropout > 0], 2 * without[with_dropout > 0])  # scaled by 1 / (1 - 0.5)
+    assert 0.45 < float((with_dropout[is_active] > 0).float().mean()) < 0.55
+    predicted = [detector.predict([IMAGE])[0].scores for _ in range(2)]
+    assert torch.equal(*predicted)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_pipeline import PAIRS, kill_when_there
 from tiny import draw_tiny, quiet, result_bytes, tiny_workspace
 
+from lat.data.noise import NoiseSettings
 from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.label_space import LabelSpace
 from lat.pipeline import ROUND, run_stages
+from lat.sections import RoundsSettings
 from lat.stages.detection import DetectionItems
 from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
+from lat.stages.label_filters import surest_labels
 from lat.stages.tables import print_evaluation
 
 TWO_TARGETS = ["target=[way, city]", "rounds.labels.score_threshold=0.1", "rounds.labels.ignore_threshold=0.05"]
@@ -138,7 +143,9 @@ def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
-@pytest.mark.parametrize("setting", ["rounds.own_share=0.25", "rounds.steps_share=0.75"])
+@pytest.mark.parametrize(
+    "setting", ["rounds.own_share=0.25", "rounds.steps_share=0.75", "rounds.noise.blur=0.5", "rounds.labelling_ratio=[0.5]"]
+)
 def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
     finished: tuple[Path, Path], tmp_path: Path, setting: str
 ) -> None:
@@ -163,3 +170,47 @@ def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_la
     for boxes in transferred:
         torch.testing.assert_close(boxes.weights, torch.where(boxes.scores >= 0.1, boxes.scores, 0.0))
     assert [tuple(image.shape[1:]) for image, _ in drawn[len(own) :]] == [source.size_hw(i) for i in range(len(source))]
+
+
+def test_a_setting_of_a_later_round_leaves_the_rounds_before_it_alone(finished: tuple[Path, Path]) -> None:
+    rounds = RoundsSettings(labelling_ratio=[0.2, 0.5], noise=NoiseSettings(scale_max=1.5, widen_max=0.5))
+    assert [rounds.ratio_of(number) for number in (1, 2, 3)] == [0.2, 0.5, 0.5]
+    assert [rounds.noise_of(number).scale_max for number in (1, 2, 3)] == [1.5, 2.25, 3.375]
+    other = replace(rounds, count=2, labelling_ratio=[0.2, 0.6], noise=replace(rounds.noise, widen_max=1.0))
+    assert other.described(1) == rounds.described(1)
+    assert other.described(2) != rounds.described(2)
+    assert RoundsSettings().ratio_of(1) is None
+
+
+def test_a_labelling_ratio_leaves_the_surest_labels_of_each_class_and_makes_the_rest_dont_care(
+    finished: tuple[Path, Path],
+) -> None:
+    config, run = finished
+    workspace = tiny_workspace(config, run, *TWO_TARGETS)
+    labels = workspace.read_transferred("nu", "way")
+    own = workspace.train_part("way").labels
+    per_class = np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
+    thinned = surest_labels(workspace, "way", labels, least_score=0.1, ratio=0.2)
+    assert thinned.num_boxes == labels.num_boxes
+    counted = labels.scores >= 0.1
+    assert not thinned.is_crowd[~counted].any()
+    for k in range(len(labels.space)):  # as many images are labelled as the target has
+        rows = np.flatnonzero(counted & (labels.labels == k))
+        kept = rows[~thinned.is_crowd[rows]]
+        assert len(kept) == min(len(rows), round(0.2 * per_class[k]))
+        dropped = np.setdiff1d(rows, kept)
+        assert not len(kept) or not len(dropped) or labels.scores[kept].min() >= labels.scores[dropped].max()
+    assert counted.sum() > (~thinned.is_crowd[counted]).sum()
+
+
+def test_a_noisy_round_killed_in_a_training_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    config, plain = finished
+    noise = ["color=0.4", "blur=0.5", "scale_min=0.5", "scale_max=1.5", "mosaic=0.5", "dropout=0.3"]
+    settings = [*TWO_TARGETS, "rounds.count=1", "rounds.labelling_ratio=[0.5]", *(f"rounds.noise.{each}" for each in noise)]
+    runs = [without_rounds(finished, tmp_path / name) for name in ("undisturbed", "killed")]
+    model = "rounds/1/upstream/city/model.pt"
+    run_stages(tiny_workspace(config, runs[0], *settings), ["train-upstream"], say=quiet)
+    kill_when_there(config, runs[1], runs[1] / "rounds/1/upstream/city/checkpoint.pt", *settings)
+    run_stages(tiny_workspace(config, runs[1], *settings), ["train-upstream"], say=quiet)
+    assert (runs[0] / model).read_bytes() == (runs[1] / model).read_bytes()
+    assert (runs[0] / model).read_bytes() != (plain / model).read_bytes()

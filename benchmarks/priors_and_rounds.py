@@ -1,0 +1,131 @@
+"""What a prior of the source box's class is worth, and what further rounds are: mean transfer AP of all six directions.
+
+    python benchmarks/priors_and_rounds.py [--seeds 0 1 2] [--difficulties easy hard] [--rows NAME ...] [--out FOLDER]
+                                           [--json FILE] [key=value ...]
+
+All rows of a seed start from the same detectors, pseudo-labels and label-transfer model; those of priors only write labels anew.
+The table prior is what one knows who has read both protocols: for each class of a source the target's classes that such an object
+may have, no shares. Relations are those that `lat relations` finds with its defaults. In rounds, the detectors of all three
+datasets are trained on, and every round trains the label-transfer model anew. `noisy` is a noisy student: colours, blur, scales
+from 0.8 to 1.25, mosaics in a quarter of the images, dropout 0.1 in the box head. `growing` is that with the schedule of DARS: a
+labelling ratio of 0.2, then 0.5, and scales that widen by 0.2 and 0.5. Runs are kept under --out, seed by seed; what is up to
+date is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+from statistics import mean
+
+import yaml
+from markdown import Row, print_rows, spread
+from relations_streets import related_by_object
+
+from lat.config import load_config
+from lat.data.files import write_atomically
+from lat.pipeline import run_stages
+from lat.stages.relations import relate
+from lat.stages.street_scenes import draw_benchmark
+from lat.stages.workspace import Workspace
+
+NOISE = {"color": 0.4, "blur": 0.25, "scale_min": 0.8, "scale_max": 1.25, "mosaic": 0.25, "dropout": 0.1}
+NOISY = [f"rounds.noise.{name}={value}" for name, value in NOISE.items()]
+GROWING = [*NOISY, "rounds.noise.widen_min=0.2", "rounds.noise.widen_max=0.5", "rounds.labelling_ratio=[0.2, 0.5]"]
+TABLE = "transfer.prior.table={table}"
+PRIORS = {
+    "no prior": ["transfer.prior.method=none"],
+    "learnt (default)": [],
+    "relations": ["transfer.prior.method=relations"],
+    "relations, veto 0.02": ["transfer.prior.method=relations", "transfer.prior.veto=0.02"],
+    "table": ["transfer.prior.method=table", TABLE],
+    "table, veto 0.02": ["transfer.prior.method=table", TABLE, "transfer.prior.veto=0.02"],
+    "co-occurrence": ["transfer.prior.method=cooccurrence"],
+    "co-occurrence, veto 0.02": ["transfer.prior.method=cooccurrence", "transfer.prior.veto=0.02"],
+    "learnt, supported boxes kept": ["transfer.prior.keep_supported=0.3"],
+}
+ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}
+
+
+def main() -> None:
+    """Print a row for each prior, and two for each kind of rounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
+    rows = [*PRIORS, *ROUNDS]
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows, metavar="NAME")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark_priors_and_rounds"))
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args()
+    figures: dict[str, dict[str, list[float]]] = {}  # by row and difficulty, one a seed
+    for seed in options.seeds:
+        for difficulty in options.difficulties:
+            base = prepare(options.out / f"{difficulty}_{seed}", difficulty, seed, options.overrides)
+            for name in options.rows:
+                for row, ap in run_cell(base, name, options.overrides).items():
+                    figures.setdefault(row, {}).setdefault(difficulty, []).append(ap)
+    print_rows("priors_and_rounds", table(figures), options.json)
+
+
+def prepare(folder: Path, difficulty: str, seed: int, overrides: Sequence[str]) -> Workspace:
+    """What all rows of a seed share: everything up to the label-transfer model, relations, and the table of possible classes."""
+    config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
+    workspace = Workspace(load_config(config, overrides))
+    run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat"])
+    if not workspace.found_relations():
+        relate(workspace)
+    write_atomically(folder / "table.yaml", yaml.safe_dump(possible_classes(workspace), sort_keys=False))
+    return workspace
+
+
+def possible_classes(workspace: Workspace) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """By source, target and source class, the target's classes that the protocols give the same road users."""
+    found: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for source, target in permutations(workspace.names, 2):
+        own, other = workspace.space(source), workspace.space(target)
+        related = related_by_object(own, other)[: len(own), : len(other)].tolist()
+        found.setdefault(source, {})[target] = {
+            name: [each for each, is_related in zip(other.class_names, row, strict=True) if is_related]
+            for name, row in zip(own.class_names, related, strict=True)
+        }
+    return found
+
+
+def run_cell(base: Workspace, name: str, overrides: Sequence[str]) -> dict[str, float]:
+    """Mean transfer AP of a row, or of each round of a kind of rounds, by the name of its row."""
+    folder = base.root.parent / "cells" / "".join(c if c.isalnum() else "_" for c in name)
+    if not folder.is_dir():
+        shutil.copytree(base.root, folder)
+    chosen = PRIORS.get(name) or [*ROUNDS.get(name, []), *(["rounds.count=2"] if name in ROUNDS else [])]
+    settings = [setting.format(table=base.root.parent / "table.yaml") for setting in chosen]
+    workspace = Workspace(load_config(base.root.parent / "config.yaml", [*overrides, *settings, f"output_dir={folder}"]))
+    run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate"])
+    rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
+    of = {row["method"]: mean(one["ap"] for one in rows if one["method"] == row["method"]) for row in rows}
+    if name in PRIORS:
+        return {name: of["label_transfer"]}
+    return {f"one of the {name}": of["label_transfer_round_1"], f"two {name}": of["label_transfer"]}
+
+
+def table(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
+    """A column for each difficulty: mean and spread over seeds, and beside it the mean difference from the default."""
+    reference = figures.get("learnt (default)", {})
+    rows: list[Row] = []
+    for name, by_difficulty in figures.items():
+        row: dict[str, object] = {"": name}
+        for difficulty, values in by_difficulty.items():
+            row[difficulty] = spread(values)
+            if difficulty in reference:
+                pairs = zip(values, reference[difficulty], strict=True)
+                row[f"{difficulty}, less the default"] = spread([ap - default for ap, default in pairs])
+        rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
