@@ -17,7 +17,7 @@ def drawn(boxes: list[list[float]], size_hw: tuple[int, int] = (40, 60), value: 
     image = torch.zeros(3, *size_hw)
     for x1, y1, x2, y2 in boxes:
         image[:, int(y1) : int(y2), int(x1) : int(x2)] = value
-    return image, labeled_boxes(SPACE, boxes, list(range(len(boxes))), annotation_ids=range(5, 5 + len(boxes)))
+    return image, labeled_boxes(SPACE, boxes, [i % 2 for i in range(len(boxes))], annotation_ids=range(5, 5 + len(boxes)))
 
 
 def test_an_image_on_a_canvas_by_hand() -> None:
