@@ -1,7 +1,7 @@
 """What a prior of the source box's class is worth, and what further rounds are: mean transfer AP of all six directions.
 
-    python benchmarks/priors_and_rounds.py [--seeds 0 1 2] [--difficulties easy hard] [--rows NAME ...] [--out FOLDER]
-                                           [--json FILE] [key=value ...]
+    python benchmarks/priors_and_rounds.py [--seeds 0 1 2] [--difficulties easy hard] [--rows NAME ...] [--rounds 2]
+                                           [--out FOLDER] [--json FILE] [key=value ...]
 
 All rows of a seed start from the same detectors, pseudo-labels and label-transfer model; those of priors only write labels anew.
 The table prior is what one knows who has read both protocols: for each class of a source the target's classes that such an object
@@ -20,7 +20,6 @@ import shutil
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
-from statistics import mean
 
 import yaml
 from markdown import Row, print_rows, spread
@@ -29,6 +28,7 @@ from relations_streets import related_by_object
 from lat.config import load_config
 from lat.data.files import write_atomically
 from lat.pipeline import run_stages
+from lat.stages.evaluate import mean_ap, method_of
 from lat.stages.relations import relate
 from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace
@@ -52,12 +52,15 @@ ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}
 
 
 def main() -> None:
-    """Print a row for each prior, and two for each kind of rounds."""
+    """Print a row for each prior, and one a round for each kind of rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
     rows = [*PRIORS, *ROUNDS]
     parser.add_argument("--rows", nargs="+", choices=rows, default=rows, metavar="NAME")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="how many further rounds the rows of rounds do; one more adds to them"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_priors_and_rounds"))
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
@@ -67,7 +70,7 @@ def main() -> None:
         for difficulty in options.difficulties:
             base = prepare(options.out / f"{difficulty}_{seed}", difficulty, seed, options.overrides)
             for name in options.rows:
-                for row, ap in run_cell(base, name, options.overrides).items():
+                for row, ap in run_cell(base, name, options.rounds, options.overrides).items():
                     figures.setdefault(row, {}).setdefault(difficulty, []).append(ap)
     print_rows("priors_and_rounds", table(figures), options.json)
 
@@ -96,20 +99,20 @@ def possible_classes(workspace: Workspace) -> dict[str, dict[str, dict[str, list
     return found
 
 
-def run_cell(base: Workspace, name: str, overrides: Sequence[str]) -> dict[str, float]:
+def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) -> dict[str, float]:
     """Mean transfer AP of a row, or of each round of a kind of rounds, by the name of its row."""
-    folder = base.root.parent / "cells" / "".join(c if c.isalnum() else "_" for c in name)
+    scenes = base.root.parent
+    folder = scenes / "cells" / "".join(c if c.isalnum() else "_" for c in name)
     if not folder.is_dir():
         shutil.copytree(base.root, folder)
-    chosen = PRIORS.get(name) or [*ROUNDS.get(name, []), *(["rounds.count=2"] if name in ROUNDS else [])]
-    settings = [setting.format(table=base.root.parent / "table.yaml") for setting in chosen]
-    workspace = Workspace(load_config(base.root.parent / "config.yaml", [*overrides, *settings, f"output_dir={folder}"]))
+    chosen = [setting.format(table=scenes / "table.yaml") for setting in PRIORS[name]] if name in PRIORS else ROUNDS[name]
+    counted = [] if name in PRIORS else [f"rounds.count={rounds}"]
+    workspace = Workspace(load_config(scenes / "config.yaml", [*overrides, *chosen, *counted, f"output_dir={folder}"]))
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate"])
     rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
-    of = {row["method"]: mean(one["ap"] for one in rows if one["method"] == row["method"]) for row in rows}
     if name in PRIORS:
-        return {name: of["label_transfer"]}
-    return {f"one of the {name}": of["label_transfer_round_1"], f"two {name}": of["label_transfer"]}
+        return {name: mean_ap(rows, method_of(workspace))}
+    return {f"{name}, {seen.round} of them": mean_ap(rows, method_of(seen)) for seen in workspace.rounds()[1:]}
 
 
 def table(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
