@@ -72,17 +72,20 @@ class LabelTable:
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
     def boxes(self, i: int) -> LabeledBoxes:
-        """The boxes of image `i`; crowd boxes are among them with weight 0."""
-        rows = self.rows(i)
-        class_scores = None if self.class_scores is None else torch.tensor(self.class_scores[rows])
+        """The boxes of image `i`; crowd boxes are among them with weight 0. They share the table's memory."""
+        return self._boxes[self.rows(i)]
+
+    @cached_property
+    def _boxes(self) -> LabeledBoxes:
+        """The boxes of all images, checked once; those of an image are a view of its rows."""
         return LabeledBoxes(
-            boxes_xyxy=torch.tensor(self.boxes_xyxy[rows]),
-            labels=torch.tensor(self.labels[rows]),
+            boxes_xyxy=torch.from_numpy(self.boxes_xyxy),
+            labels=torch.from_numpy(self.labels),
             space=self.space,
-            scores=torch.tensor(self.scores[rows]),
-            class_scores=class_scores,
-            weights=torch.tensor(~self.is_crowd[rows]).float(),
-            annotation_ids=torch.tensor(self.annotation_ids[rows]),
+            scores=torch.from_numpy(self.scores),
+            class_scores=None if self.class_scores is None else torch.from_numpy(self.class_scores),
+            weights=torch.from_numpy(~self.is_crowd).float(),
+            annotation_ids=torch.from_numpy(self.annotation_ids),
         )
 
     def per_image(self) -> list[LabeledBoxes]:
