@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torchvision.ops import box_iou
 
 from lat.boxes import covered_share
 from lat.data.label_table import LabelTable
@@ -132,3 +134,20 @@ def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> tup
     in_crowd &= torch.from_numpy(labels.labels[:, None] == crowds.labels)
     counted = (iou > 0) | ~in_crowd.any(dim=1)
     return labels.labels[counted.numpy()], scores[counted].numpy(), iou[counted].numpy()
+
+
+def true_classes(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = IOU) -> Tensor:
+    """(N,) int64 class of the truth box that each box overlaps most, whatever its own class or label space.
+
+    A box whose IoU with all of them is below `iou` has the number of the truth's classes, which stands for background, or -1 if
+    it lies on a crowd box.
+    """
+    background = len(truth.space)
+    if not len(truth) or not len(boxes):
+        return torch.full((len(boxes),), background)
+    overlaps = box_iou(boxes.boxes_xyxy, truth.boxes_xyxy)
+    best_iou, best = torch.where(truth.weights > 0, overlaps, 0.0).max(dim=1)
+    classes = torch.where(best_iou >= iou, truth.labels[best], background)
+    crowds = truth[truth.weights == 0]
+    on_crowd = (covered_share(boxes.boxes_xyxy, crowds.boxes_xyxy) >= iou).any(dim=1)
+    return torch.where((classes == background) & on_crowd, -1, classes)

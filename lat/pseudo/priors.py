@@ -67,6 +67,14 @@ class RelationPrior:
         """
         return _weighed(class_scores, self.factors[source_labels])
 
+    def source_classes(self, class_scores: Tensor, target_labels: Tensor) -> Tensor:
+        """The source class (N,) int64 that a person would give to objects whose class in the target is known.
+
+        Whoever labels by the source's protocol sees what the object is. The scores (N, K_s) of the source's detector decide
+        among the classes that hold much of the target's class (N,) int64.
+        """
+        return (class_scores * self.shares[:, target_labels].T.clamp(min=SMALLEST)).argmax(dim=1)
+
     def supported(self, scores: Tensor, support: Tensor, source_labels: Tensor, threshold: float, least_share: float) -> Tensor:
         """The candidates below the score threshold that the source's boxes vouch for, (M, K_t) bool.
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou, nms
+from torchvision.ops import nms
 
-from lat.evaluation.label_quality import scored_hits
+from lat.evaluation.label_quality import scored_hits, true_classes
 from lat.models.label_transfer import TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.pseudo.calibration import Calibration, CalibrationSettings, fit_calibration
+from lat.pseudo.priors import RelationPrior
 from lat.stages.label_transfer import open_held_out_features
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
@@ -22,15 +23,22 @@ ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their
 class HeldOutImages:
     """The held-out images of a target as if they were images of a source, so that a transfer can be scored.
 
-    What the source's detector is sure of plays the part of the source's ground truth, one box an object, as a person draws. The
-    target's detector has not seen these images either, so it errs on them as on any others.
+    What the source's detector is sure of, or what it sees where the truth has a box, plays the part of the source's ground truth:
+    one box an object, of the class that a person would give it. The target's detector has not seen these images either, so it
+    errs on them as on any others.
+
+    Args:
+        workspace: the run.
+        source: the dataset whose part is played.
+        target: the dataset of the images.
+        prior: how the classes of the two relate; without it the detector's own classes stay.
     """
 
-    def __init__(self, workspace: Workspace, source: str, target: str) -> None:
+    def __init__(self, workspace: Workspace, source: str, target: str, prior: RelationPrior | None = None) -> None:
         self.part = workspace.held_out_part(target)
         self.sure_score = workspace.config.transfer.sure_score
         self.labels = {space: workspace.read_held_out_labels(target, space) for space in workspace.names}
-        self.source, self.target = source, target
+        self.source, self.target, self.prior = source, target, prior
         self.generator = PrivilegedProposalGenerator(workspace.joint, ProposalSettings())
         self.features = open_held_out_features(workspace, target)
 
@@ -39,17 +47,26 @@ class HeldOutImages:
 
     def transfer_input(self, image: int) -> TransferInput:
         """An image with the proposals of a transfer."""
-        seen = self.labels[self.source].boxes(image)
-        sure = seen[seen.scores >= self.sure_score]
-        sure = sure[nms(sure.boxes_xyxy, sure.scores, ONE_OBJECT_IOU)]
-        as_ground_truth = LabeledBoxes(sure.boxes_xyxy, sure.labels, sure.space)
         others = [table.boxes(image) for space, table in self.labels.items() if space != self.source]
         return TransferInput(
             features=self.features.get(self.target, image),
             scale_yx=self.features.scales(self.target, image),
             size_hw=self.part.size_hw(image),
-            proposals=self.generator.propose(as_ground_truth, others),
+            proposals=self.generator.propose(self._as_a_person_draws(image), others),
         )
+
+    def _as_a_person_draws(self, image: int) -> LabeledBoxes:
+        """Detections of the source's detector as if they were its ground truth."""
+        seen, truth = self.labels[self.source].boxes(image), self.part.boxes(image)
+        classes = true_classes(seen, truth)
+        is_object = (classes >= 0) & (classes < len(truth.space))
+        drawn = is_object | (seen.scores >= self.sure_score)
+        seen, classes, is_object = seen[drawn], classes[drawn], is_object[drawn]
+        one_each = nms(seen.boxes_xyxy, seen.scores, ONE_OBJECT_IOU)
+        labels = seen.labels.clone()
+        if self.prior is not None and seen.class_scores is not None:
+            labels[is_object] = self.prior.source_classes(seen.class_scores[is_object], classes[is_object])
+        return LabeledBoxes(seen.boxes_xyxy[one_each], labels[one_each], seen.space)
 
     def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]]) -> list[LabeledBoxes]:
         """The labels that can be held against the truth.
@@ -60,15 +77,13 @@ class HeldOutImages:
         Args:
             labels: for each image the labels, and (N,) bool whether they lie on boxes that play the source's own.
         """
-        return [boxes[~on_own | _lies_on(boxes, self.part.boxes(i))] for i, (boxes, on_own) in enumerate(labels)]
+        judged = []
+        for i, (boxes, on_own) in enumerate(labels):
+            truth = self.part.boxes(i)
+            judged.append(boxes[~on_own | (true_classes(boxes, truth) != len(truth.space))])
+        return judged
 
     def calibration(self, judged: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
         """Fit the scores of judged labels to the truth."""
         found = scored_hits(self.part.labels, judged)
         return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)
-
-
-def _lies_on(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = 0.5) -> Tensor:
-    """(N,) bool, whether each box overlaps a truth box."""
-    overlaps = box_iou(boxes.boxes_xyxy, truth.boxes_xyxy) >= iou
-    return overlaps.any(dim=1)

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
-from lat.boxes import covered_share
 from lat.data.label_table import LabelTable
 from lat.evaluation.class_thresholds import class_thresholds
+from lat.evaluation.label_quality import true_classes
 from lat.pseudo import filters
 from lat.pseudo.filters import ClassFilter, FilterSettings, Shard
 from lat.pseudo.temperature import Temperature, fit_temperature
@@ -21,7 +20,6 @@ from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 
 SHARD_IMAGES = 4096
-IOU = 0.5  # least overlap of a held-out label with the truth box that it is
 
 Row = TypeVar("Row")
 
@@ -169,7 +167,7 @@ def _scaled(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Sequenc
 def _fit_temperature(workspace: Workspace, target: str, held_out: Sequence[LabeledBoxes], scored_by_class: bool) -> Temperature:
     """Fit a temperature on all held-out labels but those that lie on crowd boxes alone."""
     part = workspace.held_out_part(target)
-    truth = [_true_classes(boxes, part.boxes(i)) for i, boxes in enumerate(held_out)]
+    truth = [true_classes(boxes, part.boxes(i)) for i, boxes in enumerate(held_out)]
     counted = [boxes[classes >= 0] for boxes, classes in zip(held_out, truth, strict=True)]
     scores, labels = (torch.cat([getattr(boxes, name) for boxes in counted]) for name in ("scores", "labels"))
     class_scores = _class_scores(counted) if scored_by_class else None
@@ -181,16 +179,3 @@ def _class_scores(images: Sequence[LabeledBoxes]) -> Tensor | None:
     """Class scores (N, K) of the boxes of some images, one after another; None if the files have none."""
     columns = [boxes.class_scores for boxes in images if boxes.class_scores is not None]
     return torch.cat(columns) if len(columns) == len(images) else None
-
-
-def _true_classes(boxes: LabeledBoxes, truth: LabeledBoxes) -> Tensor:
-    """(N,) int64 class of the truth box that each box overlaps most; K for background, -1 for boxes on a crowd alone."""
-    background = len(boxes.space)
-    if not len(truth) or not len(boxes):
-        return torch.full((len(boxes),), background)
-    overlaps = box_iou(boxes.boxes_xyxy, truth.boxes_xyxy)
-    iou, best = torch.where(truth.weights > 0, overlaps, 0.0).max(dim=1)
-    classes = torch.where(iou >= IOU, truth.labels[best], background)
-    crowds = truth[truth.weights == 0]
-    on_crowd = (covered_share(boxes.boxes_xyxy, crowds.boxes_xyxy) >= IOU).any(dim=1)
-    return torch.where((classes == background) & on_crowd, -1, classes)

@@ -78,7 +78,7 @@ class _Writer:
         calibrates = self.settings.calibration != "none" and self.workspace.validation_part(self.target) is not None
         if not calibrates and not self.settings.filter.needs_held_out:
             return
-        held_out = HeldOutImages(self.workspace, self.source, self.target)
+        held_out = HeldOutImages(self.workspace, self.source, self.target, self.prior)
         inputs = (held_out.transfer_input(i) for i in range(len(held_out)))
         labels = []
         for image in _decode(self.workspace, model, inputs, [self.target]):

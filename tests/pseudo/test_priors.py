@@ -100,6 +100,18 @@ def test_a_veto_forbids_what_is_rarer_and_never_background() -> None:
     torch.testing.assert_close(weighed, torch.tensor([[0.2, 0.6, 0.2], [0.0, 0.0, 1.0]]))
 
 
+def test_a_person_gives_a_known_object_the_class_that_can_be_it() -> None:
+    prior = RelationPrior(torch.ones(2, 3), torch.tensor([[0.9, 0.0, 0.1], [0.2, 0.7, 0.1]]))
+    scores = torch.tensor([[0.6, 0.4], [0.6, 0.4], [0.1, 0.9]])
+    # a bus: 0.6 * 0.9 against 0.4 * 0.2; a truck is no van; a bus again: 0.1 * 0.9 against 0.9 * 0.2
+    assert prior.source_classes(scores, torch.tensor([0, 1, 0])).tolist() == [0, 1, 1]
+
+
+def test_where_no_class_can_be_it_the_detector_decides() -> None:
+    prior = RelationPrior(torch.ones(2, 3), torch.zeros(2, 3))
+    assert prior.source_classes(torch.tensor([[0.3, 0.7]]), torch.tensor([1])).tolist() == [1]
+
+
 def test_a_box_without_a_label_keeps_its_best_class_of_a_sufficient_share() -> None:
     prior = RelationPrior(torch.ones(2, 3), torch.tensor([[0.1, 0.8, 0.1], [0.5, 0.5, 0.0]]))
     scores = torch.tensor([[0.20, 0.05], [0.10, 0.15], [0.05, 0.04], [0.40, 0.03], [0.25, 0.2]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torchvision.ops import nms
 from lat.errors import InputError
 from lat.pipeline import run_stages
 from lat.pseudo.calibration import Calibration
-from lat.pseudo.priors import expected_shares
+from lat.pseudo.priors import RelationPrior, expected_shares
 from lat.stages.calibrate import HeldOutImages
 from lat.stages.protocols import compare_conventions, count_all_relations, count_cooccurrence
 from lat.stages.relations import relate
@@ -60,7 +61,7 @@ def test_without_held_out_images_scores_stay_as_they_are(finished: tuple[Path, P
     assert labels["info"]["calibration"] == Calibration().to_dict()
 
 
-def test_on_held_out_images_sure_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
+def test_on_held_out_images_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=0.0")
     held_out = HeldOutImages(workspace, "nu", "city")
     detections = {space: workspace.read_held_out_labels("city", space).boxes(0) for space in ("city", "nu", "way")}
@@ -72,8 +73,22 @@ def test_on_held_out_images_sure_detections_play_the_sources_boxes(finished: tup
     assert own.class_scores[:, workspace.joint.slice("nu")].argmax(dim=1).tolist() == one_an_object.labels.tolist()
     others = proposals[proposals.origin == Origin.PSEUDO_LABEL]
     torch.testing.assert_close(others.boxes_xyxy, torch.cat([detections[name].boxes_xyxy for name in ("city", "way")]))
-    unsure = HeldOutImages(tiny_workspace(*finished, "target=city", "transfer.sure_score=1.0"), "nu", "city")
-    assert not (unsure.transfer_input(0).proposals.origin == Origin.GROUND_TRUTH).any()
+
+
+def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person_gives(finished: tuple[Path, Path]) -> None:
+    workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=1.0")
+    num_source, num_target, van = len(workspace.space("nu")), len(workspace.space("city")), 3
+    shares = torch.zeros(num_source, num_target + 1)
+    shares[van] = 1.0  # no other class of the source is anything in the target
+    held_out = HeldOutImages(workspace, "nu", "city", RelationPrior(torch.ones_like(shares), shares))
+    detections, truth = held_out.labels["nu"], held_out.part.boxes(0)
+    boxes = np.tile(np.float32([0, 0, 1, 1]), (detections.num_boxes, 1))  # in the corner, but for the first of the image
+    boxes[detections.rows(0).start] = truth.boxes_xyxy[0].numpy()
+    held_out.labels["nu"] = replace(detections, boxes_xyxy=boxes)
+    proposals = held_out.transfer_input(0).proposals
+    own = proposals[proposals.origin == Origin.GROUND_TRUTH]
+    assert own.boxes_xyxy.tolist() == truth.boxes_xyxy[:1].tolist()
+    assert own.class_scores[:, workspace.joint.slice("nu")].argmax(dim=1).tolist() == [van]
 
 
 def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
