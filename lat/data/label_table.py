@@ -72,12 +72,13 @@ class LabelTable:
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
     def boxes(self, i: int) -> LabeledBoxes:
-        """The boxes of image `i`; crowd boxes are among them with weight 0. They share the table's memory."""
-        return self._boxes[self.rows(i)]
+        """The boxes of image `i`; crowd boxes are among them with weight 0."""
+        rows = self.rows(i)
+        return self._boxes[torch.arange(rows.start, rows.stop)]  # copies: a view would carry the whole table to another process
 
     @cached_property
     def _boxes(self) -> LabeledBoxes:
-        """The boxes of all images, checked once; those of an image are a view of its rows."""
+        """The boxes of all images, in the table's memory, checked once."""
         return LabeledBoxes(
             boxes_xyxy=torch.from_numpy(self.boxes_xyxy),
             labels=torch.from_numpy(self.labels),
