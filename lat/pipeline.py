@@ -19,6 +19,7 @@ import yaml
 
 from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
+from lat.errors import InputError
 from lat.sections import DOWNSTREAM_METHODS, part_of
 from lat.stages.downstream import train_downstream
 from lat.stages.downstream_labels import WITHOUT_LABELS, label_inputs, label_settings, write_downstream_labels, writes_labels
@@ -64,10 +65,14 @@ def run_stages(
     """
     processes = workspace.processes
     say = say if processes.is_first else _say_nothing
+    steps = [step for step in plan(workspace, stages or all_stages(workspace)) if select(step)]
+    is_yolo = workspace.config.downstream.detector == "yolo"
+    if processes.size > 1 and is_yolo and any(step.stage == "train-downstream" for step in steps):
+        remedy = "set downstream.in_run=false, and start `lat train-downstream` without torchrun or srun"
+        raise InputError("downstream.detector", "is yolo, which trains in one process", remedy)
     processes.from_first(_begin, workspace, say)
     records = Records(workspace)
     done: list[Step] = []
-    steps = [step for step in plan(workspace, stages or all_stages(workspace)) if select(step)]
     for (number, *_), members in groupby(steps, key=lambda step: (step.round, step.stage, _together(workspace, step))):
         candidates = list(members)
         hashes = processes.from_first(_outdated, records, candidates, force)

@@ -42,10 +42,16 @@ def started_processes() -> tuple[int, int]:
 
 
 def meet() -> None:
-    """Wait for the other processes of the run, if there are any; from then on the first alone writes on standard output."""
+    """Wait for the other processes of the run, if there are any; from then on the first alone writes on standard output.
+
+    Raises:
+        InputError: if srun was not told how many processes a machine has.
+    """
     here, machines = started_processes()
     if here * machines == 1 or dist.is_initialized():
         return
+    if not TorchElasticEnvironment.detect() and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise InputError("srun", f"starts {here * machines} tasks", "say how many on each machine, by --ntasks-per-node")
     environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else SLURMEnvironment()
     os.environ |= {"MASTER_ADDR": environment.main_address, "MASTER_PORT": str(environment.main_port)}
     store, rank, size = next(rendezvous("env://", environment.global_rank(), environment.world_size()))
@@ -56,11 +62,25 @@ def meet() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
 
 
-def part() -> None:
-    """Leave the other processes in peace, at the end of a run in which all went well."""
-    if dist.is_initialized():
-        dist.barrier(group=_meeting[1])
-        dist.destroy_process_group()
+def together(command: Callable[[Callable[[str], None]], int]) -> int:
+    """Do in all processes what a command does; returns the exit status of this one.
+
+    Args:
+        command: takes a function that prints a line on standard error, of several processes' equal lines one; returns a status.
+    """
+    try:
+        meet()
+        status = command(say_once)
+        if status == 0 and dist.is_initialized():
+            dist.barrier(group=_meeting[1])
+            dist.destroy_process_group()
+    except InputError as error:
+        say_once(f"error: {error}")
+        status = 2
+    except Exception as error:
+        say_once(_describe(error))
+        status = 1
+    return status
 
 
 def is_first_process() -> bool:
@@ -79,12 +99,12 @@ def say_once(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def describe_failure(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     """One line if an error only says that another process has ended, otherwise its traceback."""
     signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # of gloo, which has no error of its own
     if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)):
         return "error: another process of this run has ended; what is done is kept, and the same command goes on from there"
-    return traceback.format_exc().rstrip()
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 class Processes:
@@ -147,9 +167,9 @@ class Processes:
         """
         if self.size == 1:
             return
-        stamps = {
-            path: stamp for each in self._gather_all({path: _stamp(path) for path in written}) for path, stamp in each.items()
-        }
+        stamps: dict[Path, Any] = {}
+        for each in self._gather_all({path: _stamp(path) for path in written}):
+            stamps |= each
         deadline = time.monotonic() + SECONDS_TO_SEE
         unseen = list(stamps)
         while (unseen := [path for path in unseen if _stamp(path) != stamps[path]]) and time.monotonic() < deadline:

@@ -29,9 +29,7 @@ class RuntimeSettings:
     accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
     devices: int = 1  # devices on this machine; for more than 1, start with `torchrun --nproc-per-node N` or srun
     precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
-    upstream_parallel: str = (
-        "datasets"  # of several processes, each trains whole detectors; batch: all train each detector together
-    )
+    upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
     num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
     threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
 

@@ -133,6 +133,7 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
     _fill(workspace, features, (False, True) if settings.horizontal_flip else (False,))
     torch.manual_seed(workspace.config.seed)
     model = build_model(workspace, features.backbone.channels)
+    model.mean_over_processes = lambda value: workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[assignment,return-value]
     path = train(
         model,
         TransferItems(workspace, features, workspace.names),
