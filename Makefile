@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
 
-.PHONY: help install demo test unit runs lint clean
+.PHONY: help install demo test unit runs lint docker-check clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 install: $(VENV)/.installed ## make the virtual environment
 
@@ -33,6 +33,9 @@ unit: install ## the tests of single parts
 
 runs: install ## the tests of whole runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/stages
+
+docker-check: install ## do the pip steps of the image in a clean virtual environment, some minutes
+	LAT_DOCKER_CHECK=1 $(BIN)/pytest tests/test_docker.py
 
 clean: ## delete the virtual environment, caches and runs
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs

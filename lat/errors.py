@@ -26,6 +26,10 @@ class InputError(Exception):
         line = ": ".join(part for part in (self.where, what) if part) + (f"; {remedy}" if remedy else "")
         super().__init__("\n  ".join((line, *details)))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str, tuple[str, ...]]]:
+        """Lets it travel between processes."""
+        return type(self), (self.where, self.what, self.remedy, self.details)
+
 
 def did_you_mean(name: object, known: Sequence[str]) -> str:
     """The remedy for an unknown name: the nearest known one, or all of them where none is near."""

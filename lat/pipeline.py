@@ -5,11 +5,13 @@ The stages up to `transfer` are a round; further ones (`rounds.count`) do them a
 Outputs of one step are inputs of the next by content, so a step that is done again with the same result does not set off the
 ones after it. Every step's files appear whole or not at all and are noted once they are there: a run that was stopped at any
 moment goes on from there and ends with the same bytes.
+
+Of several processes the first decides what is to be done, and notes what has been; the others follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import yaml
 
 from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
+from lat.errors import InputError
 from lat.sections import DOWNSTREAM_METHODS, part_of
 from lat.stages.downstream import train_downstream
 from lat.stages.downstream_labels import WITHOUT_LABELS, label_inputs, label_settings, write_downstream_labels, writes_labels
@@ -33,6 +36,7 @@ from lat.stages.workspace import Workspace, require
 
 HELD_OUT = " held-out"  # behind the dataset in the group of steps that label held-out images
 LABELS = " labels"  # behind the target in the group of the step that writes what its downstream detector trains on
+ALL_UPSTREAM = "all"  # in place of a group: steps of all datasets
 ROUND = ("train-upstream", "pseudo-label", "train-lat", "transfer")
 
 
@@ -60,6 +64,67 @@ def run_stages(
     Raises:
         InputError: if a file of an earlier stage is missing; it names the command that writes it.
     """
+    processes = workspace.processes
+    say = say if processes.is_first else _say_nothing
+    steps = [step for step in plan(workspace, stages or all_stages(workspace)) if select(step)]
+    is_yolo = workspace.config.downstream.detector == "yolo"
+    if processes.size > 1 and is_yolo and any(step.stage == "train-downstream" for step in steps):
+        remedy = "set downstream.in_run=false, and start `lat train-downstream` without torchrun or srun"
+        raise InputError("downstream.detector", "is yolo, which trains in one process", remedy)
+    processes.from_first(_begin, workspace, say)
+    records = Records(workspace)
+    done: list[Step] = []
+    for (number, *_), members in groupby(steps, key=lambda step: (step.round, step.stage, _together(workspace, step))):
+        candidates = list(members)
+        hashes = processes.from_first(_outdated, records, candidates, force)
+        if hashes is None:
+            say(f"round {number} is left for later: what comes before is not up to date; `lat run` does every stage")
+            break
+        outdated = [step for step in candidates if step.title in hashes]
+        if not outdated:
+            continue
+        for (stage, group), same in groupby(outdated, key=lambda step: (step.stage, step.group)):
+            ending = f"(round {number})" if number else ""
+            say(" ".join(part for part in (stage, group, *(step.member for step in same), ending) if part))
+        _do_steps(workspace.at(number) if outdated[0].stage in ROUND else workspace, records, outdated, hashes)
+        done += outdated
+    records.save()
+    return done
+
+
+def _together(workspace: Workspace, step: Step) -> str:
+    """What steps of a stage have in common that are done in one go."""
+    return ALL_UPSTREAM if _goes_apart(workspace, step) else step.group
+
+
+def _goes_apart(workspace: Workspace, step: Step) -> bool:
+    """True if a step is for one process alone, while others do the like of it."""
+    is_split = workspace.processes.size > 1 and workspace.config.runtime.upstream_parallel == "datasets"
+    return step.stage == "train-upstream" and is_split
+
+
+def _do_steps(workspace: Workspace, records: Records, steps: Sequence[Step], hashes: Mapping[str, str]) -> None:
+    """Do steps and note them, group by group; each in one process, if they go apart."""
+    seen, mine = workspace, steps
+    if _goes_apart(workspace, steps[0]):
+        seen, mine = workspace.alone(), workspace.processes.share(steps)
+    written: list[Path] = []
+    for (stage, group), members in groupby(mine, key=lambda step: (step.stage, step.group)):
+        same = list(members)
+        _do(seen, stage, group, {step.member: hashes[step.title] for step in same})
+        if seen.processes.is_first:
+            for step in same:
+                records.note(step, hashes[step.title])
+                written += step.outputs
+    workspace.processes.settle(written)
+
+
+def _say_nothing(line: str) -> None:
+    """What processes other than the first have to say."""
+
+
+def _begin(workspace: Workspace, say: Callable[[str], None]) -> None:
+    """Write the resolved configuration, and say what is wrong with the data and mended in memory."""
     content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
     write_atomically(workspace.resolved_config, content)
     tables = [workspace.train_part(name).labels for name in workspace.names]
@@ -67,26 +132,15 @@ def run_stages(
     for labels in tables:
         for what, count in labels.repairs.items():
             say(f"{labels.path}: repaired in memory: {what}: {count}")
-    records = Records(workspace)
-    done: list[Step] = []
-    steps = [step for step in plan(workspace, stages or all_stages(workspace)) if select(step)]
-    for (number, stage, group), members in groupby(steps, key=lambda step: (step.round, step.stage, step.group)):
-        outdated = [step for step in members if force or not records.is_current(step)]
-        if not outdated:
-            continue
-        if number and not _can_begin(records, workspace, number, outdated):
-            say(f"round {number} is left for later: what comes before is not up to date; `lat run` does every stage")
-            break
-        _require_inputs(outdated)
-        ending = f"(round {number})" if number else ""
-        say(" ".join(part for part in (stage, group, *(step.member for step in outdated), ending) if part))
-        seen = workspace.at(number) if stage in ROUND else workspace
-        _do(seen, stage, group, {step.member: records.inputs_hash(step) for step in outdated})
-        for step in outdated:
-            records.note(step)
-        done += outdated
-    records.save()
-    return done
+
+
+def _outdated(records: Records, steps: Sequence[Step], force: bool) -> dict[str, str] | None:
+    """By title, the hash of what goes in for each of some steps that is not up to date; None if their round has to wait."""
+    outdated = [step for step in steps if force or not records.is_current(step)]
+    if outdated and outdated[0].round and not _can_begin(records, outdated):
+        return None
+    _require_inputs(outdated)
+    return {step.title: records.inputs_hash(step) for step in outdated}
 
 
 def all_stages(workspace: Workspace) -> tuple[str, ...]:
@@ -95,9 +149,9 @@ def all_stages(workspace: Workspace) -> tuple[str, ...]:
     return (*ROUND, *downstream, "evaluate", "report")
 
 
-def _can_begin(records: Records, workspace: Workspace, number: int, steps: Sequence[Step]) -> bool:
-    """True if the rounds before this one are up to date, and the inputs of these steps of it are there."""
-    earlier = (step for step in plan(workspace, ROUND) if step.round < number)
+def _can_begin(records: Records, steps: Sequence[Step]) -> bool:
+    """True if the rounds before that of these steps are up to date, and their inputs are there."""
+    earlier = (step for step in plan(records.workspace, ROUND) if step.round < steps[0].round)
     return all(map(records.is_current, earlier)) and all(path.is_file() for step in steps for path in step.inputs)
 
 
@@ -119,9 +173,9 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
         case "train-downstream":
             train_downstream(workspace, group, inputs[workspace.config.downstream.name])
         case "evaluate":
-            evaluate(workspace)
+            workspace.processes.from_first(evaluate, workspace)
         case "report":
-            report(workspace)
+            workspace.processes.from_first(report, workspace)
 
 
 def _require_inputs(steps: Sequence[Step]) -> None:

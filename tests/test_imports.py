@@ -32,7 +32,7 @@ ALLOWED = {
     "config": BELOW | {"sections"},
     "stages": BELOW | {"config", "sections"},
     "pipeline": CORE | {"data", "detectors", "stages", "sections"},
-    "cli": {"errors", "config", "pipeline", "stages"},
+    "cli": {"errors", "config", "engine", "pipeline", "stages"},
     "__main__": {"cli"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

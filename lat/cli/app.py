@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +31,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "export": labels.export,
 }
 
+IN_ONE_PROCESS = ("street-scenes", "check", "relations", "export")
+
 app = typer.Typer(
     name="lat",
     help="Move object-detection labels between datasets whose class lists and box conventions differ.",
@@ -51,6 +55,8 @@ def _root(
         print(__version__)
     elif context.invoked_subcommand is None:
         print(context.get_help())
+    elif context.invoked_subcommand in IN_ONE_PROCESS and _started_processes() > 1:
+        raise InputError(f"lat {context.invoked_subcommand}", "works in one process", "start it without torchrun or srun")
 
 
 for _name, _command in COMMANDS.items():
@@ -58,18 +64,35 @@ for _name, _command in COMMANDS.items():
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit status 0 done, 2 wrong input (one line on stderr), 1 anything else."""
+    """Run the command line; exit status 0 done, 2 wrong input (one line on stderr), 1 anything else.
+
+    Of several processes that torchrun or srun started, one prints.
+    """
+    if _started_processes() > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each process says what DDP finds remarkable
+        from lat.engine.processes import together
+
+        sys.exit(together(partial(_run, arguments)))
+    sys.exit(_run(arguments, partial(print, file=sys.stderr)))
+
+
+def _started_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+
+
+def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
+    """Run the command line and tell what is wrong; returns the exit status."""
     try:
         status = app(args=arguments, standalone_mode=False)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         status = 2
     except (typer.Abort, KeyboardInterrupt):
         status = _STOPPED
     except _UsageError as error:
-        print(f"error: {error}; see `lat --help`", file=sys.stderr)
+        say(f"error: {error}; see `lat --help`")
         status = 2
     if status == _STOPPED:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        say("stopped; the same command goes on from here")
         status = 1
-    sys.exit(status or 0)
+    return status or 0

@@ -1,38 +1,42 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Ctrl-C, or a request to end, between two steps instead of in the middle of one."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a person's, and that of torchrun, SLURM and Kubernetes
+ONE_PRESS = 1.0  # seconds; a terminal and torchrun both pass on one Ctrl-C
+
 
 class InterruptsBetweenSteps:
-    """While this context is open, the first Ctrl-C waits for `raise_if_asked`; a second one is raised at once.
+    """While this context is open, the first Ctrl-C or SIGTERM is noted in `asked`; a later one is raised at once.
 
     Outside the main thread, where Python allows no signal handlers, nothing changes.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._previous: Any = None
+        self._asked_at: float | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """True once the run has been asked to stop."""
+        return self._asked_at is not None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._note)
+            self._previous = {one: signal.signal(one, self._note) for one in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for one, handler in self._previous.items():
+            signal.signal(one, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._asked_at is not None and time.monotonic() - self._asked_at > ONE_PRESS:
             raise KeyboardInterrupt
-        self._asked = True
-
-    def raise_if_asked(self) -> None:
-        """Raise the KeyboardInterrupt that came since the context was opened."""
-        if self._asked:
-            raise KeyboardInterrupt
+        self._asked_at = self._asked_at or time.monotonic()

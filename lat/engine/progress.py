@@ -11,6 +11,8 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from lat.engine.processes import is_first_process
+
 
 class track:  # noqa: N801 - used like a function: `with track(100, "title") as progress:`
     """Show how far a loop is, with its rate, the time left and the latest figures.
@@ -19,7 +21,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         total: number of units of work.
         title: what the work is.
         done: units that an earlier run has done; the rate counts only what this one does.
-        quiet: show nothing (the processes of a distributed run but the first).
+        quiet: show nothing; of the processes of a distributed run, all but the first always are.
         file: where to write; standard error by default.
         every_seconds: on anything but a terminal, the time between two lines. One more line comes at the end.
         clock: seconds of a clock that never goes back.
@@ -40,7 +42,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         self._start_done, self._every, self._clock = done, every_seconds, clock
         self._shown = -1
         self._figures: dict[str, float | str] = {}
-        self._console = None if quiet else Console(file=file or sys.stderr)
+        self._console = None if quiet or not is_first_process() else Console(file=file or sys.stderr)
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.strategies import SingleDeviceStrategy
 
+from lat.engine.processes import Processes, meet, started_processes
 from lat.errors import InputError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+UPSTREAM_PARALLEL = ("datasets", "batch")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RuntimeSettings:
     accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
     devices: int = 1  # devices on this machine; for more than 1, start with `torchrun --nproc-per-node N` or srun
     precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
+    upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
     num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
     threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
 
@@ -35,6 +37,7 @@ class RuntimeSettings:
         for name, value, choices in (
             ("accelerator", self.accelerator, ACCELERATORS),
             ("precision", self.precision, PRECISIONS),
+            ("upstream_parallel", self.upstream_parallel, UPSTREAM_PARALLEL),
         ):
             if value not in choices:
                 raise InputError(f"runtime.{name}", f"is '{value}'", f"choose one of {', '.join(choices)}")
@@ -56,13 +59,14 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
         InputError: if the machine lacks the device, or more devices are asked for than processes were started.
     """
     _check_accelerator(runtime.accelerator)
-    processes, nodes = _started_processes()
+    processes, nodes = started_processes()
     if runtime.devices not in (1, processes):
         raise InputError(
             "runtime.devices",
             f"is {runtime.devices}, but {processes} process{'es were' if processes > 1 else ' was'} started on this machine",
             f"start the command with `torchrun --nproc-per-node {runtime.devices} -m lat ...`",
         )
+    meet()
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     # A batch without boxes leaves heads without a gradient; DDP must be told to expect it.
@@ -79,6 +83,20 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     return fabric
 
 
+def fabric_alone(runtime: RuntimeSettings, fabric: Fabric) -> Fabric:
+    """A Fabric on the device of `fabric` for one process that works without the others."""
+    strategy = SingleDeviceStrategy(fabric.device)
+    alone = Fabric(accelerator=runtime.accelerator, devices=1, strategy=strategy, precision=runtime.precision)  # type: ignore[arg-type]
+    alone.launch()
+    return alone
+
+
+def processes_of(fabric: Fabric) -> Processes:
+    """The processes that a Fabric joins."""
+    here, _ = started_processes()
+    return Processes(fabric.global_rank, fabric.world_size, min(here, fabric.world_size))
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global random number generators of Python, NumPy and PyTorch (all devices)."""
     random.seed(seed)
@@ -90,14 +108,3 @@ def _check_accelerator(accelerator: str) -> None:
     missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
     if missing.get(accelerator):
         raise InputError("runtime.accelerator", f"is '{accelerator}', which this machine does not have", "set it to auto or cpu")
-
-
-def _started_processes() -> tuple[int, int]:
-    """Processes on this machine and number of machines, as torchrun or srun started them; (1, 1) without them."""
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-        return local, world // local
-    if SLURMEnvironment.detect():
-        nodes = int(os.environ.get("SLURM_NNODES", 1))
-        return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
-    return 1, 1

@@ -19,7 +19,7 @@ from lat.engine.checkpoint import load_checkpoint, save_checkpoint
 from lat.engine.interrupts import InterruptsBetweenSteps
 from lat.engine.optimization import TrainSettings, build_average, build_optimizer, learning_rate_at, set_learning_rate
 from lat.engine.progress import track
-from lat.engine.runtime import RuntimeSettings, build_fabric
+from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
 from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
 from lat.errors import InputError
@@ -88,7 +88,7 @@ def train(
     Raises:
         InputError: if there is no item, no trainable parameter, or the batch cannot be shared out over the processes.
         NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint stays.
-        KeyboardInterrupt: on Ctrl-C, after a checkpoint of the last full step was written.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after a checkpoint of the last full step was written.
     """
     _check(items, settings, title, fabric)
     run = _Run(model, settings, Path(out_dir), fabric, _fingerprint(settings, seed, description, inputs, len(items), fabric))
@@ -102,7 +102,6 @@ def train(
         log.restore(run.log_state)
         try:
             for step, batch in enumerate(batches, start=run.step):
-                interrupts.raise_if_asked()
                 run.in_step = True
                 torch.manual_seed(derive_seed("step", seed, step, fabric.global_rank))
                 learning_rate = set_learning_rate(run.optimizer, learning_rate_at(settings, step))
@@ -110,7 +109,7 @@ def train(
                 run.optimizer.zero_grad()
                 fabric.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
                 gradient_norm = _clip_gradients(fabric, run, settings.gradient_clip)
-                figures = _finite_figures(fabric, losses, gradient_norm, f"{title}, step {step + 1}")
+                figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, f"{title}, step {step + 1}")
                 run.optimizer.step()
                 if run.average is not None:
                     run.average.update_parameters(model)
@@ -123,12 +122,19 @@ def train(
                     run.log_state = log.state()
                 if run.step % settings.checkpoint_every == 0 and run.step < settings.steps:
                     run.save()
-            interrupts.raise_if_asked()
-        except KeyboardInterrupt:
+                if is_stopping:
+                    raise _StoppedError
+        except KeyboardInterrupt as error:
             if not run.in_step:
                 run.save()
+                if isinstance(error, _StoppedError):
+                    fabric.barrier()  # no process ends, and the others with it, before the checkpoint is there
             raise
     return run.finish(description, result)
+
+
+class _StoppedError(KeyboardInterrupt):
+    """A Ctrl-C or SIGTERM that all processes agreed upon after the same step."""
 
 
 class _Run:
@@ -136,25 +142,21 @@ class _Run:
 
     def __init__(self, model: nn.Module, settings: TrainSettings, out_dir: Path, fabric: Fabric, fingerprint: str) -> None:
         self.model, self.out_dir, self.fabric, self.fingerprint = model, out_dir, fabric, fingerprint
+        self.processes = processes_of(fabric)
         self.losses, self.optimizer = fabric.setup(_Losses(model), build_optimizer(model, settings))
         self.average = build_average(model, settings.ema_decay)
         self.step = 0
         self.in_step = False  # weights or statistics may be half changed
         self.log_state: dict[str, Any] = {"sums": {}, "count": 0}
         self._resume()
-        fabric.barrier()
 
     @property
     def checkpoint_path(self) -> Path:
         return self.out_dir / "checkpoint.pt"
 
     def _resume(self) -> None:
-        if not self.checkpoint_path.is_file():
-            return
-        saved = load_checkpoint(self.checkpoint_path, "training_run")
-        if saved["fingerprint"] != self.fingerprint:
-            if self.fabric.is_global_zero:
-                print(f"{self.checkpoint_path}: of another configuration or other inputs, starting anew", file=sys.stderr)
+        saved = self.processes.from_first(self._load)
+        if saved is None:
             return
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -162,6 +164,16 @@ class _Run:
         if self.average is not None:
             self.average.load_state_dict(saved["average"])
         self.step, self.log_state = saved["step"], saved["log"]
+
+    def _load(self) -> dict[str, Any] | None:
+        """The checkpoint of an earlier run of the same configuration, if there is one."""
+        if not self.checkpoint_path.is_file():
+            return None
+        saved = load_checkpoint(self.checkpoint_path, "training_run")
+        if saved["fingerprint"] == self.fingerprint:
+            return saved
+        print(f"{self.checkpoint_path}: of another configuration or other inputs, starting anew", file=sys.stderr)
+        return None
 
     def save(self) -> None:
         """Write the checkpoint from which the run can be taken up after `step` full steps."""
@@ -185,7 +197,7 @@ class _Run:
             model = self.model if self.average is None else self.average.module
             save_checkpoint(path, {**description, "model": model.get_submodule(result).state_dict()})
             self.checkpoint_path.unlink(missing_ok=True)
-        self.fabric.barrier()
+        self.processes.settle([path] if self.fabric.is_global_zero else [])
         return path
 
 
@@ -274,8 +286,10 @@ def _clip_gradients(fabric: Fabric, run: _Run, limit: float) -> Tensor:
     return norm
 
 
-def _finite_figures(fabric: Fabric, losses: Mapping[str, Tensor], gradient_norm: Tensor, where: str) -> dict[str, float]:
-    """The losses as numbers, means over all processes.
+def _finite_figures(
+    fabric: Fabric, losses: Mapping[str, Tensor], gradient_norm: Tensor, interrupts: InterruptsBetweenSteps, where: str
+) -> tuple[dict[str, float], bool]:
+    """The losses as numbers, means over all processes, and whether any of these has been asked to stop.
 
     With a gradient scaler (16-mixed) an infinite gradient is usual and its step is left out; otherwise it is an error too,
     before it can reach the weights and a checkpoint.
@@ -283,14 +297,15 @@ def _finite_figures(fabric: Fabric, losses: Mapping[str, Tensor], gradient_norm:
     Raises:
         NonFiniteLossError: naming every loss with its value.
     """
-    stacked = torch.stack([*(loss.detach().float() for loss in losses.values()), gradient_norm.float()])
+    asked = torch.tensor(float(interrupts.asked), device=gradient_norm.device)
+    stacked = torch.stack([*(loss.detach().float() for loss in losses.values()), gradient_norm.float(), asked])
     if fabric.world_size > 1:
         stacked = fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
-    *values, norm = stacked.tolist()
+    *values, norm, share_asked = stacked.tolist()
     figures = dict(zip(losses, values, strict=True))
     scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
     if all(map(math.isfinite, values)) and (scaled or math.isfinite(norm)):
-        return figures
+        return figures, share_asked > 0
     parts = ", ".join(f"{name} = {value:.6g}" for name, value in [*figures.items(), ("gradient norm", norm)])
     remedy = "lower the learning rate, warm up longer or clip gradients harder, and look at the boxes of the data"
     raise NonFiniteLossError(f"{where}: the loss is not finite ({parts}); {remedy}; the last checkpoint was kept")

@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,6 +38,20 @@ class ImageSource(Protocol):
 
     def image_path(self, index: int) -> Path:
         """The image file; asked for by the disk cache alone."""
+        ...
+
+
+class Processes(Protocol):
+    """Processes that share work, as `lat.engine.processes` has them."""
+
+    here: int  # how many are on this machine
+
+    def share(self, items: Sequence[Any]) -> list[Any]:
+        """The items that this process works on."""
+        ...
+
+    def in_order(self, mine: Iterable[Any], total: int, *, everywhere: bool) -> Iterator[Any]:
+        """The results of all processes in the order of the items."""
         ...
 
 
@@ -113,39 +127,38 @@ class FeatureCache:
         return self.backbone.scales(self._place[dataset, index][0].size_hw)
 
     def fill(
-        self, progress: Callable[[int], None] | None = None, flips: Sequence[bool] = (False, True), part: tuple[int, int] = (0, 1)
+        self,
+        progress: Callable[[int], None] = lambda _: None,
+        flips: Sequence[bool] = (False, True),
+        processes: Processes | None = None,
     ) -> None:
         """Compute every map that is not there yet.
 
         Args:
             progress: called with the number of maps that became ready, shard by shard; `count_missing` is their total.
             flips: False for the images as they are, True for the flipped ones.
-            part: (rank, world size): which share of the shards this process computes.
+            processes: share the work; all of them must call this. With `cache: memory` each has all maps in the end.
 
         Raises:
             InputError: if `cache: memory` needs more memory than there is.
         """
         if self.settings.cache == "none":
             return
-        self._check_memory(len(flips))
-        for shard in self.shards[part[0] :: part[1]]:
-            missing = [flip for flip in flips if not self._has(shard, flip)]
-            images = self._read_images(shard) if missing else None
-            for flip in missing:
-                assert images is not None
-                maps = self._compute(images, flip)
-                if self.settings.cache == "memory":
-                    self._kept[shard, flip] = maps
-                else:
-                    self._write(shard, flip, maps)
-                if progress is not None:
-                    progress(len(shard.indices))
+        self._check_memory(len(flips) * (1 if processes is None else processes.here))
+        mine = self.shards if processes is None else processes.share(self.shards)
+        filled: Iterator[tuple[int, dict[bool, Tensor]]] = (self._fill(shard, flips) for shard in mine)
+        if processes is not None:
+            filled = processes.in_order(filled, len(self.shards), everywhere=True)
+        for shard, (computed, maps) in zip(self.shards, filled, strict=True):
+            self._kept |= {(shard, flip): one for flip, one in maps.items()}
+            if computed:
+                progress(computed)
 
-    def count_missing(self, flips: Sequence[bool] = (False, True), part: tuple[int, int] = (0, 1)) -> int:
+    def count_missing(self, flips: Sequence[bool] = (False, True)) -> int:
         """How many maps `fill` would compute."""
         if self.settings.cache == "none":
             return 0
-        return sum(len(s.indices) for s in self.shards[part[0] :: part[1]] for flip in flips if not self._has(s, flip))
+        return sum(len(shard.indices) for shard in self.shards for flip in flips if not self._has(shard, flip))
 
     def estimate_bytes(self, flips: int = 2) -> int:
         """Size of all maps in bytes, `flips` of them an image."""
@@ -154,6 +167,20 @@ class FeatureCache:
             scale_y, scale_x = self.backbone.scales(shard.size_hw)
             cells += len(shard.indices) * ceil(shard.size_hw[0] * scale_y) * ceil(shard.size_hw[1] * scale_x)
         return cells * flips * self.backbone.channels * self.dtype.itemsize
+
+    def _fill(self, shard: Shard, flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
+        """Compute the maps of a shard that are not there yet: their number, and those of all flips, unless they are on disk."""
+        missing = [flip for flip in flips if not self._has(shard, flip)]
+        images = self._read_images(shard) if missing else None
+        for flip in missing:
+            assert images is not None
+            maps = self._compute(images, flip)
+            if self.settings.cache == "memory":
+                self._kept[shard, flip] = maps
+            else:
+                self._write(shard, flip, maps)
+        kept = {flip: self._kept[shard, flip] for flip in flips} if self.settings.cache == "memory" else {}
+        return len(missing) * len(shard.indices), kept
 
     def _check_memory(self, flips: int) -> None:
         if self.settings.cache != "memory" or self._kept:

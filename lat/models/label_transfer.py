@@ -7,7 +7,7 @@ unless `classification_loss` says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,6 +106,7 @@ class LabelTransferModel(nn.Module):
         self.fusion = SemanticFeatureFusion(head.dim, len(joint), len(joint.spaces), fusion)
         self.classification = Classification(joint, head.classification_loss, relations)
         self.predictor = TransferPredictor(head.dim, len(joint), self.classification.num_logits)
+        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value  # of several that train together
 
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
         """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
@@ -142,7 +143,15 @@ class LabelTransferModel(nn.Module):
         rows = torch.arange(int(matched.sum()), device=logits.device)
         predicted = deltas[matched][rows, target.labels[matched]]
         loss_box = matched_box_loss(predicted, wanted, target.weights[matched])
-        return {"loss_class": loss_class, "loss_box": self.head.box_loss_weight * loss_box}
+        return {
+            "loss_class": loss_class * self._share(target.weights[valid]),
+            "loss_box": self.head.box_loss_weight * loss_box * self._share(target.weights[matched]),
+        }
+
+    def _share(self, weights: Tensor) -> Tensor:
+        """How many regions this process has beside the mean of all: what makes the mean of losses that of the whole batch."""
+        count = weights.sum().clamp(min=1.0)
+        return count / self.mean_over_processes(count)
 
     @torch.no_grad()
     def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, list[DecodedProposals]]:

@@ -17,6 +17,7 @@ from lat.data.noise import NoiseSettings, add_noise
 from lat.data.transforms import AugmentationSettings, augment
 from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
+from lat.engine.processes import Processes
 from lat.engine.progress import track
 from lat.evaluation.detection_ap import detection_ap
 from lat.stages.workspace import require
@@ -91,24 +92,31 @@ class Predictor:
         return [boxes.to("cpu") for boxes in found]
 
 
-def image_batches(part: DetectionDataset, batch_size: int) -> Iterator[list[Tensor]]:
-    """All images of a part in order, (3, H, W) each; the next batch is decoded while the caller works on this one."""
-    starts = range(0, len(part), batch_size)
+def batches_of(images: range, batch_size: int) -> list[range]:
+    """Indices of images in batches, in order."""
+    return [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+
+
+def image_batches(part: DetectionDataset, batches: Sequence[range]) -> Iterator[list[Tensor]]:
+    """The images of a part, (3, H, W) each, in batches; the next batch is decoded while the caller works on this one."""
     with ThreadPoolExecutor(READERS) as readers:
-        ahead = [readers.submit(part.image, i) for i in range(min(batch_size, len(part)))]
-        for start in starts:
-            now, after = ahead, range(start + batch_size, min(start + 2 * batch_size, len(part)))
-            ahead = [readers.submit(part.image, i) for i in after]
+        ahead = [readers.submit(part.image, i) for i in (batches[0] if batches else ())]
+        for after in (*batches[1:], range(0)) if batches else ():
+            now, ahead = ahead, [readers.submit(part.image, i) for i in after]
             yield [image.result() for image in now]
 
 
-def evaluate_detector(predictor: Predictor, part: DetectionDataset | None, batch_size: int = 16) -> dict[str, Any]:
+def evaluate_detector(
+    predictor: Predictor, part: DetectionDataset | None, processes: Processes, batch_size: int = 16
+) -> dict[str, Any]:
     """AP of a detector's detections on a part of a dataset of its own label space, as in metrics.json; null without a part."""
     if part is None:
         return {"ap": None, "ap50": None, "per_class": {}, "images": 0, "boxes": 0}
     found: list[LabeledBoxes] = []
+    batches = batches_of(range(len(part)), batch_size)
+    detections = map(predictor.predict, image_batches(part, processes.share(batches)))
     with track(len(part), f"evaluate on {part.name}") as progress:
-        for images in image_batches(part, batch_size):
-            found += predictor.predict(images)
-            progress.advance(len(images))
-    return detection_ap(part.labels, found).to_dict()
+        for boxes in processes.in_order(detections, len(batches)):
+            found += boxes
+            progress.advance(len(boxes))
+    return processes.from_first(detection_ap, part.labels, found).to_dict()

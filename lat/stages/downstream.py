@@ -48,7 +48,7 @@ def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> Non
         others = {"student_teacher": _train_student_teacher, "label_unification": _train_unified}
         training = others.get(settings.method, training)
     detector = training(workspace, target, inputs)
-    metrics = evaluate_detector(Predictor(detector, workspace.fabric), workspace.validation_part(target))
+    metrics = evaluate_detector(Predictor(detector, workspace.fabric), workspace.validation_part(target), workspace.processes)
     described = {
         "target": target,
         "name": settings.name,
@@ -56,7 +56,8 @@ def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> Non
         "strategy": settings.strategy if settings.uses_sources else "target_only",
         "detector": "yolo" if settings.detector == "yolo" else resolve_detector(part_of(settings, DetectorSettings)).detector,
     }
-    write_atomically(workspace.downstream_metrics(target), json.dumps({**described, **metrics}, indent=2) + "\n")
+    if workspace.processes.is_first:
+        write_atomically(workspace.downstream_metrics(target), json.dumps({**described, **metrics}, indent=2) + "\n")
 
 
 def training_datasets(workspace: Workspace, target: str) -> list[DetectionDataset]:

@@ -64,11 +64,17 @@ def label_settings(workspace: Workspace) -> list[Any]:
 
 def write_downstream_labels(workspace: Workspace, target: str, inputs: str = "") -> None:
     """Write the labels of every source by `downstream.method`; `inputs` is a hash of all that goes in."""
+    model = _train_lgpl(workspace, target, inputs) if workspace.config.downstream.method == "lgpl" else None
+    workspace.processes.from_first(_write_labels, workspace, target, model)
+
+
+def _write_labels(workspace: Workspace, target: str, lgpl_model: Path | None) -> None:
     method, space = workspace.config.downstream.method, workspace.space(target)
     names = workspace.others(target)
     match method:
         case "lgpl":
-            labels = _lgpl(workspace, target, inputs)
+            assert lgpl_model is not None
+            labels = _lgpl(workspace, target, lgpl_model)
         case "class_thresholds":
             labels = _above_class_thresholds(workspace, target)
         case _:
@@ -119,15 +125,14 @@ def _above_class_thresholds(workspace: Workspace, target: str) -> dict[str, list
     }
 
 
-def _lgpl(workspace: Workspace, target: str, inputs: str) -> dict[str, list[LabeledBoxes]]:
-    """Train an LGPL model, and let it move and judge every source's own boxes."""
+def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
+    """Train an LGPL model on the target's images and the sources'."""
     settings, space = workspace.config.downstream, workspace.space(target)
-    sources = {source: workspace.train_part(source) for source in workspace.others(target)}
-    boxes = {source: _in_target_classes(workspace, source, target) for source in sources}
+    sources = [workspace.train_part(source) for source in workspace.others(target)]
     torch.manual_seed(workspace.config.seed)
     detector_settings = part_of(settings, DetectorSettings)
-    items = LgplItems(list(sources.values()), workspace.train_part(target), settings.augmentation)
-    path = train(
+    items = LgplItems(sources, workspace.train_part(target), settings.augmentation)
+    return train(
         LgplModel(settings.lgpl, detector_settings, space),
         items,
         settings.training,
@@ -140,6 +145,12 @@ def _lgpl(workspace: Workspace, target: str, inputs: str) -> dict[str, list[Labe
         inputs=inputs,
         reserved=Reserved.half(items.num_target, settings.training.batch_size),
     )
+
+
+def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:
+    """Let an LGPL model move and judge every source's own boxes."""
+    sources = {source: workspace.train_part(source) for source in workspace.others(target)}
+    boxes = {source: _in_target_classes(workspace, source, target) for source in sources}
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)
     labels: dict[str, list[LabeledBoxes]] = {}
     with workspace.fabric.autocast(), track(sum(map(len, sources.values())), "LGPL labels") as progress:

@@ -100,12 +100,12 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
     return kept[backbone_model, key]
 
 
-def _fill(features: FeatureCache, flips: tuple[bool, ...], title: str) -> None:
+def _fill(workspace: Workspace, features: FeatureCache, flips: tuple[bool, ...]) -> None:
     """Compute the features that are not there yet, with progress."""
-    missing = features.count_missing(flips)
+    missing = workspace.processes.from_first(features.count_missing, flips)
     if missing:
-        with track(missing, title) as progress:
-            features.fill(progress.advance, flips)
+        with track(missing, f"features of {workspace.config.lat.backbone}") as progress:
+            features.fill(progress.advance, flips, workspace.processes)
 
 
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
@@ -130,9 +130,10 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
     """
     settings = workspace.config.lat
     features = open_features(workspace)
-    _fill(features, (False, True) if settings.horizontal_flip else (False,), f"features of {settings.backbone}")
+    _fill(workspace, features, (False, True) if settings.horizontal_flip else (False,))
     torch.manual_seed(workspace.config.seed)
     model = build_model(workspace, features.backbone.channels)
+    model.mean_over_processes = lambda value: workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[assignment,return-value]
     path = train(
         model,
         TransferItems(workspace, features, workspace.names),
@@ -151,7 +152,7 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
         num_workers=workspace.config.runtime.num_workers,
         inputs=inputs,
     )
-    _write_metrics(workspace, path)
+    workspace.processes.from_first(_write_metrics, workspace, path)
 
 
 def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:

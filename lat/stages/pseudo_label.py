@@ -12,7 +12,7 @@ from lat.data.dataset import DetectionDataset
 from lat.engine.progress import track
 from lat.pseudo.filters import FilterSettings
 from lat.sections import PseudoLabelSettings
-from lat.stages.detection import Predictor, image_batches, load_detector
+from lat.stages.detection import Predictor, batches_of, image_batches, load_detector
 from lat.stages.label_filters import choose_labels
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
@@ -41,20 +41,29 @@ def _label_images(
     workspace: Workspace, part: DetectionDataset, paths: Mapping[str, Path], title: str, chosen: FilterSettings
 ) -> None:
     """Write what the detector of each space finds on all images of a part and a filter keeps."""
-    settings = workspace.config.pseudo_label
+    settings, processes = workspace.config.pseudo_label, workspace.processes
     models = {space: workspace.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
     found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
+    batches = batches_of(range(len(part)), settings.batch_size)
+    labels = (
+        {space: [keep_pseudo_labels(boxes, settings) for boxes in one.predict(images)] for space, one in predictors.items()}
+        for images in image_batches(part, processes.share(batches))
+    )
     with track(len(part), f"{title} in {', '.join(paths)}") as progress:
-        for images in image_batches(part, settings.batch_size):
-            for space, predictor in predictors.items():
-                found[space] += [keep_pseudo_labels(boxes, settings) for boxes in predictor.predict(images)]
-            progress.advance(len(images))
-    for space, boxes in found.items():
-        held_out = workspace.read_held_out_labels(space, space).per_image() if chosen.needs_held_out else []
-        kept = choose_labels(workspace, space, boxes, chosen, held_out)
-        info = {**workspace.label_info("pseudo_label", models[space]), **kept.info}
-        write_labels(paths[space], part.labels, workspace.space(space), kept.boxes(boxes), info=info, provenance=None)
+        for batch, by_space in zip(batches, processes.in_order(labels, len(batches)), strict=processes.is_first):
+            for space, boxes in by_space.items():
+                found[space] += boxes
+            progress.advance(len(batch))
+
+    def write() -> None:
+        for space, boxes in found.items():
+            held_out = workspace.read_held_out_labels(space, space).per_image() if chosen.needs_held_out else []
+            kept = choose_labels(workspace, space, boxes, chosen, held_out)
+            info = {**workspace.label_info("pseudo_label", models[space]), **kept.info}
+            write_labels(paths[space], part.labels, workspace.space(space), kept.boxes(boxes), info=info, provenance=None)
+
+    processes.from_first(write)
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:

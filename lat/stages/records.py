@@ -69,21 +69,19 @@ class Records:
         record = _read_json(self._record_file(step))
         if not record or not all(path.is_file() for path in (*step.inputs, *step.outputs)):
             return False
-        return record == self._record(step)
+        return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
 
-    def note(self, step: Step) -> None:
-        """Note that a step has just been done."""
-        write_atomically(self._record_file(step), json.dumps(self._record(step), indent=2) + "\n")
+    def note(self, step: Step, inputs_hash: str) -> None:
+        """Note that a step has just been done, from inputs of this hash."""
+        record = {"inputs": inputs_hash, "outputs": self._files(step.outputs)}
+        write_atomically(self._record_file(step), json.dumps(record, indent=2) + "\n")
         self.save()
 
     def save(self) -> None:
-        """Keep the hashes of files for the next run."""
-        if self._is_changed:
+        """Keep the hashes of files for the next run; the first process keeps those that it has seen."""
+        if self._is_changed and self.workspace.processes.is_first:
             write_atomically(self._hash_file, json.dumps(self._hashes) + "\n")
             self._is_changed = False
-
-    def _record(self, step: Step) -> dict[str, Any]:
-        return {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
 
     def _record_file(self, step: Step) -> Path:
         return self.folder / f"{step.title.replace(' ', '.')}.json"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
+from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -19,6 +20,7 @@ from lat.pseudo.calibration import Calibration, CalibrationSettings
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, FuseSettings, labels_of
 from lat.sections import part_of
 from lat.stages.calibrate import HeldOutImages
+from lat.stages.detection import batches_of
 from lat.stages.label_filters import choose_labels
 from lat.stages.label_transfer import TransferItems, load_model, open_features
 from lat.stages.priors import PriorRecord, find_prior
@@ -36,28 +38,31 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
     Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space); what a whole dataset tells about its
     boxes (`lat.pseudo`) is ours.
     """
-    part = workspace.train_part(source)
+    part, processes = workspace.train_part(source), workspace.processes
     features = open_features(workspace)
     model = load_model(workspace, features)
     workspace.fabric.to_device(model)
     items = TransferItems(workspace, features, [source])
 
-    def decode(images: Sequence[int]) -> Iterator[DecodedImage]:
-        inputs = (items.transfer_input(source, i) for i in images)
-        return _decode(workspace, model, inputs, targets)
+    def decode(batches: Sequence[range]) -> Iterator[list[DecodedImage]]:
+        return _decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
 
-    every = ceil(len(part) / RELATION_IMAGES)
+    every, batch_size = ceil(len(part) / RELATION_IMAGES), workspace.config.transfer.batch_size
+    sampled, batches = (batches_of(range(0, len(part), step), batch_size) for step in (every, 1))
     with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
-        sample = list(decode(range(0, len(part), every)))
+        own_sample = list(decode(sampled))
+        sample = list(chain.from_iterable(processes.in_order(own_sample, len(sampled))))
         writers = {target: _Writer(workspace, source, target, [image[target] for image in sample]) for target in targets}
         for writer in writers.values():
             writer.learn_from_held_out(model)
-        for image in sample if every == 1 else decode(range(len(part))):
-            for target, decoded in image.items():
-                writers[target].add(decoded)
+        decoded = own_sample if every == 1 else decode(batches)
+        labels = ([{target: writers[target].label(one) for target, one in image.items()} for image in batch] for batch in decoded)
+        for image in chain.from_iterable(processes.in_order(labels, len(batches))):
+            for target, (boxes, provenance) in image.items():
+                writers[target].add(boxes, provenance)
             progress.advance(1)
     for writer in writers.values():
-        writer.write()
+        processes.from_first(writer.write)
 
 
 class _Writer:
@@ -66,8 +71,9 @@ class _Writer:
     def __init__(self, workspace: Workspace, source: str, target: str, sample: Sequence[DecodedProposals]) -> None:
         self.workspace, self.source, self.target = workspace, source, target
         self.settings, self.space = workspace.config.transfer, workspace.space(target)
-        self.conventions = compare_conventions(workspace, source, target) if self.settings.keep else None
-        self.prior = find_prior(workspace, source, target, sample)
+        one_for_all = workspace.processes.from_first
+        self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.keep else None
+        self.prior = one_for_all(find_prior, workspace, source, target, sample)
         self.calibration = Calibration()
         self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
@@ -78,27 +84,41 @@ class _Writer:
         calibrates = self.settings.calibration != "none" and self.workspace.validation_part(self.target) is not None
         if not calibrates and not self.settings.filter.needs_held_out:
             return
-        held_out = HeldOutImages(self.workspace, self.source, self.target, self.prior)
-        inputs = (held_out.transfer_input(i) for i in range(len(held_out)))
-        labels = []
-        for image in _decode(self.workspace, model, inputs, [self.target]):
-            boxes, rows = self._labels(image[self.target])
-            labels.append((boxes, (image[self.target].support() >= 0)[rows]))
-        judged = held_out.judged(labels)
-        if calibrates:
-            self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
-        if self.settings.filter.needs_held_out:
-            self.held_out = [self._calibrated(boxes) for boxes in judged]
+        held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
+        batches = batches_of(range(len(held_out)), self.settings.batch_size)
+        decoded = _decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
+        mine = ([self._label_held_out(image[self.target]) for image in batch] for batch in decoded)
+        labels = list(chain.from_iterable(processes.in_order(mine, len(batches))))
 
-    def add(self, decoded: DecodedProposals) -> None:
-        """The labels of the next image."""
+        def learn() -> Calibration:
+            judged = held_out.judged(labels)
+            if calibrates:
+                self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
+            if self.settings.filter.needs_held_out:
+                self.held_out = [self._calibrated(boxes) for boxes in judged]
+            return self.calibration
+
+        self.calibration = processes.from_first(learn)
+
+    def _label_held_out(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
+        """The labels of a held-out image, and (N,) bool whether they lie on boxes that play the source's own."""
         boxes, rows = self._labels(decoded)
-        self.boxes.append(self._calibrated(boxes))
-        origins = provenance_of(decoded.proposals, rows, self.workspace.joint)
+        return boxes, (decoded.support() >= 0)[rows]
+
+    def label(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, list[dict[str, Any]]]:
+        """The labels of an image, and where each came from."""
+        boxes, rows = self._labels(decoded)
+        provenance = provenance_of(decoded.proposals, rows, self.workspace.joint)
         if self.prior is not None:
             record = PriorRecord(self.prior, self.workspace.space(self.source), self.settings.score_threshold)
-            origins = [{**one, **prior} for one, prior in zip(origins, record.entries(decoded, boxes, rows), strict=True)]
-        self.provenance.append(origins)
+            priors = record.entries(decoded, boxes, rows)
+            provenance = [{**origin, **prior} for origin, prior in zip(provenance, priors, strict=True)]
+        return self._calibrated(boxes), provenance
+
+    def add(self, boxes: LabeledBoxes, provenance: list[dict[str, Any]]) -> None:
+        """Keep the labels of the next image for `write`."""
+        self.boxes.append(boxes)
+        self.provenance.append(provenance)
 
     def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
         return replace(boxes, scores=self.calibration(boxes.scores))
@@ -123,15 +143,18 @@ class _Writer:
 
 
 def _decode(
-    workspace: Workspace, model: LabelTransferModel, images: Iterable[TransferInput], targets: Sequence[str]
-) -> Iterator[DecodedImage]:
-    """What the model says of the proposals of each image, by target, on the CPU."""
-    rest = iter(images)
-    while batch := list(islice(rest, workspace.config.transfer.batch_size)):
+    workspace: Workspace,
+    model: LabelTransferModel,
+    input_of: Callable[[int], TransferInput],
+    batches: Sequence[range],
+    targets: Sequence[str],
+) -> Iterator[list[DecodedImage]]:
+    """What the model says of the proposals of each image of each batch, by target, on the CPU."""
+    for batch in batches:
+        images = [input_of(i).to(workspace.fabric.device) for i in batch]
         with torch.no_grad(), workspace.fabric.autocast():
-            decoded = model.decode([one.to(workspace.fabric.device) for one in batch], targets)
-        for i in range(len(batch)):
-            yield {target: decoded[target][i].to("cpu") for target in targets}
+            decoded = model.decode(images, targets)
+        yield [{target: decoded[target][i].to("cpu") for target in targets} for i in range(len(batch))]
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:

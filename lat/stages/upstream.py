@@ -61,8 +61,10 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
         inputs=inputs,
         reserved=reserved,
     )
-    metrics = evaluate_detector(Predictor(load_detector(path), workspace.fabric), workspace.validation_part(dataset))
-    write_atomically(workspace.upstream_metrics(dataset), json.dumps(metrics, indent=2) + "\n")
+    predictor = Predictor(load_detector(path), workspace.fabric)
+    metrics = evaluate_detector(predictor, workspace.validation_part(dataset), workspace.processes)
+    if workspace.processes.is_first:
+        write_atomically(workspace.upstream_metrics(dataset), json.dumps(metrics, indent=2) + "\n")
 
 
 def _trained_before(workspace: Workspace, dataset: str) -> tuple[Any, dict[str, Any]]:

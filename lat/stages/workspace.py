@@ -15,7 +15,8 @@ from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset, lo
 from lat.data.files import sha256_of_file, sha256_of_json
 from lat.data.label_sets import LabelSet, load_label_set
 from lat.data.label_table import LabelTable
-from lat.engine.runtime import build_fabric
+from lat.engine.processes import Processes, started_processes
+from lat.engine.runtime import build_fabric, fabric_alone, processes_of
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace, LabelSpace
 from lat.models.feature_cache import FeatureCache
@@ -31,6 +32,10 @@ class Loaded:
     @cached_property
     def fabric(self) -> Fabric:
         return build_fabric(self.config.runtime, self.config.seed)
+
+    @cached_property
+    def processes(self) -> Processes:
+        return Processes() if started_processes() == (1, 1) else processes_of(self.fabric)
 
     @cached_property
     def parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:
@@ -57,6 +62,13 @@ class Workspace:
         assert 0 <= number <= self.config.rounds.count
         seen = copy(self)
         seen.round = number
+        return seen
+
+    def alone(self) -> Workspace:
+        """The same run, with the same loaded data, seen from one process that works without the others."""
+        seen = copy(self)
+        seen.loaded = copy(self.loaded)
+        seen.loaded.fabric, seen.loaded.processes = fabric_alone(self.config.runtime, self.fabric), Processes()
         return seen
 
     def rounds(self) -> list[Workspace]:
@@ -157,6 +169,11 @@ class Workspace:
     @property
     def fabric(self) -> Fabric:
         return self.loaded.fabric
+
+    @property
+    def processes(self) -> Processes:
+        """This process among those that torchrun or srun started."""
+        return self.loaded.processes
 
     def settings_of(self, dataset: str) -> DatasetSettings:
         return self.config.datasets[self.index(dataset)]

@@ -1,9 +1,5 @@
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -301,18 +297,3 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"half a file")
     with pytest.raises(InputError, match=r"checkpoint\.pt.*delete it"):
         train_line(tmp_path, Line(), Points(), settings())
-
-
-@pytest.mark.slow
-def test_two_processes_train_what_one_does(tmp_path):
-    folder = Path(__file__).parent
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(folder.parents[1]), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [*launch, str(folder / "two_processes.py"), str(tmp_path / "two")]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
-    train_line(tmp_path / "one", Line(), Points(0.1), settings(ema_decay=0.5))
-    one, two = (load_checkpoint(tmp_path / name / "model.pt", "line")["model"] for name in ("one", "two"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-5, atol=1e-6)
-    for ours, theirs in zip(log_lines(tmp_path / "one"), log_lines(tmp_path / "two"), strict=True):
-        assert theirs == pytest.approx(ours, rel=1e-4)

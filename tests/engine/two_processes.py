@@ -1,9 +1,49 @@
-"""Train the line in as many processes as torchrun starts, and write into the folder that is the first argument."""
+"""In as many processes as torchrun starts: train the line, and share a job; write into the folder that is the first argument."""
 
+import json
 import sys
 from pathlib import Path
 
 from regression import Line, Points, settings, train_line
 
+from lat.engine.processes import meet, started_processes
+from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
+from lat.errors import InputError
+
+ITEMS = [f"item {i}" for i in range(21)]
+
+
+def word(item: str) -> str:
+    if item == "bad":
+        raise InputError("item", "is bad", "mend it")
+    return item.upper()
+
+
+def share_a_job(folder: Path) -> None:
+    processes = processes_of(build_fabric(RuntimeSettings(accelerator="cpu"), seed=0))
+    mine = processes.share(ITEMS)
+    written = folder / f"file.{processes.rank}"
+    written.write_text("written")
+    processes.settle([written])
+    found = {
+        "mine": mine,
+        "first": list(processes.in_order(map(word, mine), len(ITEMS))),
+        "all": list(processes.in_order(map(word, mine), len(ITEMS), everywhere=True)),
+        "decided": processes.from_first(lambda: processes.rank),
+        "seen": sorted(path.name for path in folder.glob("file.*")),
+        "machines": started_processes(),
+    }
+    errors = {"shared": lambda: list(processes.in_order(map(word, processes.share(["good", "bad"])), 2))}
+    errors |= {"of the first": lambda: processes.from_first(word, "bad")}
+    for name, act in errors.items():
+        try:
+            act()
+        except InputError as error:
+            found[name] = str(error)
+    (folder / f"shared.{processes.rank}.json").write_text(json.dumps(found))
+
+
 if __name__ == "__main__":
-    train_line(Path(sys.argv[1]), Line(), Points(0.1), settings(ema_decay=0.5))
+    meet()
+    train_line(Path(sys.argv[1]) / "two", Line(), Points(0.1), settings(ema_decay=0.5))
+    share_a_job(Path(sys.argv[1]))

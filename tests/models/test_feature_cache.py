@@ -119,7 +119,7 @@ def test_each_map_is_computed_once_in_batches_of_one_size(make_cache: MakeCache,
     cache.fill(steps.append)
     assert network.seen == len(KEYS)
     # both flips of: a full shard and two more of one size, three of the other, and one of the second dataset
-    assert steps == [n for n in (IMAGES_PER_SHARD, 2, 3, 1) for _ in range(2)]
+    assert steps == [2 * n for n in (IMAGES_PER_SHARD, 2, 3, 1)]
     for key in KEYS:
         cache.get(*key)
     cache.fill(steps.append)

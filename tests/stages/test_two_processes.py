@@ -1,0 +1,163 @@
+"""Whole runs in two processes: the same files as in one, and what happens when one of them ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
+
+from lat.engine.checkpoint import load_checkpoint
+from lat.pipeline import run_stages
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = [
+    "pseudo_label.batch_size=1",
+    "transfer.batch_size=1",
+    "pseudo_label.filter.method=class_balanced",
+    "transfer.filter.method=class_balanced",
+    "downstream.in_run=true",
+    "downstream.training.steps=2",
+    "downstream.training.batch_size=2",
+]
+STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
+LONGER = "lat.training.steps=30"
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
+
+def start(launch: Sequence[str], arguments: Sequence[str], **environment: str) -> subprocess.Popen[str]:
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
+    command = [*launch, "lat", *arguments]
+    return subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run_arguments(config: Path, run: Path, *settings: str) -> list[str]:
+    return ["run", str(config), *FEW_STEPS, *SETTINGS, f"output_dir={run}", *settings]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A configuration, and the folder of a run in one process up to its transferred labels."""
+    folder = tmp_path_factory.mktemp("processes")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "one", *SETTINGS), STAGES, say=quiet)
+    return config, folder / "one"
+
+
+@pytest.fixture(scope="module")
+def two(one: tuple[Path, Path]) -> tuple[Path, str]:
+    """The folder of the same run in two processes, which does all stages, and what it printed."""
+    config, run = one[0], one[0].parent / "two"
+    process = start(TORCHRUN, run_arguments(config, run))
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return run, out
+
+
+def test_detectors_and_their_labels_are_the_same_bytes(one: tuple[Path, Path], two: tuple[Path, str]) -> None:
+    ours, theirs = (
+        {name: content for name, content in result_bytes(run).items() if name.startswith(("upstream", "pseudo_labels"))}
+        for run in (one[1], two[0])
+    )
+    assert len(ours) == 3 * 3 + 6 + 9
+    assert b'"bbox"' in ours["pseudo_labels/nu.city.json"]
+    assert theirs == ours
+
+
+def test_training_together_matches_training_alone(one: tuple[Path, Path], two: tuple[Path, str]) -> None:
+    ours, theirs = (load_checkpoint(run / "lat" / "model.pt", "label_transfer")["model"] for run in (one[1], two[0]))
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_transferred_labels_are_the_same_bytes(one: tuple[Path, Path], two: tuple[Path, str], tmp_path: Path) -> None:
+    for folder in ("upstream", "pseudo_labels", "lat"):
+        shutil.copytree(two[0] / folder, tmp_path / "run" / folder)
+    run_stages(tiny_workspace(one[0], tmp_path / "run", *SETTINGS), ["transfer"], say=quiet)
+    paths = sorted((two[0] / "transferred").iterdir())
+    assert len(paths) == 6
+    for path in paths:
+        assert (tmp_path / "run" / "transferred" / path.name).read_bytes() == path.read_bytes(), path.name
+        assert b'"bbox"' in path.read_bytes()
+
+
+def test_the_first_process_alone_prints_and_everything_is_up_to_date(one: tuple[Path, Path], two: tuple[Path, str]) -> None:
+    run, out = two
+    assert out.count("train-lat\n") == out.count("report: ") == 1
+    assert all((run / "downstream" / name / "metrics.json").is_file() for name in ("city", "nu", "way"))
+    assert run_stages(tiny_workspace(one[0], run, *SETTINGS), say=quiet) == []
+
+
+def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run = one[0], tmp_path / "run"
+    shutil.copytree(one[1], run)
+    checkpoint = run / "lat" / "checkpoint.pt"
+
+    killed = start(TORCHRUN, run_arguments(config, run, LONGER))
+    wait_for(checkpoint, killed)
+    os.kill(process_of_rank(killed, 1), signal.SIGKILL)
+    _, err = killed.communicate(timeout=60)
+    assert killed.returncode != 0
+    assert "Signal 9 (SIGKILL) received" in err
+    step = load_checkpoint(checkpoint, "training_run")["step"]
+    assert 0 < step < 30
+
+    stopped = start(TORCHRUN, run_arguments(config, run, LONGER, "lat.training.checkpoint_every=1000"))
+    wait_for_line(stopped, "train-lat")
+    time.sleep(2)
+    stopped.send_signal(signal.SIGTERM)
+    _, err = stopped.communicate(timeout=60)
+    assert stopped.returncode != 0
+    assert step <= load_checkpoint(checkpoint, "training_run")["step"] < 30
+
+    shutil.copytree(one[1], tmp_path / "undisturbed")
+    for folder in (run, tmp_path / "undisturbed"):
+        run_stages(tiny_workspace(config, folder, *SETTINGS, LONGER), ["train-lat"], say=quiet)
+    models = [tmp_path / name / "lat" / "model.pt" for name in ("run", "undisturbed")]
+    ours, theirs = (load_checkpoint(path, "label_transfer")["model"] for path in models)
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-4)
+
+
+def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, Path]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    slurm = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1"}
+    slurm |= {"SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "lat", "MASTER_PORT": port}
+    launch, arguments = [sys.executable, "-m"], ["run", str(one[0]), "lat.attention=odd"]
+    processes = [start(launch, arguments, **slurm, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in ("0", "1")]
+    printed = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert [out for out, _ in printed] == ["", ""]
+    lines = [line for _, err in printed for line in err.splitlines()]
+    assert lines == [f"error: {one[0]}: lat.attention is 'odd'; choose one of sff, standard, none"]
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert path.exists()
+
+
+def wait_for_line(process: subprocess.Popen[str], start: str) -> None:
+    assert process.stdout is not None
+    assert any(line.startswith(start) for line in process.stdout)
+
+
+def process_of_rank(torchrun: subprocess.Popen[str], rank: int) -> int:
+    """The process id of a rank among the children of torchrun."""
+    children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
+    variable = f"LOCAL_RANK={rank}\0".encode()
+    return next(int(child) for child in children if variable in Path(f"/proc/{child}/environ").read_bytes())
