@@ -4,8 +4,8 @@
                                            [--out FOLDER] [--json FILE] [key=value ...]
 
 All rows of a seed start from the same detectors, pseudo-labels and label-transfer model; those of priors only write labels anew.
-The table prior is what one knows who has read both protocols: for each class of a source the target's classes that such an object
-may have, no shares. Relations are those that `lat relations` finds with its defaults. In rounds, the detectors of all three
+Relations are those that `lat relations` finds with its defaults; reviewed relations, and the table, are what one knows who has read
+both protocols: the classes that both give the same road user. In rounds, the detectors of all three
 datasets are trained on, and every round trains the label-transfer model anew. `noisy` is a noisy student: colours, blur, scales
 from 0.8 to 1.25, mosaics in a quarter of the images, dropout 0.1 in the box head. `growing` is that with the schedule of DARS: a
 labelling ratio of 0.2, then 0.5, and scales that widen by 0.2 and 0.5. Runs are kept under --out, seed by seed; what is up to
@@ -18,7 +18,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import yaml
@@ -27,6 +27,7 @@ from relations_streets import related_by_object
 
 from lat.config import load_config
 from lat.data.files import write_atomically
+from lat.label_space import LabelSpace
 from lat.pipeline import run_stages
 from lat.stages.evaluate import mean_ap, method_of
 from lat.stages.relations import relate
@@ -36,18 +37,22 @@ from lat.stages.workspace import Workspace
 NOISE = {"color": 0.4, "blur": 0.25, "scale_min": 0.8, "scale_max": 1.25, "mosaic": 0.25, "dropout": 0.1}
 NOISY = [f"rounds.noise.{name}={value}" for name, value in NOISE.items()]
 GROWING = [*NOISY, "rounds.noise.widen_min=0.2", "rounds.noise.widen_max=0.5", "rounds.labelling_ratio=[0.2, 0.5]"]
-TABLE = "transfer.prior.table={table}"
+TABLE = "transfer.prior.table={scenes}/table.yaml"
+REVIEWED = ["transfer.prior.method=relations", "relations.file={scenes}/review.yaml"]
 PRIORS = {
     "no prior": ["transfer.prior.method=none"],
     "learnt (default)": [],
     "relations": ["transfer.prior.method=relations"],
     "relations, veto 0.02": ["transfer.prior.method=relations", "transfer.prior.veto=0.02"],
+    "reviewed relations": [*REVIEWED],
+    "reviewed relations, veto 0.02": [*REVIEWED, "transfer.prior.veto=0.02"],
     "table": ["transfer.prior.method=table", TABLE],
     "table, veto 0.02": ["transfer.prior.method=table", TABLE, "transfer.prior.veto=0.02"],
     "co-occurrence": ["transfer.prior.method=cooccurrence"],
     "co-occurrence, veto 0.02": ["transfer.prior.method=cooccurrence", "transfer.prior.veto=0.02"],
     "learnt, supported boxes kept": ["transfer.prior.keep_supported=0.3"],
 }
+KINDS = {(True, True): "equal", (True, False): "narrower", (False, True): "broader", (False, False): "overlapping"}
 ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}
 
 
@@ -76,27 +81,38 @@ def main() -> None:
 
 
 def prepare(folder: Path, difficulty: str, seed: int, overrides: Sequence[str]) -> Workspace:
-    """What all rows of a seed share: everything up to the label-transfer model, relations, and the table of possible classes."""
+    """What all rows of a seed share: everything up to the label-transfer model, relations, and what a person knows of classes."""
     config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
     workspace = Workspace(load_config(config, overrides))
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat"])
     if not workspace.found_relations():
         relate(workspace)
-    write_atomically(folder / "table.yaml", yaml.safe_dump(possible_classes(workspace), sort_keys=False))
+    tables: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for source, target in permutations(workspace.names, 2):
+        tables.setdefault(source, {})[target] = possible_classes(workspace.space(source), workspace.space(target))
+    pairs = [reviewed(workspace.space(a), workspace.space(b)) for a, b in combinations(workspace.names, 2)]
+    write_atomically(folder / "table.yaml", yaml.safe_dump(tables, sort_keys=False))
+    write_atomically(folder / "review.yaml", yaml.safe_dump({"pairs": pairs}, sort_keys=False))
     return workspace
 
 
-def possible_classes(workspace: Workspace) -> dict[str, dict[str, dict[str, list[str]]]]:
-    """By source, target and source class, the target's classes that the protocols give the same road users."""
-    found: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for source, target in permutations(workspace.names, 2):
-        own, other = workspace.space(source), workspace.space(target)
-        related = related_by_object(own, other)[: len(own), : len(other)].tolist()
-        found.setdefault(source, {})[target] = {
-            name: [each for each, is_related in zip(other.class_names, row, strict=True) if is_related]
-            for name, row in zip(own.class_names, related, strict=True)
-        }
-    return found
+def possible_classes(source: LabelSpace, target: LabelSpace) -> dict[str, list[str]]:
+    """For each class of the source, the target's classes that the protocols give the same road users."""
+    related = related_by_object(source, target)[: len(source), : len(target)].tolist()
+    return {
+        name: [each for each, is_related in zip(target.class_names, row, strict=True) if is_related]
+        for name, row in zip(source.class_names, related, strict=True)
+    }
+
+
+def reviewed(first: LabelSpace, second: LabelSpace) -> dict[str, object]:
+    """The same knowledge as the entry of a pair in the file of `lat relations --review`."""
+    forward, backward = possible_classes(first, second), possible_classes(second, first)
+    relations = []
+    for name, others in forward.items():
+        for other in others:
+            relations.append({"first": name, "second": other, "relation": KINDS[len(others) == 1, len(backward[other]) == 1]})
+    return {"spaces": [first.name, second.name], "relations": relations}
 
 
 def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) -> dict[str, float]:
@@ -105,9 +121,11 @@ def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) 
     folder = scenes / "cells" / "".join(c if c.isalnum() else "_" for c in name)
     if not folder.is_dir():
         shutil.copytree(base.root, folder)
-    chosen = [setting.format(table=scenes / "table.yaml") for setting in PRIORS[name]] if name in PRIORS else ROUNDS[name]
+    chosen = [setting.format(scenes=scenes) for setting in {**PRIORS, **ROUNDS}[name]]
     counted = [] if name in PRIORS else [f"rounds.count={rounds}"]
     workspace = Workspace(load_config(scenes / "config.yaml", [*overrides, *chosen, *counted, f"output_dir={folder}"]))
+    if workspace.config.relations.file:
+        relate(workspace)
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate"])
     rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
     if name in PRIORS:
