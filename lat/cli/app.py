@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _started_processes() -> int:
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
 
 
 def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:

@@ -35,7 +35,7 @@ def started_processes() -> tuple[int, int]:
     if dist.is_available() and dist.is_torchelastic_launched():
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return local, world // local
-    if SLURMEnvironment.detect():
+    if SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:  # srun sets it; a batch script itself is one process
         nodes = int(os.environ.get("SLURM_NNODES", 1))
         return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
     return 1, 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import SingleDeviceStrategy
 
 from lat.engine.processes import Processes, meet, started_processes
@@ -70,13 +71,14 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     # A batch without boxes leaves heads without a gradient; DDP must be told to expect it.
-    strategy = "ddp_find_unused_parameters_true" if processes * nodes > 1 else "auto"
+    is_one = processes * nodes == 1
     fabric = Fabric(
         accelerator=runtime.accelerator,
         devices=processes,
         num_nodes=nodes,
-        strategy=strategy,
+        strategy="auto" if is_one else "ddp_find_unused_parameters_true",
         precision=runtime.precision,  # type: ignore[arg-type]
+        plugins=LightningEnvironment() if is_one else None,  # also within a batch script of SLURM
     )
     fabric.launch()
     seed_everything(seed)
@@ -85,8 +87,13 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
 
 def fabric_alone(runtime: RuntimeSettings, fabric: Fabric) -> Fabric:
     """A Fabric on the device of `fabric` for one process that works without the others."""
-    strategy = SingleDeviceStrategy(fabric.device)
-    alone = Fabric(accelerator=runtime.accelerator, devices=1, strategy=strategy, precision=runtime.precision)  # type: ignore[arg-type]
+    alone = Fabric(
+        accelerator=runtime.accelerator,
+        devices=1,
+        strategy=SingleDeviceStrategy(fabric.device),
+        precision=runtime.precision,  # type: ignore[arg-type]
+        plugins=LightningEnvironment(),
+    )
     alone.launch()
     return alone
 

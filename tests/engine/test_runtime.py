@@ -5,6 +5,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lat.engine.processes import started_processes
 from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.errors import InputError
 
@@ -53,3 +54,19 @@ def test_more_devices_than_processes_is_refused_with_the_command():
 def test_a_missing_gpu_is_named():
     with pytest.raises(InputError, match=r"runtime\.accelerator: is 'cuda', which this machine does not have"):
         build_fabric(RuntimeSettings(accelerator="cuda"), seed=0)
+
+
+def test_a_batch_script_of_slurm_is_one_process_and_srun_starts_several(monkeypatch):
+    script = {
+        "SLURM_NTASKS": "4",
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "2",
+        "SLURM_JOB_NAME": "lat",
+        "SLURM_PROCID": "0",
+    }
+    for name, value in script.items():
+        monkeypatch.setenv(name, value)
+    assert started_processes() == (1, 1)
+    assert build_fabric(RuntimeSettings(accelerator="cpu"), seed=0).world_size == 1
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    assert started_processes() == (2, 2)

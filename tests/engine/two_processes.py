@@ -1,11 +1,13 @@
 """In as many processes as torchrun starts: train the line, and share a job; write into the folder that is the first argument."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from regression import Line, Points, settings, train_line
 
+from lat.engine import processes as module
 from lat.engine.processes import meet, started_processes
 from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
 from lat.errors import InputError
@@ -35,6 +37,12 @@ def share_a_job(folder: Path) -> None:
     }
     errors = {"shared": lambda: list(processes.in_order(map(word, processes.share(["good", "bad"])), 2))}
     errors |= {"of the first": lambda: processes.from_first(word, "bad")}
+    elsewhere = folder / str(processes.rank)  # as if each process saw a disk of its own
+    elsewhere.mkdir()
+    os.chdir(elsewhere)
+    Path("own").write_text("not shared" * (1 + processes.rank))
+    module.SECONDS_TO_SEE = 0.3
+    errors |= {"unseen": lambda: processes.settle([Path("own")] if processes.is_first else [])}
     for name, act in errors.items():
         try:
             act()

@@ -1,9 +1,10 @@
 """The feature cache returns what the backbone would, computes it once, and never serves a stale or half-written map."""
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import torch
@@ -154,16 +155,36 @@ def test_an_interrupted_fill_goes_on_where_it_stopped(make_cache: MakeCache) -> 
     assert network.seen == len(KEYS) - 2 * IMAGES_PER_SHARD
 
 
-def test_two_processes_fill_their_parts(make_cache: MakeCache) -> None:
-    networks = []
-    for rank in range(2):
-        cache, network = make_cache("disk")
-        missing = cache.count_missing(part=(rank, 2))
-        cache.fill(part=(rank, 2))
-        assert network.seen == missing
-        networks.append(network)
-    assert sum(network.seen for network in networks) == len(KEYS)
-    assert make_cache("disk")[0].count_missing() == 0
+class HalfOf:
+    """One of two processes; the other has handed over `others`."""
+
+    here = 2
+
+    def __init__(self, rank: int, others: list[Any]) -> None:
+        self.rank, self.others, self.made = rank, others, []
+
+    def share(self, items: Sequence[Any]) -> list[Any]:
+        return list(items[self.rank :: 2])
+
+    def in_order(self, mine: Iterable[Any], total: int, *, everywhere: bool) -> Iterator[Any]:
+        assert everywhere
+        self.made = list(mine)
+        both = [self.others, self.made] if self.rank else [self.made, self.others or self.made]
+        return iter([both[i % 2][i // 2] for i in range(total)])
+
+
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_two_processes_each_fill_their_share_and_have_all(make_cache: MakeCache, mode: str) -> None:
+    (first, network), (second, other_network) = make_cache(mode), make_cache(mode)
+    one = HalfOf(0, [])
+    first.fill(processes=one)
+    steps: list[int] = []
+    second.fill(steps.append, processes=HalfOf(1, one.made))
+    assert network.seen + other_network.seen == len(KEYS) == sum(steps)
+    assert min(network.seen, other_network.seen) > 0
+    assert second.count_missing() == 0
+    alone, _ = make_cache("none")
+    assert all(torch.equal(second.get(*key), alone.get(*key)) for key in KEYS)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", "half"])

@@ -133,8 +133,9 @@ def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    slurm = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1"}
-    slurm |= {"SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "lat", "MASTER_PORT": port}
+    slurm = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NNODES": "1"}
+    slurm |= {"SLURM_NODEID": "0", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "lat"}
+    slurm |= {"MASTER_PORT": port}
     launch, arguments = [sys.executable, "-m"], ["run", str(one[0]), "lat.attention=odd"]
     processes = [start(launch, arguments, **slurm, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in ("0", "1")]
     printed = [process.communicate(timeout=120) for process in processes]
