@@ -6,9 +6,9 @@
 All rows of a seed start from the same detectors, pseudo-labels and label-transfer model; those of priors only write labels anew.
 Relations are those that `lat relations` finds with its defaults; reviewed relations, and the table, are what one knows who has
 read both protocols: the classes that both give the same road user. In rounds, the detectors of all three datasets are trained on,
-and every round trains the label-transfer model anew. `noisy` is a noisy student: colours, blur, scales from 0.8 to 1.25, mosaics in
-a quarter of the images, dropout 0.1 in the box head. `growing` is that with the schedule of DARS: a labelling ratio of 0.2, then
-0.5, and scales that widen by 0.2 and 0.5. Runs are kept under --out, seed by seed; what is up to date is not done again.
+and every round trains the label-transfer model anew. `noisy` is a noisy student: colours, blur, scales from 0.8 to 1.25, mosaics
+in a quarter of the images, dropout 0.1 in the box head. `growing` is that with the schedule of DARS: a labelling ratio of 0.2,
+then 0.5, and scales that widen by 0.2 and 0.5. Runs are kept under --out; what is up to date is not done again.
 """
 
 from __future__ import annotations
