@@ -82,6 +82,18 @@ def test_a_quarter_shows_what_lies_next_to_the_middle(monkeypatch: pytest.Monkey
     assert boxes.boxes_xyxy[3:].tolist() == [[0, 12, 18, 40], [18, 12, 60, 40]]
 
 
+def test_of_a_wide_image_at_the_left_the_right_end_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lat.data.geometry.CENTRE", (0.3, 0.3))
+    four = [drawn([]) for _ in range(4)]
+    four[2] = drawn([[0, 0, 20, 40], [180, 0, 200, 40]], (40, 200))
+    _, boxes = mosaic(four, torch.Generator().manual_seed(0))
+    # 28 rows of 40 are a scale of 0.7, so 140 columns, the last 18 of which are seen
+    assert boxes.boxes_xyxy.tolist() == [[4, 12, 18, 40]]
+    four[2], four[3] = drawn([]), four[2]
+    _, boxes = mosaic(four, torch.Generator().manual_seed(0))
+    assert boxes.boxes_xyxy.tolist() == [[18, 12, 32, 40]]  # of one at the right the left end
+
+
 def test_images_of_any_size_and_without_boxes_make_a_mosaic() -> None:
     four = [drawn([[2, 2, 9, 9]], (h, w)) for h, w in ((30, 50), (90, 20), (11, 13))] + [drawn([], (40, 40))]
     four[3] = (four[3][0], labeled_boxes(SPACE, []))
