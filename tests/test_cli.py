@@ -70,6 +70,12 @@ def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.Capture
     assert capsys.readouterr().out.strip().count(".") == 2
 
 
+def test_a_command_of_one_process_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run("check", "none.yaml") == 2
+    assert capsys.readouterr().err == "error: lat check: works in one process; start it without torchrun or srun\n"
+
+
 def test_any_two_files_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth, labels = tmp_path / "truth.json", tmp_path / "labels.json"
     truth.write_text(json.dumps(coco_dict([[(0, 0, 10, 10), (20, 0, 10, 10)]])))

@@ -31,7 +31,16 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "export": labels.export,
 }
 
-IN_ONE_PROCESS = ("street-scenes", "check", "relations", "export")
+IN_SEVERAL_PROCESSES = (
+    "run",
+    "train-upstream",
+    "pseudo-label",
+    "train-lat",
+    "transfer",
+    "train-downstream",
+    "evaluate",
+    "report",
+)
 
 app = typer.Typer(
     name="lat",
@@ -55,7 +64,7 @@ def _root(
         print(__version__)
     elif context.invoked_subcommand is None:
         print(context.get_help())
-    elif context.invoked_subcommand in IN_ONE_PROCESS and _started_processes() > 1:
+    elif context.invoked_subcommand not in IN_SEVERAL_PROCESSES and _started_processes() > 1:
         raise InputError(f"lat {context.invoked_subcommand}", "works in one process", "start it without torchrun or srun")
 
 

@@ -12,7 +12,14 @@ from lat.errors import InputError
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("accelerator", "gpu"), ("precision", "16"), ("devices", 0), ("num_workers", -1), ("threads", -1)],
+    [
+        ("accelerator", "gpu"),
+        ("precision", "16"),
+        ("upstream_parallel", "both"),
+        ("devices", 0),
+        ("num_workers", -1),
+        ("threads", -1),
+    ],
 )
 def test_settings_out_of_range_are_named(field, value):
     with pytest.raises(InputError, match=rf"^runtime\.{field}: is "):
