@@ -157,16 +157,16 @@ def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) 
 
 
 def test_relations_are_asked_for_and_make_the_transfer_outdated(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    settings = ["transfer.prior.method=relations", "target=city", "relations.file=" + str(tmp_path / "review.yaml")]
+    settings = ["transfer.prior.method=relations", "target=city"]
     shutil.copytree(finished[1], run := tmp_path / "run")
-    workspace = tiny_workspace(finished[0], run, *settings)
     with pytest.raises(InputError, match=r"relations/city.nu.json: is not there yet; run `lat relations` first"):
-        run_stages(workspace, ["transfer"], say=quiet)
+        run_stages(tiny_workspace(finished[0], run, *settings), ["transfer"], say=quiet)
+    review = tmp_path / "review.yaml"
     for relation, done in (("equal", 2), ("overlapping", 1)):  # of nu alone, that of way stays as it was
         nu = f"{{spaces: [nu, city], relations: [{{first: car, second: car, relation: {relation}}}]}}"
         way = "{spaces: [way, city], relations: [{first: vehicle, second: car, relation: broader}]}"
-        (tmp_path / "review.yaml").write_text(f"pairs: [{nu}, {way}]")
-        relate(workspace)
+        review.write_text(f"pairs: [{nu}, {way}]")
+        relate(tiny_workspace(finished[0], run, f"relations.file={review}"))
         assert len(run_stages(tiny_workspace(finished[0], run, *settings), ["transfer"], say=quiet)) == done
 
 
