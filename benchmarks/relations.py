@@ -86,7 +86,7 @@ def digit_row(method: str, pairs: list[DigitPair], name: str, paper: tuple[str, 
             result = run_slamdunks(pair, RelationSettings(), seed)
             found.append(result.relations)
             accuracies.append(accuracy(pair, result))
-            biases.append(result.standalone_bias)
+            biases.append(float(result.standalone_bias.mean()))
         else:
             found.append(find_relations(pair.first, pair.second, RelationSettings(method=method), seed))
     scored = list(zip(found, pairs, strict=True))

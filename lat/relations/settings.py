@@ -27,8 +27,8 @@ class RelationSettings:
     standardize: bool = True  # whether each dataset's samples get mean 0 and deviation 1, which takes off most of a domain shift
     zero_init: bool = True  # whether both heads of SLAMDUNKS start at zero
     weighted_sampling: bool = True  # whether every class is drawn equally often
-    standalone_bias: float = -1.0  # lambda of SLAMDUNKS in [0, 1]; -1 searches for it
-    search_points: int = 21  # values of lambda that the search may try, evenly spaced over [0, 1]
+    standalone_bias: float = -1.0  # lambda of SLAMDUNKS in [0, 1] for all classes; -1 searches for that of each
+    search_points: int = 11  # values of lambda that the search may try, evenly spaced over [0, 1]
     threshold: float = 0.7  # share of a class in another from which class_relational, and the loss of that name, relate them
     pooled_size: int = 3  # side of the RoIAlign grid over a box
 

@@ -42,8 +42,9 @@ def test_posterior_and_loss_equal_the_equations() -> None:
     by_hand = [[posterior_by_hand(row.tolist(), z.tolist(), y) for y in range(5)] for row, z in zip(logits, gate, strict=True)]
     torch.testing.assert_close(found.exp(), torch.tensor(by_hand, dtype=torch.float64))
     labels = [0, 4, 2, 1]
-    terms = [-math.log(by_hand[b][y]) - 0.3 * math.log(1 / (1 + math.exp(-gate[b, y].item()))) for b, y in enumerate(labels)]
-    loss = slamdunks_loss(logits, gate, torch.tensor(labels), SIZE, 0.3)
+    bias = [0.3, 0.0, 0.5, 1.0, 0.2]
+    terms = [-math.log(by_hand[b][y]) - bias[y] * math.log(1 / (1 + math.exp(-gate[b, y].item()))) for b, y in enumerate(labels)]
+    loss = slamdunks_loss(logits, gate, torch.tensor(labels), SIZE, torch.tensor(bias, dtype=torch.float64))
     assert loss.item() == pytest.approx(sum(terms) / 4)
 
 
@@ -61,7 +62,7 @@ def test_extreme_logits_stay_finite() -> None:
     logits = torch.full((1, SIZE.universal), -1e4)
     logits[0, 0] = 1e4
     gate = torch.tensor([[1e4, -1e4, 1e4, -1e4, 0.0]], requires_grad=True)
-    loss = slamdunks_loss(logits, gate, torch.tensor([1]), SIZE, 1.0)
+    loss = slamdunks_loss(logits, gate, torch.tensor([1]), SIZE, torch.ones(5))
     loss.backward()
     assert torch.isfinite(loss)
     assert gate.grad is not None
