@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lat.relations.aut import find_by_aut
 from lat.relations.class_relational import find_by_class_relations
-from lat.relations.extractors import feature_head, run_in_eval
+from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.missing_link import find_by_missing_link
 from lat.relations.relation_matrix import RELATED_SCORE, RelationMatrix
 from lat.relations.samples import LabeledSamples, check_comparable, draw_batches
@@ -75,11 +75,11 @@ def find_by_slamdunks(
         second: samples of the second.
         settings: the method's settings.
         generator: where batches and the held-out part come from.
-        extractor: inputs -> (B, dim), trained in place of a `feature_head`; `pretrain_steps` apply to it as well.
+        extractor: inputs -> (B, dim), trained in place of what the settings name; `pretrain_steps` apply to it as well.
 
     Source: SLAMDUNKS, section 3.3.
     """
-    extractor = extractor or feature_head(first, settings.dim)
+    extractor = extractor or build_extractor(first, settings)
     if settings.standalone_bias < 0:
         bias, model = search_standalone_bias(extractor, first, second, settings, generator)
     else:
