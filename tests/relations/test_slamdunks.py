@@ -9,7 +9,7 @@ import torch
 from factories import label_space
 
 from lat.errors import InputError
-from lat.relations.find import contradictions, find_relations, have_partners, relations_of
+from lat.relations.find import contradictions, find_by_slamdunks, find_relations, have_partners, relations_of
 from lat.relations.metrics import average_precision, graph_edit_distance
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples, draw_batches
@@ -118,9 +118,15 @@ def test_each_method_ranks_relations_of_clusters(found: tuple[str, RelationMatri
 
 def test_lambda_is_found_without_known_relations() -> None:
     settings = RelationSettings(steps=120, pretrain_steps=80, dim=64, search_points=6)
-    relations = find_relations(clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10), settings, seed=3)
+    torch.manual_seed(3)
+    samples = [clusters(taxonomy, seed).standardized() for taxonomy, seed in ((CUSTOM_FIRST, 0), (CUSTOM_SECOND, 10))]
+    result = find_by_slamdunks(samples[0], samples[1], settings, torch.Generator().manual_seed(3))
     assert TRUE.edges is not None
-    assert average_precision(relations.scores, TRUE.edges) >= 0.95
+    assert average_precision(result.relations.scores, TRUE.edges) >= 0.95
+    # Concepts 0 and 9, of the first and of the last class, have no partner; all others keep the common lambda.
+    is_alone = torch.tensor([True, *[False] * 12, True])
+    assert (result.standalone_bias[is_alone] == 1).all()
+    assert len(result.standalone_bias[~is_alone].unique()) == 1
 
 
 def test_the_same_seed_gives_the_same_relations_and_leaves_the_global_generator_alone() -> None:
