@@ -24,9 +24,16 @@ def relation_files(workspace: Workspace) -> tuple[Path, ...]:
     """
     if workspace.config.lat.classification_loss not in LOSSES_OF_RELATIONS:
         return ()
-    if workspace.config.relations.file:
-        return (_reviewed_file(workspace),)
-    return tuple(workspace.relations(a, b) for a, b in combinations(workspace.names, 2))
+    return tuple(dict.fromkeys(relation_file(workspace, a, b) for a, b in combinations(workspace.names, 2)))
+
+
+def relation_file(workspace: Workspace, one: str, other: str) -> Path:
+    """The file that has the relations of two label spaces: `relations.file` if it is set, else what `lat relations` writes.
+
+    Raises:
+        InputError: if `relations.file` is set to a file that does not exist.
+    """
+    return _reviewed_file(workspace) if workspace.config.relations.file else workspace.relations_of(one, other)
 
 
 def relation_table(workspace: Workspace) -> Tensor | None:
@@ -39,17 +46,17 @@ def relation_table(workspace: Workspace) -> Tensor | None:
     """
     if not relation_files(workspace):
         return None
-    matrices = [_read(workspace.relations(a, b), workspace) for a, b in combinations(workspace.names, 2)]
+    matrices = [read_relations(workspace, a, b) for a, b in combinations(workspace.names, 2)]
     if workspace.config.lat.classification_loss == "class_relational_bce":
         return positive_sets(matrices, workspace.joint, workspace.config.relations.threshold)
     return universal_members(matrices, workspace.joint)
 
 
 def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix:
-    """The relations of two label spaces, in either order.
+    """The relations of two label spaces, in either order: those of `relation_file`.
 
     Raises:
-        InputError: if the file is missing or of other label spaces.
+        InputError: if the file is missing, of other label spaces, or lacks the pair.
     """
     return _read(workspace.relations_of(one, other), workspace)
 
