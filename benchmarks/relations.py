@@ -1,39 +1,51 @@
 """How well relations between the classes of two datasets are found, where the true ones are known.
 
-Handwritten digits in two halves under the paper's two taxonomies (five seeds, mean ± deviation), the ablation of SLAMDUNKS, the
-same digits across two domains, and with `--config FILE [KEY=VALUE …]` the label spaces of a street-scene run whose upstream
-detectors are trained (`lat street-scenes OUT`, `lat train-upstream OUT/config.yaml`). AP ranks all (K1 + 1)(K2 + 1) - 1 candidate
-relations, GED counts edges to add or delete, accuracy is that of all pictures in the shared taxonomy. The paper's figures are of
-MNIST in two halves (Tables 1 and 2): other pictures, a pretrained ResNet-18.
+Handwritten digits in two halves under the paper's two taxonomies (five seeds, mean ± deviation), the ablation of SLAMDUNKS, and
+the same digits across two domains; with `--streets` instead the label spaces of street scenes, drawn into a folder, with upstream
+detectors of 120 steps. AP ranks all (K1 + 1)(K2 + 1) - 1 candidate relations, GED counts edges to add or delete, accuracy is that
+of all pictures in the shared taxonomy. The paper's figures are of MNIST in two halves, and of MNIST with SVHN (Tables 1 and 2):
+other pictures, a pretrained ResNet-18.
 
-    python benchmarks/relations.py [--seeds 5] [--config FILE [KEY=VALUE …]] [--json FILE]
+    python benchmarks/relations.py [--parts halves domains ablation] [--seeds 5] [--json FILE]
+    python benchmarks/relations.py --streets [FOLDER] [--datasets city nu way] [--methods slamdunks …] [--seeds 3] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 
 import torch
 from markdown import Row, print_rows
-from relations_digits import DigitPair, digit_pair
-from relations_streets import mistaken, narrower_by_object, related_by_box, related_by_object
+from relations_digits import DigitPair, digit_pair, spread
+from relations_streets import street_rows
 
-from lat.config import load_config
+from lat.data.street_scenes import SPACES
 from lat.relations.find import SlamdunksResult, find_by_slamdunks, find_relations
-from lat.relations.metrics import average_precision, directed_average_precision, graph_edit_distance, shared_accuracy
+from lat.relations.metrics import average_precision, graph_edit_distance, shared_accuracy
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples
 from lat.relations.settings import METHODS, RelationSettings
-from lat.stages.relations import region_samples
-from lat.stages.workspace import Workspace
 
 ABLATION_LAMBDA = 0.6
 PAPER = {
     "slamdunks": ("1.0 ± 0.0", "0.0 ± 0.0"),
     "missing_link": ("0.8 ± 0.0", "-"),
     "aut": ("-", "5.4 ± 1.0"),
+    "class_relational": ("-", "-"),
+}
+# AP and GED on MNIST-SVHN and on MNIST-SVHN-C: Table 1.
+PAPER_DOMAINS = {
+    "slamdunks": ("1.0 ± 0.0", "4.0 ± 2.2"),
+    "missing_link": ("0.6 ± 0.1", "-"),
+    "aut": ("-", "4.6 ± 7.8"),
+    "class_relational": ("-", "-"),
+}
+PAPER_DOMAINS_C = {
+    "slamdunks": ("0.7 ± 0.1", "8.8 ± 1.3"),
+    "missing_link": ("0.6 ± 0.1", "-"),
+    "aut": ("-", "6.2 ± 4.0"),
     "class_relational": ("-", "-"),
 }
 # AP and GED on MNIST-C by (pretrain, zero init, weighted sampling): Table 2.
@@ -47,12 +59,6 @@ PAPER_ABLATION = {
     (False, True, True): ("0.7 ± 0.1", "4.0 ± 0.0"),
     (True, True, True): ("1.0 ± 0.0", "0.0 ± 0.0"),
 }
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    """Mean ± standard deviation over seeds."""
-    numbers = torch.tensor(values, dtype=torch.float64)
-    return f"{numbers.mean():.{digits}f} ± {numbers.std(correction=0):.{digits}f}"
 
 
 def run_slamdunks(pair: DigitPair, settings: RelationSettings, seed: int) -> SlamdunksResult:
@@ -86,7 +92,7 @@ def digit_row(method: str, pairs: list[DigitPair], name: str, paper: tuple[str, 
             result = run_slamdunks(pair, RelationSettings(), seed)
             found.append(result.relations)
             accuracies.append(accuracy(pair, result))
-            biases.append(result.standalone_bias)
+            biases.append(float(result.standalone_bias.mean()))
         else:
             found.append(find_relations(pair.first, pair.second, RelationSettings(method=method), seed))
     scored = list(zip(found, pairs, strict=True))
@@ -125,56 +131,50 @@ def ablation_row(chosen: tuple[bool, bool, bool], pairs: list[DigitPair]) -> Row
     }
 
 
-def street_rows(workspace: Workspace, seeds: int) -> list[Row]:
-    """For each two label spaces and method, AP against both definitions and of directions; SLAMDUNKS also with a small lambda.
+def halves_rows(seeds: int) -> list[Row]:
+    """The two halves of the digits under the paper's taxonomies."""
+    pairs = [digit_pair("custom", seed) for seed in range(seeds)]
+    return [digit_row(method, pairs, "digits-C", PAPER[method]) for method in METHODS]
 
-    Prints what class-relational BCE would take for positives by mistake, and what it would miss.
-    """
-    samples = {name: region_samples(workspace, name) for name in workspace.names}
-    runs = [(method, RelationSettings(method=method)) for method in METHODS]
-    runs.insert(1, ("slamdunks, lambda 0.1", RelationSettings(standalone_bias=0.1)))
-    rows: list[Row] = []
-    for a, b in combinations(workspace.names, 2):
-        by_object = related_by_object(workspace.space(a), workspace.space(b))
-        by_box = related_by_box(workspace, a, b)
-        for name, settings in runs:
-            found = [find_relations(samples[a], samples[b], settings, seed) for seed in range(seeds)]
-            row: dict[str, object] = {"pair": f"{a}, {b}", "method": name}
-            for title, truth in (("same object", by_object), ("same box", by_box)):
-                geds = [float(graph_edit_distance(one.edges, truth)) for one in found if one.edges is not None]
-                row[f"AP ({title})"] = spread([average_precision(one.scores, truth) for one in found], 3)
-                row[f"GED ({title})"] = spread(geds, 1) if geds else "-"
-            narrower = narrower_by_object(workspace.space(a), workspace.space(b))
-            narrower_back = narrower_by_object(workspace.space(b), workspace.space(a))
-            directed = [directed_average_precision(one, narrower, narrower_back) for one in found]
-            row["AP (is a kind of)"] = spread(directed, 3)
-            rows.append(row)
-            if settings.method == "class_relational":
-                print(f"{a}, {b}: {'; '.join(mistaken(found[0], settings.threshold)) or 'nothing false, nothing missed'}")
+
+def domains_rows(seeds: int) -> list[Row]:
+    """Clean digits against scene text, with ten classes each and under the paper's taxonomies."""
+    rows = []
+    for taxonomies, name, paper in (("digits", "digits, text", PAPER_DOMAINS), ("custom", "digits, text-C", PAPER_DOMAINS_C)):
+        pairs = [digit_pair(taxonomies, seed, scene_text=True) for seed in range(seeds)]
+        rows += [digit_row(method, pairs, name, paper[method]) for method in METHODS]
     return rows
 
 
+def ablation_rows(seeds: int) -> list[Row]:
+    """SLAMDUNKS on digits-C with one lambda for all, eight ways, in the order of the paper's Table 2."""
+    pairs = [digit_pair("custom", seed) for seed in range(seeds)]
+    return [ablation_row((p, z, w), pairs) for w, z, p in product((False, True), repeat=3)]
+
+
+PARTS = {"halves": halves_rows, "domains": domains_rows, "ablation": ablation_rows}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How well relations between the classes of two datasets are found.")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
-    parser.add_argument("--config", nargs="+", metavar="FILE", help="a street-scene run, and settings as KEY=VALUE")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE, FILE.ablation and FILE.streets")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, help="number of seeds; 5, or 3 with --streets")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="tables of digits; all three")
+    parser.add_argument("--streets", type=Path, nargs="?", const=Path("runs/benchmark_relations"), metavar="FOLDER")
+    parser.add_argument("--datasets", nargs="+", choices=list(SPACES), default=["city", "nu", "way"], help="with --streets")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="with --streets")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the rows to FILE, of digits with the part before its ending"
+    )
     options = parser.parse_args()
-    custom = [digit_pair("custom", seed) for seed in range(options.seeds)]
-    print("\nDigits in two halves, and across domains\n")
-    rows = [digit_row(method, custom, "digits-C", PAPER[method]) for method in METHODS]
-    for taxonomies, name in (("digits", "digits, scene text"), ("custom", "digits, scene text-C")):
-        pairs = [digit_pair(taxonomies, seed, scene_text=True) for seed in range(options.seeds)]
-        rows += [digit_row(method, pairs, name, ("", "")) for method in METHODS]
-    print_rows("relations", rows, options.json)
-    print(f"\nAblation of SLAMDUNKS on digits-C, lambda {ABLATION_LAMBDA}\n")
-    table = [ablation_row((p, z, w), custom) for w, z, p in product((False, True), repeat=3)]
-    print_rows("relations_ablation", table, options.json and options.json.with_suffix(".ablation.json"))
-    if options.config:
-        workspace = Workspace(load_config(Path(options.config[0]), options.config[1:]))
-        print("\nStreet scenes\n")
-        streets = street_rows(workspace, min(options.seeds, 3))
-        print_rows("relations_streets", streets, options.json and options.json.with_suffix(".streets.json"))
+    if options.streets:
+        print("\nstreets\n")
+        rows = street_rows(options.streets, options.seeds or 3, tuple(options.datasets), tuple(options.methods))
+        print_rows("relations_streets", rows, options.json)
+        return
+    for part in options.parts:
+        print(f"\n{part}{f', lambda {ABLATION_LAMBDA}' if part == 'ablation' else ''}\n")
+        rows = PARTS[part](options.seeds or 5)
+        print_rows(f"relations_{part}", rows, options.json and options.json.with_suffix(f".{part}.json"))
 
 
 if __name__ == "__main__":

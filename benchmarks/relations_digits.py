@@ -18,6 +18,12 @@ DIGITS_SECOND = Taxonomy.of_sets("second", [[digit] for digit in range(10)])
 TAXONOMIES = {"custom": (CUSTOM_FIRST, CUSTOM_SECOND), "digits": (DIGITS_FIRST, DIGITS_SECOND)}
 
 
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean ± standard deviation over seeds."""
+    numbers = torch.tensor(values, dtype=torch.float64)
+    return f"{numbers.mean():.{digits}f} ± {numbers.std(correction=0):.{digits}f}"
+
+
 @dataclass(frozen=True, eq=False)
 class DigitPair:
     """Two datasets of digits, their true relations, and of each sample the true (first class, second class), -1 for none."""

@@ -1,103 +1,115 @@
-"""Relations between the street scenes' label spaces: the true ones, by two definitions."""
+"""Relations between the street scenes' label spaces: drawn runs, the true relations, and rows for each method.
+
+Two classes are related if they have the same boxes: at least `SAME_BOX_SHARE` of the boxes of one class overlap a box of the
+other class, as the truth file of the same images has it, with an IoU of `SAME_BOX_IOU`. A class whose boxes the other protocol
+does not draw stands alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
+from itertools import combinations
+from pathlib import Path
 
-import numpy as np
 import torch
+from markdown import Row
+from relations_digits import spread
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lat.data.street_scenes.canvas import Extent
-from lat.data.street_scenes.protocols import PaintedUser, annotate
-from lat.data.street_scenes.scene import RIDDEN_SHARES, Kind
-from lat.label_space import LabelSpace
-from lat.relations.relation_matrix import RelationMatrix
+from lat.config import load_config
+from lat.pipeline import run_stages
+from lat.relations.find import find_relations
+from lat.relations.metrics import average_precision, directed_average_precision, graph_edit_distance
+from lat.relations.relation_matrix import INSIDE_SHARE, RelationMatrix
+from lat.relations.samples import LabeledSamples
+from lat.relations.settings import METHODS, RelationSettings
 from lat.relations.taxonomies import with_standalone
+from lat.stages.relations import region_samples
+from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace
 
 SAME_BOX_IOU = 0.5
 SAME_BOX_SHARE = 0.2
+UPSTREAM_STEPS = 120
+
+Truths = dict[tuple[str, str], RelationMatrix]
 
 
-def related_by_object(first: LabelSpace, second: LabelSpace) -> Tensor:
-    """Edges (K1 + 1, K2 + 1) bool: two classes are related if the protocols use both for one road user, or for a part of it.
+def drawn_run(folder: Path, seed: int, datasets: tuple[str, ...]) -> tuple[dict[str, LabeledSamples], Truths]:
+    """Draw `easy` scenes, train an upstream detector a dataset, and return box features and true relations of each pair.
 
-    Every kind of road user, ridden or not, is labelled in full view under both protocols.
+    What is already there and up to date is not done again.
     """
-    related = torch.zeros(len(first), len(second), dtype=torch.bool)
-    for of_first, of_second in _labelled(first, second):
-        for i, j in product(of_first, of_second):
-            related[i, j] = True
-    return with_standalone(related)
+    config = draw_benchmark(folder / f"easy_{'_'.join(datasets)}_{seed}", seed=seed, datasets=datasets)
+    workspace = Workspace(load_config(config, [f"upstream.training.steps={UPSTREAM_STEPS}"]))
+    run_stages(workspace, ["train-upstream"])
+    samples = {name: region_samples(workspace, name) for name in workspace.names}
+    return samples, {(a, b): true_relations(workspace, a, b) for a, b in combinations(workspace.names, 2)}
 
 
-def narrower_by_object(first: LabelSpace, second: LabelSpace) -> Tensor:
-    """(K1, K2) bool: first classes that are a kind of a second class.
-
-    Whenever a road user has a box of the first class, and the second protocol labels it at all, it has a box of the second class
-    there: a car is a vehicle, a bicycle that `way` labels has a rider and is a cyclist, a rider may sit on either two-wheeler.
-    """
-    narrower = torch.ones(len(first), len(second), dtype=torch.bool)
-    for of_first, of_second in _labelled(first, second):
-        if of_second:
-            for i, j in product(of_first, set(range(len(second))) - of_second):
-                narrower[i, j] = False
-    return narrower
-
-
-def mistaken(found: RelationMatrix, threshold: float) -> list[str]:
-    """Directed relations with a share of `threshold` that are false, and those that are true but missed, as `a > b`."""
-    lines = []
-    for one, other, shares in (
-        (found.first, found.second, found.first_to_second),
-        (found.second, found.first, found.second_to_first),
-    ):
-        truth = narrower_by_object(one, other)
-        for i, j in ((shares[:, :-1] >= threshold) != truth).nonzero().tolist():
-            pair = f"{one.name}.{one.class_names[i]} > {other.name}.{other.class_names[j]}"
-            lines.append(f"{'missed' if truth[i, j] else 'false'} {pair} ({shares[i, j]:.2f})")
-    return lines
-
-
-def _labelled(first: LabelSpace, second: LabelSpace) -> Iterator[tuple[set[int], set[int]]]:
-    """The classes that both protocols give each kind of road user, ridden or not, in full view."""
-    for kind, is_ridden in product(Kind, (False, True)):
-        if not is_ridden or kind in RIDDEN_SHARES:
-            user = PaintedUser(kind, _extent(20, 40), _extent(0, 20) if is_ridden else None)
-            of_first, of_second = (
-                {space.class_names.index(one.class_name) for one in annotate([user], space.name)} for space in (first, second)
-            )
-            yield of_first, of_second
-
-
-def _extent(top: int, bottom: int) -> Extent:
-    mask = np.zeros((40, 40), dtype=bool)
-    mask[top:bottom] = True
-    return Extent(mask, mask)
-
-
-def related_by_box(workspace: Workspace, first: str, second: str) -> Tensor:
-    """Edges (K1 + 1, K2 + 1) bool: two classes are related if they have the same boxes, by the truth files of both datasets.
-
-    At least `SAME_BOX_SHARE` of the boxes of one of the two classes must overlap a box of the other with `SAME_BOX_IOU`.
-    """
+def true_relations(workspace: Workspace, first: str, second: str) -> RelationMatrix:
+    """Shares of same boxes of both directions, and an edge where the larger one reaches `SAME_BOX_SHARE`."""
     forward, backward = _same_boxes(workspace, first, second), _same_boxes(workspace, second, first)
-    return with_standalone(torch.maximum(forward, backward.T) >= SAME_BOX_SHARE)
+    edges = with_standalone(torch.maximum(forward[:, :-1], backward[:, :-1].T) >= SAME_BOX_SHARE)
+    return RelationMatrix(workspace.space(first), workspace.space(second), forward, backward, edges=edges)
 
 
 def _same_boxes(workspace: Workspace, dataset: str, space: str) -> Tensor:
-    """(K, K') share of the boxes of each class of a dataset that are boxes of each class of another space, too."""
+    """(K, K' + 1) share of the boxes of each class of a dataset that are boxes of each class of another space, or of none."""
     part, truth = workspace.train_part(dataset), workspace.read_truth(dataset, space)
     assert truth is not None
-    counts, totals = torch.zeros(len(part.space), len(truth.space)), torch.zeros(len(part.space))
+    counts = torch.zeros(len(part.space), len(truth.space) + 1)
     for i in range(len(part)):
         own, other = part.boxes(i), truth.boxes(i)
-        totals += torch.bincount(own.labels, minlength=len(totals))
+        partner = torch.full((len(own),), len(truth.space))
         if len(own) and len(other):
             iou, best = box_iou(own.boxes_xyxy, other.boxes_xyxy).max(dim=1)
-            same = iou >= SAME_BOX_IOU
-            counts.index_put_((own.labels[same], other.labels[best[same]]), torch.ones(int(same.sum())), accumulate=True)
-    return counts / totals[:, None].clamp(min=1)
+            partner = torch.where(iou >= SAME_BOX_IOU, other.labels[best], partner)
+        counts.index_put_((own.labels, partner), torch.ones(len(own)), accumulate=True)
+    return (counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).clamp(0, 1)
+
+
+def street_rows(folder: Path, seeds: int, datasets: tuple[str, ...], methods: tuple[str, ...] = METHODS) -> list[Row]:
+    """A row for each pair of label spaces and method, then one for the mean of the pairs.
+
+    Each seed draws, trains and searches anew. `kinds right` is the share of the true relations that are found with their type;
+    "is a kind of" ranks directed pairs of classes, true where `INSIDE_SHARE` of the one class are boxes of the other.
+    """
+    runs = [drawn_run(folder, seed, datasets) for seed in range(seeds)]
+    rows: list[Row] = []
+    for method in methods:
+        settings = RelationSettings(method=method)
+        all_pairs: list[tuple[RelationMatrix, RelationMatrix]] = []
+        for a, b in combinations(datasets, 2):
+            found = [find_relations(samples[a], samples[b], settings, seed) for seed, (samples, _) in enumerate(runs)]
+            scored = list(zip(found, [truths[a, b] for _, truths in runs], strict=True))
+            rows.append(_row(f"{a}, {b}", method, scored))
+            all_pairs += scored
+        rows.append(_row("all pairs", method, all_pairs))
+    return rows
+
+
+def _row(pair: str, method: str, scored: list[tuple[RelationMatrix, RelationMatrix]]) -> Row:
+    geds = [float(graph_edit_distance(one.edges, _edges(truth))) for one, truth in scored if one.edges is not None]
+    return {
+        "pair": pair,
+        "method": method,
+        "AP": spread([average_precision(one.scores, _edges(truth)) for one, truth in scored], 3),
+        "GED": spread(geds, 1) if geds else "-",
+        "kinds right": spread([_kinds_right(one, truth) for one, truth in scored]),
+        "AP (is a kind of)": spread([directed_average_precision(one, *_inside(truth)) for one, truth in scored], 3),
+    }
+
+
+def _edges(truth: RelationMatrix) -> Tensor:
+    assert truth.edges is not None
+    return truth.edges
+
+
+def _inside(truth: RelationMatrix) -> tuple[Tensor, Tensor]:
+    return truth.first_to_second[:, :-1] >= INSIDE_SHARE, truth.second_to_first[:, :-1] >= INSIDE_SHARE
+
+
+def _kinds_right(found: RelationMatrix, truth: RelationMatrix) -> float:
+    pairs = truth.related.nonzero().tolist()
+    return sum(found.relation_type(i, j) is truth.relation_type(i, j) for i, j in pairs) / len(pairs)

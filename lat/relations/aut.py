@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lat.label_space import LabelSpace
-from lat.relations.extractors import feature_head, run_in_eval
+from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples
 from lat.relations.settings import RelationSettings
@@ -29,7 +29,7 @@ def find_by_aut(
         "joint", [f"{one.name}.{name}" for one in (first.space, second.space) for name in one.class_names]
     )
     joint = LabeledSamples(torch.cat([first.inputs, second.inputs]), torch.cat([first.labels, second.labels + k1]), space)
-    extractor = feature_head(joint, settings.dim)
+    extractor = build_extractor(joint, settings)
     (head,) = train_heads(extractor, [joint], settings, settings.steps, generator)
     model = nn.Sequential(extractor, head)
     forward = co_occurrence(first, run_in_eval(model, first.inputs)[:, k1:])

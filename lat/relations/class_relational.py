@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lat.losses import null_bce
-from lat.relations.extractors import feature_head
+from lat.relations.extractors import build_extractor
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples, draw_batches
 from lat.relations.settings import RelationSettings
@@ -45,8 +45,8 @@ def find_by_class_relations(
     and threshold are our reconstruction, features normalised for each dataset our addition.
     """
     k1, parts = len(first.space), (first, second)
-    # Its own normalisation is left out: that would be over both datasets together.
-    extractor = feature_head(first, settings.dim)[:-1]
+    # Not normalised in itself: that would be over both datasets together.
+    extractor = build_extractor(first, settings, is_normalized=False)
     head = CosineClassifier(settings.dim, k1 + len(second.space))
     size = settings.batch_size // 2
     batches = [draw_batches(part, size, settings.weighted_sampling, generator) for part in parts]

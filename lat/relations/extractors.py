@@ -9,23 +9,33 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from lat.relations.samples import LabeledSamples
+from lat.relations.settings import RelationSettings
+
+
+def build_extractor(samples: LabeledSamples, settings: RelationSettings, is_normalized: bool = True) -> nn.Sequential:
+    """What is trained below the heads, from samples (B, ...) to features (B, dim): by `settings.features` one of the two below.
+
+    Args:
+        samples: of the size that it takes.
+        settings: `features` and `dim`.
+        is_normalized: whether features get mean 0 and deviation 1 over the batch. Without a mean of their own they carry no
+            direction in which all classes rise together, so relations of one class do not lend support to those of another;
+            with one, standalone classes are missed (graph edit distance 4 on handwritten digits).
+    """
+    body = crop_resnet18(settings.dim) if settings.features == "crops" else feature_head(samples, settings.dim)
+    return nn.Sequential(body, nn.BatchNorm1d(settings.dim, affine=False)) if is_normalized else nn.Sequential(body)
 
 
 def feature_head(samples: LabeledSamples, dim: int) -> nn.Sequential:
-    """Two layers on flattened samples (B, ...), features (B, dim) with mean 0 and deviation 1 over the batch.
-
-    Without a mean of their own, features carry no direction in which all classes rise together, so relations of one class do not
-    lend support to those of another. With one, standalone classes are missed (graph edit distance 4 on handwritten digits).
-    """
+    """Two layers on flattened samples (B, ...), features (B, dim)."""
     inputs = math.prod(samples.inputs.shape[1:])
-    layers = (nn.Flatten(), nn.Linear(inputs, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU())
-    return nn.Sequential(*layers, nn.BatchNorm1d(dim, affine=False))
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU())
 
 
 def crop_resnet18(dim: int) -> nn.Module:
-    """An untrained ResNet-18 on RGB crops (B, 3, H, W), features (B, dim) with mean 0 and deviation 1 over the batch."""
+    """An untrained ResNet-18 on RGB crops (B, 3, H, W), features (B, dim)."""
     network = resnet18(weights=None)
-    network.fc = nn.Sequential(nn.Linear(network.fc.in_features, dim), nn.ReLU(), nn.BatchNorm1d(dim, affine=False))
+    network.fc = nn.Sequential(nn.Linear(network.fc.in_features, dim), nn.ReLU())
     return network
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lat.relations.aut import find_by_aut
 from lat.relations.class_relational import find_by_class_relations
-from lat.relations.extractors import feature_head
+from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.missing_link import find_by_missing_link
 from lat.relations.relation_matrix import RELATED_SCORE, RelationMatrix
 from lat.relations.samples import LabeledSamples, check_comparable, draw_batches
@@ -20,7 +20,9 @@ from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise, train_heads
 
 HELD_OUT_SHARE = 0.3  # of each class, to judge lambda by
-CONTRADICTION_TOLERANCE = 0.01  # by how much contradictions may rise above those of lambda 0
+CONTRADICTION_TOLERANCE = 0.1  # by how much the contradictions of a class may rise above those of lambda 0
+PARTNER_SHARE = 0.5  # of a class, for the other dataset's classifier: most of it
+COMMON_SHARE = 0.02  # a universal class that less of either class falls into is not shared
 # The gate must follow the classification head, which it judges, and not the other way round.
 GATE_SPEED = 10.0
 
@@ -50,11 +52,11 @@ def find_relations(first: LabeledSamples, second: LabeledSamples, settings: Rela
 
 @dataclass(frozen=True, eq=False)
 class SlamdunksResult:
-    """Relations, the trained model, and the lambda that was given or found."""
+    """Relations, the trained model, and the lambda that was given or found for each class, (K1 + K2,) float32."""
 
     relations: RelationMatrix
     model: Slamdunks
-    standalone_bias: float
+    standalone_bias: Tensor
 
 
 def find_by_slamdunks(
@@ -73,15 +75,15 @@ def find_by_slamdunks(
         second: samples of the second.
         settings: the method's settings.
         generator: where batches and the held-out part come from.
-        extractor: inputs -> (B, dim), trained in place of a `feature_head`; `pretrain_steps` apply to it as well.
+        extractor: inputs -> (B, dim), trained in place of what the settings name; `pretrain_steps` apply to it as well.
 
     Source: SLAMDUNKS, section 3.3.
     """
-    extractor = extractor or feature_head(first, settings.dim)
-    bias = settings.standalone_bias
-    if bias < 0:
+    extractor = extractor or build_extractor(first, settings)
+    if settings.standalone_bias < 0:
         bias, model = search_standalone_bias(extractor, first, second, settings, generator)
     else:
+        bias = torch.full((len(first.space) + len(second.space),), settings.standalone_bias)
         pretrain(extractor, first, second, settings, generator)
         model = train_slamdunks(extractor, first, second, settings, bias, generator)
     return SlamdunksResult(relations_of(model, first, second), model, bias)
@@ -93,42 +95,68 @@ def search_standalone_bias(
     second: LabeledSamples,
     settings: RelationSettings,
     generator: torch.Generator,
-) -> tuple[float, Slamdunks]:
-    """The largest lambda with which held-out samples still land in universal classes of their own class, and its model.
+) -> tuple[Tensor, Slamdunks]:
+    """The lambda of each class, (K1 + K2,), with which held-out samples still land in classes of their own, and its model.
 
-    Needs no known relations. Too small a lambda joins classes that have nothing in common. Too large a one parts classes that
-    look alike, and then about half of their held-out samples are taken for the other dataset's: such contradictions grow with
-    lambda, so the largest of `search_points` values that makes hardly more of them than lambda 0 is found by bisection.
+    Needs no known relations. Too small a lambda joins classes that have nothing in common; too large a one parts classes that
+    look alike, whose held-out samples are then taken for the other dataset's (`contradictions`). The largest common lambda of
+    `search_points` values that contradicts no class is found by bisection. Two classes without a partner may still be joined to
+    each other by it: classes that neither classifier of `pretrain` takes for one class of the other dataset get lambda 1 instead,
+    as long as that contradicts none of them.
 
-    Source: SLAMDUNKS, section 4.5, searches [0, 1] linearly; it does not say what a lambda is judged by.
+    Source: SLAMDUNKS, section 4.5, searches one lambda in [0, 1] linearly; it does not say what a lambda is judged by.
     """
     (train_first, held_first), (train_second, held_second) = (p.hold_out(HELD_OUT_SHARE, generator) for p in (first, second))
-    pretrain(extractor, train_first, train_second, settings, generator)
+    heads = pretrain(extractor, train_first, train_second, settings, generator)
+    is_kept = have_partners(extractor, heads, train_first, train_second)
     state = generator.get_state()
+    levels = torch.linspace(0, 1, settings.search_points)
 
-    models: dict[int, Slamdunks] = {}
-
-    def share_at(point: int) -> float:
+    def fit(bias: Tensor) -> tuple[Slamdunks, Tensor]:
         generator.set_state(state)
-        bias = point / (settings.search_points - 1)
         model = train_slamdunks(deepcopy(extractor), train_first, train_second, settings, bias, generator)
-        models[point] = model
-        return contradictions(model, held_first, held_second)
+        return model, contradictions(model, held_first, held_second)
 
-    most = share_at(0) + CONTRADICTION_TOLERANCE
-    low, high = 0, settings.search_points
+    best, least = fit(levels[0].expand(len(is_kept)))
+    low, high = 0, len(levels)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if share_at(middle) <= most else (low, middle)
-    return low / (settings.search_points - 1), models[low]
+        model, found = fit(levels[middle].expand(len(is_kept)))
+        if (found - least <= CONTRADICTION_TOLERANCE).all():
+            low, best = middle, model
+        else:
+            high = middle
+    while low < len(levels) - 1 and not is_kept.all():
+        bias = torch.where(is_kept, levels[low], 1.0)
+        model, found = fit(bias)
+        is_contradicted = (found - least > CONTRADICTION_TOLERANCE) & ~is_kept
+        if not is_contradicted.any():
+            return bias, model
+        is_kept = is_kept | is_contradicted
+    return levels[low].repeat(len(is_kept)), best
 
 
 def pretrain(
     extractor: nn.Module, first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
-) -> None:
-    """Teach the extractor the classes of each dataset, `pretrain_steps` long, with heads that are then thrown away."""
-    if settings.pretrain_steps:
-        train_heads(extractor, [first, second], settings, settings.pretrain_steps, generator)
+) -> list[nn.Linear]:
+    """Teach the extractor the classes of each dataset, `pretrain_steps` long; returns the heads, none without a step."""
+    if not settings.pretrain_steps:
+        return []
+    return train_heads(extractor, [first, second], settings, settings.pretrain_steps, generator)
+
+
+def have_partners(extractor: nn.Module, heads: list[nn.Linear], first: LabeledSamples, second: LabeledSamples) -> Tensor:
+    """(K1 + K2,) bool: classes most of which is, for a classifier of the other dataset, one class; or conversely.
+
+    The heads are those of `pretrain`; without any, every class counts as having a partner.
+    """
+    if not heads:
+        return torch.ones(len(first.space) + len(second.space), dtype=torch.bool)
+    of_first, of_second = (nn.Sequential(extractor, head) for head in heads)
+    forward = first.class_means(run_in_eval(of_second, first.inputs).softmax(dim=1))
+    backward = second.class_means(run_in_eval(of_first, second.inputs).softmax(dim=1))
+    likeness = torch.maximum(forward, backward.T)
+    return torch.cat([likeness.amax(dim=1), likeness.amax(dim=0)]) >= PARTNER_SHARE
 
 
 def train_slamdunks(
@@ -136,10 +164,13 @@ def train_slamdunks(
     first: LabeledSamples,
     second: LabeledSamples,
     settings: RelationSettings,
-    standalone_bias: float,
+    standalone_bias: Tensor,
     generator: torch.Generator,
 ) -> Slamdunks:
-    """A SLAMDUNKS model on top of an extractor, trained with batches of which each dataset has half."""
+    """A SLAMDUNKS model on top of an extractor, trained with batches of which each dataset has half.
+
+    `standalone_bias` (K1 + K2,) is the lambda of each class.
+    """
     size = GridSize(len(first.space), len(second.space))
     model = Slamdunks(extractor, settings.dim, size, settings.zero_init)
     batches = [draw_batches(p, settings.batch_size // 2, settings.weighted_sampling, generator) for p in (first, second)]
@@ -159,19 +190,45 @@ def train_slamdunks(
 def relations_of(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> RelationMatrix:
     """Relations as shares: the mean probability that samples of a class have in each universal class of its own.
 
-    Pairs with a score of `RELATED_SCORE` get an edge; a class without any edge stands alone.
+    A universal class that the samples of one dataset alone fall into (`COMMON_SHARE`) is not shared, whatever its name: its share
+    counts as standing alone. Pairs with a score of `RELATED_SCORE` get an edge; a class without any edge stands alone.
     """
     k1, k2 = model.size.k1, model.size.k2
+    forward, backward = (table.clamp(0, 1) for table in own_shares(model, first, second))
+    is_common = torch.minimum(forward[:, :k2], backward[:, :k1].T) >= COMMON_SHARE
+    forward, backward = _common_shares(forward, is_common), _common_shares(backward, is_common.T)
+    edges = with_standalone(RelationMatrix(first.space, second.space, forward, backward).scores[:k1, :k2] >= RELATED_SCORE)
+    return RelationMatrix(first.space, second.space, forward, backward, edges=edges)
+
+
+def _common_shares(shares: Tensor, is_common: Tensor) -> Tensor:
+    """Shares (K, K' + 1) with those in pairs that are not common (K, K') moved to the rest of the world."""
+    moved = (shares[:, :-1] * ~is_common).sum(dim=1, keepdim=True)
+    return torch.cat([shares[:, :-1] * is_common, (shares[:, -1:] + moved).clamp(max=1)], dim=1)
+
+
+def own_shares(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> tuple[Tensor, Tensor]:
+    """(K1, K2 + 1) and (K2, K1 + 1): mean probability of each universal class of a class, over the samples of that class."""
+    of_first, of_second = _class_grids(model, first, second)
+    k1, k2 = torch.arange(model.size.k1), torch.arange(model.size.k2)
+    return of_first[k1, k1], of_second[k2, :, k2]
+
+
+def contradictions(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> Tensor:
+    """(K1 + K2,): what speaks against each class's being as alone as the model has it.
+
+    The mean probability that samples of the class have in universal classes of others, plus that which samples of the other
+    dataset have, class by class, in the universal class that is this class alone.
+    """
+    of_first, of_second = _class_grids(model, first, second)
+    k1, k2 = model.size.k1, model.size.k2
+    own = torch.cat([shares.sum(dim=1) for shares in own_shares(model, first, second)])
+    taken = torch.cat([of_second[:, :k1, k2].sum(dim=0), of_first[:, k1, :k2].sum(dim=0)])
+    return 1.0 - own + taken
+
+
+def _class_grids(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> tuple[Tensor, Tensor]:
+    """(K1, K1 + 1, K2 + 1) and (K2, K1 + 1, K2 + 1): mean probabilities of universal classes over the samples of each class."""
+    shape = (model.size.k1 + 1, model.size.k2 + 1)
     of_first, of_second = (s.class_means(model.universal_probabilities(s).flatten(1)) for s in (first, second))
-    forward = of_first.unflatten(1, (k1 + 1, k2 + 1))[torch.arange(k1), torch.arange(k1)]
-    backward = of_second.unflatten(1, (k1 + 1, k2 + 1))[torch.arange(k2), :, torch.arange(k2)]
-    shares = RelationMatrix(first.space, second.space, forward.clamp(0, 1), backward.clamp(0, 1))
-    edges = with_standalone(shares.scores[:k1, :k2] >= RELATED_SCORE)
-    return RelationMatrix(first.space, second.space, shares.first_to_second, shares.second_to_first, edges=edges)
-
-
-def contradictions(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> float:
-    """Mean probability, over the classes of both spaces, of universal classes that are no part of the sample's own class."""
-    relations = relations_of(model, first, second)
-    own = torch.cat([relations.first_to_second.sum(dim=1), relations.second_to_first.sum(dim=1)])
-    return float(1.0 - own.mean())
+    return of_first.unflatten(1, shape), of_second.unflatten(1, shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lat.relations.extractors import feature_head, run_in_eval
+from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples
 from lat.relations.settings import RelationSettings
@@ -24,7 +24,7 @@ def find_by_missing_link(
     """
     tables = []
     for asked, trained_on in ((first, second), (second, first)):
-        extractor = feature_head(trained_on, settings.dim)
+        extractor = build_extractor(trained_on, settings)
         (head,) = train_heads(extractor, [trained_on], settings, settings.steps, generator)
         answers = run_in_eval(nn.Sequential(extractor, head), asked.inputs).softmax(dim=1)
         tables.append(asked.class_means(open_set_probabilities(answers)).clamp(0.0, 1.0))

@@ -47,12 +47,14 @@ def from_yaml(path: Path, spaces: Sequence[LabelSpace]) -> list[RelationMatrix]:
         InputError: if the file is missing or no YAML, or names an unknown label space, class or relation; with the nearest name.
     """
     by_name = {space.name: space for space in spaces}
-    matrices = []
+    matrices: list[RelationMatrix] = []
     for pair in _pairs(path):
         names = pair.get("spaces")
         if not isinstance(names, list) or len(names) != 2 or names[0] == names[1]:
             raise InputError(path, f"`spaces` is {names}", "name two label spaces")
         first, second = (by_name[_known(path, "label space", name, tuple(by_name))] for name in names)
+        if any({first, second} == {one.first, one.second} for one in matrices):
+            raise InputError(path, f"has the pair [{first.name}, {second.name}] twice", "put their relations under one")
         matrices.append(_matrix(path, first, second, pair.get("relations") or []))
     return matrices
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lat.errors import InputError
@@ -80,6 +81,20 @@ class LabeledSamples:
         """Mean of per-sample values (N, V) over the samples of each class, (K, V)."""
         sums = values.new_zeros(len(self.space), values.shape[1]).index_add_(0, self.labels, values)
         return sums / self.class_counts[:, None]
+
+
+def image_samples(images: Iterable[Tensor], labels: Sequence[int], space: LabelSpace, side: int) -> LabeledSamples:
+    """Pairs of an image (or a crop of one) and its class as samples (N, 3, side, side).
+
+    Args:
+        images: N images, each (3, H, W) float32 RGB in [0, 1] of any size; they are stretched to a square.
+        labels: their classes, 0..K-1.
+        space: the classes.
+        side: pixels.
+    """
+    size = (side, side)
+    squares = [F.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False) for image in images]
+    return LabeledSamples(torch.cat(squares), torch.tensor(labels, dtype=torch.int64), space)
 
 
 def check_comparable(first: LabeledSamples, second: LabeledSamples) -> None:

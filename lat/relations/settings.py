@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lat.errors import InputError
 
 METHODS = ("slamdunks", "missing_link", "aut", "class_relational")
+FEATURES = ("regions", "crops")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class RelationSettings:
 
     method: str = "slamdunks"  # slamdunks, missing_link, aut or class_relational
     file: str = ""  # relations that a person has reviewed, as `lat relations --review` writes them; taken as given
+    features: str = "regions"  # a small head on the frozen features of `lat.backbone` over boxes, or crops: a ResNet-18 on crops
     steps: int = 400  # training steps of each model
     batch_size: int = 64  # samples a step, half of them from each dataset
     learning_rate: float = 1e-3  # of Adam, without weight decay
@@ -27,15 +29,26 @@ class RelationSettings:
     standardize: bool = True  # whether each dataset's samples get mean 0 and deviation 1, which takes off most of a domain shift
     zero_init: bool = True  # whether both heads of SLAMDUNKS start at zero
     weighted_sampling: bool = True  # whether every class is drawn equally often
-    standalone_bias: float = -1.0  # lambda of SLAMDUNKS in [0, 1]; -1 searches for it
-    search_points: int = 21  # values of lambda that the search may try, evenly spaced over [0, 1]
+    standalone_bias: float = -1.0  # lambda of SLAMDUNKS in [0, 1] for all classes; -1 searches for that of each
+    search_points: int = 11  # values of lambda that the search may try, evenly spaced over [0, 1]
     threshold: float = 0.7  # share of a class in another from which class_relational, and the loss of that name, relate them
     pooled_size: int = 3  # side of the RoIAlign grid over a box
+    crop_size: int = 48  # with crops: pixels of a side to which each crop is resized
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise InputError("relations.method", f"is '{self.method}'", f"choose one of {', '.join(METHODS)}")
-        least_values = {"steps": 1, "batch_size": 4, "dim": 1, "pretrain_steps": 0, "search_points": 2, "pooled_size": 1}
+        if self.features not in FEATURES:
+            raise InputError("relations.features", f"is '{self.features}'", f"choose one of {', '.join(FEATURES)}")
+        least_values = {
+            "crop_size": 8,
+            "steps": 1,
+            "batch_size": 4,
+            "dim": 1,
+            "pretrain_steps": 0,
+            "search_points": 2,
+            "pooled_size": 1,
+        }
         for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise InputError(f"relations.{name}", f"is {getattr(self, name)}", f"choose {least} or more")

@@ -55,7 +55,7 @@ def log_posterior(universal_logits: Tensor, gate_logits: Tensor, size: GridSize)
 
 
 def slamdunks_loss(
-    universal_logits: Tensor, gate_logits: Tensor, labels: Tensor, size: GridSize, standalone_bias: float
+    universal_logits: Tensor, gate_logits: Tensor, labels: Tensor, size: GridSize, standalone_bias: Tensor
 ) -> Tensor:
     """Mean of -ln P(Y = y | x) - lambda ln P(C_y = 1 | x).
 
@@ -64,13 +64,14 @@ def slamdunks_loss(
         gate_logits: (B, K1 + K2) float.
         labels: (B,) int64 in 0..K1 + K2 - 1, the classes of the second space behind those of the first.
         size: numbers of classes.
-        standalone_bias: lambda.
+        standalone_bias: (K1 + K2,) float, lambda of each class; the paper has one for all.
 
     Source: SLAMDUNKS, equation 8.
     """
     of_label = labels[:, None]
     posterior = log_posterior(universal_logits, gate_logits, size).gather(1, of_label)
-    return -(posterior + standalone_bias * F.logsigmoid(gate_logits.gather(1, of_label))).mean()
+    bias = standalone_bias[labels][:, None]
+    return -(posterior + bias * F.logsigmoid(gate_logits.gather(1, of_label))).mean()
 
 
 class Slamdunks(nn.Module):

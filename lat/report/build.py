@@ -14,12 +14,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lat.data.dataset import DetectionDataset
 from lat.data.files import write_atomically
 from lat.label_space import LabelSpace
+from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.gallery import GLYPHS, EmbeddedImages, Gallery, ReportSettings, view_gallery
-from lat.report.relations import relation_view
+from lat.report.relations import relation_view, strip_id
 from lat.report.reliability import reliability_views
 from lat.report.tables import agreement_table, transfer_table
 
@@ -39,6 +41,7 @@ class ReportContent:
         curves: for each model the rows of its `log.jsonl` (`step`, `total` and the losses by name).
         galleries: one for each source and target.
         relations: the content of each `relations/A.B.json`.
+        examples: for label spaces of `relations` the dataset from which example crops of their classes are cut.
     """
 
     title: str
@@ -49,6 +52,7 @@ class ReportContent:
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
     relations: Sequence[Mapping[str, Any]] = ()
+    examples: Mapping[str, DetectionDataset] = field(default_factory=dict)
 
 
 def write_report(path: Path, content: ReportContent, settings: ReportSettings) -> None:
@@ -62,6 +66,7 @@ def render_report(content: ReportContent, settings: ReportSettings) -> str:
     galleries = [view_gallery(f"pair-{number}", gallery, images, settings) for number, gallery in enumerate(content.galleries, 1)]
     charts = [loss_chart(model, rows) for model, rows in content.curves.items()]
     classes = {space.name: space.class_names for space in content.spaces}
+    strips = _strips(content)
     style, script = _asset("style.css"), _asset("report.js")
     return (
         _environment()
@@ -76,7 +81,8 @@ def render_report(content: ReportContent, settings: ReportSettings) -> str:
             anchors=defaultdict(str, {(gallery.source, gallery.target): gallery.anchor for gallery in galleries}),
             agreement=[agreement_table(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
-            relations=[relation_view(one) for one in content.relations],
+            relations=[relation_view(one, strips) for one in content.relations],
+            strips=list(strips.values()),
             glyphs=GLYPHS,
             ious={"matched": MATCHED_IOU, "kept": KEPT_IOU},
             style=Markup(style),
@@ -85,6 +91,27 @@ def render_report(content: ReportContent, settings: ReportSettings) -> str:
             script_hash=_content_hash(script),
         )
     )
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """The example crops of one class: its id in the page, its pixels as a data URI and its size."""
+
+    id: str
+    uri: str
+    width: int = STRIP_WIDTH
+    height: int = STRIP_HEIGHT
+
+
+def _strips(content: ReportContent) -> dict[tuple[str, str], _Strip]:
+    """A strip of crops for each class of the label spaces that relations are of, by (label space, class)."""
+    strips = {}
+    for space in dict.fromkeys(one[side]["name"] for one in content.relations for side in ("first", "second")):
+        if space in content.examples:
+            dataset = content.examples[space]
+            for name, uri in class_strips(dataset).items():
+                strips[space, name] = _Strip(strip_id(space, name, dataset.space.class_names), uri)
+    return strips
 
 
 def _environment() -> Environment:

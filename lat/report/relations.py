@@ -1,10 +1,12 @@
-"""Relations between the classes of two label spaces as a bipartite graph and a heat map, both small SVG drawings."""
+"""Relations between the classes of two label spaces as a bipartite graph, a heat map, and rows with example crops."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH
 
 ROW, CELL, LABEL, HEAD, WIDTH, MARGIN = 24.0, 24.0, 104.0, 84.0, 340.0, 14.0
 
@@ -39,6 +41,26 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class ClassPictures:
+    """Example crops of one class: the id of the page's strip, "" for none, and what they show in words."""
+
+    name: str
+    strip: str
+    alt: str
+    view_box: str = f"0 0 {STRIP_WIDTH} {STRIP_HEIGHT}"
+
+
+@dataclass(frozen=True)
+class RelationRow:
+    """A relation, or a class that stands alone (the other side is None), with the pictures to judge it by."""
+
+    first: ClassPictures | None
+    kind: str
+    second: ClassPictures | None
+    score: str
+
+
+@dataclass(frozen=True)
 class RelationView:
     """Two label spaces and what relates them, placed in units of the two drawings."""
 
@@ -49,6 +71,7 @@ class RelationView:
     edges: tuple[Edge, ...]
     cells: tuple[Cell, ...]
     columns: tuple[Node, ...]
+    rows: tuple[RelationRow, ...]
     graph_height: float
     row: float = ROW
     cell: float = CELL
@@ -65,10 +88,14 @@ class RelationView:
         return HEAD + CELL * len(self.first_nodes) + MARGIN
 
 
-def relation_view(content: Mapping[str, Any]) -> RelationView:
+def relation_view(content: Mapping[str, Any], strips: Collection[tuple[str, str]] = ()) -> RelationView:
     """Arrange the content of one `relations/A.B.json`.
 
     Scores are the larger of the two shares of a pair, as `RelationMatrix.scores`.
+
+    Args:
+        content: the file.
+        strips: the (label space, class) pairs of which the page has example crops.
     """
     names = {side: [str(one["name"]) for one in content[side]["categories"]] for side in ("first", "second")}
     forward, backward = content["first_to_second"], content["second_to_first"]
@@ -88,8 +115,41 @@ def relation_view(content: Mapping[str, Any]) -> RelationView:
         edges=tuple(_edge(one, height["first"], height["second"]) for one in relations),
         cells=tuple(cells),
         columns=tuple(Node(name, LABEL + CELL * (j + 0.5), False) for j, name in enumerate(names["second"])),
+        rows=_rows(content, nodes, strips),
         graph_height=ROW * max(map(len, names.values())) + 2 * MARGIN,
     )
+
+
+def strip_id(space: str, class_name: str, names: Sequence[str]) -> str:
+    """The id that the strip of a class has in the page; `names` are the classes of its space."""
+    return f"crops-{space}-{names.index(class_name)}"
+
+
+def _rows(
+    content: Mapping[str, Any], nodes: Mapping[str, Sequence[Node]], strips: Collection[tuple[str, str]]
+) -> tuple[RelationRow, ...]:
+    """Relations, surest first, then the classes that stand alone."""
+
+    def pictures(side: str, name: str) -> ClassPictures:
+        space = str(content[side]["name"])
+        names = [node.name for node in nodes[side]]
+        has_strip = (space, name) in strips
+        return ClassPictures(name, strip_id(space, name, names) if has_strip else "", f"Example crops of {name} in {space}")
+
+    found = sorted(content["relations"], key=lambda one: -one["score"])
+    rows = [
+        RelationRow(pictures("first", one["first"]), one["relation"], pictures("second", one["second"]), f"{one['score']:.2f}")
+        for one in found
+    ]
+    for i, node in enumerate(nodes["first"]):
+        if node.stands_alone:
+            share = f"{content['first_to_second'][i][-1]:.2f}"
+            rows.append(RelationRow(pictures("first", node.name), "stands alone", None, share))
+    for j, node in enumerate(nodes["second"]):
+        if node.stands_alone:
+            share = f"{content['second_to_first'][j][-1]:.2f}"
+            rows.append(RelationRow(None, "stands alone", pictures("second", node.name), share))
+    return tuple(rows)
 
 
 _PREPOSITION = {"narrower": "than", "broader": "than", "overlapping": "with"}

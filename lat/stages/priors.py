@@ -14,7 +14,7 @@ from lat.label_space import LabelSpace
 from lat.pseudo.fusion import DecodedProposals
 from lat.pseudo.prior_table import read_prior_table, shares_of_table
 from lat.pseudo.priors import RelationPrior, expected_shares, fit_relation_prior
-from lat.stages.joint_relations import read_relations
+from lat.stages.joint_relations import read_relations, relation_file
 from lat.stages.protocols import count_all_relations, count_cooccurrence
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
@@ -26,7 +26,7 @@ def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, .
     if not settings.applies_to(source):
         return ()
     if settings.method == "relations":
-        return (workspace.relations_of(source, target),)
+        return (relation_file(workspace, source, target),)
     return (Path(settings.table),) if settings.method == "table" else ()
 
 

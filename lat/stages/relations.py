@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lat.data.files import write_atomically
 from lat.engine.progress import track
@@ -14,7 +15,7 @@ from lat.models.backbone import pool_regions
 from lat.relations.find import find_relations
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.review import from_yaml, to_yaml
-from lat.relations.samples import LabeledSamples
+from lat.relations.samples import LabeledSamples, image_samples
 from lat.stages.label_transfer import open_features
 from lat.stages.workspace import Workspace
 
@@ -29,7 +30,8 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
     if settings.file:
         matrices = from_yaml(Path(settings.file), [workspace.space(name) for name in workspace.names])
     else:
-        samples = {name: region_samples(workspace, name) for name in workspace.names}
+        read_samples = crop_samples if settings.features == "crops" else region_samples
+        samples = {name: read_samples(workspace, name) for name in workspace.names}
         pairs = list(combinations(workspace.names, 2))
         matrices = []
         with track(len(pairs), f"relations by {settings.method}") as progress:
@@ -67,3 +69,26 @@ def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
                 pooled.append(pool_regions(one, [boxes.boxes_xyxy], [(scale_y, scale_x)], workspace.config.relations.pooled_size))
                 labels.append(boxes.labels)
     return LabeledSamples(torch.cat(pooled), torch.cat(labels), part.space)
+
+
+def crop_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
+    """Crops (N, 3, S, S) of the ground-truth boxes of a dataset's training images; don't-care boxes are left out.
+
+    Raises:
+        InputError: if a class has fewer than two boxes.
+    """
+    part, labels = workspace.train_part(dataset), []
+    crops: list[Tensor] = []
+    with track(len(part), f"crops of {dataset}") as progress:
+        for i in range(len(part)):
+            boxes = part.boxes(i)
+            boxes = boxes[boxes.weights > 0]
+            progress.advance(1)
+            if len(boxes):
+                image = part.image(i)
+                size_hw = torch.tensor(image.shape[1:])
+                corners = torch.cat([boxes.boxes_xyxy[:, :2].floor(), boxes.boxes_xyxy[:, 2:].ceil()], dim=1).long()
+                corners = torch.minimum(corners.clamp(min=0), size_hw.flip(0).repeat(2))
+                crops += [image[:, y1:y2, x1:x2] for x1, y1, x2, y2 in corners.tolist()]
+                labels += boxes.labels.tolist()
+    return image_samples(crops, labels, part.space, workspace.config.relations.crop_size)

@@ -37,6 +37,7 @@ def report(workspace: Workspace) -> None:
         upstream={name: _read_json(workspace.upstream_metrics(name)) for name in workspace.names},
         curves={name: rows for name, rows in curves.items() if rows},
         relations=[_read_json(path) for path in workspace.found_relations()],
+        examples={name: workspace.train_part(name) for name in workspace.names},
         galleries=[_gallery(workspace, source, target) for source, target in workspace.transfers()],
     )
     write_report(workspace.report, content, config.report)

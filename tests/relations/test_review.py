@@ -84,6 +84,12 @@ def test_a_pair_of_classes_must_not_be_related_twice(tmp_path: Path) -> None:
         read(tmp_path, "pairs:\n- spaces: [city, way]\n  relations:\n" + 2 * line)
 
 
+def test_a_pair_of_spaces_must_not_be_there_twice(tmp_path: Path) -> None:
+    again = "- {spaces: [way, city], relations: []}\n"
+    with pytest.raises(InputError, match=r"has the pair \[way, city\] twice; put their relations under one"):
+        read(tmp_path, "pairs:\n- {spaces: [city, way], relations: []}\n" + again)
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file of relations; `lat relations CONFIG --review` writes one"):
         from_yaml(tmp_path / "none.yaml", (CITY, WAY))

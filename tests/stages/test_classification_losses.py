@@ -42,18 +42,18 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return config
 
 
-def workspace_of(labelled: Path, run: Path, loss: str) -> Workspace:
-    """A copy of the run, with a classification loss."""
-    shutil.copytree(labelled.parent / "run", run)
-    settings = ("lat.backbone=random", f"lat.classification_loss={loss}")
-    return tiny_workspace(labelled, run, f"relations.file={labelled.parent / 'reviewed.yaml'}", *settings)
+def workspace_of(labelled: Path, run: Path, loss: str, reviewed: str = "reviewed.yaml") -> Workspace:
+    """A copy of the run, with a classification loss and reviewed relations."""
+    if not run.exists():
+        shutil.copytree(labelled.parent / "run", run)
+    settings = ["lat.backbone=random", f"lat.classification_loss={loss}"]
+    if reviewed:
+        settings.append(f"relations.file={labelled.parent / reviewed}")
+    return tiny_workspace(labelled, run, *settings)
 
 
-def test_relations_are_asked_for_then_trained_on_and_outdate_the_model(labelled: Path, tmp_path: Path) -> None:
+def test_reviewed_relations_are_taken_as_given_and_outdate_the_model(labelled: Path, tmp_path: Path) -> None:
     workspace = workspace_of(labelled, tmp_path / "run", "nll_plus")
-    with pytest.raises(InputError, match=r"city\.nu\.json: is not there yet.*run `lat relations` first"):
-        run_stages(workspace, ["train-lat"], say=quiet)
-    relate(workspace)
     run_stages(workspace, ["train-lat"], say=quiet)
     model = load_checkpoint(workspace.transfer_model, "label_transfer")["model"]
     # {car, car, vehicle}, {truck, vehicle}, {person, adult}; 4 classes of city, 5 of nu and 2 of way are alone; and the rest.
@@ -62,6 +62,23 @@ def test_relations_are_asked_for_then_trained_on_and_outdate_the_model(labelled:
     assert len(model["predictor.classes.weight"]) == members.shape[1]
     load_model(workspace, open_features(workspace))
     assert not run_stages(workspace, ["train-lat"], say=quiet)
+    edited = labelled.parent / "edited.yaml"
+    edited.write_text(REVIEWED.replace(", {first: truck, second: vehicle, relation: narrower}", ""), encoding="utf-8")
+    workspace = workspace_of(labelled, tmp_path / "run", "nll_plus", "edited.yaml")
+    assert run_stages(workspace, ["train-lat"], say=quiet)
+    edited.write_text(REVIEWED[: REVIEWED.index("- spaces: [nu, way]")], encoding="utf-8")
+    with pytest.raises(InputError, match=r"edited\.yaml: has no pair \[nu, way\]; add it, with `relations: \[\]` where"):
+        run_stages(workspace, ["train-lat"], say=quiet)
+    edited.unlink()
+    with pytest.raises(InputError, match=r"edited\.yaml: there is no such file of relations; `lat relations"):
+        run_stages(workspace, ["train-lat"], say=quiet)
+
+
+def test_found_relations_are_asked_for_and_must_be_of_the_same_spaces(labelled: Path, tmp_path: Path) -> None:
+    workspace = workspace_of(labelled, tmp_path / "run", "nll_plus", reviewed="")
+    with pytest.raises(InputError, match=r"city\.nu\.json: is not there yet.*run `lat relations` first"):
+        run_stages(workspace, ["train-lat"], say=quiet)
+    relate(workspace_of(labelled, tmp_path / "run", "nll_plus"))
     path = workspace.relations("nu", "way")
     path.write_text(path.read_text(encoding="utf-8").replace('"adult"', '"grown-up"'), encoding="utf-8")
     with pytest.raises(InputError, match="is of other label spaces"):
@@ -70,7 +87,6 @@ def test_relations_are_asked_for_then_trained_on_and_outdate_the_model(labelled:
 
 def test_class_relational_positives_are_directed(labelled: Path, tmp_path: Path) -> None:
     workspace = workspace_of(labelled, tmp_path / "run", "class_relational_bce")
-    relate(workspace)
     table = relation_table(workspace)
     assert table is not None
     names = [f"{space.name}.{name}" for space in workspace.joint.spaces for name in space.class_names]

@@ -56,6 +56,12 @@ def test_a_reviewed_file_is_taken_as_given(config: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == f"error: {edited}: there is no class 'adlut' in nu; did you mean 'adult'?\n"
 
 
+def test_crops_need_no_detector(config: Path) -> None:
+    few = ["relations.method=missing_link", "relations.features=crops", "relations.crop_size=8", "relations.steps=1"]
+    assert run("relations", config, *few, f"output_dir={config.parent / 'crops'}") == 0
+    assert len(list((config.parent / "crops" / "relations").glob("*.json"))) == 3
+
+
 def test_a_class_without_boxes_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("relations", draw_tiny(tmp_path), *FEW) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
