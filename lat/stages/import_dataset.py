@@ -48,7 +48,7 @@ def import_dataset(
         InputError: if something of this is wrong, or the files are not as the format has them.
     """
     if form not in FORMATS:
-        raise InputError("FORMAT", f"is '{form}'", f"choose one of {', '.join(FORMATS)}")
+        raise InputError("FORMAT", f"is '{form}'", did_you_mean(form, list(FORMATS)))
     kind = FORMATS[form]
     if splits and not kind.has_splits:
         raise InputError("--split", f"is given, but {form} has no splits", "leave it out")
