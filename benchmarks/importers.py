@@ -85,8 +85,9 @@ def corners(generator: np.random.Generator, count: int, width: int, height: int)
 
 
 def write_cityscapes(root: Path, annotations: int, generator: np.random.Generator) -> int:
-    """18 instances an image of 2048 x 1024, drawn side by side so that none is hidden, on 20 polygons of stuff."""
+    """18 instances an image of 2048 x 1024, on 20 polygons of stuff and under four poles; none is hidden."""
     stuff = [{"label": "building", "polygon": [[x * 100, 0], [x * 100 + 99, 0], [x * 100 + 99, 1000]]} for x in range(20)]
+    poles = [{"label": "pole", "polygon": [[x, 0], [x + 7, 0], [x + 7, 1000], [x, 1000]]} for x in (200, 700, 1200, 1700)]
     turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
     last = 0
@@ -98,6 +99,7 @@ def write_cityscapes(root: Path, annotations: int, generator: np.random.Generato
             middle = np.array([100 + place % 9 * 220, 300 + place // 9 * 300])
             points = middle + circle * generator.integers(10, 100)
             objects.append({"label": "car" if place % 2 else "person", "polygon": points.astype(int).tolist()})
+        objects += poles
         content = {"imgHeight": 1024, "imgWidth": 2048, "objects": objects}
         _write_text(root / "gtFine" / "train" / city / f"{stem}_gtFine_polygons.json", json.dumps(content))
         _write_text(root / "leftImg8bit" / "train" / city / f"{stem}_leftImg8bit.png", "")

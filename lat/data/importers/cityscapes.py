@@ -94,7 +94,7 @@ class Cityscapes(Importer):
         boxes = []
         for i, corners in zip(chosen, visible_boxes(polygons, chosen, (width, height)), strict=True):
             if corners is None:
-                self.left_out["nothing of the object is visible"] += 1
+                self.left_out["nothing visible"] += 1
             else:
                 boxes.append(Box(drawn[i]["label"], *corners))
         return width, height, boxes

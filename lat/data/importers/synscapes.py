@@ -73,7 +73,7 @@ class Synscapes(Importer):
             if label not in self.class_list.labels and label not in self.class_list.ignored:
                 continue  # things without a box in Cityscapes, such as poles and signs
             if instance["occluded"][key] > self.max_occlusion:
-                self.left_out[f"more than {self.max_occlusion:g} of the object is hidden"] += 1
+                self.left_out[f"hidden by more than {self.max_occlusion:g}"] += 1
                 continue
             corners = (box["xmin"] * width, box["ymin"] * height, box["xmax"] * width, box["ymax"] * height)
             found.append(Box(label, *corners))

@@ -19,6 +19,8 @@ from lat.data.files import open_atomically, sha256_of_file
 from lat.data.importers.source import Box, Image, Importer
 from lat.errors import InputError
 
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
 MIN_SIDE = 0.01
 """A box that is thinner, in pixels, has no area."""
 
@@ -52,10 +54,15 @@ class ImportSummary:
     def notes(self) -> Iterator[str]:
         """A line for everything that is not as the dataset has it."""
         if self.clipped:
-            yield f"{self.clipped} boxes that leave their image are clipped"
-        yield from (f"{count} boxes are left out: {reason}" for reason, count in sorted(self.left_out.items()))
+            yield f"clipped to the image: {_boxes(self.clipped)}"
+        yield from (f"left out: {_boxes(count)}: {reason}" for reason, count in sorted(self.left_out.items()))
         if self.missing:
-            yield f"{self.missing} images are left out: their files are not in {self.images_dir}"
+            images = f"{self.missing} image{'s' * (self.missing != 1)}"
+            yield f"left out: {images}: not in {self.images_dir}"
+
+
+def _boxes(count: int) -> str:
+    return f"{count} box{'es' * (count != 1)}"
 
 
 @dataclass(frozen=True)
@@ -163,14 +170,14 @@ class _DocumentWriter:
     def _add_box(self, box: Box, image: Image) -> None:
         known = self._classes.labels.get(box.label)
         if known is None:
-            kind = "" if box.label in self._classes.ignored else ", which is not known,"
-            self._summary.left_out[f"the label '{box.label}'{kind} is no class of {self._classes.space.name}"] += 1
+            kind = "" if box.label in self._classes.ignored else "unknown "
+            self._summary.left_out[f"{kind}label '{box.label}', no class of {self._classes.space.name}"] += 1
             return
         x1, y1 = max(box.x1, 0.0), max(box.y1, 0.0)
         x2, y2 = min(box.x2, float(image.width)), min(box.y2, float(image.height))
         width, height = round(x2 - x1, BOX_DECIMALS), round(y2 - y1, BOX_DECIMALS)
         if not (width >= MIN_SIDE and height >= MIN_SIDE):  # NaN too
-            self._summary.left_out["they have no area inside their image"] += 1
+            self._summary.left_out["no area inside the image"] += 1
             return
         pokes_out = max(x1 - box.x1, y1 - box.y1, box.x2 - x2, box.y2 - y2)
         self._summary.clipped += pokes_out > CLIP_TOLERANCE
@@ -222,4 +229,4 @@ def _write_item(file: BinaryIO, item: Mapping[str, Any], is_first: bool) -> None
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()

@@ -118,7 +118,7 @@ def test_kitti_corners_stay_and_regions_that_nobody_labelled_are_left_out(tmp_pa
     write_image(tmp_path / "training" / "image_2" / "000000.png", (64, 32))
     found, summary = run_import(Kitti(tmp_path, tmp_path / "out"))
     assert found == {"000000.png": [("Car", [10.5, 4.25, 30, 20], 0)]}
-    assert dict(summary.left_out) == {"the label 'DontCare' is no class of kitti": 1}
+    assert dict(summary.left_out) == {"label 'DontCare', no class of kitti": 1}
 
 
 def test_open_images_rows_in_any_order(tmp_path: Path) -> None:

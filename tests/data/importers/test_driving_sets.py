@@ -63,7 +63,7 @@ def test_cityscapes_boxes_are_the_visible_parts_and_groups_are_crowds(tmp_path: 
         ],
         b: [],
     }
-    reasons = {"nothing of the object is visible": 1, "the label 'trailer' is no class of cityscapes": 1}
+    reasons = {"nothing visible": 1, "label 'trailer', no class of cityscapes": 1}
     assert dict(summary.left_out) == reasons
     assert sizes_in(tmp_path / "out" / "train.json")[a] == (64, 32)
     write_cityscapes(tmp_path, {"a_000001_000019": STREET}, deleted=1)
@@ -81,7 +81,7 @@ def test_cityscapes_polygons_and_instance_images_give_the_same_boxes(tmp_path: P
     wanted, _ = run_import(Cityscapes(tmp_path, tmp_path / "out"))
     found, summary = run_import(Cityscapes(tmp_path, tmp_path / "png", boxes="instance_ids"))
     assert {name: sorted(boxes) for name, boxes in found.items()} == {name: sorted(boxes) for name, boxes in wanted.items()}
-    assert dict(summary.left_out) == {"the label 'trailer' is no class of cityscapes": 1}
+    assert dict(summary.left_out) == {"label 'trailer', no class of cityscapes": 1}
 
 
 def test_cityscapes_groups_of_an_instance_image_are_boxes_of_their_parts(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_nuimages_takes_key_frames_of_cameras_and_corners_as_they_are(tmp_path: 
     assert len(standard.class_list.space) == 10
     found, summary = run_import(standard)
     assert [label for label, *_ in found["samples/CAM_FRONT/x.jpg"]] == ["car", "bus"]
-    assert dict(summary.left_out) == {"the label 'animal' is no class of nuimages_standard": 1}
+    assert dict(summary.left_out) == {"label 'animal', no class of nuimages_standard": 1}
 
 
 def test_waymo_boxes_from_their_middles_and_images_written_out(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_waymo_boxes_from_their_middles_and_images_written_out(tmp_path: Path) -
     found, summary = run_import(Waymo(tmp_path, tmp_path / "out"))
     front, side, later = (f"training/segment_a/{name}.jpg" for name in ("10_FRONT", "10_SIDE_RIGHT", "11_FRONT"))
     assert found == {front: [("vehicle", [16.5, 7, 24.5, 13], 0)], side: [], later: [("cyclist", [25, 6, 35, 26], 0)]}
-    assert dict(summary.left_out) == {"the label '3' is no class of waymo": 1}
+    assert dict(summary.left_out) == {"label '3', no class of waymo": 1}
     assert all(cv2.imread(str(tmp_path / "out" / "images" / name)).shape == (32, 64, 3) for name in found)
     found, _ = run_import(Waymo(tmp_path, tmp_path / "few"), subset=1)
     assert len(found) == 1
@@ -192,7 +192,7 @@ def test_synscapes_shares_become_pixels_and_hidden_objects_are_left_out(tmp_path
     write_synscapes(tmp_path, {10: [], 9: objects})
     found, summary = run_import(Synscapes(tmp_path, tmp_path / "out", "all"))
     assert [*found.items()] == [("9.png", [("car", [16, 16, 32, 32], 0)]), ("10.png", [])]
-    reasons = {"more than 0.9 of the object is hidden": 1, "the label '29' is no class of synscapes": 1}
+    reasons = {"hidden by more than 0.9": 1, "label '29', no class of synscapes": 1}
     assert dict(summary.left_out) == reasons
     found, _ = run_import(Synscapes(tmp_path, tmp_path / "out", "all", max_occlusion=1.0))
     assert [label for label, *_ in found["9.png"]] == ["car", "person"]

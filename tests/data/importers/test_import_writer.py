@@ -31,15 +31,15 @@ def test_boxes_are_clipped_and_counted_and_those_without_an_area_reported(tmp_pa
     assert [box for _, box, _ in found["samples/CAM_FRONT/x.jpg"]] == [[0, 2, 10, 20], [60, 30, 64, 32], [0, 0, 64, 32]]
     assert summary.clipped == 2
     assert [*summary.notes()] == [
-        "2 boxes that leave their image are clipped",
-        "3 boxes are left out: they have no area inside their image",
+        "clipped to the image: 2 boxes",
+        "left out: 3 boxes: no area inside the image",
     ]
 
 
 def test_labels_that_nobody_knows_are_counted_by_name(tmp_path: Path) -> None:
     write_bdd100k(tmp_path, [scalabel_frame("a.jpg", [("ufo", (1, 1, 2, 2)), ("car", (1, 1, 2, 2))])])
     _, summary = run_import(Bdd100k(tmp_path, tmp_path / "out"))
-    assert [*summary.notes()] == ["1 boxes are left out: the label 'ufo', which is not known, is no class of bdd100k"]
+    assert [*summary.notes()] == ["left out: 1 box: unknown label 'ufo', no class of bdd100k"]
 
 
 def test_images_that_are_not_there_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -47,6 +47,7 @@ def test_images_that_are_not_there_are_left_out_and_counted(tmp_path: Path) -> N
     (tmp_path / "images" / "100k" / "train" / "a.jpg").unlink()
     found, summary = run_import(Bdd100k(tmp_path, tmp_path / "out"))
     assert ([*found], summary.missing) == (["b.jpg"], 1)
+    assert [*summary.notes()] == [f"left out: 1 image: not in {tmp_path}/images/100k/train"]
     (tmp_path / "images" / "100k" / "train" / "b.jpg").unlink()
     with pytest.raises(InputError, match="none of the 2 images of the annotations is there; download the images"):
         run_import(Bdd100k(tmp_path, tmp_path / "none"))
