@@ -15,9 +15,11 @@ Found = dict[str, list[tuple[str, list[float], int]]]
 
 
 def run_import(importer: Importer, **options: Any) -> tuple[Found, ImportSummary]:
-    """Import to `out/SPLIT.json`, check that `lat` reads it as it is, and return what is in it."""
+    """Import to `out/SPLIT.json`, check that `lat` reads it as it is and each image was asked for once; return what is in it."""
     path = importer.out / f"{importer.split}.json"
-    summary = write_import(importer, ImportOptions(**options), "test", path)
+    steps: list[None] = []
+    summary = write_import(importer, ImportOptions(**options), "test", path, lambda: steps.append(None))
+    assert len(steps) == sum(1 for _ in importer.names())
     table = read_labels(path, "test")
     assert table.repairs == {}
     assert table.space.categories() == importer.class_list.space.categories()
