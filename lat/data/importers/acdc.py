@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from lat.data.importers.class_lists import ClassList, load_class_list
@@ -60,8 +60,12 @@ class Acdc(Importer):
             path = self._file(condition)
             with reading(path, KIND):
                 labels = {entry["id"]: entry["name"] for entry in json_records(path, "categories.item")}
-                for image in read_images(path, labels, lambda name, at=condition: wanted(self._place(name, at))):  # type: ignore[misc]
+                is_wanted = partial(self._is_wanted, wanted, condition)
+                for image in read_images(path, labels, is_wanted, self.left_out):
                     yield image._replace(file_name=self._place(image.file_name, condition))
+
+    def _is_wanted(self, wanted: Wanted, condition: str, name: str) -> bool:
+        return wanted(self._place(name, condition))
 
     def _place(self, name: str, condition: str) -> str:
         """The image file, relative to `rgb_anon`, whether the labels name it so, with `rgb_anon` before it, or alone."""

@@ -15,7 +15,11 @@ _CACHE_KIB = 16_384
 class BoxStore:
     """A temporary database, deleted when it is closed; memory does not grow with it.
 
-    Use it as `with BoxStore(rows) as store:`, where rows are pairs of an image's key and a box; then ask for the boxes of a key.
+    Use it as `with BoxStore(rows) as store:`, where rows are pairs of an image's key and a box; then ask for the boxes of each
+    key once.
+
+    Attributes:
+        left: number of boxes that nobody has asked for.
     """
 
     def __init__(self, rows: Iterable[tuple[str | int, Box]]) -> None:
@@ -26,6 +30,7 @@ class BoxStore:
             self._database.execute("CREATE TABLE boxes (image, label, x1 REAL, y1 REAL, x2 REAL, y2 REAL, is_crowd)")
             self._database.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)", ((key, *box) for key, box in rows))
             self._database.execute("CREATE INDEX by_image ON boxes (image)")
+            (self.left,) = self._database.execute("SELECT count(*) FROM boxes").fetchone()
         except BaseException:
             self._database.close()
             raise
@@ -38,5 +43,7 @@ class BoxStore:
 
     def boxes(self, key: str | int) -> list[Box]:
         """The boxes of an image, in the order in which they came."""
-        found = self._database.execute("SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid", (key,))
+        query = "SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid"
+        found = self._database.execute(query, (key,)).fetchall()
+        self.left -= len(found)
         return [Box(label, x1, y1, x2, y2, bool(is_crowd)) for label, x1, y1, x2, y2, is_crowd in found]

@@ -5,6 +5,7 @@ Pixel convention: `bbox` is x, y, width, height in continuous coordinates, so th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import Any
 from lat.data.importers.box_store import BoxStore
 from lat.data.importers.class_lists import ClassList
 from lat.data.importers.folders import require_files, wrong_root
-from lat.data.importers.source import Box, Image, Importer, Wanted
+from lat.data.importers.source import NO_IMAGE, Box, Image, Importer, Wanted
 from lat.data.importers.streams import json_records, reading
 
 KIND = "COCO labels (images, annotations, categories)"
@@ -84,15 +85,24 @@ class Coco(Importer):
             yield from json_records(self._file, "images.item.file_name")
 
     def images(self, wanted: Wanted) -> Iterator[Image]:
-        return read_images(self._file, {entry["id"]: entry["name"] for entry in self._categories}, wanted)
+        return read_images(self._file, {entry["id"]: entry["name"] for entry in self._categories}, wanted, self.left_out)
 
 
-def read_images(path: Path, labels: dict[int, str], wanted: Wanted) -> Iterator[Image]:
-    """The wanted images of a COCO file with their boxes; `labels` has the label of each category id."""
+def read_images(path: Path, labels: dict[int, str], wanted: Wanted, left_out: Counter[str]) -> Iterator[Image]:
+    """The wanted images of a COCO file with their boxes.
+
+    Args:
+        path: the file.
+        labels: the label of each category id.
+        wanted: see `Importer.images`.
+        left_out: boxes of images that are not in the file are counted here.
+    """
     with reading(path, KIND), BoxStore(_boxes(path, labels)) as store:
         for entry in json_records(path, "images.item"):
+            boxes = store.boxes(entry["id"])
             if wanted(entry["file_name"]):
-                yield Image(entry["file_name"], entry["width"], entry["height"], store.boxes(entry["id"]))
+                yield Image(entry["file_name"], entry["width"], entry["height"], boxes)
+        left_out[NO_IMAGE] += store.left
 
 
 def _boxes(path: Path, labels: dict[int, str]) -> Iterator[tuple[int, Box]]:

@@ -14,7 +14,7 @@ from typing import Any
 from lat.data.importers.box_store import BoxStore
 from lat.data.importers.class_lists import ClassList, load_class_list
 from lat.data.importers.folders import require_files
-from lat.data.importers.source import Box, Image, Importer, Wanted, choose
+from lat.data.importers.source import NO_IMAGE, Box, Image, Importer, Wanted, choose
 from lat.data.importers.streams import json_records, reading
 
 _CLASS_LISTS = {"all": "nuimages", "standard": "nuimages_standard"}
@@ -66,8 +66,10 @@ class NuImages(Importer):
             labels = {record["token"]: record["name"] for record in self._records("category")}
         with BoxStore(self._boxes(labels)) as store:
             for frame in self._frames():
+                boxes = store.boxes(frame["token"])
                 if wanted(frame["filename"]):
-                    yield Image(frame["filename"], frame["width"], frame["height"], store.boxes(frame["token"]))
+                    yield Image(frame["filename"], frame["width"], frame["height"], boxes)
+            self.left_out[NO_IMAGE] += store.left
 
     def _boxes(self, labels: dict[str, str]) -> Iterator[tuple[str, Box]]:
         with reading(self._table("object_ann"), _KINDS["object_ann"]):

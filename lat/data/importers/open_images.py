@@ -15,7 +15,7 @@ from pathlib import Path
 from lat.data.importers.box_store import BoxStore
 from lat.data.importers.class_lists import ClassList
 from lat.data.importers.folders import image_size, require_files, sorted_names, wrong_root
-from lat.data.importers.source import Box, Image, Importer, Wanted
+from lat.data.importers.source import NO_IMAGE, Box, Image, Importer, Wanted
 from lat.data.importers.streams import reading
 
 KIND = "boxes of Open Images (ImageID, LabelName, XMin, XMax, YMin, YMax, IsGroupOf)"
@@ -61,10 +61,11 @@ class OpenImages(Importer):
     def images(self, wanted: Wanted) -> Iterator[Image]:
         with BoxStore(self._rows()) as store:
             for name in self.names():
+                shares = store.boxes(name.removesuffix(".jpg"))
                 if wanted(name):
                     width, height = image_size(self.images_dir / name)
-                    shares = store.boxes(name.removesuffix(".jpg"))
                     yield Image(name, width, height, [_in_pixels(box, width, height) for box in shares])
+            self.left_out[NO_IMAGE] += store.left
 
     def _rows(self) -> Iterator[tuple[str, Box]]:
         path = self._find(_BOX_FILES)

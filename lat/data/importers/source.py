@@ -42,6 +42,9 @@ class Image(NamedTuple):
     annotation: Path | None = None
 
 
+NO_IMAGE = "no such image"
+"""Why a box is left out whose image the dataset does not list."""
+
 Wanted = Callable[[str], bool]
 """Says of a file name whether its image is to be read."""
 

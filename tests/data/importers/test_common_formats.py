@@ -51,11 +51,13 @@ def test_coco_is_renumbered_and_keeps_boxes_categories_and_crowds(tmp_path: Path
         annotation["id"] -= 1  # 0 is legal in COCO, and breaks evaluators
     value["annotations"][1]["iscrowd"] = 1
     del value["annotations"][0]["area"]
+    value["annotations"].append({**value["annotations"][0], "id": 7, "image_id": 4})
     value["annotations"].reverse()
     write_json(tmp_path / "annotations" / "instances_val2017.json", value)
     found, summary = run_import(Coco(tmp_path, tmp_path / "out", "val2017"))
     assert found == {"001.png": [("van", [20, 5, 26, 17], 1), ("tree", [2.5, 3, 12.5, 11], 0)], "002.png": []}
     assert (summary.empty, summary.crowd) == (1, 1)
+    assert [*summary.notes()] == ["left out: 1 box: no such image"]
     write_json(tmp_path / "mine" / "labels.json", value)
     assert run_import(Coco(tmp_path, tmp_path / "o", "x", annotations="mine/labels.json", folder="val2017"))[0] == found
 
@@ -127,7 +129,8 @@ def test_open_images_rows_in_any_order(tmp_path: Path) -> None:
     rows = ["aa,x,/m/02,1,0.25,0.5,0,1,0,0,0,0,0", "bb,x,/m/01,1,0,1,0,1,0,0,0,0,0", "aa,x,/m/01,1,0,0.5,0.5,1,0,0,1,0,0"]
     (tmp_path / "validation-annotations-bbox.csv").write_text(head + "\n".join(rows) + "\n")
     write_image(tmp_path / "validation" / "aa.jpg", (40, 20))
-    found, _ = run_import(OpenImages(tmp_path, tmp_path / "out", "validation"))
+    found, summary = run_import(OpenImages(tmp_path, tmp_path / "out", "validation"))
+    assert dict(summary.left_out) == {"no such image": 1}
     assert found == {"aa.jpg": [("Container", [10, 0, 20, 20], 0), ("Tortoise", [0, 10, 20, 20], 1)]}
 
 

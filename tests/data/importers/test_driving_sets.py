@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -100,7 +101,7 @@ def test_nuimages_takes_key_frames_of_cameras_and_corners_as_they_are(tmp_path: 
     found, summary = run_import(NuImages(tmp_path, tmp_path / "out"))
     wanted = [("vehicle.car", [50, 0, 64, 20], 0), ("animal", [30, 3, 33, 9], 0), ("vehicle.bus.bendy", [4, 2, 20, 12], 0)]
     assert found == {"samples/CAM_FRONT/x.jpg": wanted, "samples/CAM_FRONT/empty.jpg": []}
-    assert summary.clipped == 1
+    assert (summary.clipped, summary.left_out.total()) == (1, 0)
     standard = NuImages(tmp_path, tmp_path / "out", classes="standard")
     assert len(NuImages(tmp_path, tmp_path).class_list.space) == 23
     assert len(standard.class_list.space) == 10
@@ -121,6 +122,12 @@ def test_waymo_boxes_from_their_middles_and_images_written_out(tmp_path: Path) -
     found, _ = run_import(Waymo(tmp_path, tmp_path / "few"), subset=1)
     assert len(found) == 1
     assert [path.relative_to(tmp_path / "few" / "images").as_posix() for path in (tmp_path / "few").rglob("*.jpg")] == [*found]
+
+
+def test_waymo_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InputError, match=r"lat import waymo: needs pyarrow; pip install 'lat-detection\[waymo\]'"):
+        Waymo(tmp_path, tmp_path / "out")
 
 
 def test_waymo_names_a_file_that_is_not_a_table(tmp_path: Path) -> None:

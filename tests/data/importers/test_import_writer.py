@@ -112,8 +112,10 @@ def test_the_store_gives_boxes_back_by_image_in_their_order() -> None:
     a, b, c = Box("x", 1, 2, 3.5, 4), Box("y", 0, 0, 1, 1, True), Box("x", 5, 5, 6, 6)
     with BoxStore([("one", a), (2, b), ("one", c)]) as store:
         assert store.boxes("one") == [a, c]
+        assert store.left == 1
         assert store.boxes(2) == [b]
         assert store.boxes("2") == []
+        assert store.left == 0
     with pytest.raises(sqlite3.ProgrammingError):
         store.boxes(2)
 
