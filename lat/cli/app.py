@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "relations": stages.relations,
     "evaluate": stages.evaluate,
     "report": stages.report,
+    "import": projects.import_,
     "export": labels.export,
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lat.data.coco_problems import Problem
 from lat.data.coco_scan import ImageList, LabelScan, class_list_mismatch, scan_labels
-from lat.data.dataset import DatasetSettings, split_images, truth_mismatches
+from lat.data.dataset import DatasetSettings, missing_part, split_images, truth_mismatches
 from lat.data.images import read_image
 from lat.data.label_table import LabelTable
 from lat.errors import InputError
@@ -139,8 +139,11 @@ class _Findings:
 def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -> DatasetCheck:
     """Read all files of a dataset and decode all its images; nothing is raised for what is wrong with them.
 
-    Images of a split that is not used are not decoded.
+    Images of a split that is not used are not decoded. Where files are missing that a known command makes, that is all there is
+    to say.
     """
+    if missing := missing_part(settings):
+        return DatasetCheck(settings.name, (), (), (missing,), (), None, {})
     findings = _Findings()
     scan = _scan(Path(settings.annotations), settings.name, findings)
     space = None if scan.table is None else scan.table.space

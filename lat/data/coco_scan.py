@@ -24,7 +24,8 @@ MAX_SIDE = 1_000_000
 
 RENUMBER = "renumber the annotations from 1"
 
-_OUTSIDE_FOLDER = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
+OUTSIDE_FOLDER = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
+"""File names that leave the images folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,7 @@ def _read_images(path: Path, document: dict[str, Any], problems: list[Problem]) 
         return None
     records.report_repeated_ids("give each image an id of its own")
     file_names, are_texts = records.texts("file_name")
-    outside = np.fromiter((_OUTSIDE_FOLDER.search(name) is not None for name in file_names), bool, len(records))
+    outside = np.fromiter((OUTSIDE_FOLDER.search(name) is not None for name in file_names), bool, len(records))
     records.report(
         outside,
         lambda row: f"`file_name` {file_names[row]!r} leaves the images folder",

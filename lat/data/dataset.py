@@ -42,6 +42,7 @@ class DatasetSettings:
     split: str = ""  # train on the images whose key `split` has this value; empty for all that are not held out
     validation_split: str = ""  # hold out the images whose key `split` has this value
     validation_fraction: float = 0.0  # hold out about this share of the images, by a hash of the file name
+    made_by: str = ""  # the command that makes the files, to be named where they are missing
 
     def __post_init__(self) -> None:
         where = f"datasets.{self.name}"
@@ -104,12 +105,23 @@ class DetectionDataset:
         return DetectionDataset(self.name, self.images_dir, self.labels.select(images))
 
 
+def missing_part(settings: DatasetSettings) -> Problem | None:
+    """The first file or folder of a dataset that is not there, and the command that makes it, if the settings name one."""
+    if not settings.made_by:
+        return None
+    parts = (settings.annotations, settings.validation, settings.images, settings.validation_images)
+    missing = next((Path(part) for part in parts if part and not Path(part).exists()), None)
+    return None if missing is None else Problem(missing, "", "is not there", f"make it with `{settings.made_by}`")
+
+
 def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, DetectionDataset | None]:
     """Read the training part of a dataset, and its validation part or None. No image is opened.
 
     Raises:
         InputError: if a folder is missing, a file is wrong (see `read_labels`), or a part has no boxes.
     """
+    if missing := missing_part(settings):
+        raise InputError(missing.file, missing.what, missing.remedy)
     images_dir = existing_folder(Path(settings.images))
     table = read_labels(Path(settings.annotations), settings.name)
     train_rows, held_out_rows = split_images(table, settings)

@@ -6,25 +6,39 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a run killed at any moment, sees the old content or the new one, never a part.
-
-    The content goes to a temporary name in the same folder, is flushed to the disk, and is then renamed. Missing parent
-    folders are created. Text is written as UTF-8 with the line ends it has.
+    """Write a file as `open_atomically` does, at once. Text is written as UTF-8 with the line ends it has.
 
     Raises:
-        OSError: if the folder cannot be written; the old file is then untouched and no temporary file is left.
+        OSError: see `open_atomically`.
+    """
+    with open_atomically(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing so that a reader, or a run killed at any moment, sees the old content or the new one, never a part.
+
+    The content goes to a temporary name in the same folder, is flushed to the disk, and is renamed when the block ends. Missing
+    parent folders are created.
+
+    Raises:
+        OSError: if the folder cannot be written; then, as after any exception in the block, the old file is untouched and no
+            temporary file is left.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())

@@ -38,10 +38,11 @@ def _print_dataset(console: Console, check: DatasetCheck) -> None:
         classes = ", ".join(f"{name} {count}" for name, count in part.boxes_per_class.items())
         figures = (str(part.images), part.image_sizes, str(part.empty_images), str(part.boxes), str(part.crowd_boxes))
         table.add_row(part.part, *figures, escape(classes))
-    console.print(table)
+    if check.parts:
+        console.print(table)
     for repair in check.repairs:
         console.print(escape(f"repaired in memory: {repair.file}: {repair.what}: {repair.count}"))
     for note in check.notes:
         console.print(escape(f"note: {note}"))
     for problem in check.problems:
-        console.print(escape(f"problem: {problem}"))
+        console.print(escape(f"problem: {problem.file}: {problem}"))

@@ -98,7 +98,7 @@ class Records:
             files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
             for part in (self.workspace.train_part(name), self.workspace.validation_part(name)):
                 files += [] if part is None else [part.images_dir / file_name for file_name in part.labels.file_names]
-            paths = ("images", "annotations", "validation", "validation_images", "truth")
+            paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}
             described["truth"] = sorted(settings.truth)
             self._data_hashes[name] = sha256_of_json([described, [[path.name, self._file_hash(path)] for path in files]])

@@ -9,6 +9,7 @@ import numpy as np
 from factories import coco_dict, label_space, write_coco, write_json
 
 from lat.data.check import DatasetCheck, check_dataset, check_datasets
+from lat.data.dataset import DatasetSettings
 
 BOX = [2, 3, 10, 8]
 SPACE = label_space("city", ["car", "truck", "bus"])
@@ -151,3 +152,10 @@ def test_two_datasets_with_one_name_are_both_told(tmp_path: Path) -> None:
         ["2 datasets have the name city"],
         [],
     ]
+
+
+def test_a_dataset_that_a_known_command_makes_has_one_problem_where_nothing_is_there(tmp_path: Path) -> None:
+    settings = DatasetSettings("city", f"{tmp_path}/images", f"{tmp_path}/a.json", f"{tmp_path}/b.json", made_by="lat import x")
+    check = check_dataset(settings)
+    assert [str(problem) for problem in check.problems] == ["is not there; make it with `lat import x`"]
+    assert (check.problems[0].file, check.parts, check.space) == (tmp_path / "a.json", (), None)

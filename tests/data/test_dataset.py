@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,16 @@ def test_settings_can_be_a_structured_configuration() -> None:
     given = {"name": "city", "images": "i", "annotations": "a.json", "truth": {"way": "t.json"}}
     settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetSettings), given))
     assert settings == DatasetSettings("city", "i", "a.json", truth={"way": "t.json"})
+
+
+def test_files_that_a_known_command_makes_are_missing_with_that_command(tmp_path: Path) -> None:
+    settings = replace(write_coco(tmp_path), made_by="lat import coco")
+    load_dataset(settings)
+    for path in (tmp_path / "images", tmp_path / "annotations.json"):
+        path.rename(tmp_path / "away")
+        with pytest.raises(InputError) as caught:
+            load_dataset(settings)
+        assert str(caught.value) == f"{path}: is not there; make it with `lat import coco`"
+        (tmp_path / "away").rename(path)
+    with pytest.raises(InputError, match=r"val\.json: is not there; make it with `lat import coco`"):
+        load_dataset(replace(settings, validation=str(tmp_path / "val.json")))

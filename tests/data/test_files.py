@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lat.data.files import sha256_of_file, sha256_of_json, write_atomically
+from lat.data.files import open_atomically, sha256_of_file, sha256_of_json, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -70,3 +70,15 @@ def test_sha256_of_json_ignores_the_order_of_keys_only() -> None:
     assert sha256_of_json(1) != sha256_of_json("1")
     with pytest.raises(ValueError, match="JSON"):
         sha256_of_json({"a": float("nan")})
+
+
+def test_a_file_that_is_written_in_parts_appears_when_all_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with open_atomically(path) as file:
+        file.write(b"one")
+        assert not path.exists()
+        file.write(b" two")
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(TypeError), open_atomically(path) as file:
+        file.writelines([b"half", "text"])
+    assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [("a.txt", b"one two")]

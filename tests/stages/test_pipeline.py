@@ -106,6 +106,14 @@ def test_a_changed_setting_sets_off_the_stages_that_depend_on_it(
     assert {step.stage for step in run_stages(tiny_workspace(config, run, override), say=quiet)} == stages
 
 
+def test_another_name_for_the_command_that_makes_a_dataset_sets_off_nothing(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    config, run = copied
+    other = tmp_path / "config.yaml"
+    other.write_text(config.read_text().replace("  - name: city\n", "  - name: city\n    made_by: draw it\n"))
+    assert tiny_workspace(other, run).settings_of("city").made_by == "draw it"
+    assert run_stages(tiny_workspace(other, run), say=quiet) == []
+
+
 def test_a_lost_file_is_made_again_and_nothing_after_it(copied: tuple[Path, Path]) -> None:
     config, run = copied
     lost = run / "pseudo_labels" / "nu.way.json"

@@ -1,0 +1,114 @@
+"""Every configuration of the repository, on stand-ins in the layouts of the real datasets."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from factories import coco_dict, label_space, write_coco
+from stand_ins import STAND_INS
+from tiny import FEW_STEPS, quiet
+
+from lat.cli import main
+from lat.config import Config, load_config
+from lat.data.dataset import load_dataset
+from lat.data.street_scenes import draw_street_scenes
+from lat.pipeline import run_stages
+from lat.stages.workspace import Workspace
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+NAMES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+PAPER = ("paper/class_divergent.yaml", "paper/one_to_one.yaml", "paper/small_large.yaml")
+ONE_STEP = [
+    *FEW_STEPS,
+    *("upstream.backbone=small", "upstream.weights=none", "upstream.image_size=0", "upstream.training.steps=1"),
+    *("lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=28", "lat.training.steps=1"),
+    *("downstream.backbone=small", "downstream.weights=none", "downstream.image_size=0", "downstream.training.steps=1"),
+    *("downstream.training.batch_size=2", "downstream.max_detections=5", "runtime.num_workers=0"),
+]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+def make_data(config: Config, root: Path) -> None:
+    """Write a stand-in for each dataset of a configuration, and run the command that it names, if it names one."""
+    for dataset in config.datasets:
+        if dataset.name in STAND_INS:
+            STAND_INS[dataset.name](root / dataset.name)
+            program, *arguments = shlex.split(dataset.made_by)
+            assert program == "lat"
+            assert run(*arguments) == 0
+        elif dataset.split:
+            write_coco(root / dataset.name, coco_dict(space=label_space(), splits=["train", "val"]))
+        elif dataset.validation_fraction:
+            write_coco(root / dataset.name, coco_dict([[(2, 3, 10, 8)]] * 20))
+    if "city" in config.dataset_names:
+        draw_street_scenes(root, train_images={"city": 2, "nu": 2, "way": 2}, val_images=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_configuration_finds_its_data_in_the_layout_of_the_real_one(name: str, tmp_path: Path) -> None:
+    config = load_config(CONFIGS / name, [f"data_root={tmp_path}"])
+    make_data(config, tmp_path)
+    for dataset in config.datasets:
+        train, validation = load_dataset(dataset)
+        assert train.labels.repairs == {}
+        assert train.image(0).shape[1:] == train.size_hw(0)
+        assert validation is not None or dataset.name == "synscapes"
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_one_step_of_every_stage_of_each_configuration_of_the_paper(name: str, tmp_path: Path) -> None:
+    settings = [*ONE_STEP, f"data_root={tmp_path}", f"output_dir={tmp_path}/run"]
+    config = load_config(CONFIGS / name, settings)
+    make_data(config, tmp_path)
+    done = run_stages(Workspace(config), say=quiet)
+    stages = {"train-upstream", "pseudo-label", "train-lat", "transfer", "train-downstream", "evaluate", "report"}
+    assert {step.stage for step in done} == stages
+    targets = [row["target"] for row in json.loads((tmp_path / "run" / "evaluation.json").read_text())["downstream"]]
+    assert sorted(targets) == sorted(config.target_names)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_settings_of_the_paper_are_those_it_prints(name: str) -> None:
+    config = load_config(CONFIGS / name)
+    figures = [(one.training.steps, one.training.batch_size) for one in (config.upstream, config.lat, config.downstream)]
+    assert figures == [(50_000, 16), (30_000, 4), (50_000, 16)]
+    assert {one.training.learning_rate for one in (config.upstream, config.lat, config.downstream)} == {0.2}
+    assert (config.lat.jitter_probability, config.lat.drop_probability) == (0.5, 0.05)
+    assert (config.upstream.detector, config.downstream.detector) == ("auto", "auto")
+    assert config.lat.backbone.startswith("dinov2_")
+    assert round(config.downstream.target_share * config.downstream.training.steps) == 10_000
+    subsets = {re.search(r"--subset (\d+)", dataset.made_by) for dataset in config.datasets}
+    assert {found and found[1] for found in subsets} == ({"3000"} if name == PAPER[0] else {None})
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_commands_in_the_comments_of_a_configuration_of_the_paper_can_be_read(name: str) -> None:
+    comments = (line[1:] for line in (CONFIGS / name).read_text(encoding="utf-8").splitlines() if line.startswith("#"))
+    commands = re.findall(r"(?:^|\n) *lat (train-downstream .*)", "\n".join(comments).replace("\\\n", " "))
+    assert len(commands) == (1 if "one_to_one" in name else 2)
+    for command in commands:
+        _, path, *overrides = shlex.split(command)
+        assert path == f"configs/{name}"
+        training = load_config(CONFIGS / name, overrides).downstream.training
+        assert training.optimizer == "adamw"
+        assert "one_to_one" in name or (training.steps, training.batch_size, training.learning_rate) == (300_000, 64, 1e-3)
+
+
+def test_check_names_the_command_of_each_dataset_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = str(CONFIGS / PAPER[0])
+    assert run("check", name, f"data_root={tmp_path}") == 2
+    lines = capsys.readouterr().out.splitlines()
+    config = load_config(Path(name), [f"data_root={tmp_path}"])
+    wanted = [f"problem: {one.annotations}: is not there; make it with `{one.made_by}`" for one in config.datasets]
+    assert lines == [*wanted, "3 problems in 3 datasets"]
+    assert run("run", name, f"data_root={tmp_path}", f"output_dir={tmp_path}/run") == 2
+    assert capsys.readouterr().err == f"error: {wanted[0].removeprefix('problem: ')}\n"
