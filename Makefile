@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
 
-.PHONY: help install demo test unit runs lint docker-check clean
+.PHONY: help install browser demo test unit runs lint docker-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,6 +22,11 @@ demo: install ## move labels between three drawn datasets, some minutes on two C
 	$(BIN)/lat run configs/street_scenes.yaml
 
 test: lint unit runs ## lint, types and tests
+
+browser: ## install Debian's chromium as root, for the tests of the report's page; they are skipped without it
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+		|| echo "no chromium here, and no way to install it: the tests of the report's page are skipped"
 
 lint: install
 	$(BIN)/ruff check .

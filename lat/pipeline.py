@@ -316,7 +316,8 @@ def _report_step(w: Workspace) -> Step:
     metrics = tuple(w.upstream_metrics(name) for name in w.names)
     inputs = (*_all_pseudo_labels(w), *_all_transferred(w), w.evaluation, w.transfer_model, *metrics, *w.found_relations())
     depends_on = [w.config.to_dict()["evaluation"], w.config.to_dict()["report"]]
-    return Step("report", "", "", depends_on, w.names, inputs, (w.report,))
+    doubts = tuple(w.doubt(source, target) for source, target in w.transfers())
+    return Step("report", "", "", depends_on, w.names, inputs, (w.report, *doubts))
 
 
 def _all_pseudo_labels(w: Workspace) -> tuple[Path, ...]:

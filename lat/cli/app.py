@@ -12,6 +12,7 @@ import typer
 
 import lat.cli.labels as labels
 import lat.cli.projects as projects
+import lat.cli.review as review
 import lat.cli.stages as stages
 from lat import __version__
 from lat.errors import InputError
@@ -71,6 +72,7 @@ def _root(
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(review.review, name="review")
 
 
 def main(arguments: list[str] | None = None) -> None:

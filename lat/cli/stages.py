@@ -128,7 +128,7 @@ def evaluate(
 
 
 def report(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
-    """Write the report: one HTML file that opens without a network."""
+    """Write the report: a folder with one page that opens without a network, and `doubt/`, the labels ranked for review."""
     workspace = _run_stage("report", config, overrides, force)
     print(f"report: {workspace.report}")
 

@@ -1,31 +1,39 @@
-"""The HTML report: everything a run has produced, as one file that opens without a network."""
+"""The report: everything a run has produced, as a folder with one page that opens without a network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lat.data.dataset import DetectionDataset
-from lat.data.files import write_atomically
 from lat.label_space import LabelSpace
 from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
-from lat.report.gallery import GLYPHS, EmbeddedImages, Gallery, ReportSettings, view_gallery
+from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_script, choose_images
+from lat.report.pairs import PairView, pair_view
+from lat.report.pictures import relative_url, write_pictures
 from lat.report.relations import relation_view, strip_id
 from lat.report.reliability import reliability_views
+from lat.report.settings import ReportSettings
 from lat.report.tables import agreement_table, transfer_table
 
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
+
+SCRIPTS = ("data.js", "decisions.js", "filters.js", "draw.js", "gallery.js", "zoom.js", "viewer.js", "inspector.js", "main.js")
+STYLES = ("style.css", "pictures.css")
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,12 @@ class ReportContent:
         title: heading of the page.
         run: what was run (configuration, target, seed, versions) as names and values.
         spaces: the label spaces of all datasets.
+        counts: for each dataset its number of training images and of boxes in them.
         evaluation: the content of `evaluation.json`; a part that is missing or empty is left out of the page.
         upstream: for each dataset the `metrics.json` of its upstream detector (`ap`, `ap50` on its validation images).
         curves: for each model the rows of its `log.jsonl` (`step`, `total` and the losses by name).
         galleries: one for each source and target.
+        labels_files: for each source and target where its transferred labels lie, relative to the page.
         relations: the content of each `relations/A.B.json`.
         examples: for label spaces of `relations` the dataset from which example crops of their classes are cut.
     """
@@ -47,27 +57,102 @@ class ReportContent:
     title: str
     run: Mapping[str, str]
     spaces: Sequence[LabelSpace]
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     upstream: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     galleries: Sequence[Gallery] = ()
+    labels_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
     relations: Sequence[Mapping[str, Any]] = ()
     examples: Mapping[str, DetectionDataset] = field(default_factory=dict)
 
 
-def write_report(path: Path, content: ReportContent, settings: ReportSettings) -> None:
-    """Write the report. The same content gives the same bytes: the page holds no date and no machine's name."""
-    write_atomically(path, render_report(content, settings))
+def write_report(
+    folder: Path, content: ReportContent, settings: ReportSettings, progress: Callable[[int], None] = lambda count: None
+) -> None:
+    """Write `index.html` with its data and pictures beside it; `folder` is replaced as a whole, once everything is there.
+
+    The same content gives the same bytes: the page holds no date and no machine's name.
+
+    Args:
+        folder: the folder of the report.
+        content: what it shows.
+        settings: how many images, and how large.
+        progress: is called with the number of pictures written.
+
+    Raises:
+        InputError: if an image is missing or cannot be decoded.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # what a killed run has left
+    part.mkdir(parents=True)
+    try:
+        chosen = [choose_images(gallery, settings.images_per_pair) for gallery in content.galleries]
+        views = [
+            _write_pair(part, number, gallery, images, folder, content)
+            for number, (gallery, images) in enumerate(zip(content.galleries, chosen, strict=True), start=1)
+        ]
+        for gallery, images in _pictured(content.galleries, chosen):
+            write_pictures(part, gallery.dataset, images.tolist(), settings.longest_side, progress)
+        (part / "index.html").write_text(render_page(content, views), encoding="utf-8")
+        _replace_folder(folder, part)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
-def render_report(content: ReportContent, settings: ReportSettings) -> str:
-    """The report as HTML. All text that comes from files (class names, file names, settings) is escaped."""
-    images = EmbeddedImages(settings.longest_side)
-    galleries = [view_gallery(f"pair-{number}", gallery, images, settings) for number, gallery in enumerate(content.galleries, 1)]
+def count_pictures(content: ReportContent, settings: ReportSettings) -> int:
+    """How many pictures `write_report` writes."""
+    chosen = [choose_images(gallery, settings.images_per_pair) for gallery in content.galleries]
+    return sum(len(images) for _, images in _pictured(content.galleries, chosen))
+
+
+def _pictured(galleries: Sequence[Gallery], chosen: Sequence[np.ndarray]) -> list[tuple[Gallery, np.ndarray]]:
+    """One gallery of each source, and the images of the source that any of its galleries shows."""
+    by_source: dict[str, tuple[Gallery, np.ndarray]] = {}
+    for gallery, images in zip(galleries, chosen, strict=True):
+        _, before = by_source.get(gallery.source, (gallery, images))
+        by_source[gallery.source] = gallery, np.union1d(before, images)
+    return list(by_source.values())
+
+
+def _write_pair(part: Path, number: int, gallery: Gallery, images: np.ndarray, folder: Path, content: ReportContent) -> PairView:
+    """Write the data of one source and target; returns what the page itself shows of it."""
+    data, key = GalleryData(gallery, images), f"pair-{number}"
+    (part / "data").mkdir(exist_ok=True)
+    for page, boxes in enumerate(data.pages()):
+        (part / "data" / f"{key}-{page}.js").write_text(as_script(f"{key}-{page}", boxes), encoding="ascii")
+    labels_file = content.labels_files.get((gallery.source, gallery.target), "")
+    index = data.index() | {
+        "key": key,
+        "labels": {"file": labels_file, "sha256": gallery.labels_sha256},
+        "folder": relative_url(gallery.dataset.images_dir, folder),
+    }
+    (part / "data" / f"{key}.js").write_text(as_script(key, index), encoding="ascii")
+    rows = content.evaluation.get("agreement") or []
+    changes = {(row["source"], row["target"]): row.get("class_changes") or {} for row in rows}
+    return pair_view(key, gallery, len(images), changes.get((gallery.source, gallery.target), {}))
+
+
+def _replace_folder(folder: Path, part: Path) -> None:
+    """Put `part` in the place of `folder`, which may be there already."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(part, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
+    """The page as HTML; `pairs` are those whose data lie beside it.
+
+    All text that comes from files (class names, file names, settings) is escaped.
+    """
     charts = [loss_chart(model, rows) for model, rows in content.curves.items()]
     classes = {space.name: space.class_names for space in content.spaces}
     strips = _strips(content)
-    style, script = _asset("style.css"), _asset("report.js")
+    style, script = "\n".join(map(_asset, STYLES)), "\n".join(map(_asset, SCRIPTS))
     return (
         _environment()
         .get_template("report.html.j2")
@@ -76,15 +161,13 @@ def render_report(content: ReportContent, settings: ReportSettings) -> str:
             table=transfer_table(content.evaluation.get("transfer") or []),
             reliability=reliability_views(content.evaluation.get("transfer") or []),
             charts=[chart for chart in charts if chart],
-            galleries=galleries,
-            images=images,
-            anchors=defaultdict(str, {(gallery.source, gallery.target): gallery.anchor for gallery in galleries}),
+            pairs=pairs,
+            anchors=defaultdict(str, {(pair.source, pair.target): pair.key for pair in pairs}),
             agreement=[agreement_table(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
             relations=[relation_view(one, strips) for one in content.relations],
             strips=list(strips.values()),
-            glyphs=GLYPHS,
-            ious={"matched": MATCHED_IOU, "kept": KEPT_IOU},
+            limits={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},
             style=Markup(style),
             script=Markup(script),
             style_hash=_content_hash(style),
@@ -121,13 +204,14 @@ def _environment() -> Environment:
     environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.1f}"
     environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.1f}".replace("-", "−")
     environment.filters["units"] = lambda value: f"{value:.1f}".removesuffix(".0")
+    environment.filters["whole"] = lambda value: f"{value:,}"
     return environment
 
 
 def _asset(name: str) -> str:
-    return files("lat.report").joinpath(name).read_text(encoding="utf-8")
+    return files("lat.report").joinpath("site", name).read_text(encoding="utf-8")
 
 
 def _content_hash(text: str) -> str:
-    """The hash by which the page's content security policy allows exactly this style or script and no other."""
+    """The hash by which the page's content security policy allows exactly this style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

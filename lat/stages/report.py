@@ -1,4 +1,4 @@
-"""Put everything that a run has produced on one page: `report/index.html`."""
+"""Put everything that a run has produced on one page: `report/index.html`, with its data and pictures beside it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from lat import __version__
-from lat.report.build import Gallery, ReportContent, write_report
+from lat.data.files import sha256_of_file
+from lat.engine.progress import track
+from lat.report.build import Gallery, ReportContent, count_pictures, write_report
+from lat.report.pictures import relative_url
+from lat.stages.doubt import pair_doubt, write_doubt
 from lat.stages.workspace import Workspace, require
 
 
 def report(workspace: Workspace) -> None:
-    """Write the report from the files of a run."""
-    config = workspace.config
-    curves: dict[str, list[dict[str, Any]]] = {}
-    for seen in workspace.rounds():
-        ending = f", round {seen.round}" if seen.round else ""
-        curves |= {f"upstream {name}{ending}": _read_log(seen.upstream_model(name).parent) for name in seen.renewed}
-        curves[f"label transfer{ending}"] = _read_log(seen.transfer_model.parent)
-    curves |= {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.found_downstream()}
+    """Write the report from the files of a run, and the ranking of its labels by doubt."""
+    config, folder = workspace.config, workspace.report.parent
+    parts = {name: workspace.train_part(name).labels for name in workspace.names}
     content = ReportContent(
         title=f"Labels transferred to {', '.join(config.target_names)}",
         run={
@@ -33,23 +32,40 @@ def report(workspace: Workspace) -> None:
             "lat": __version__,
         },
         spaces=[workspace.space(name) for name in workspace.names],
+        counts={name: (len(labels), labels.num_boxes) for name, labels in parts.items()},
         evaluation=_read_json(require(workspace.evaluation, "lat evaluate")),
         upstream={name: _read_json(workspace.upstream_metrics(name)) for name in workspace.names},
-        curves={name: rows for name, rows in curves.items() if rows},
+        curves={name: rows for name, rows in _curves(workspace).items() if rows},
         relations=[_read_json(path) for path in workspace.found_relations()],
         examples={name: workspace.train_part(name) for name in workspace.names},
         galleries=[_gallery(workspace, source, target) for source, target in workspace.transfers()],
+        labels_files={pair: relative_url(workspace.transferred(*pair), folder) for pair in workspace.transfers()},
     )
-    write_report(workspace.report, content, config.report)
+    with track(count_pictures(content, config.report), "pictures of the report") as progress:
+        write_report(folder, content, config.report, progress.advance)
+
+
+def _curves(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for seen in workspace.rounds():
+        ending = f", round {seen.round}" if seen.round else ""
+        curves |= {f"upstream {name}{ending}": _read_log(seen.upstream_model(name).parent) for name in seen.renewed}
+        curves[f"label transfer{ending}"] = _read_log(seen.transfer_model.parent)
+    return curves | {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.found_downstream()}
 
 
 def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
+    transferred = workspace.counted(workspace.read_transferred(source, target))
+    found = pair_doubt(workspace, source, target, transferred)
+    write_doubt(workspace, source, target, transferred, found)
     return Gallery(
         source=source,
         target=target,
         dataset=workspace.train_part(source),
         pseudo=workspace.read_pseudo_labels(source, target),
-        transferred=workspace.counted(workspace.read_transferred(source, target)),
+        transferred=transferred,
+        doubt=found,
+        labels_sha256=sha256_of_file(workspace.transferred(source, target)),
         truth=workspace.read_truth(source, target),
     )
 

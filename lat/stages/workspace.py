@@ -158,6 +158,9 @@ class Workspace:
     def evaluation(self) -> Path:
         return self.root / "evaluation.json"
 
+    def doubt(self, source: str, target: str) -> Path:
+        return self.root / "doubt" / f"{source}.{target}.json"
+
     @property
     def report(self) -> Path:
         return self.root / "report" / "index.html"

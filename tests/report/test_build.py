@@ -1,29 +1,24 @@
-"""The page: one file, nothing fetched, everything escaped, the marks where they belong."""
+"""The report's folder: one page, nothing fetched, everything escaped, the marks where they belong."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import coco_dict, label_space, labeled_boxes, write_coco
+from factories import label_space, labeled_boxes
+from galleries import NASTY, WAY, content_of, make_gallery, one_of_each, read_script
 
-from lat.data.coco import read_labels, write_labels
-from lat.data.dataset import load_dataset
 from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.report.build import Gallery, ReportContent, ReportSettings, render_report, write_report
-from lat.report.gallery import choose_images
+from lat.report.build import ReportContent, ReportSettings, count_pictures, write_report
+from lat.report.gallery import FLAGS, choose_images
 from lat.structures import LabeledBoxes
 
-CITY = label_space("city", ("car", "truck"))
-WAY = label_space("way", ("vehicle", "pedestrian"))
-NASTY = "<script>alert('&\"')</script>"
-VOID = {"meta", "link", "input", "rect", "path", "line", "polyline", "image", "use"}
+VOID = {"meta", "link", "input", "rect", "path", "line", "polyline", "image", "circle"}
+SETTINGS = ReportSettings()
 
 
 class Page(HTMLParser):
@@ -57,131 +52,58 @@ class Page(HTMLParser):
         return [found for name, found in self.elements if name == tag and attributes.items() <= found.items()]
 
 
-def make_gallery(
-    folder: Path,
-    transferred: Sequence[LabeledBoxes],
-    *,
-    boxes_xywh: Sequence[Sequence[Sequence[float]]] = (((2, 2, 10, 10), (20, 2, 10, 10), (34, 2, 10, 10)),),
-    pseudo: Sequence[LabeledBoxes] | None = None,
-    truth: Sequence[LabeledBoxes] | None = None,
-    spaces: tuple[LabelSpace, LabelSpace] = (CITY, WAY),
-    file_name: str = "",
-) -> Gallery:
-    """A gallery of images of 48 x 32 pixels, by default one with three ground-truth boxes in a row."""
-    source, target = spaces
-    document = coco_dict(boxes_xywh, space=source)
-    if file_name:
-        document["images"][0]["file_name"] = file_name
-    dataset, _ = load_dataset(write_coco(folder, document))
-    tables = []
-    for name, boxes in (
-        ("pseudo", pseudo or [LabeledBoxes.empty(target)] * len(dataset)),
-        ("transferred", transferred),
-        ("truth", truth),
-    ):
-        if boxes is None:
-            tables.append(None)
-            continue
-        bare = [replace(image, class_scores=None) for image in boxes]
-        write_labels(folder / f"{name}.json", dataset.labels, target, bare, info={})
-        tables.append(read_labels(folder / f"{name}.json", target.name))
-    assert tables[0] is not None
-    assert tables[1] is not None
-    return Gallery(source.name, target.name, dataset, tables[0], tables[1], tables[2])
+def written(folder: Path, content: ReportContent, settings: ReportSettings = SETTINGS) -> Page:
+    write_report(folder, content, settings)
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
 
 
-def content_of(*galleries: Gallery) -> ReportContent:
-    transfer = [
-        {
-            "source": "city",
-            "target": "way",
-            "method": method,
-            "ap": ap,
-            "ap50": ap,
-            "per_class": {"vehicle": ap},
-            "images": 1,
-            "boxes": 3,
-        }
-        for method, ap in (("class_names", None), ("pseudo_label", 61.25), ("label_transfer", 81.5))
-    ]
-    changes = {
-        "source": "city",
-        "target": "way",
-        "kept": 1,
-        "moved": 1,
-        "added": 1,
-        "dropped": 1,
-        "class_changes": {"car": {"vehicle": 2}},
-    }
-    downstream = [
-        {
-            "target": "way",
-            "name": "",
-            "detector": "torchvision",
-            "method": "label_transfer",
-            "strategy": "mixed",
-            "ap": 47.9,
-            "ap50": None,
-        }
-    ]
-    return ReportContent(
-        title="Street scenes",
-        run={"seed": "0"},
-        spaces=[CITY, WAY],
-        evaluation={"transfer": transfer, "agreement": [changes], "downstream": downstream},
-        upstream={"city": {"ap": 55.5, "ap50": 77.7}, "way": {}},
-        curves={"label transfer": [{"step": 20, "learning_rate": 0.02, "class": 0.5, "total": 0.5}]},
-        galleries=galleries,
-    )
+def test_marks_of_a_known_image(tmp_path: Path) -> None:
+    written(tmp_path / "report", content_of(one_of_each(tmp_path), report=tmp_path / "report"))
+    index, page = (read_script(tmp_path / "report" / "data" / name) for name in ("pair-1.js", "pair-1-0.js"))
+    kept, moved, added = index["boxes"]["flags"]
+    assert kept & 7 == FLAGS["kept"]
+    assert moved & 15 == FLAGS["moved"] | FLAGS["changed"]
+    assert added & 7 == FLAGS["added"]
+    assert [bool(flags & FLAGS["low"]) for flags in (kept, moved, added)] == [False, False, True]
+    assert index["dropped"] == {"offsets": [0, 1], "labels": [0]}
+    assert index["labels"]["file"] == "../transferred.json"
+    assert index["folder"] == "../images"
+    transferred = page["transferred"]
+    assert transferred["corners"][:8] == [2, 2, 12, 12, 20, 2, 28, 12]
+    assert transferred["was"] == [-1, 0, -1]
+    assert transferred["sourceRows"] == [0, 1, -1]
+    assert transferred["origins"] == ["ground_truth"] * 3
+    assert page["dropped"] == [[2]]
+    assert page["pseudo"]["scores"] == [60]
+    assert page["truth"]["labels"] == [0, 1]
+    assert all(max(part) <= 100 for part in transferred["parts"])
 
 
-@pytest.fixture
-def one_of_each(tmp_path: Path) -> Gallery:
-    """One box kept, one moved (IoU 0.8) with another class than its pseudo-label, one added, one dropped."""
-    transferred = labeled_boxes(WAY, [[2, 2, 12, 12], [20, 2, 28, 12], [2, 20, 12, 30]], [0, 1, 0], [0.9, 0.8, 0.7])
-    pseudo = labeled_boxes(WAY, [[20, 2, 30, 12]], [0], [0.6])
-    truth = labeled_boxes(WAY, [[2, 2, 12, 12], [20, 2, 30, 12]], [0, 1])
-    return make_gallery(tmp_path, [transferred], pseudo=[pseudo], truth=[truth])
+def test_figures_of_the_page(tmp_path: Path) -> None:
+    page = written(tmp_path / "report", content_of(one_of_each(tmp_path)))
+    assert "3 labels in 1 images" in page.text
+    assert "city" in page.text
+    assert "1 training images with 3 boxes" in page.text
+    ribbons = [found["class"] for found in page.all("path") if found.get("class", "").startswith("ribbon")]
+    assert sorted(ribbons) == ["ribbon is-added", "ribbon is-dropped", "ribbon is-same"]
+    assert "car to vehicle: 2 boxes" in page.text
+    assert "Scores of pseudo-labels (median 0.60)" in " ".join(found.get("aria-label", "") for found in page.all("svg"))
 
 
-def test_marks_of_a_known_image(one_of_each: Gallery) -> None:
-    page = Page(render_report(content_of(one_of_each), ReportSettings()))
-    panels = page.all("svg", **{"class": "view"})
-    assert [panel["aria-label"].split(" of ")[0] for panel in panels] == [
-        "Source ground truth", "Pseudo-labels", "Transferred labels", "Truth",
-    ]  # fmt: skip
-    in_list = [found["class"] for found in page.all("li") if "data-box" in found]
-    assert in_list[-6:-2] == ["is-kept", "is-moved is-changed", "is-added", "is-dropped"]
-    drawn = [found["class"] for found in page.all("g") if "data-box" in found and "is-plain" not in found["class"]]
-    assert sorted(drawn) == sorted(
-        f"{part} {style}" for part in ("box", "tag") for style in ("is-kept", "is-moved is-changed", "is-added", "is-dropped")
-    )
-    for remark in ("1 kept", "1 moved", "1 added", "1 dropped", "1 class changed", "was vehicle", "2: pedestrian 0.80, moved"):
-        assert remark in page.text
-    assert panels[2]["aria-label"] == "Transferred labels of 001.png in way: 2 vehicle, 1 pedestrian"
-
-
-def test_every_image_is_embedded_once(one_of_each: Gallery) -> None:
-    html = render_report(content_of(one_of_each, replace(one_of_each, truth=None)), ReportSettings())
-    page = Page(html)
-    assert html.count("data:image/") == 1
-    assert [found["href"] for found in page.all("use")] == ["#image-1"] * (4 + 3)
-    assert page.all("image", id="image-1")
-
-
-def test_nothing_is_fetched_and_nothing_foreign_runs(one_of_each: Gallery) -> None:
-    html = render_report(content_of(one_of_each), ReportSettings())
-    page = Page(html)
+def test_nothing_is_fetched_from_elsewhere_and_nothing_foreign_runs(tmp_path: Path) -> None:
+    page = written(tmp_path / "report", content_of(one_of_each(tmp_path)))
+    html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     references = [
         value for _, found in page.elements for name, value in found.items() if name in ("href", "src", "action", "srcset")
     ]
     assert references
     assert all(reference.startswith(("#", "data:")) for reference in references)
-    assert "://" not in html
+    assert set(re.findall(r"\w+://[\w./]+", html)) == {"http://www.w3.org/2000/svg"}  # a name, which nothing fetches
     assert not re.search(r"url\(|@import", html)
     policy = next(found["content"] for found in page.all("meta") if "http-equiv" in found)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    assert "http" not in policy
     assert not any(name.startswith("on") or name == "style" for _, found in page.elements for name in found)
     ids = [found["id"] for _, found in page.elements if "id" in found]
     assert len(ids) == len(set(ids))
@@ -195,9 +117,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     plain = content_of(gallery)
     rows = [row | {"source": NASTY, "method": NASTY, "per_class": {NASTY: 1.0}} for row in plain.evaluation["transfer"]]
     changes = [row | {"source": NASTY, "class_changes": {NASTY: {NASTY: 1}}} for row in plain.evaluation["agreement"]]
-    downstream = [
-        {"target": NASTY, "name": NASTY, "detector": NASTY, "method": NASTY, "strategy": NASTY, "ap": 1.0, "ap50": None}
-    ]
+    downstream = [dict.fromkeys(("target", "name", "detector", "method", "strategy"), NASTY) | {"ap": 1.0, "ap50": None}]
     content = replace(
         plain,
         title=NASTY,
@@ -207,52 +127,89 @@ def test_names_are_escaped(tmp_path: Path) -> None:
         upstream={NASTY: {"ap": 1.0}},
         curves={NASTY: [{"step": 1, "total": 1.0, NASTY: 1.0}]},
     )
-    page, harmless = (Page(render_report(what, ReportSettings())) for what in (content, replace(plain, galleries=[])))
+    page = written(tmp_path / "nasty", content)
+    harmless = written(tmp_path / "harmless", replace(plain, galleries=[]))
     assert page.all("script") == harmless.all("script") == [{}]
     assert page.code == harmless.code  # nothing of the content reaches the script or the style
     assert NASTY in page.text
-    assert "<b>&\"'.png" in page.text
-    assert any("<b>&\"'.png" in found.get("aria-label", "") for found in page.all("svg"))
+    for script in (tmp_path / "nasty" / "data").iterdir():
+        assert not re.search(r"[<>&]|[^\x20-\x7e\n]", script.read_text(encoding="ascii"))
+    index = read_script(tmp_path / "nasty" / "data" / "pair-1.js")
+    assert index["sourceClasses"][0] == NASTY
+    assert index["images"]["names"] == ["<b>&\"'.png"]
 
 
-def test_same_content_same_bytes(one_of_each: Gallery, tmp_path: Path) -> None:
-    paths = [tmp_path / "one" / "index.html", tmp_path / "two" / "index.html"]
-    for path in paths:
-        write_report(path, content_of(one_of_each), ReportSettings())
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert list(paths[0].parent.iterdir()) == [paths[0]]
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_folder_is_replaced_as_a_whole_and_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    gallery, folder = one_of_each(tmp_path), tmp_path / "out" / "report"
+    write_report(folder, content_of(gallery), SETTINGS)
+    first = all_bytes(folder)
+    assert set(first) == {"index.html", "data/pair-1.js", "data/pair-1-0.js", "pictures/city/0.jpg"}
+    (folder / "data" / "stale.js").write_text("old")
+    write_report(folder, content_of(gallery), SETTINGS)
+    assert all_bytes(folder) == first
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    gallery, folder = one_of_each(tmp_path), tmp_path / "out" / "report"
+    write_report(folder, content_of(gallery), SETTINGS)
+    first = all_bytes(folder)
+    gallery.dataset.image_path(0).unlink()
+    with pytest.raises(InputError, match="no such image file"):
+        write_report(folder, content_of(gallery), SETTINGS)
+    assert all_bytes(folder) == first
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_picture_that_several_targets_show_is_written_once(tmp_path: Path) -> None:
+    gallery = one_of_each(tmp_path)
+    content = content_of(gallery, replace(gallery, target="other", truth=None))
+    done: list[int] = []
+    write_report(tmp_path / "report", content, SETTINGS, done.append)
+    assert sum(done) == count_pictures(content, SETTINGS) == 1
+    assert read_script(tmp_path / "report" / "data" / "pair-2-0.js")["truth"] is None
 
 
 def test_images_without_boxes_and_nothing_at_all(tmp_path: Path) -> None:
     gallery = make_gallery(tmp_path, [LabeledBoxes.empty(WAY)] * 2, boxes_xywh=[[], [(2, 2, 9, 9)]])
-    page = Page(render_report(content_of(gallery), ReportSettings()))
-    assert "no boxes" in page.text
-    assert "Their truth in way is not known" in page.text
-    bare = Page(render_report(ReportContent("Nothing", {}, []), ReportSettings()))
-    assert not bare.all("svg", **{"class": "view"})
-    none = Page(render_report(content_of(gallery), ReportSettings(images_per_pair=0)))
-    assert "No images to show" in none.text
+    page = written(tmp_path / "report", content_of(gallery))
+    assert "0 labels in 2 images" in page.text
+    assert "Truth in way is not known" in page.text
+    assert not written(tmp_path / "bare", ReportContent("Nothing", {}, [])).all("form")
+    none = written(tmp_path / "none", content_of(gallery), ReportSettings(images_per_pair=0))
+    assert "The gallery has 0 of the images" in none.text
+    assert read_script(tmp_path / "none" / "data" / "pair-1.js")["images"]["names"] == []
 
 
-def test_most_differences_first_then_typical_ones(tmp_path: Path) -> None:
-    # So many boxes each image has, and none is transferred: that many differences. Image 0 has no box at all.
-    numbers = [0, 3, 3, 1, 1, 1, 3, 1]
-    row = [(2, 2, 9, 9), (14, 2, 9, 9), (26, 2, 9, 9)]
-    gallery = make_gallery(tmp_path, [LabeledBoxes.empty(WAY)] * 8, boxes_xywh=[row[:n] for n in numbers])
-    # Of three shown, two have the most differences, and one the median number of the images with boxes, which is 1.
-    assert choose_images(gallery, ReportSettings(images_per_pair=3)) == [1, 2, 3]
-    assert choose_images(gallery, ReportSettings(images_per_pair=9)) == [1, 2, 6, 3, 4, 5, 7, 0]
-    assert choose_images(gallery, ReportSettings(images_per_pair=3, ranked_images=2)) == [7, 0]  # only the first and the last
+def test_the_most_doubtful_images_first_then_a_spread_of_the_others(tmp_path: Path) -> None:
+    gallery = make_gallery(tmp_path, [LabeledBoxes.empty(WAY)] * 8, boxes_xywh=[[(2, 2, 9, 9)]] * 8)
+    images = np.array([0.1, 0.9, 0.2, 0.9, 0.3, 0.0, 0.4, 0.5])
+    gallery = replace(gallery, doubt=replace(gallery.doubt, images=images))
+    assert choose_images(gallery, 8).tolist() == [1, 3, 7, 6, 4, 2, 0, 5]
+    assert choose_images(gallery, 100).tolist() == [1, 3, 7, 6, 4, 2, 0, 5]
+    assert choose_images(gallery, 6).tolist() == [1, 3, 7, 6, 4, 5]  # four of the most doubtful; the ends of the rest
+    assert choose_images(gallery, 0).tolist() == []
 
 
-def test_labels_are_found_by_image_id_not_by_place(one_of_each: Gallery, tmp_path: Path) -> None:
-    boxes = [labeled_boxes(WAY, [[2, 2, 12, 12]]), labeled_boxes(WAY, [[20, 2, 30, 12]])]
-    gallery = make_gallery(tmp_path / "two", boxes, boxes_xywh=[[(2, 2, 10, 10)], [(20, 2, 10, 10)]])
-    turned = replace(gallery, transferred=gallery.transferred.select(np.array([1, 0])))
-    assert render_report(content_of(turned), ReportSettings()) == render_report(content_of(gallery), ReportSettings())
+def test_pages_hold_the_boxes_of_their_images(tmp_path: Path) -> None:
+    boxes = [labeled_boxes(WAY, [[1, 1, 5 + 0.25 * i, 9]], scores=[1 - 0.01 * i]) for i in range(60)]
+    gallery = make_gallery(tmp_path, boxes, boxes_xywh=[[(1, 1, 4, 8)]] * 60)
+    written(tmp_path / "report", content_of(gallery))
+    index = read_script(tmp_path / "report" / "data" / "pair-1.js")
+    pages = [read_script(tmp_path / "report" / "data" / f"pair-1-{number}.js") for number in (0, 1)]
+    assert [len(page["dropped"]) for page in pages] == [50, 10]
+    ids = [number for page in pages for number in page["transferred"]["ids"]]
+    assert ids == index["boxes"]["ids"] == [row + 1 for row in index["images"]["rows"]]
+    assert index["images"]["doubts"] == sorted(index["images"]["doubts"], reverse=True)
+    corners = [value for page in pages for value in page["transferred"]["corners"][2::4]]
+    assert corners == [round(5 + 0.25 * row, 1) for row in index["images"]["rows"]]
 
 
-@pytest.mark.parametrize("field", ["images_per_pair", "longest_side", "ranked_images"])
+@pytest.mark.parametrize("field", ["images_per_pair", "longest_side"])
 def test_settings_are_checked(field: str) -> None:
     with pytest.raises(InputError, match=f"report.{field}"):
         ReportSettings(**{field: -1})

@@ -10,7 +10,7 @@ from factories import coco_dict, label_space, write_coco
 
 from lat.data.dataset import load_dataset
 from lat.relations.relation_matrix import RelationMatrix
-from lat.report.build import ReportContent, ReportSettings, render_report
+from lat.report.build import ReportContent, render_page
 from lat.report.relations import CELL, HEAD, LABEL, MARGIN, ROW, relation_view
 
 NASTY = "<script>alert('&\"')</script>"
@@ -59,7 +59,7 @@ def test_rows_are_the_relations_then_the_classes_alone_with_the_pictures_there_a
 def test_the_page_shows_crops_once_for_each_class(tmp_path: Path) -> None:
     dataset, _ = load_dataset(write_coco(tmp_path, coco_dict(space=FIRST)))
     content = ReportContent("t", {}, [FIRST, SECOND], relations=[MATRIX.to_dict()] * 2, examples={"city": dataset})
-    page = render_report(content, ReportSettings())
+    page = render_page(content)
     assert page.count('id="crops-city-0"') == 1
     assert page.count('href="#crops-city-0"') == 2
     assert 'aria-label="Example crops of car in city"' in page
@@ -68,10 +68,10 @@ def test_the_page_shows_crops_once_for_each_class(tmp_path: Path) -> None:
 
 def test_the_page_shows_them_escaped_and_leaves_the_section_out_without_any() -> None:
     content = ReportContent(title="t", run={}, spaces=[FIRST, SECOND], relations=[MATRIX.to_dict()])
-    page = render_report(content, ReportSettings())
+    page = render_page(content)
     assert 'id="relations"' in page
     assert "car is narrower than vehicle: 1.00" in page
     assert "<script>alert" not in page
     assert page.count("<rect") == 6
     assert "crops-" not in page
-    assert 'id="relations"' not in render_report(ReportContent(title="t", run={}, spaces=[FIRST]), ReportSettings())
+    assert 'id="relations"' not in render_page(ReportContent(title="t", run={}, spaces=[FIRST]))

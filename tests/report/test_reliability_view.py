@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from test_build import NASTY, Page
 
-from lat.report.build import ReportContent, ReportSettings, render_report
+from lat.report.build import ReportContent, render_page
 from lat.report.reliability import LEFT, SIDE, TOP, reliability_views
 
 BINS = [{"score": 0.25, "precision": 0.5, "count": 1}, {"score": 1.0, "precision": 0.75, "count": 3}]
@@ -38,7 +38,7 @@ def test_without_labels_to_score_there_is_no_chart(rows: list[dict[str, Any]]) -
 
 def test_the_chart_is_named_and_described_and_escaped() -> None:
     content = ReportContent("t", {}, [], evaluation={"transfer": [row(), row(source=NASTY)]})
-    page = Page(render_report(content, ReportSettings()))
+    page = Page(render_page(content))
     assert page.all("section", id="confidence")
     charts = [found for found in page.all("svg") if "aria-labelledby" in found]
     assert len(charts) == 2
@@ -46,5 +46,5 @@ def test_the_chart_is_named_and_described_and_escaped() -> None:
     assert sorted(" ".join(chart["aria-labelledby"] for chart in charts).split()) == sorted(ids)
     assert len(page.all("circle", **{"class": "dot"})) == 4
     assert f"Reliability of labels of {NASTY} in way" in page.text
-    bare = Page(render_report(ReportContent("t", {}, [], evaluation={"agreement": []}), ReportSettings()))
+    bare = Page(render_page(ReportContent("t", {}, [], evaluation={"agreement": []})))
     assert not bare.all("section", id="confidence")

@@ -14,6 +14,7 @@ import pytest
 from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.data.coco import read_labels
+from lat.data.files import sha256_of_file
 from lat.errors import InputError
 from lat.pipeline import run_stages
 from lat.stages.evaluate import METHODS
@@ -48,6 +49,21 @@ def test_a_run_writes_every_file_of_the_contract(finished: tuple[Path, Path]) ->
     for row in evaluation["transfer"]:
         assert row["f1_best"] >= max(row["f1"], row["f1_chosen"])
         assert sum(one["count"] for one in row["reliability"]) > 0 or row["ece"] is None
+
+
+def test_the_report_comes_with_a_ranking_of_the_labels(finished: tuple[Path, Path]) -> None:
+    _, run = finished
+    assert {p.name for p in (run / "doubt").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS}
+    ranking = json.loads((run / "doubt" / "nu.city.json").read_text(encoding="utf-8"))
+    labels = read_labels(run / "transferred" / "nu.city.json", "city")
+    assert ranking["labels"] == {"file": "transferred/nu.city.json", "sha256": sha256_of_file(labels.path)}
+    assert {image["image_id"] for image in ranking["images"]} == set(labels.image_ids.tolist())
+    counted = labels.at_least(0.5)
+    assert {box["annotation_id"] for box in ranking["boxes"]} == set(counted.annotation_ids.tolist())
+    for rows in (ranking["images"], ranking["boxes"]):
+        doubts = [row["doubt"] for row in rows]
+        assert doubts == sorted(doubts, reverse=True)
+    assert len(list((run / "report" / "pictures" / "nu").iterdir())) == len(labels)
 
 
 @pytest.mark.parametrize("kind", ["pseudo_labels", "transferred"])

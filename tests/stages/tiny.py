@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lat.config import load_config
@@ -44,9 +45,12 @@ def tiny_workspace(config: Path, output_dir: Path, *overrides: str) -> Workspace
 
 
 def result_bytes(output_dir: Path) -> dict[str, bytes]:
-    """Every result of a run by relative path: all but TensorBoard's time-stamped figures and the records of the run itself."""
+    """Every result of a run by relative path: all but TensorBoard's time-stamped figures and the records of the run itself.
+
+    The way from the report to the images is left out, for it depends on where the run lies.
+    """
     return {
-        str(path.relative_to(output_dir)): path.read_bytes()
+        str(path.relative_to(output_dir)): re.sub(rb'"folder":"[^"]*"', b"", path.read_bytes())
         for path in sorted(output_dir.rglob("*"))
         if path.is_file() and ".state" not in path.parts and "tensorboard" not in path.parts and path.name != "config.yaml"
     }

@@ -1,0 +1,35 @@
+"""Commands on what was accepted and rejected in the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+review = typer.Typer(no_args_is_help=True, help="Use what was accepted and rejected in the report.")
+
+
+@review.command()
+def apply(
+    decisions: Annotated[Path, typer.Argument(metavar="DECISIONS", help="The JSON file from the report.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write; by default NAME.reviewed.json beside the labels.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The labels that were reviewed, if they lie elsewhere now.", show_default=False),
+    ] = None,
+) -> None:
+    """Write a corrected labels file: rejected boxes left out, accepted ones with score 1. The original stays as it is."""
+    from lat.stages.review import apply_decisions
+
+    done = apply_decisions(decisions, labels, out)
+    images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""
+    print(f"wrote {done.path}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
+
+
+@review.callback()
+def _group() -> None:
+    """Use what was accepted and rejected in the report."""  # without a callback, a group of one command would be that command

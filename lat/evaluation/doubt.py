@@ -1,0 +1,115 @@
+"""How doubtful each transferred box is, told without truth: a number from 0 to 1 that ranks boxes and images for review.
+
+Shape letters: I images, A transferred boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lat.data.label_table import LabelTable
+from lat.evaluation.objectlab import objectlab_scores, soft_minimum
+from lat.evaluation.overlaps import overlaps
+
+LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken as the same object
+
+PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped")
+WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # what ranks best on street scenes; the other parts explain
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """Doubt from 0 (sure) to 1.
+
+    Attributes:
+        boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`.
+        parts: for each of `PARTS` (A,) float64.
+        images: (I,) float64, `image_doubt`.
+        overlooked: (I,) float64, how sure it is that the image has a detection of the target's own detector without a label.
+    """
+
+    boxes: np.ndarray
+    parts: dict[str, np.ndarray]
+    images: np.ndarray
+    overlooked: np.ndarray
+
+
+def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable]) -> Doubt:
+    """Doubt of the transferred boxes of a source.
+
+    - score: 1 less the score.
+    - margin: 1 less the distance of its class score to the next, background among them.
+    - agreement: 1 less the mean agreement of the other label spaces: the IoU of the best box there, times how far its class
+      and that of the transferred box go together in the whole dataset.
+    - spread: how far, on average, the boxes of all spaces that lie on it differ from it (1 less IoU).
+    - badly_located, swapped: 1 less ObjectLab's scores against the target's own detector.
+
+    Args:
+        transferred: the labels, in the target's space.
+        pseudo: what the target's own detector found.
+        views: what each label space says of the same images: the source's ground truth, and pseudo-labels of every space;
+            all tables are of the same images in the same order.
+    """
+    objectlab = objectlab_scores(transferred, pseudo)
+    agreement, spread = _views(transferred, views)
+    score = 1 - transferred.scores.astype(np.float64)
+    parts = {
+        "score": score,
+        "margin": _margin(transferred, score),
+        "agreement": agreement,
+        "spread": spread,
+        "badly_located": 1 - objectlab.badly_located,
+        "swapped": 1 - objectlab.swapped,
+    }
+    boxes = combined(parts, WEIGHTS)
+    overlooked = 1 - soft_minimum(objectlab.overlooked, pseudo.offsets)
+    return Doubt(boxes, parts, image_doubt(boxes, transferred.offsets), overlooked)
+
+
+def combined(parts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    """The weighted mean (A,) of some parts."""
+    total = sum(weights.values())
+    return np.clip(sum(weight / total * parts[name] for name, weight in weights.items()), 0.0, 1.0)
+
+
+def image_doubt(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Doubt (I,) of images: the soft maximum of the doubt (A,) of their boxes; 0 for an image without any."""
+    return 1 - soft_minimum(1 - boxes, offsets)
+
+
+def _margin(transferred: LabelTable, score: np.ndarray) -> np.ndarray:
+    if transferred.class_scores is None:
+        return score
+    scores = transferred.class_scores.astype(np.float64)
+    rows = np.arange(len(scores))
+    own = scores[rows, transferred.labels]
+    others = np.concatenate([scores, 1 - scores.sum(axis=1, keepdims=True)], axis=1)
+    others[rows, transferred.labels] = 0.0
+    return np.clip(1 - (own - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+
+
+def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.ndarray, np.ndarray]:
+    """The parts `agreement` and `spread`, (A,) each."""
+    count = transferred.num_boxes
+    agreement, distance, found = np.zeros(count), np.zeros(count), np.zeros(count)
+    for view in views:
+        pairs = overlaps(transferred, view)
+        row, iou = pairs.best()
+        on = (iou >= LIES_ON_IOU) & (row >= 0)
+        shares = _shares(transferred.labels[on], view.labels[row[on]], len(transferred.space), len(view.space))
+        together = shares[transferred.labels[pairs.first], view.labels[pairs.second]]
+        agreement += pairs.highest(pairs.iou * together, 0.0)
+        distance += np.where(on, 1 - iou, 0.0)
+        found += on
+    spread = np.where(found > 0, distance / np.maximum(found, 1), 1 - LIES_ON_IOU) / (1 - LIES_ON_IOU)
+    return 1 - agreement / max(len(views), 1), np.clip(spread, 0.0, 1.0)
+
+
+def _shares(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """(rows, columns): of classes that lie on each other, the larger of the two shares that a pair has of its row and column."""
+    counts = np.zeros((rows, columns))
+    np.add.at(counts, (first, second), 1)
+    return np.maximum(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), counts / np.maximum(counts.sum(axis=0), 1))

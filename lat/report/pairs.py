@@ -1,0 +1,45 @@
+"""What the page itself shows of one source and target, beside the gallery that it reads from data files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lat.report.flow import FlowView, class_flow, flow_view
+from lat.report.gallery import Gallery
+from lat.report.histograms import Histogram, score_histogram, size_histogram
+
+DOUBTFUL = 0.3  # boxes from this doubt on are counted as doubtful
+
+
+@dataclass(frozen=True)
+class PairView:
+    """One source and target: counts over all its images, and diagrams; `key` names its data and its place in the page."""
+
+    key: str
+    source: str
+    target: str
+    images: int
+    shown: int
+    boxes: int
+    doubtful: int
+    flow: FlowView | None
+    histograms: tuple[Histogram, ...]
+    has_truth: bool
+
+
+def pair_view(key: str, gallery: Gallery, shown: int, changes: Mapping[str, Mapping[str, int]]) -> PairView:
+    """Arrange one gallery; `changes` has the matched boxes of all images as {source class: {target class: count}}."""
+    own, transferred = gallery.dataset.labels, gallery.transferred
+    return PairView(
+        key=key,
+        source=gallery.source,
+        target=gallery.target,
+        images=len(gallery.dataset),
+        shown=shown,
+        boxes=transferred.num_boxes,
+        doubtful=int((gallery.doubt.boxes >= DOUBTFUL).sum()),
+        flow=flow_view(class_flow(own, transferred, changes)),
+        histograms=(score_histogram(gallery.pseudo, transferred), size_histogram(own, transferred)),
+        has_truth=gallery.truth is not None,
+    )

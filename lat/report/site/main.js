@@ -1,0 +1,48 @@
+// Choose a source and target by the address behind the `#`, and wire the gallery's form.
+(() => {
+  const find = (id) => document.getElementById(id);
+  const links = [...document.querySelectorAll("#pair-choice [data-pair]")];
+  if (!links.length) return;
+  const keys = links.map((link) => link.dataset.pair);
+  let shown = "";
+
+  async function follow() {
+    const asked = decodeURIComponent(location.hash.slice(1));
+    const key = keys.includes(asked) ? asked : shown || keys[0];
+    if (key !== shown) {
+      shown = key;
+      for (const link of links) link.setAttribute("aria-current", String(link.dataset.pair === key));
+      for (const figures of document.querySelectorAll(".pair-figures")) figures.hidden = figures.dataset.pair !== key;
+      try {
+        gallery.show(await lat.load(key));
+      } catch (error) {
+        gallery.report(error);
+      }
+    }
+    if (asked === key) find("pictures").scrollIntoView();
+  }
+
+  let waiting = 0;
+  const soon = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(gallery.refresh, 150);
+  };
+  const form = find("filters");
+  form.addEventListener("input", soon);
+  form.addEventListener("reset", soon);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    gallery.refresh();
+  });
+  find("download").addEventListener("click", () => decisions.download(gallery.pair()));
+  find("forget").addEventListener("click", () => {
+    if (confirm("Forget all decisions on these labels?")) {
+      decisions.forget(gallery.pair());
+      gallery.redraw();
+    }
+  });
+  document.addEventListener("decided", gallery.reviewCount);
+  window.addEventListener("hashchange", follow);
+  viewer.wire();
+  follow();
+})();

@@ -1,0 +1,61 @@
+"""Rank transferred labels by doubt, without truth: `doubt/S.T.json`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from lat.data.files import sha256_of_file, write_atomically
+from lat.data.label_table import LabelTable
+from lat.evaluation.doubt import Doubt, doubt
+from lat.stages.workspace import Workspace
+
+DECIMALS = 4
+
+
+def pair_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> Doubt:
+    """Doubt of the transferred labels of the training images of `source` in the space of `target`."""
+    views = [workspace.train_part(source).labels.where(~workspace.train_part(source).labels.is_crowd)]
+    views += [workspace.read_pseudo_labels(source, space) for space in workspace.proposal_spaces(source)]
+    return doubt(transferred, workspace.read_pseudo_labels(source, target), views)
+
+
+def write_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, found: Doubt) -> None:
+    """Write the ranking: images and boxes, the most doubtful first."""
+    path = workspace.transferred(source, target)
+    ranking = {
+        "source": source,
+        "target": target,
+        "labels": {"file": str(path.relative_to(workspace.root)), "sha256": sha256_of_file(path)},
+        "images": _images(transferred, found),
+        "boxes": _boxes(transferred, found),
+    }
+    write_atomically(workspace.doubt(source, target), json.dumps(ranking, allow_nan=False, separators=(",", ":")) + "\n")
+
+
+def _images(transferred: LabelTable, found: Doubt) -> list[dict[str, Any]]:
+    order = np.lexsort((np.arange(len(found.images)), -found.images.round(DECIMALS)))
+    return [
+        {
+            "image_id": int(transferred.image_ids[i]),
+            "file_name": transferred.file_names[i],
+            "doubt": round(float(found.images[i]), DECIMALS),
+        }
+        for i in order.tolist()
+    ]
+
+
+def _boxes(transferred: LabelTable, found: Doubt) -> list[dict[str, Any]]:
+    images = np.repeat(transferred.image_ids, np.diff(transferred.offsets))
+    order = np.lexsort((np.arange(len(found.boxes)), -found.boxes.round(DECIMALS)))
+    return [
+        {
+            "annotation_id": int(transferred.annotation_ids[row]),
+            "image_id": int(images[row]),
+            "doubt": round(float(found.boxes[row]), DECIMALS),
+            "parts": {name: round(float(part[row]), DECIMALS) for name, part in found.parts.items()},
+        }
+        for row in order.tolist()
+    ]
