@@ -18,6 +18,7 @@ const viewer = (() => {
   async function open(ofPair, inOrder, at) {
     [pair, order, returnTo] = [ofPair, [...inOrder], document.activeElement];
     if (!find("viewer").open) find("viewer").showModal();
+    find("viewer-title").focus();
     await show(at);
   }
 
