@@ -19,6 +19,7 @@ import yaml
 
 from lat.data.files import write_atomically
 from lat.detectors.base import DetectorSettings, describe_detector
+from lat.engine import announce
 from lat.errors import InputError
 from lat.sections import DOWNSTREAM_METHODS, part_of
 from lat.stages.downstream import train_downstream
@@ -46,7 +47,7 @@ def run_stages(
     *,
     select: Callable[[Step], bool] = lambda step: True,
     force: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = announce.say,
 ) -> list[Step]:
     """Do every step of the chosen stages that is not up to date.
 
@@ -111,7 +112,9 @@ def _do_steps(workspace: Workspace, records: Records, steps: Sequence[Step], has
     written: list[Path] = []
     for (stage, group), members in groupby(mine, key=lambda step: (step.stage, step.group)):
         same = list(members)
-        _do(seen, stage, group, {step.member: hashes[step.title] for step in same})
+        names = [step.member for step in same if step.member]
+        with announce.work("stage", stage=stage, round=same[0].round, group=group, members=names):
+            _do(seen, stage, group, {step.member: hashes[step.title] for step in same})
         if seen.processes.is_first:
             for step in same:
                 records.note(step, hashes[step.title])

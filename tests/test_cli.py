@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,10 +15,13 @@ from pathlib import Path
 
 import pytest
 from factories import coco_dict
+from typer.main import get_command
 
 from lat.cli import main
+from lat.cli.app import COMMANDS, app
 
 TOOLS = Path(__file__).parents[1] / "tools"
+COLOUR = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3|4|9)[0-7](?:;[\d;]*)?m")
 
 
 def run(*arguments: str) -> int:
@@ -52,6 +59,9 @@ def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.Capture
     assert run() == 0
     text = capsys.readouterr().out
     for command in (
+        "init",
+        "doctor",
+        "schema",
         "street-scenes",
         "check",
         "run",
@@ -74,6 +84,53 @@ def test_a_command_of_one_process_says_so(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run("check", "none.yaml") == 2
     assert capsys.readouterr().err == "error: lat check: works in one process; start it without torchrun or srun\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_each_command_are_in_its_help_and_can_be_parsed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert COMMANDS[name].examples
+    for example in COMMANDS[name].examples:
+        program, command, *arguments = shlex.split(example.partition(" > ")[0])
+        assert (program, command) == ("lat", name)
+        assert example.split()[-1] in text
+        with get_command(app).commands[name].make_context(name, arguments):  # type: ignore[attr-defined]
+            pass  # an unknown option, or one without its value, is an error
+
+
+def test_shell_completion_knows_commands() -> None:
+    asked = {"_LAT_COMPLETE": "complete_bash", "COMP_WORDS": "lat tra", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv[0] = 'lat'; from lat.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **asked})
+    assert done.stdout.split() == ["train-upstream", "train-lat", "transfer", "train-downstream"]
+
+
+def test_help_has_colours_on_a_terminal_alone_and_not_with_no_color() -> None:
+    command = [sys.executable, "-m", "lat", "--help"]
+    assert "\x1b[" not in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | {"TERM": "xterm"}
+    assert COLOUR.search(on_a_terminal(command, plain))
+    assert not COLOUR.search(on_a_terminal(command, {**plain, "NO_COLOR": "1"}))
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    return output.decode()
 
 
 def test_any_two_files_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,5 +188,5 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert errors.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert errors.splitlines()[-1] == f"stopped; the same command goes on from here: lat street-scenes {tmp_path}/scenes"
     assert process.returncode == 1

@@ -30,9 +30,10 @@ ALLOWED = {
     "baselines": CORE | {"data", "detectors", "evaluation"},
     "sections": BELOW,
     "config": BELOW | {"sections"},
+    "settings_reference": {"config"},
     "stages": BELOW | {"config", "sections"},
-    "pipeline": CORE | {"data", "detectors", "stages", "sections"},
-    "cli": {"errors", "config", "engine", "pipeline", "stages"},
+    "pipeline": CORE | {"data", "detectors", "engine", "stages", "sections"},
+    "cli": {"data", "engine", "errors", "config", "pipeline", "settings_reference", "stages"},
     "__main__": {"cli"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,20 +18,79 @@ import lat.cli.stages as stages
 from lat import __version__
 from lat.errors import InputError
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "street-scenes": projects.street_scenes,
-    "check": stages.check,
-    "run": stages.run,
-    "train-upstream": stages.train_upstream,
-    "pseudo-label": stages.pseudo_label,
-    "train-lat": stages.train_lat,
-    "transfer": stages.transfer,
-    "train-downstream": stages.train_downstream,
-    "relations": stages.relations,
-    "evaluate": stages.evaluate,
-    "report": stages.report,
-    "import": projects.import_,
-    "export": labels.export,
+
+class Command(NamedTuple):
+    """One command of `lat`.
+
+    Attributes:
+        run: what it does; its docstring is the help.
+        group: the title under which the help lists it.
+        examples: command lines that its help shows.
+    """
+
+    run: Callable[..., Any]
+    group: str
+    examples: tuple[str, ...]
+
+
+BEGIN, RUN, STAGES, LABELS = "To begin with", "A whole run", "Single stages of a run", "Labels files"
+COMMANDS = {
+    "init": Command(
+        projects.init,
+        BEGIN,
+        (
+            "lat init",
+            "lat init --dataset ours=data/ours/images,data/ours/train.json,data/ours/val.json "
+            "--dataset theirs=data/theirs/images,data/theirs/annotations.json --target ours --out mine.yaml",
+        ),
+    ),
+    "street-scenes": Command(
+        projects.street_scenes,
+        BEGIN,
+        ("lat street-scenes runs/scenes", "lat street-scenes runs/hard --difficulty hard --dataset city --dataset nu"),
+    ),
+    "doctor": Command(projects.doctor, BEGIN, ("lat doctor", "lat doctor --json")),
+    "schema": Command(projects.schema, BEGIN, ("lat schema > lat.schema.json",)),
+    "check": Command(stages.check, RUN, ("lat check mine.yaml",)),
+    "run": Command(
+        stages.run,
+        RUN,
+        (
+            "lat run mine.yaml",
+            "lat run mine.yaml upstream.image_size=360 output_dir=runs/larger",
+            "lat run mine.yaml --json-lines > run.jsonl",
+        ),
+    ),
+    "train-upstream": Command(
+        stages.train_upstream, STAGES, ("lat train-upstream mine.yaml", "lat train-upstream mine.yaml --dataset ours")
+    ),
+    "pseudo-label": Command(
+        stages.pseudo_label, STAGES, ("lat pseudo-label mine.yaml", "lat pseudo-label mine.yaml --source theirs --space ours")
+    ),
+    "train-lat": Command(stages.train_lat, STAGES, ("lat train-lat mine.yaml lat.training.steps=5000",)),
+    "transfer": Command(
+        stages.transfer, STAGES, ("lat transfer mine.yaml", "lat transfer mine.yaml --source theirs --target ours --force")
+    ),
+    "train-downstream": Command(
+        stages.train_downstream,
+        STAGES,
+        ("lat train-downstream mine.yaml", "lat train-downstream mine.yaml downstream.detector=rtdetr downstream.name=rtdetr"),
+    ),
+    "evaluate": Command(
+        stages.evaluate, STAGES, ("lat evaluate mine.yaml", "lat evaluate --truth known.json --labels transferred.json")
+    ),
+    "report": Command(stages.report, STAGES, ("lat report mine.yaml",)),
+    "relations": Command(
+        stages.relations, STAGES, ("lat relations mine.yaml relations.method=aut", "lat relations mine.yaml --review")
+    ),
+    "export": Command(
+        labels.export,
+        LABELS,
+        (
+            "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/yolo",
+            "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
+        ),
+    ),
 }
 
 IN_SEVERAL_PROCESSES = (
@@ -47,8 +107,8 @@ IN_SEVERAL_PROCESSES = (
 app = typer.Typer(
     name="lat",
     help="Move object-detection labels between datasets whose class lists and box conventions differ.",
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -71,8 +131,9 @@ def _root(
 
 
 for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
-app.add_typer(review.review, name="review")
+    _examples = "\n\n".join(("Examples:", *(f"  {line}" for line in _command.examples)))
+    app.command(_name, rich_help_panel=_command.group, epilog=_examples)(_command.run)
+app.add_typer(review.review, name="review", rich_help_panel=LABELS)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -105,6 +166,7 @@ def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
         say(f"error: {error}; see `lat --help`")
         status = 2
     if status == _STOPPED:
-        say("stopped; the same command goes on from here")
+        command = shlex.join(["lat", *(sys.argv[1:] if arguments is None else arguments)])
+        say(f"stopped; the same command goes on from here: {command}")
         status = 1
     return status or 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings that replace those of the file, as lat.attention=none."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that replace those of the file, as in lat.attention=none."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it although it is up to date.")]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lat.cli.modes import next_step, with_modes
 from lat.cli.options import ConfigFile, Force, Overrides, open_run
+from lat.engine import announce
 from lat.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,14 +20,17 @@ if TYPE_CHECKING:
     from lat.stages.workspace import Workspace
 
 
+@with_modes
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Check all images and annotation files of a run: a table for each dataset, and every problem found."""
     from lat.stages.check import check_all
 
     if not check_all(open_run(config, overrides).config):
         raise typer.Exit(2)
+    next_step("lat run", config, overrides)
 
 
+@with_modes
 def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
     """Do every stage that is not up to date, and print the table.
 
@@ -34,11 +40,16 @@ def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -
 
     workspace = open_run(config, overrides)
     if not run_stages(workspace, force=force):
-        print("everything is up to date")
-    _print_results(workspace)
-    print(f"report: {workspace.report}")
+        announce.say("everything is up to date")
+    _tell_results(workspace)
+    _tell_report(workspace)
+    if workspace.config.downstream.in_run:
+        next_step(_export_command(workspace))
+    else:
+        next_step("lat train-downstream", config, overrides)
 
 
+@with_modes
 def train_upstream(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -47,8 +58,10 @@ def train_upstream(
 ) -> None:
     """Train one upstream detector for each dataset."""
     _run_stage("train-upstream", config, overrides, force, group=dataset)
+    next_step("lat pseudo-label", config, overrides)
 
 
+@with_modes
 def pseudo_label(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -60,14 +73,19 @@ def pseudo_label(
     from lat.stages.filter_tables import print_pseudo_labels
 
     workspace = _run_stage("pseudo-label", config, overrides, force, group=source, member=space)
-    print_pseudo_labels(workspace, source, space)
+    if not announce.to_programs():
+        print_pseudo_labels(workspace, source, space)
+    next_step("lat train-lat", config, overrides)
 
 
+@with_modes
 def train_lat(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
     """Train the label-transfer model on ground truth and pseudo-labels."""
     _run_stage("train-lat", config, overrides, force)
+    next_step("lat transfer", config, overrides)
 
 
+@with_modes
 def transfer(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -77,8 +95,10 @@ def transfer(
 ) -> None:
     """Write each source's labels in the label space of each target."""
     _run_stage("transfer", config, overrides, force, group=source, member=target)
+    next_step("lat evaluate", config, overrides)
 
 
+@with_modes
 def train_downstream(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -87,8 +107,10 @@ def train_downstream(
 ) -> None:
     """Train a detector of each target on its own and the transferred labels."""
     _run_stage("train-downstream", config, overrides, force, group=target)
+    next_step("lat evaluate", config, overrides)
 
 
+@with_modes
 def relations(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -102,11 +124,20 @@ def relations(
 
     workspace = open_run(config, overrides)
     matrices = relate(workspace)
-    print_relations(matrices)
+    if announce.to_programs():
+        for matrix in matrices:
+            announce.event("result", table="relations", **matrix.to_dict())
+    else:
+        print_relations(matrices)
     if review:
-        print(f"edit {write_review(workspace, matrices)}, then set relations.file to it")
+        path = write_review(workspace, matrices)
+        announce.say(f"edit {path}, then set relations.file to it")
+        next_step("lat relations", config, [*(overrides or ()), f"relations.file={path}"])
+    else:
+        next_step("lat report", config, overrides)
 
 
+@with_modes
 def evaluate(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of the run.", show_default=False)
@@ -120,17 +151,24 @@ def evaluate(
     from lat.stages.evaluate import evaluate_files
 
     if truth is not None and labels is not None and config is None:
-        print(json.dumps(evaluate_files(truth, labels), indent=2, allow_nan=False))
+        figures = evaluate_files(truth, labels)
+        if announce.to_programs():
+            announce.event("result", table="files", **figures)
+        else:
+            print(json.dumps(figures, indent=2, allow_nan=False))
         return
     if config is None or truth is not None or labels is not None:
         raise InputError("lat evaluate", "takes either CONFIG or both --truth and --labels", "give one of them")
-    _print_results(_run_stage("evaluate", config, overrides, force))
+    _tell_results(_run_stage("evaluate", config, overrides, force))
+    next_step("lat report", config, overrides)
 
 
+@with_modes
 def report(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
     """Write the report: a folder with one page that opens without a network, and `doubt/`, the labels ranked for review."""
     workspace = _run_stage("report", config, overrides, force)
-    print(f"report: {workspace.report}")
+    _tell_report(workspace)
+    next_step(_export_command(workspace))
 
 
 def _run_stage(
@@ -148,7 +186,7 @@ def _run_stage(
         chosen = " in the space of ".join(name for name in (group, member) if name is not None)
         raise InputError(config, f"`lat {stage}` has nothing to do for {chosen}", "check `target`, or choose other datasets")
     if not run_stages(workspace, [stage], select=select, force=force):
-        print(f"{stage}: up to date (--force does it again)")
+        announce.say(f"{stage}: up to date (--force does it again)")
     return workspace
 
 
@@ -156,7 +194,27 @@ def _selector(group: str | None, member: str | None) -> Callable[[Step], bool]:
     return lambda step: group in (None, step.dataset) and member in (None, step.member)
 
 
-def _print_results(workspace: Workspace) -> None:
-    from lat.stages.tables import print_evaluation
+def _tell_results(workspace: Workspace) -> None:
+    """Print the tables of `evaluation.json`, or tell programs its rows."""
+    from lat.stages.tables import print_evaluation, read_evaluation
 
-    print_evaluation(workspace)
+    if not announce.to_programs():
+        print_evaluation(workspace)
+        return
+    for table, rows in read_evaluation(workspace).items():
+        for row in rows:
+            announce.event("result", table=table, **row)
+
+
+def _tell_report(workspace: Workspace) -> None:
+    if announce.to_programs():
+        announce.event("report", path=str(workspace.report))
+    else:
+        print(f"report: {workspace.report}")
+
+
+def _export_command(workspace: Workspace) -> str:
+    """The command that gives the first transferred labels to another tool."""
+    source, target = workspace.transfers()[0]
+    words = (workspace.transferred(source, target), "--images", workspace.settings_of(source).images)
+    return " ".join(["lat export", *(shlex.quote(str(word)) for word in words), f"--to yolo --out exports/{source}.{target}"])

@@ -1,7 +1,8 @@
-"""Progress of a long loop: a bar on a terminal, a plain line now and then in a log file."""
+"""Progress of a long loop: a bar on a terminal, a plain line now and then in a log file, events for programs."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from lat.engine.announce import event, is_quiet, to_programs
 from lat.engine.processes import is_first_process
 
 
@@ -23,7 +25,9 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         done: units that an earlier run has done; the rate counts only what this one does.
         quiet: show nothing; of the processes of a distributed run, all but the first always are.
         file: where to write; standard error by default.
-        every_seconds: on anything but a terminal, the time between two lines. One more line comes at the end.
+        every_seconds: on anything but a terminal, the time between two lines. One more line comes at the end. Programs are
+            told every second.
+        after_seconds: show nothing of work that is done by then; for what is usually over at once.
         clock: seconds of a clock that never goes back.
     """
 
@@ -36,59 +40,93 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         quiet: bool = False,
         file: TextIO | None = None,
         every_seconds: float = 10.0,
+        after_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total, self.title, self.done = total, title, done
-        self._start_done, self._every, self._clock = done, every_seconds, clock
+        self._start_done, self._clock, self._after = done, clock, after_seconds
         self._shown = -1
         self._figures: dict[str, float | str] = {}
-        self._console = None if quiet or not is_first_process() else Console(file=file or sys.stderr)
+        self._is_silent = quiet or is_quiet() or not is_first_process()
+        self._tells_programs = not self._is_silent and to_programs()
+        self._console = None if self._is_silent or self._tells_programs else Console(file=file or sys.stderr)
+        self._every = 1.0 if self._tells_programs else every_seconds
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
         self._start = self._last_line = self._clock()
+        if not self._after:
+            self._show_bar()
+        return self
+
+    def _show_bar(self) -> None:
+        """On a terminal, draw the bar."""
         if self._console is not None and self._console.is_terminal:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}")
             self._bar = Progress(*columns, console=self._console)
             self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, status="")
             self._bar.start()
-        return self
+
+    def expect(self, n: int) -> None:
+        """Count `n` more units as work to be done."""
+        self.total += n
+        if self._bar is not None:
+            self._bar.update(self._task, total=self.total)
 
     def advance(self, n: int = 1, **figures: float | str) -> None:
         """Count `n` more units as done, and show these figures until the next ones (numbers to four digits)."""
         self.done += n
         self._figures = figures or self._figures
+        if self._bar is None and self._after and self._is_long():
+            self._after = 0.0
+            self._show_bar()
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, status=self.status())
-        elif self._console is not None and self._clock() - self._last_line >= self._every:
-            self._print_line()
+        elif not self._is_silent and self._clock() - self._last_line >= self._every:
+            self._tell()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self._console is not None and self._shown != self.done and (error is None or self.done > self._start_done):
-            self._print_line()
+            return
+        is_news = self._shown != self.done and (error is None or self.done > self._start_done)
+        if is_news and self._is_long() and not self._is_silent:
+            self._tell()
+
+    def _is_long(self) -> bool:
+        return self._clock() - self._start >= self._after
 
     def status(self) -> str:
         """Rate, time left and figures, as in `3.1/s · 2:02 left · loss 0.512`."""
-        seconds = self._clock() - self._start
-        here = self.done - self._start_done
         parts = []
-        if here and seconds > 0:
-            parts.append(f"{here / seconds:.3g}/s")
-            parts.append(
-                f"{duration((self.total - self.done) * seconds / here)} left" if self.done < self.total else duration(seconds)
-            )
+        if (rate := self._rate()) is not None:
+            parts.append(f"{rate:.3g}/s")
+            left = self.total - self.done
+            parts.append(f"{duration(left / rate)} left" if left > 0 else duration(self._clock() - self._start))
         parts += [f"{name} {value if isinstance(value, str) else format(value, '.4g')}" for name, value in self._figures.items()]
         return " · ".join(parts)
 
-    def _print_line(self) -> None:
-        assert self._console is not None
+    def _rate(self) -> float | None:
+        """Units a second of this run; None before the first."""
+        seconds, here = self._clock() - self._start, self.done - self._start_done
+        return here / seconds if here and seconds > 0 else None
+
+    def _tell(self) -> None:
         self._last_line, self._shown = self._clock(), self.done
-        share = f"{100 * self.done / self.total:.0f} %" if self.total else ""
-        line = " · ".join(part for part in (f"{self.title}: {self.done}/{self.total}", share, self.status()) if part)
-        self._console.file.write(line + "\n")
-        self._console.file.flush()
+        if self._tells_programs:
+            rate = self._rate()
+            left = None if rate is None else round(max(0, self.total - self.done) / rate, 1)
+            figures = {"rate": rate and float(f"{rate:.4g}"), "seconds_left": left, **self._finite_figures()}
+            event("progress", title=self.title, done=self.done, total=self.total, **figures)
+        elif self._console is not None:
+            share = f"{100 * self.done / self.total:.0f} %" if self.total else ""
+            line = " · ".join(part for part in (f"{self.title}: {self.done}/{self.total}", share, self.status()) if part)
+            self._console.file.write(line + "\n")
+            self._console.file.flush()
+
+    def _finite_figures(self) -> dict[str, float | str | None]:
+        """The latest figures as JSON has them: null for NaN and infinity."""
+        return {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in self._figures.items()}
 
 
 def duration(seconds: float) -> str:

@@ -38,8 +38,8 @@ class HeadSettings:
     dim: int = 256  # channels of a region feature
     match_iou: float = 0.5  # least IoU of a proposal with the ground-truth box that it is to become
     box_loss_weight: float = 1.0  # weight of the box loss beside the classification loss
-    # masked_softmax (the paper's) or null_bce; class_relational_bce and nll_plus need `lat relations` first
-    classification_loss: str = "masked_softmax"
+    classification_loss: str = "masked_softmax"  # masked_softmax (the paper's) or null_bce; class_relational_bce and
+    # nll_plus need `lat relations` first
 
     def __post_init__(self) -> None:
         if self.pooled_size < 1 or self.dim < 1:

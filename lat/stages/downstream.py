@@ -22,6 +22,7 @@ from lat.data.training_labels import TransferredDataset
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, resolve_detector
 from lat.detectors.settings import TRANSFORMERS_DETECTORS
 from lat.detectors.yolo import YoloDetector
+from lat.engine.announce import say
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainItems, TrainSettings, train
 from lat.label_space import LabelSpace
@@ -74,7 +75,7 @@ def training_datasets(workspace: Workspace, target: str) -> list[DetectionDatase
         if (labels.scores >= weighing.score_threshold).any():
             datasets.append(TransferredDataset.of(workspace.train_part(source), labels, weighing))
         else:
-            print(f"{labels.path}: no label of a score of {weighing.score_threshold:g} or more; {source} is left out")
+            say(f"{labels.path}: no label of a score of {weighing.score_threshold:g} or more; {source} is left out")
     return datasets
 
 

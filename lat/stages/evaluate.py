@@ -10,6 +10,7 @@ from typing import Any
 from lat.data.coco import read_labels
 from lat.data.files import write_atomically
 from lat.data.label_table import LabelTable
+from lat.engine.progress import track
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.label_quality import label_quality
 from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
@@ -36,23 +37,25 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
     """
     rows: list[dict[str, Any]] = []
     agreements: list[dict[str, Any]] = []
-    for source, target in workspace.transfers():
-        transferred = workspace.read_transferred(source, target)
-        labels = candidate_labels(workspace, source, transferred)
-        truth = workspace.read_truth(source, target)
-        if truth is not None:
-            rows += [
-                {
-                    "source": source,
-                    "target": target,
-                    "method": method,
-                    **_figures(truth, labels[method], workspace.config.evaluation),
-                }
-                for method in labels
-            ]
-        own = workspace.train_part(source).labels
-        changes = agreement(own.per_image(), workspace.counted(transferred).per_image())
-        agreements.append({"source": source, "target": target, **changes.to_dict()})
+    with track(len(workspace.transfers()), "evaluate", after_seconds=2) as progress:
+        for source, target in workspace.transfers():
+            transferred = workspace.read_transferred(source, target)
+            labels = candidate_labels(workspace, source, transferred)
+            truth = workspace.read_truth(source, target)
+            if truth is not None:
+                rows += [
+                    {
+                        "source": source,
+                        "target": target,
+                        "method": method,
+                        **_figures(truth, labels[method], workspace.config.evaluation),
+                    }
+                    for method in labels
+                ]
+            own = workspace.train_part(source).labels
+            changes = agreement(own.per_image(), workspace.counted(transferred).per_image())
+            agreements.append({"source": source, "target": target, **changes.to_dict()})
+            progress.advance()
     downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.found_downstream()]
     evaluation = {"transfer": rows, "agreement": agreements, "downstream": downstream}
     write_atomically(workspace.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lat.data.files import sha256_of_file, sha256_of_json, write_atomically
+from lat.engine.progress import track
 from lat.errors import InputError
 from lat.stages.workspace import Workspace
 
@@ -101,11 +103,13 @@ class Records:
             paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}
             described["truth"] = sorted(settings.truth)
-            self._data_hashes[name] = sha256_of_json([described, [[path.name, self._file_hash(path)] for path in files]])
+            with track(len(files), f"read {name}", after_seconds=2) as progress:
+                hashes = [[path.name, self._file_hash(path, progress.advance)] for path in files]
+            self._data_hashes[name] = sha256_of_json([described, hashes])
         return self._data_hashes[name]
 
-    def _file_hash(self, path: Path) -> str:
-        """SHA-256 of a file, computed again only if its size or time of change is another."""
+    def _file_hash(self, path: Path, advance: Callable[[], None] = lambda: None) -> str:
+        """SHA-256 of a file, computed again only if its size or time of change is another; `advance` is told when it is known."""
         if not path.is_file():
             raise InputError(path, "there is no such file", "run `lat check` to find every missing file")
         status = path.stat()
@@ -114,6 +118,7 @@ class Records:
         if known is None or known[:2] != stamp:
             self._hashes[str(path)] = known = [*stamp, sha256_of_file(path)]
             self._is_changed = True
+        advance()
         return known[2]
 
 

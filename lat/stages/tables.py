@@ -19,9 +19,15 @@ METHOD_TITLES = {
 }
 
 
+def read_evaluation(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """What `evaluation.json` holds: rows by table."""
+    content: dict[str, list[dict[str, Any]]] = json.loads(require(workspace.evaluation, "lat evaluate").read_text("utf-8"))
+    return content
+
+
 def print_evaluation(workspace: Workspace) -> None:
     """Print `evaluation.json`: transfer AP where there is truth, agreement with the source's own boxes everywhere."""
-    evaluation = json.loads(require(workspace.evaluation, "lat evaluate").read_text(encoding="utf-8"))
+    evaluation = read_evaluation(workspace)
     console = Console(highlight=False)
     if evaluation["transfer"]:
         _print_titled(console, "Transfer AP[.5:.95] / AP50 against truth", transfer_table(evaluation["transfer"]))
