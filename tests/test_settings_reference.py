@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from lat.cli import main
 from lat.config import Config
+from lat.data.dataset import DatasetSettings
 from lat.settings_reference import json_schema, settings_of, walk
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
@@ -58,6 +60,7 @@ def test_every_setting_has_a_description() -> None:
     assert bare == []
 
 
+@cache
 def validator() -> Draft202012Validator:
     schema = json_schema()
     Draft202012Validator.check_schema(schema)
@@ -71,8 +74,6 @@ def test_the_schema_takes_every_configuration_of_the_project(path: Path) -> None
 
 def test_the_schema_takes_all_defaults() -> None:
     two = [{"name": name, "images": "i", "annotations": "a"} for name in "ab"]
-    from lat.data.dataset import DatasetSettings
-
     content = Config(datasets=[DatasetSettings(**one) for one in two]).to_dict()
     assert not list(validator().iter_errors(json.loads(json.dumps(content))))
 
@@ -83,7 +84,7 @@ def test_the_schema_takes_all_defaults() -> None:
         ({"sed": 1}, []),
         ({"lat": {"training": {"stepps": 1}}}, ["lat", "training"]),
         ({"lat": {"training": {"steps": "many"}}}, ["lat", "training", "steps"]),
-        ({"datasets": [{"name": "a"}]}, ["datasets", 0]),
+        ({"datasets": [{"name": "a", "images": "i"}]}, ["datasets", 0]),
         ({"upstream": {"nms_iou": True}}, ["upstream", "nms_iou"]),
         ({"downstream": {"in_run": 1}}, ["downstream", "in_run"]),
     ],
