@@ -106,11 +106,12 @@ class LabeledBoxes(_PerBox):
 
 
 class Origin(IntEnum):
-    """Where a proposal came from."""
+    """Where a proposal, or a label, came from; `PERSON` is a label that a person drew or changed in another tool."""
 
     GROUND_TRUTH = 0
     PSEUDO_LABEL = 1
     BACKGROUND = 2
+    PERSON = 3
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,6 +89,17 @@ COMMANDS = {
         (
             "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/yolo",
             "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
+            "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
+            "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",
+        ),
+    ),
+    "import": Command(
+        labels.import_,
+        LABELS,
+        (
+            "lat import cvat task.zip --labels runs/mine/transferred/theirs.ours.json --out theirs.ours.corrected.json",
+            "lat import label-studio project.json --labels theirs.ours.json --out theirs.ours.corrected.json --min-score 0.3",
+            "lat import fiftyone exported --labels theirs.ours.json --out theirs.ours.corrected.json --field transferred",
         ),
     ),
 }

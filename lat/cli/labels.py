@@ -2,28 +2,96 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lat.cli.modes import next_step
+from lat.errors import InputError
+
 
 def export(
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A COCO labels file of any origin.", show_default=False)],
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="yolo, voc or coco.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="FORMAT", help="yolo, voc, coco, fiftyone, cvat or label-studio.", show_default=False),
+    ],
     images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the images.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to make; it must be new or empty.", show_default=False)],
     val: Annotated[Path | None, typer.Option(metavar="LABELS", help="A second labels file, for validation.")] = None,
     val_images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of its images, if they lie elsewhere.", show_default=False)
     ] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=LABELS",
+            help="With fiftyone: more labels of the same images as the field NAME. Once for each.",
+            show_default=False,
+        ),
+    ] = None,
     min_score: Annotated[float, typer.Option(metavar="X", help="Leave out boxes with a lower score.")] = 0.0,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
 ) -> None:
-    """Write a labels file and its images as YOLO, Pascal VOC or COCO, for other tools. Images are linked, not copied."""
-    from lat.stages.export import export_files
+    """Write a labels file and its images for other tools. Images are linked, not copied.
 
-    summary = export_files(labels, images, to, out, val=val, val_images=val_images, copy=copy, min_score=min_score)
+    To train with: YOLO, Pascal VOC, COCO. To look at and correct: FiftyOne, CVAT, Label Studio; `lat import` brings the
+    corrections back.
+    """
+    from lat.stages.export import export_files
+    from lat.stages.import_corrections import TOOLS
+
+    layers = dict(map(_named_file, more or ()))
+    summary = export_files(labels, images, to, out, val=val, val_images=val_images, layers=layers, copy=copy, min_score=min_score)
     print(f"wrote {out}: {summary.images} images, {summary.boxes} boxes")
     for line in summary.losses:
+        print(f"note: {line}")
+    if to in TOOLS:
+        print(f"correct them there (docs/export.md says how), then: {_way_back(to, labels, min_score)}")
+    else:
+        next_step({"yolo": f"yolo detect train data={out}/data.yaml"}.get(to, f"ls {shlex.quote(str(out))}"))
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals or not path or not name.isidentifier():
+        raise InputError("--with", f"is '{text}'", "write NAME=LABELS, as in ground_truth=labels.json")
+    return name, Path(path)
+
+
+def _way_back(tool: str, labels: Path, min_score: float) -> str:
+    """The command that brings corrections back."""
+    what = {"cvat": "annotations.zip", "label-studio": "project.json", "fiftyone": "FOLDER"}[tool]
+    words = [tool, what, "--labels", str(labels), "--out", str(labels.with_suffix(".corrected.json"))]
+    return f"lat import {shlex.join(words)}" + (f" --min-score {min_score:g}" if min_score else "")
+
+
+def import_(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="cvat, label-studio or fiftyone.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What the tool has exported.", show_default=False)],
+    labels: Annotated[
+        Path, typer.Option(metavar="LABELS", help="The labels file that had been exported to it.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The corrected labels file to write.", show_default=False)],
+    field: Annotated[
+        str, typer.Option(metavar="NAME", help="With fiftyone: the label field, if not the one that LABELS was exported as.")
+    ] = "",
+    min_score: Annotated[float, typer.Option(metavar="X", help="The --min-score of the export.")] = 0.0,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Bring back labels that a person has corrected in CVAT, Label Studio or FiftyOne, as a corrected copy of the labels file.
+
+    Boxes that nobody has touched keep id, score and provenance; the others are marked as a person's. LABELS is never changed.
+    """
+    from lat.stages.import_corrections import import_corrections
+
+    found, notes = import_corrections(form, file, labels, out, field=field, min_score=min_score, force=force)
+    print(
+        f"wrote {out}: {found.table.num_boxes} boxes, {found.unchanged} unchanged, {found.changed} changed, "
+        f"{found.added} new; {found.deleted} deleted"
+    )
+    for line in notes:
         print(f"note: {line}")

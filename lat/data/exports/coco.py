@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 from lat.data.coco import write_table
 from lat.data.dataset import DetectionDataset
-from lat.data.exports.layout import ExportFormat, Split
-
-
-def arrange(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
-    """Images at `images/PART/FILE_NAME`, folders in the file names included."""
-    return [
-        Split(name, dataset, tuple(str(PurePosixPath("images", name, file_name)) for file_name in dataset.labels.file_names))
-        for name, dataset in datasets.items()
-    ]
+from lat.data.exports.layout import ExportFormat, Split, keep_names
 
 
 def write(folder: Path, splits: Sequence[Split]) -> None:
@@ -29,4 +21,4 @@ def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
     return []
 
 
-FORMAT = ExportFormat(arrange, write, losses)
+FORMAT = ExportFormat(keep_names, write, losses)

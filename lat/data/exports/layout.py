@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from uuid import uuid4
 from lat.data.dataset import DetectionDataset
 from lat.data.files import sha256_of_file
 from lat.data.images import read_image
+from lat.data.label_table import LabelTable
 from lat.errors import InputError
 
 MANIFEST = "manifest.json"
@@ -35,11 +36,13 @@ class Split:
         name: of the part; letters only.
         dataset: its images and labels.
         images: where each image lies in the export, relative to it, with forward slashes; unique unless the files are the same.
+        layers: more labels of exactly these images by the name that they are to have, for formats that hold several.
     """
 
     name: str
     dataset: DetectionDataset
     images: tuple[str, ...]
+    layers: Mapping[str, LabelTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,32 @@ class ExportFormat:
         arrange: says where the images of each part lie, before anything is written.
         write: writes all but images and manifest into a folder.
         losses: what the format cannot hold of these datasets, a line each; empty if it holds all.
+        has_layers: whether it holds several sets of labels side by side.
     """
 
     arrange: Callable[[Mapping[str, DetectionDataset]], list[Split]]
     write: Callable[[Path, Sequence[Split]], None]
     losses: Callable[[Sequence[DetectionDataset]], list[str]]
+    has_layers: bool = False
+
+
+def keep_names(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
+    """Images at `images/PART/FILE_NAME`, folders in the file names included."""
+    return [
+        Split(name, dataset, tuple(str(PurePosixPath("images", name, file_name)) for file_name in dataset.labels.file_names))
+        for name, dataset in datasets.items()
+    ]
+
+
+def require_xml_names(split: Split) -> None:
+    """Refuse class names that XML cannot hold.
+
+    Raises:
+        InputError: naming the class.
+    """
+    for name in split.dataset.space.class_names:
+        if not name.isprintable():
+            raise InputError(split.dataset.labels.path, f"class {name!r} has characters that XML cannot hold", "rename it")
 
 
 def plain_names(datasets: Sequence[DetectionDataset]) -> list[list[str]]:

@@ -10,9 +10,8 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 
 from lat.data.dataset import DetectionDataset
-from lat.data.exports.layout import ExportFormat, Split, plain_names
+from lat.data.exports.layout import ExportFormat, Split, plain_names, require_xml_names
 from lat.data.label_table import LabelTable
-from lat.errors import InputError
 
 
 def arrange(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
@@ -30,10 +29,8 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     Raises:
         InputError: if XML cannot hold the name of a class.
     """
-    space = splits[0].dataset.space
-    for name in space.class_names:
-        if not name.isprintable():
-            raise InputError(splits[0].dataset.labels.path, f"class {name!r} has characters that XML cannot hold", "rename it")
+    require_xml_names(splits[0])
+    class_names = splits[0].dataset.space.class_names
     (folder / "Annotations").mkdir()
     sets = folder / "ImageSets" / "Main"
     sets.mkdir(parents=True)
@@ -48,7 +45,10 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
             ElementTree.indent(tree)
             tree.write(folder / "Annotations" / f"{stem}.xml", encoding="utf-8")
     _write_lines(sets / "trainval.txt", stems)
-    _write_lines(folder / "labelmap.txt", ["# label:color_rgb:parts:actions", *(f"{name}:::" for name in space.class_names)])
+    _write_lines(
+        folder / "labelmap.txt",
+        ["# label:color_rgb:parts:actions", *(f"{name}:::" for name in class_names)],
+    )
 
 
 def inclusive_corners(table: LabelTable) -> np.ndarray:
