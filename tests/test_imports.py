@@ -33,6 +33,7 @@ ALLOWED = {
     "settings_reference": {"config"},
     "stages": BELOW | {"config", "sections"},
     "pipeline": CORE | {"data", "detectors", "engine", "stages", "sections"},
+    "api": CORE | {"config", "data", "engine", "pipeline", "stages"},
     "cli": {"data", "engine", "errors", "config", "pipeline", "settings_reference", "stages"},
     "__main__": {"cli"},
 }

@@ -1,0 +1,233 @@
+"""What Python code calls: `lat.run`, `lat.transfer` and `lat.load_labels`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lat.config import Config, config_from, load_config
+from lat.data.coco import read_labels
+from lat.data.coco_scan import ORIGINS
+from lat.data.label_table import LabelTable
+from lat.engine.announce import speaking
+from lat.errors import InputError
+from lat.pipeline import ROUND, run_stages
+from lat.stages.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import supervision as sv
+
+ConfigLike = str | os.PathLike[str] | Mapping[str, Any] | Config
+Overrides = Mapping[str, Any] | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageLabels:
+    """The labels of one image, as arrays that have the names and meanings of `supervision.Detections`.
+
+    Attributes:
+        image_id: of the image in the labels file.
+        file_name: of the image, relative to its images folder.
+        size_hw: height and width in pixels.
+        xyxy: (N, 4) float32 corners, in pixels of the original image.
+        confidence: (N,) float32 in [0, 1]; 1 for ground truth.
+        class_id: (N,) int64, index into the class list, 0..K-1.
+        data: more arrays of N rows: `class_name`, `category_id`, `annotation_id`, `iscrowd`; of the provenance `origin`,
+            `origin_space` ("" for none) and `origin_id` (-1 for none); and `class_scores` (N, K) where the file has them.
+    """
+
+    image_id: int
+    file_name: str
+    size_hw: tuple[int, int]
+    xyxy: np.ndarray
+    confidence: np.ndarray
+    class_id: np.ndarray
+    data: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def detections(self) -> sv.Detections:
+        """The same as `supervision.Detections`, which has to be installed."""
+        import supervision as sv
+
+        return sv.Detections(xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data=dict(self.data))
+
+
+class Labels(Sequence[ImageLabels]):
+    """The labels of one file, image by image in the order of the file; `labels["a.png"]` is the image of that name."""
+
+    def __init__(self, table: LabelTable) -> None:
+        self.table = table
+
+    @property
+    def path(self) -> Path:
+        return self.table.path
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.table.space.class_names
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        return self.table.space.category_ids
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """How the file was made, if it says so."""
+        return self.table.info
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[ImageLabels]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, image: int | str) -> ImageLabels:  # type: ignore[override]
+        """The image at a place, or of a file name.
+
+        Raises:
+            IndexError, KeyError: if there is none.
+        """
+        table = self.table
+        if isinstance(image, str):
+            if image not in table.file_names:
+                raise KeyError(image)
+            image = table.file_names.index(image)
+        index = range(len(table))[image]
+        rows = table.rows(index)
+        height, width = table.sizes_hw[index].tolist()
+        return ImageLabels(
+            image_id=int(table.image_ids[index]),
+            file_name=table.file_names[index],
+            size_hw=(height, width),
+            xyxy=table.boxes_xyxy[rows],
+            confidence=table.scores[rows],
+            class_id=table.labels[rows],
+            data={name: column[rows] for name, column in self._data().items()},
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row for each box, as a pandas data frame; pandas has to be installed."""
+        import pandas as pd
+
+        table = self.table
+        per_image = np.repeat(np.arange(len(table)), np.diff(table.offsets))
+        columns = {
+            "image_id": table.image_ids[per_image],
+            "file_name": np.array(table.file_names, dtype=object)[per_image],
+            "height": table.sizes_hw[per_image, 0],
+            "width": table.sizes_hw[per_image, 1],
+            **dict(zip(("x1", "y1", "x2", "y2"), table.boxes_xyxy.T, strict=True)),
+            "score": table.scores,
+            "class_id": table.labels,
+            **{name: column for name, column in self._data().items() if column.ndim == 1},
+        }
+        return pd.DataFrame(columns)
+
+    def _data(self) -> dict[str, np.ndarray]:
+        """More columns of all annotations (A, ...)."""
+        table = self.table
+        columns = {
+            "class_name": np.array(self.class_names)[table.labels],
+            "category_id": table.space.to_category_ids(table.labels),
+            "annotation_id": table.annotation_ids,
+            "iscrowd": table.is_crowd,
+        }
+        if table.class_scores is not None:
+            columns["class_scores"] = table.class_scores
+        names = {int(value): name for name, value in ORIGINS.items()}
+        origins, spaces, ids = [""] * table.num_boxes, [""] * table.num_boxes, np.full(table.num_boxes, -1)
+        if (found := table.provenance) is not None:
+            origins = [names[value] for value in found.origin.tolist()]
+            spaces, ids = [found.spaces[value] for value in found.space.tolist()], found.annotation_ids
+        columns |= {"origin": np.array(origins, dtype=str), "origin_space": np.array(spaces, dtype=str), "origin_id": ids}
+        return columns
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        output_dir: where everything lies.
+        evaluation: what `evaluation.json` holds: rows by table (`transfer`, `agreement`, `downstream`).
+        report: the page that shows it.
+        transferred: the labels file of each (source, target).
+    """
+
+    output_dir: Path
+    evaluation: dict[str, list[dict[str, Any]]]
+    report: Path
+    transferred: dict[tuple[str, str], Path]
+
+    def labels(self, source: str, target: str) -> Labels:
+        """The labels of the images of `source` in the label space of `target`."""
+        return load_labels(self.transferred[source, target])
+
+
+def run(config: ConfigLike, overrides: Overrides = (), *, force: bool = False, quiet: bool = False) -> Run:
+    """Do every stage of a run that is not up to date, as `lat run` does.
+
+    Args:
+        config: a YAML file, or what it would hold.
+        overrides: settings that replace those of the configuration, as `{"lat.training.steps": 500}` or
+            `["lat.training.steps=500"]`.
+        force: do all stages, up to date or not.
+        quiet: print nothing and show no progress.
+
+    Raises:
+        InputError: if the configuration or a file is wrong.
+    """
+    workspace = Workspace(_config(config, overrides))
+    with speaking(quiet=quiet):
+        run_stages(workspace, force=force)
+    evaluation = json.loads(workspace.evaluation.read_text(encoding="utf-8"))
+    transferred = {pair: workspace.transferred(*pair) for pair in workspace.transfers()}
+    return Run(workspace.root, evaluation, workspace.report, transferred)
+
+
+def transfer(
+    config: ConfigLike, overrides: Overrides = (), *, force: bool = False, quiet: bool = False
+) -> dict[tuple[str, str], Labels]:
+    """Transfer labels: do the stages up to that which are not up to date, and return the labels of each (source, target).
+
+    Arguments and errors are those of `run`; nothing is evaluated, no downstream detector is trained and no report written.
+    """
+    workspace = Workspace(_config(config, overrides))
+    with speaking(quiet=quiet):
+        run_stages(workspace, ROUND, force=force)
+    return {pair: load_labels(workspace.transferred(*pair), pair[1]) for pair in workspace.transfers()}
+
+
+def load_labels(path: str | os.PathLike[str], name: str = "") -> Labels:
+    """Read a COCO labels file of any origin.
+
+    Args:
+        path: the file.
+        name: name of its label space; by default that of the file.
+
+    Raises:
+        InputError: if the file is missing or wrong; the message names what, and where.
+    """
+    path = Path(path)
+    return Labels(read_labels(path, name or path.stem))
+
+
+def _config(config: ConfigLike, overrides: Overrides) -> Config:
+    if isinstance(overrides, Mapping):
+        overrides = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+    if isinstance(config, Config):
+        if overrides:
+            raise InputError("overrides", "are given with a Config object, which is resolved already", "make it with them")
+        return config
+    if isinstance(config, Mapping):
+        return config_from(config, overrides)
+    return load_config(Path(config), overrides)
