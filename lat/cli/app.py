@@ -97,9 +97,9 @@ COMMANDS = {
         labels.import_,
         LABELS,
         (
-            "lat import cvat task.zip --labels runs/mine/transferred/theirs.ours.json --out theirs.ours.corrected.json",
-            "lat import label-studio project.json --labels theirs.ours.json --out theirs.ours.corrected.json --min-score 0.3",
-            "lat import fiftyone exported --labels theirs.ours.json --out theirs.ours.corrected.json --field transferred",
+            "lat import cvat --root task.zip --labels runs/mine/transferred/theirs.ours.json --out theirs.ours.corrected.json",
+            "lat import label-studio --root project.json --labels theirs.ours.json --out corrected.json min_score=0.3",
+            "lat import fiftyone --root back --labels theirs.ours.json --out corrected.json field=transferred",
         ),
     ),
 }

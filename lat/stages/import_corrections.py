@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lat.data.coco import read_labels, write_table
 from lat.data.corrections import cvat, fiftyone, label_studio
@@ -53,6 +55,29 @@ def import_corrections(
     if merged.untouched_images:
         notes.append(f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes")
     return merged, tuple(notes)
+
+
+def parse_settings(tool: str, settings: Sequence[str]) -> dict[str, Any]:
+    """The `key=value` settings of `lat import` for corrections as arguments of `import_corrections`.
+
+    Raises:
+        InputError: if one is not `key=value`, not known to the tool, or not of its type.
+    """
+    known = {"min_score": float, **({"field": str} if tool == "fiftyone" else {})}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(
+                f"lat import {tool}", f"the setting '{setting}' is not key=value", "write, for example, min_score=0.3"
+            )
+        if key not in known:
+            raise InputError(f"lat import {tool}", f"there is no setting '{key}'", did_you_mean(key, sorted(known)))
+        try:
+            values[key] = known[key](value)
+        except ValueError:
+            raise InputError(f"lat import {tool}", f"{key} is '{value}'", "give a number") from None
+    return values
 
 
 def _read(tool: str, path: Path, table: LabelTable, field: str) -> Corrections:

@@ -16,7 +16,7 @@ from factories import coco_dict, label_space, write_coco
 from lat.cli import main
 from lat.errors import InputError
 from lat.stages.export import export_files
-from lat.stages.import_corrections import TOOLS, import_corrections
+from lat.stages.import_corrections import TOOLS, import_corrections, parse_settings
 
 BOXES = [(4, 5, 10.123, 2.5), (20, 1, 9, 9), (1, 1, 3.3333, 3), (30, 10, 5, 5)]
 PROVENANCE = {"origin": "pseudo_label", "space": "nu", "annotation_id": 5}
@@ -102,7 +102,7 @@ def test_there_and_back(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture
     export_files(file, images, tool, tmp_path / "out")
     back = CHANGES[tool](tmp_path / "out")
     with pytest.raises(SystemExit) as caught:
-        main(["import", tool, str(back), "--labels", str(file), "--out", str(tmp_path / "corrected.json")])
+        main(["import", tool, "--root", str(back), "--labels", str(file), "--out", str(tmp_path / "corrected.json")])
     assert caught.value.code == 0
     assert capsys.readouterr().out.splitlines()[0].endswith("corrected.json: 5 boxes, 2 unchanged, 2 changed, 1 new; 2 deleted")
     assert file.read_bytes() == before
@@ -269,6 +269,22 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text() == "precious"
     import_corrections("fiftyone", tmp_path / "out", file, tmp_path / "a.json", force=True)
     assert (tmp_path / "a.json").read_text() != "precious"
+
+
+@pytest.mark.parametrize(
+    ("tool", "setting", "message"),
+    [
+        ("cvat", "min_score", "lat import cvat: the setting 'min_score' is not key=value; write, for example, min_score=0.3"),
+        ("cvat", "field=a", "lat import cvat: there is no setting 'field'; known here: min_score"),
+        ("fiftyone", "min_scor=1", "lat import fiftyone: there is no setting 'min_scor'; did you mean 'min_score'?"),
+        ("fiftyone", "min_score=a", "lat import fiftyone: min_score is 'a'; give a number"),
+    ],
+)
+def test_settings_of_an_import(tool: str, setting: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_settings(tool, [setting])
+    assert str(caught.value) == message
+    assert parse_settings("fiftyone", ["min_score=0.5", "field=a"]) == {"min_score": 0.5, "field": "a"}
 
 
 def test_polygons_are_told_of(tmp_path: Path) -> None:
