@@ -61,7 +61,7 @@ def say(line: str) -> None:
         print(line)
 
 
-def event(name: str, **fields: Any) -> None:
+def event(name: str, /, **fields: Any) -> None:
     """Tell programs that something has happened, in values of JSON types; people are told nothing."""
     if _manner.out is not None:
         _manner.out.write(json.dumps({"event": name, **fields}, allow_nan=False) + "\n")
@@ -69,7 +69,7 @@ def event(name: str, **fields: Any) -> None:
 
 
 @contextmanager
-def work(name: str, **fields: Any) -> Iterator[None]:
+def work(name: str, /, **fields: Any) -> Iterator[None]:
     """Tell programs when some work begins (`NAME_begun`) and, once it is done, how many seconds it took (`NAME_done`)."""
     start = time.monotonic()
     event(f"{name}_begun", **fields)

@@ -66,6 +66,12 @@ def test_programs_are_told_of_progress_every_second_and_at_the_end(capsys: pytes
     }
 
 
+def test_rows_may_have_columns_of_any_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with announce.speaking(json_lines=True):
+        announce.event("result", table="downstream", **{"name": "rtdetr", "ap": None})
+    assert events(capsys.readouterr().out) == [{"event": "result", "table": "downstream", "name": "rtdetr", "ap": None}]
+
+
 def test_after_a_failure_people_are_spoken_to_again(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), announce.speaking(json_lines=True):
         raise ZeroDivisionError
