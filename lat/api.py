@@ -13,8 +13,8 @@ import numpy as np
 
 from lat.config import Config, config_from, load_config
 from lat.data.coco import read_labels
-from lat.data.coco_scan import ORIGINS
 from lat.data.label_table import LabelTable
+from lat.data.provenance import ORIGINS
 from lat.engine.announce import speaking
 from lat.errors import InputError
 from lat.pipeline import ROUND, run_stages

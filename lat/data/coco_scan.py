@@ -22,9 +22,6 @@ CLIP_TOLERANCE = 1e-3
 MAX_SIDE = 1_000_000
 """Height and width that no image exceeds."""
 
-ORIGINS = {"ground_truth": Origin.GROUND_TRUTH, "pseudo_label": Origin.PSEUDO_LABEL, "person": Origin.PERSON}
-"""What `provenance.origin` may be in a file."""
-
 RENUMBER = "renumber the annotations from 1"
 
 OUTSIDE_FOLDER = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
@@ -261,11 +258,5 @@ def _read_provenance(records: Records) -> Provenance | None:
         return None
     sound = np.fromiter((is_provenance(value) for value in values), bool, len(values))
     records.report(~sound, lambda row: "`provenance` is missing or malformed", MEANING)
-    sound = np.fromiter((_is_provenance(value) for value in values), bool, len(values))
-    records.report(
-        ~sound,
-        lambda row: "`provenance` is missing or malformed",
-        "it must hold origin (ground_truth, pseudo_label or person), space, and annotation_id or null",
-    )
     nothing: dict[str, Any] = {"origin": "ground_truth", "space": "", "annotation_id": None}
     return columns_of([value if is_sound else nothing for value, is_sound in zip(values, sound, strict=True)])

@@ -10,11 +10,11 @@ import numpy as np
 
 from lat.structures import Origin
 
-ORIGINS = {"ground_truth": Origin.GROUND_TRUTH, "pseudo_label": Origin.PSEUDO_LABEL}
+ORIGINS = {"ground_truth": Origin.GROUND_TRUTH, "pseudo_label": Origin.PSEUDO_LABEL, "person": Origin.PERSON}
 """What `provenance.origin` may be in a file."""
 
 MEANING = (
-    "it must hold origin (ground_truth or pseudo_label), space, and annotation_id or null; "
+    "it must hold origin (ground_truth, pseudo_label or person), space, and annotation_id or null; "
     "a prior has source_class, factor and kept"
 )
 FACTOR_DECIMALS = 6

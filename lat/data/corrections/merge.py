@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from lat.data.corrections.corrected import CorrectedBox, CorrectedImage, Corrections
-from lat.data.label_table import LabelTable, Provenance
+from lat.data.label_table import LabelTable
+from lat.data.provenance import columns_of
 from lat.errors import InputError
-from lat.structures import Origin
 
 SAME_BOX = 0.02
 """Pixels by which a corner may have moved on the way through a tool, which rounds, without anyone having moved it."""
@@ -159,14 +160,11 @@ def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
         return np.concatenate([old[kept], new.astype(old.dtype)])[order]
 
     scores = table.class_scores
-    origins, before = _provenance(table), np.array([id_before for _, _, id_before in drawn], dtype=np.int64)
-    spaces = tuple(dict.fromkeys((*origins.spaces, table.space.name)))
-    provenance = Provenance(
-        origin=column(origins.origin, np.full(len(drawn), Origin.PERSON)),
-        space=column(origins.space, np.full(len(drawn), spaces.index(table.space.name))),
-        spaces=spaces,
-        annotation_ids=column(origins.annotation_ids, before),
-    )
+    entries = _provenance(table)
+    by_person = [
+        {"origin": "person", "space": table.space.name, "annotation_id": before if before > 0 else None} for _, _, before in drawn
+    ]
+    all_entries = [*(entries[row] for row in kept.tolist()), *by_person]
     return replace(
         table,
         offsets=np.concatenate([[0], np.cumsum([sum(pair) for pair in counts])]).astype(np.int64),
@@ -176,14 +174,13 @@ def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
         is_crowd=column(table.is_crowd, np.array([box.is_crowd for box in boxes], dtype=bool)),
         annotation_ids=column(table.annotation_ids, np.arange(len(drawn)) + 1 + int(table.annotation_ids.max(initial=0))),
         class_scores=None if scores is None else column(scores, np.eye(len(table.space))[labels]),
-        provenance=provenance,
+        provenance=columns_of([all_entries[i] for i in order.tolist()]),
     )
 
 
-def _provenance(table: LabelTable) -> Provenance:
+def _provenance(table: LabelTable) -> list[dict[str, Any]]:
     """Where the boxes of a table came from; without provenance, from the annotation of its own file."""
     if table.provenance is not None:
-        return table.provenance
-    origin = Origin.PSEUDO_LABEL if table.info.get("method") == "pseudo_label" else Origin.GROUND_TRUTH
-    boxes = table.num_boxes
-    return Provenance(np.full(boxes, origin, np.int8), np.zeros(boxes, np.int16), (table.space.name,), table.annotation_ids)
+        return table.provenance.entries()
+    origin = "pseudo_label" if table.info.get("method") == "pseudo_label" else "ground_truth"
+    return [{"origin": origin, "space": table.space.name, "annotation_id": number} for number in table.annotation_ids.tolist()]

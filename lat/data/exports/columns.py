@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lat.data.coco_scan import ORIGINS
 from lat.data.label_table import LabelTable
+from lat.data.provenance import ORIGINS
 
 _NAMES = {int(value): name for name, value in ORIGINS.items()}
 
