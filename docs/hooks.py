@@ -1,4 +1,4 @@
-"""What the site needs beyond Markdown: equations as MathML, which browsers draw without a script."""
+"""What the site needs beyond Markdown: equations as MathML, which browsers draw without a script, and no links out of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from latex2mathml.converter import convert
 
 _BLOCK = re.compile(r"^\$\$\n(.+?)\n\$\$$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<![\w$`\\])\$([^$\n`]+)\$(?![\w$])")
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#\s]+)[^)]*\)")  # a link to a file of the repository that is no page
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
-    """Replace `$...$` and `$$` blocks by MathML, outside code."""
+    """Replace `$...$` and `$$` blocks by MathML, outside code, and links to files that are no pages by their names."""
+    markdown = _OUTSIDE.sub(
+        lambda match: f"`{match[2]}`" if match[1].strip("`") == match[2] else f"{match[1]} (`{match[2]}`)", markdown
+    )
     parts = _CODE.split(markdown)
     return "".join(part if i % 2 else _replace(part) for i, part in enumerate(parts))
 
