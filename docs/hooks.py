@@ -15,11 +15,14 @@ _CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
     """Replace `$...$` and `$$` blocks by MathML, outside code, and links to files that are no pages by their names."""
-    markdown = _OUTSIDE.sub(
-        lambda match: f"`{match[2]}`" if match[1].strip("`") == match[2] else f"{match[1]} (`{match[2]}`)", markdown
-    )
+    markdown = _OUTSIDE.sub(_name_of, markdown)
     parts = _CODE.split(markdown)
     return "".join(part if i % 2 else _replace(part) for i, part in enumerate(parts))
+
+
+def _name_of(link: re.Match[str]) -> str:
+    text, path = link.groups()
+    return f"`{path}`" if text.strip("`") == path else f"{text} (`{path}`)"
 
 
 def _replace(text: str) -> str:

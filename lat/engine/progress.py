@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lat.engine.announce import event, is_quiet, to_programs
 from lat.engine.processes import is_first_process
+
+Batch = TypeVar("Batch", bound=Sized)
 
 
 class track:  # noqa: N801 - used like a function: `with track(100, "title") as progress:`
@@ -84,6 +86,12 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
             self._bar.update(self._task, completed=self.done, status=self.status())
         elif not self._is_silent and self._clock() - self._last_line >= self._every:
             self._tell()
+
+    def count(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Pass batches on, and count the units of each as done."""
+        for batch in batches:
+            yield batch
+            self.advance(len(batch))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:

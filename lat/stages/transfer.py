@@ -49,12 +49,14 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
 
     every, batch_size = ceil(len(part) / RELATION_IMAGES), workspace.config.transfer.batch_size
     sampled, batches = (batches_of(range(0, len(part), step), batch_size) for step in (every, 1))
-    with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
-        own_sample = list(decode(sampled))
-        sample = list(chain.from_iterable(processes.in_order(own_sample, len(sampled))))
-        writers = {target: _Writer(workspace, source, target, [image[target] for image in sample]) for target in targets}
-        for writer in writers.values():
-            writer.learn_from_held_out(model)
+    title = f"transfer {source} to {', '.join(targets)}"
+    with track(sum(map(len, processes.share(sampled))), f"{title}: decode", after_seconds=2) as progress:
+        own_sample = list(progress.count(decode(sampled)))
+    sample = list(chain.from_iterable(processes.in_order(own_sample, len(sampled))))
+    writers = {target: _Writer(workspace, source, target, [image[target] for image in sample]) for target in targets}
+    for writer in writers.values():
+        writer.learn_from_held_out(model)
+    with track(len(part), title) as progress:
         decoded = own_sample if every == 1 else decode(batches)
         labels = ([{target: writers[target].label(one) for target, one in image.items()} for image in batch] for batch in decoded)
         for image in chain.from_iterable(processes.in_order(labels, len(batches))):
@@ -88,7 +90,9 @@ class _Writer:
         batches = batches_of(range(len(held_out)), self.settings.batch_size)
         decoded = _decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
         mine = ([self._label_held_out(image[self.target]) for image in batch] for batch in decoded)
-        labels = list(chain.from_iterable(processes.in_order(mine, len(batches))))
+        title = f"transfer {self.source} to {self.target}: held-out images"
+        with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
+            labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
 
         def learn() -> Calibration:
             judged = held_out.judged(labels)

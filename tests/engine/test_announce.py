@@ -96,3 +96,10 @@ def test_work_that_grows(capsys: pytest.CaptureFixture[str]) -> None:
         progress.expect(3)
         progress.advance(2)
     assert out.getvalue() == "check: 2/3 · 67 %\n"
+
+
+def test_batches_are_counted_as_they_pass() -> None:
+    out = io.StringIO()
+    with track(5, "decode", file=out, clock=Clock()) as progress:
+        assert list(progress.count(iter([[1, 2], [3, 4], [5]]))) == [[1, 2], [3, 4], [5]]
+    assert out.getvalue() == "decode: 5/5 · 100 %\n"

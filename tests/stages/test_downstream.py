@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import draw_tiny, quiet, tiny_workspace
+from tiny import FEW_STEPS, draw_tiny, quiet, tiny_workspace
 
+from lat.cli import main
 from lat.data.coco import read_labels
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
@@ -30,6 +31,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     config = draw_tiny(folder)
     run_stages(tiny_workspace(config, folder / "run", *TARGET), say=quiet)
     return config, folder / "run"
+
+
+def test_programs_are_told_every_row(copied: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [*FEW_STEPS, *TARGET, f"output_dir={copied[1]}"]
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", str(copied[0]), *settings, "--force", "--json-lines"])
+    assert caught.value.code == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    stages = [(row["event"], row["stage"]) for row in rows if row["event"].startswith("stage_")]
+    assert stages == [("stage_begun", "evaluate"), ("stage_done", "evaluate")]
+    evaluation = json.loads((copied[1] / "evaluation.json").read_text())
+    told = [row for row in rows if row["event"] == "result"]
+    assert told == [{"event": "result", "table": table, **row} for table in evaluation for row in evaluation[table]]
+    assert {row["table"] for row in told} == {"transfer", "agreement"}  # no downstream detector has been trained yet
+    assert rows[-1]["event"] == "next"
 
 
 def workspace_of(run: tuple[Path, Path], *overrides: str) -> Workspace:
