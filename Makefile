@@ -42,5 +42,8 @@ runs: install ## the tests of whole runs
 docker-check: install ## do the pip steps of the image in a clean virtual environment, some minutes
 	LAT_DOCKER_CHECK=1 $(BIN)/pytest tests/test_docker.py
 
+docs: install ## the documentation as a site in runs/site
+	$(BIN)/mkdocs build --strict
+
 clean: ## delete the virtual environment, caches and runs
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs

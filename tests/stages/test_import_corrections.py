@@ -153,6 +153,19 @@ def test_boxes_below_the_score_of_the_export_were_not_seen_and_stay(tmp_path: Pa
     assert (found.unchanged, found.deleted) == (5, 1)
 
 
+def test_a_box_drawn_where_one_was_not_seen_is_new(tmp_path: Path) -> None:
+    file, images = labels(tmp_path)
+    export_files(file, images, "cvat", tmp_path / "out", min_score=0.3)
+    tree = ElementTree.parse(tmp_path / "out" / "train.xml")
+    x, y, width, height = BOXES[3]
+    corners = {"xtl": x, "ytl": y, "xbr": x + width, "ybr": y + height}
+    SubElement(next(tree.getroot().iter("image")), "box", {"label": "car", **{key: str(side) for key, side in corners.items()}})
+    tree.write(tmp_path / "drawn.xml")
+    found, _ = import_corrections("cvat", tmp_path / "drawn.xml", file, tmp_path / "a.json", min_score=0.3)
+    assert (found.unchanged, found.added) == (6, 1)
+    assert found.table.annotation_ids.tolist() == [11, 12, 13, 14, 17, 15, 16]
+
+
 def test_a_copied_box_keeps_the_id_once_and_is_new_otherwise(tmp_path: Path) -> None:
     file, images = labels(tmp_path)
     export_files(file, images, "cvat", tmp_path / "out")
