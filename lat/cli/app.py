@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+import lat.cli.imports as imports
 import lat.cli.labels as labels
 import lat.cli.projects as projects
 import lat.cli.review as review
@@ -94,9 +95,10 @@ COMMANDS = {
         ),
     ),
     "import": Command(
-        labels.import_,
+        imports.import_,
         LABELS,
         (
+            "lat import cityscapes --root data/cityscapes --out data/imported/cityscapes --split train --split val",
             "lat import cvat --root task.zip --labels runs/mine/transferred/theirs.ours.json --out theirs.ours.corrected.json",
             "lat import label-studio --root project.json --labels theirs.ours.json --out corrected.json min_score=0.3",
             "lat import fiftyone --root back --labels theirs.ours.json --out corrected.json field=transferred",

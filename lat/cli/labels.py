@@ -67,35 +67,3 @@ def _way_back(tool: str, labels: Path, min_score: float) -> str:
     what = {"cvat": "task.zip", "label-studio": "project.json", "fiftyone": "FOLDER"}[tool]
     words = [tool, "--root", what, "--labels", str(labels), "--out", str(labels.with_suffix(".corrected.json"))]
     return f"lat import {shlex.join(words)}" + (f" min_score={min_score:g}" if min_score else "")
-
-
-def import_(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="cvat, label-studio or fiftyone.", show_default=False)],
-    root: Annotated[Path, typer.Option(metavar="PATH", help="What the tool has exported.", show_default=False)],
-    labels: Annotated[
-        Path, typer.Option(metavar="LABELS", help="The labels file that had been exported to it.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The corrected labels file to write.", show_default=False)],
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="min_score: the --min-score of the export. field, of fiftyone: the label field, if not the one that LABELS "
-            "was exported as.",
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
-) -> None:
-    """Bring back labels that a person has corrected in CVAT, Label Studio or FiftyOne, as a corrected copy of the labels file.
-
-    Boxes that nobody has touched keep id, score and provenance; the others are marked as a person's. LABELS is never changed.
-    """
-    from lat.stages.import_corrections import import_corrections, parse_settings
-
-    found, notes = import_corrections(form, root, labels, out, force=force, **parse_settings(form, settings or ()))
-    print(
-        f"wrote {out}: {found.table.num_boxes} boxes, {found.unchanged} unchanged, {found.changed} changed, "
-        f"{found.added} new; {found.deleted} deleted"
-    )
-    for line in notes:
-        print(f"note: {line}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from lat.data.corrections.merge import CorrectedLabels
 from lat.data.importers.writer import ImportSummary
 
 
@@ -13,3 +17,13 @@ def print_import(summary: ImportSummary) -> None:
     for note in summary.notes():
         print(f"note: {note}")
     print(f"in a configuration: images: {summary.images_dir}, annotations: {summary.labels}")
+
+
+def print_corrections(out: Path, found: CorrectedLabels, notes: Sequence[str]) -> None:
+    """Print what became of the boxes of a labels file that a person has corrected."""
+    print(
+        f"wrote {out}: {found.table.num_boxes} boxes, {found.unchanged} unchanged, {found.changed} changed, "
+        f"{found.added} new; {found.deleted} deleted"
+    )
+    for note in notes:
+        print(f"note: {note}")

@@ -285,6 +285,23 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cvat"], "lat import cvat: needs --labels; corrections of labels come from cvat, label-studio, fiftyone"),
+        (["yolo", "--labels", "a.json"], "lat import yolo: takes no --labels; corrections of labels come from cvat, label-"),
+        (["cvat", "--labels", "a.json", "--subset", "2"], "lat import cvat: takes no --split, --subset or --hash-images; leave"),
+    ],
+)
+def test_corrections_need_labels_and_datasets_take_none(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["import", *arguments, "--root", "x", "--out", "y"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
     ("tool", "setting", "message"),
     [
         ("cvat", "min_score", "lat import cvat: the setting 'min_score' is not key=value; write, for example, min_score=0.3"),
