@@ -54,7 +54,7 @@ def _tell_dataset(check: DatasetCheck) -> None:
         announce.event("repair", dataset=check.name, file=str(repair.file), what=repair.what, count=repair.count)
     for kind, found in (("note", check.notes), ("problem", check.problems)):
         for one in found:
-            announce.event(kind, dataset=check.name, text=str(one))
+            announce.event(kind, dataset=check.name, file=str(one.file), text=str(one))
 
 
 def _print_dataset(check: DatasetCheck) -> None:
