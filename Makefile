@@ -4,8 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
 
-.PHONY: help install browser demo test unit runs lint docker-check clean
-.PHONY: help install demo test unit runs lint docs docker-check clean
+.PHONY: help install browser demo test unit runs lint docs docker-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
