@@ -29,7 +29,8 @@ from markdown import print_rows, spread
 from lat.config import load_config
 from lat.data.files import write_atomically
 from lat.data.street_scenes import DEFAULT_TRAIN_IMAGES
-from lat.pipeline import LABELS, ROUND, plan, run_stages
+from lat.pipeline import run_stages
+from lat.plan import LABELS, ROUND, plan
 from lat.stages.records import Step
 from lat.stages.street_scenes import draw_benchmark
 from lat.stages.workspace import Workspace

@@ -17,7 +17,8 @@ from lat.data.label_table import LabelTable
 from lat.data.provenance import ORIGINS
 from lat.engine.announce import speaking
 from lat.errors import InputError
-from lat.pipeline import ROUND, run_stages
+from lat.pipeline import run_stages
+from lat.plan import ROUND
 from lat.stages.workspace import Workspace
 
 if TYPE_CHECKING:

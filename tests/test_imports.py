@@ -32,9 +32,10 @@ ALLOWED = {
     "config": BELOW | {"sections"},
     "settings_reference": {"config"},
     "stages": BELOW | {"config", "sections"},
-    "pipeline": CORE | {"data", "detectors", "engine", "stages", "sections"},
-    "api": CORE | {"config", "data", "engine", "pipeline", "stages"},
-    "cli": {"data", "engine", "errors", "config", "pipeline", "settings_reference", "stages"},
+    "plan": CORE | {"detectors", "sections", "stages"},
+    "pipeline": CORE | {"data", "engine", "plan", "stages"},
+    "api": CORE | {"config", "data", "engine", "pipeline", "plan", "stages"},
+    "cli": {"data", "engine", "errors", "config", "pipeline", "plan", "settings_reference", "stages"},
     "__main__": {"cli"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

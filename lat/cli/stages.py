@@ -175,7 +175,8 @@ def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
     """Do one stage, or the steps of it that `group` and `member` name."""
-    from lat.pipeline import plan, run_stages
+    from lat.pipeline import run_stages
+    from lat.plan import plan
 
     workspace = open_run(config, overrides)
     for name in (group, member):

@@ -16,7 +16,8 @@ from lat.data.coco import read_labels
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.evaluation.transfer_quality import labels_by_class_names
-from lat.pipeline import all_stages, run_stages
+from lat.pipeline import run_stages
+from lat.plan import all_stages
 from lat.stages.detection import load_detector
 from lat.stages.downstream import training_datasets
 from lat.stages.workspace import Workspace

@@ -17,7 +17,8 @@ from tiny import draw_tiny, tiny_workspace
 from lat.config import load_config
 from lat.data.coco import write_labels
 from lat.errors import InputError
-from lat.pipeline import plan, run_stages
+from lat.pipeline import run_stages
+from lat.plan import plan
 from lat.pseudo.filters import wanted_boxes
 from lat.stages.detection import Predictor, load_detector
 from lat.stages.filter_tables import kept_table, print_pseudo_labels

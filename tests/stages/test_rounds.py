@@ -19,7 +19,8 @@ from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.label_space import LabelSpace
-from lat.pipeline import ROUND, run_stages
+from lat.pipeline import run_stages
+from lat.plan import ROUND
 from lat.sections import RoundsSettings
 from lat.stages.detection import DetectionItems
 from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
