@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ SETTINGS = [
     "downstream.training.batch_size=2",
 ]
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
-LONGER = "lat.training.steps=30"
+LONGER_STEPS = 150
+LONGER = f"lat.training.steps={LONGER_STEPS}"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 
 
@@ -104,21 +106,21 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
     checkpoint = run / "lat" / "checkpoint.pt"
 
     killed = start(TORCHRUN, run_arguments(config, run, LONGER))
-    wait_for(checkpoint, killed)
+    wait_until(checkpoint.exists, killed)
     os.kill(process_of_rank(killed, 1), signal.SIGKILL)
     _, err = killed.communicate(timeout=60)
     assert killed.returncode != 0
     assert "Signal 9 (SIGKILL) received" in err
     step = load_checkpoint(checkpoint, "training_run")["step"]
-    assert 0 < step < 30
+    assert 0 < step < LONGER_STEPS
+    logged = steps_logged(run)
 
     stopped = start(TORCHRUN, run_arguments(config, run, LONGER, "lat.training.checkpoint_every=1000"))
-    wait_for_line(stopped, "train-lat")
-    time.sleep(2)
+    wait_until(lambda: steps_logged(run) > logged, stopped)
     stopped.send_signal(signal.SIGTERM)
     _, err = stopped.communicate(timeout=60)
     assert stopped.returncode != 0
-    assert step <= load_checkpoint(checkpoint, "training_run")["step"] < 30
+    assert step <= load_checkpoint(checkpoint, "training_run")["step"] < LONGER_STEPS
 
     shutil.copytree(one[1], tmp_path / "undisturbed")
     for folder in (run, tmp_path / "undisturbed"):
@@ -145,16 +147,16 @@ def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, 
     assert lines == [f"error: {one[0]}: lat.attention is 'odd'; choose one of sff, standard, none"]
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert path.exists()
+    assert condition()
 
 
-def wait_for_line(process: subprocess.Popen[str], start: str) -> None:
-    assert process.stdout is not None
-    assert any(line.startswith(start) for line in process.stdout)
+def steps_logged(run: Path) -> int:
+    lines = (run / "lat" / "log.jsonl").read_text().splitlines()
+    return json.loads(lines[-1])["step"] if lines else 0
 
 
 def process_of_rank(torchrun: subprocess.Popen[str], rank: int) -> int:
