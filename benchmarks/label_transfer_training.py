@@ -145,7 +145,7 @@ def measure(case: Case, device: str) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Steps per second of label-transfer training, features cached or recomputed.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args()

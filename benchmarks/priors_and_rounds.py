@@ -17,15 +17,18 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from pathlib import Path
 
+import numpy as np
 import yaml
 from markdown import Row, print_rows, spread
-from relations_streets import related_by_object
 
 from lat.config import load_config
 from lat.data.files import write_atomically
+from lat.data.street_scenes.canvas import Extent
+from lat.data.street_scenes.protocols import PaintedUser, annotate
+from lat.data.street_scenes.scene import RIDDEN_SHARES, Kind
 from lat.label_space import LabelSpace
 from lat.pipeline import run_stages
 from lat.stages.evaluate import mean_ap, method_of
@@ -96,12 +99,21 @@ def prepare(folder: Path, difficulty: str, seed: int, overrides: Sequence[str]) 
 
 
 def possible_classes(source: LabelSpace, target: LabelSpace) -> dict[str, list[str]]:
-    """For each class of the source, the target's classes that the protocols give the same road users."""
-    related = related_by_object(source, target)[: len(source), : len(target)].tolist()
-    return {
-        name: [each for each, is_related in zip(target.class_names, row, strict=True) if is_related]
-        for name, row in zip(source.class_names, related, strict=True)
-    }
+    """For each class of the source, the target's classes that the protocols give the same road users, in full view."""
+    possible: dict[str, list[str]] = {name: [] for name in source.class_names}
+    for kind, is_ridden in product(Kind, (False, True)):
+        if not is_ridden or kind in RIDDEN_SHARES:
+            user = PaintedUser(kind, _extent(20, 40), _extent(0, 20) if is_ridden else None)
+            own, others = ([one.class_name for one in annotate([user], space.name)] for space in (source, target))
+            for name in own:
+                possible[name] += others
+    return {name: [each for each in target.class_names if each in others] for name, others in possible.items()}
+
+
+def _extent(top: int, bottom: int) -> Extent:
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[top:bottom] = True
+    return Extent(mask, mask)
 
 
 def reviewed(first: LabelSpace, second: LabelSpace) -> dict[str, object]:
