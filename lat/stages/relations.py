@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lat.data.dataset import DetectionDataset
 from lat.data.files import write_atomically
 from lat.engine.progress import track
 from lat.models.backbone import pool_regions
@@ -18,6 +20,7 @@ from lat.relations.review import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, image_samples
 from lat.stages.label_transfer import open_features
 from lat.stages.workspace import Workspace
+from lat.structures import LabeledBoxes
 
 
 def relate(workspace: Workspace) -> list[RelationMatrix]:
@@ -58,16 +61,10 @@ def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
     """
     features, part = open_features(workspace), workspace.train_part(dataset)
     pooled, labels = [], []
-    with track(len(part), f"box features of {dataset}") as progress:
-        for i in range(len(part)):
-            boxes = part.boxes(i)
-            boxes = boxes[boxes.weights > 0]
-            progress.advance(1)
-            if len(boxes):
-                scale_y, scale_x = features.scales(dataset, i)
-                one = features.get(dataset, i)[None]
-                pooled.append(pool_regions(one, [boxes.boxes_xyxy], [(scale_y, scale_x)], workspace.config.relations.pooled_size))
-                labels.append(boxes.labels)
+    for i, boxes in _counted_boxes(part, f"box features of {dataset}"):
+        one, scales = features.get(dataset, i)[None], [features.scales(dataset, i)]
+        pooled.append(pool_regions(one, [boxes.boxes_xyxy], scales, workspace.config.relations.pooled_size))
+        labels.append(boxes.labels)
     return LabeledSamples(torch.cat(pooled), torch.cat(labels), part.space)
 
 
@@ -79,16 +76,22 @@ def crop_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
     """
     part, labels = workspace.train_part(dataset), []
     crops: list[Tensor] = []
-    with track(len(part), f"crops of {dataset}") as progress:
+    for i, boxes in _counted_boxes(part, f"crops of {dataset}"):
+        image = part.image(i)
+        size_hw = torch.tensor(image.shape[1:])
+        corners = torch.cat([boxes.boxes_xyxy[:, :2].floor(), boxes.boxes_xyxy[:, 2:].ceil()], dim=1).long()
+        corners = torch.minimum(corners.clamp(min=0), size_hw.flip(0).repeat(2))
+        crops += [image[:, y1:y2, x1:x2] for x1, y1, x2, y2 in corners.tolist()]
+        labels += boxes.labels.tolist()
+    return image_samples(crops, labels, part.space, workspace.config.relations.crop_size)
+
+
+def _counted_boxes(part: DetectionDataset, title: str) -> Iterator[tuple[int, LabeledBoxes]]:
+    """Each image that has boxes other than don't-care ones, and those boxes, with progress."""
+    with track(len(part), title) as progress:
         for i in range(len(part)):
             boxes = part.boxes(i)
             boxes = boxes[boxes.weights > 0]
-            progress.advance(1)
             if len(boxes):
-                image = part.image(i)
-                size_hw = torch.tensor(image.shape[1:])
-                corners = torch.cat([boxes.boxes_xyxy[:, :2].floor(), boxes.boxes_xyxy[:, 2:].ceil()], dim=1).long()
-                corners = torch.minimum(corners.clamp(min=0), size_hw.flip(0).repeat(2))
-                crops += [image[:, y1:y2, x1:x2] for x1, y1, x2, y2 in corners.tolist()]
-                labels += boxes.labels.tolist()
-    return image_samples(crops, labels, part.space, workspace.config.relations.crop_size)
+                yield i, boxes
+            progress.advance(1)
