@@ -10,7 +10,13 @@ import typer
 review = typer.Typer(no_args_is_help=True, help="Use what was accepted and rejected in the report.")
 
 
-@review.command()
+EXAMPLES = (
+    "lat review apply decisions.theirs.ours.json",
+    "lat review apply decisions.theirs.ours.json --out theirs.ours.json --labels runs/mine/transferred/theirs.ours.json",
+)
+
+
+@review.command(epilog="\n\n".join(("Examples:", *(f"  {line}" for line in EXAMPLES))))
 def apply(
     decisions: Annotated[Path, typer.Argument(metavar="DECISIONS", help="The JSON file from the report.", show_default=False)],
     out: Annotated[
