@@ -38,11 +38,12 @@ VARIANTS = {
     "class vectors hidden in all images": ["lat.hide_class_vectors=1"],
     "ground-truth boxes hidden in half of the images": ["lat.hide_ground_truth=0.5"],
 }
+DINOV2 = ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280", "lat.cache=disk"]
 BACKBONES = {
     "upstream": ["lat.backbone=upstream"],
     "random": ["lat.backbone=random"],
-    "dinov2": ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280"],
-    "dinov2_blocks": ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280", "lat.blocks=4"],
+    "dinov2": DINOV2,
+    "dinov2_blocks": [*DINOV2, "lat.blocks=4"],
 }
 ALONE = ["transfer.keep=false", "transfer.prior.method=none", "transfer.fuse=false", "transfer.detector_share=0"]
 PARTS = {
