@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import ViewportSize, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
-SIZE = ViewportSize(width=1280, height=860)
+SIZE = ViewportSize(width=1280, height=960)
 
 
 def main(report: Path) -> None:
