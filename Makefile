@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
+PAGE := tests/report/test_site.py
 
 .PHONY: help install browser demo test unit runs lint docs docker-check clean
 
@@ -34,10 +35,10 @@ lint: install
 	$(BIN)/mypy
 
 unit: install ## the tests of single parts
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/stages
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/stages --ignore=$(PAGE)
 
-runs: install ## the tests of whole runs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/stages
+runs: install ## the tests of whole runs, and of the report in a browser
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/stages $(PAGE)
 
 docker-check: install ## do the pip steps of the image in a clean virtual environment, some minutes
 	LAT_DOCKER_CHECK=1 $(BIN)/pytest tests/test_docker.py
