@@ -7,6 +7,7 @@ N labels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -97,6 +98,7 @@ class DecodedProposals:
         """(G,) int64 rows of the source's own boxes."""
         return (self.source_labels >= 0).nonzero().flatten()
 
+    @cached_property
     def support(self) -> Tensor:
         """(M,) int64 row of the source's own box on which each proposal lies, itself if it is one; -1 for none."""
         own, boxes = self.own_rows, self.proposals.boxes_xyxy
@@ -213,7 +215,7 @@ def _averaged(decoded: DecodedProposals, share: float) -> Tensor:
 
 def _weighed(decoded: DecodedProposals, scores: Tensor, prior: RelationPrior) -> Tensor:
     """Scores (M, K_t + 1), those of proposals on one of the source's own boxes times the prior of its class."""
-    support = decoded.support()
+    support = decoded.support
     supported, weighed = support >= 0, scores.clone()
     weighed[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
     return weighed
@@ -227,7 +229,7 @@ def _are_candidates(
     high = scores >= threshold
     if prior is None or not least_share:
         return high
-    return high | prior.supported(scores, decoded.support(), decoded.source_labels, threshold, least_share)
+    return high | prior.supported(scores, decoded.support, decoded.source_labels, threshold, least_share)
 
 
 def _as_decoded(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,7 @@ class PriorRecord:
             boxes: its N labels, with scores as they were when they were chosen.
             rows: (N,) int64 rows of their proposals.
         """
-        own = decoded.support()[rows]
+        own = decoded.support[rows]
         classes = torch.where(own >= 0, decoded.source_labels[own], -1)
         factors = self.prior.factors[classes, boxes.labels].tolist()
         kept = (boxes.scores < self.score_threshold).tolist()

@@ -107,7 +107,7 @@ class _Writer:
     def _label_held_out(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
         """The labels of a held-out image, and (N,) bool whether they lie on boxes that play the source's own."""
         boxes, rows = self._labels(decoded)
-        return boxes, (decoded.support() >= 0)[rows]
+        return boxes, (decoded.support >= 0)[rows]
 
     def label(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, list[dict[str, Any]]]:
         """The labels of an image, and where each came from."""
