@@ -1,6 +1,6 @@
-"""How boxes (x1, y1, x2, y2) lie on each other, for any number of leading dimensions, such as the images of a padded batch.
+"""How boxes (x1, y1, x2, y2) lie on each other: of padded batches, for any number of leading dimensions, or of given pairs.
 
-For boxes without a batch `torchvision.ops` has `box_iou`.
+For all pairs of two sets of boxes `torchvision.ops` has `box_iou`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,31 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     shared = _intersection(a, b)
     union = _area(a)[..., :, None] + _area(b)[..., None, :] - shared
     return shared / union.clamp(min=1e-9)
+
+
+def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of each box of a (..., 4) with the box of b (..., 4) in the same place: (...); 0 where both are without area."""
+    return pairwise_iou(a[..., None, :], b[..., None, :])[..., 0, 0]
+
+
+def rows_of_one_group(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """All pairs of a row of a (M,) and a row of b (G,), int64 each, that have the same value, such as boxes of one image.
+
+    Returns:
+        Rows (P,) int64 of a, rising, and rows (P,) int64 of b, rising for each row of a.
+    """
+    order = b.argsort(stable=True)
+    start = torch.searchsorted(b[order], a)
+    count = torch.searchsorted(b[order], a, right=True) - start
+    rows = torch.arange(len(a), device=a.device).repeat_interleave(count)
+    within = torch.arange(len(rows), device=a.device) - (count.cumsum(0) - count)[rows]
+    return rows, order[start[rows] + within]
+
+
+def clip_to_images(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
+    """Boxes (..., 4) clipped to images of height and width (..., 2), each box to its own."""
+    far = sizes_hw.flip(-1).to(boxes_xyxy.dtype)
+    return torch.minimum(boxes_xyxy.clamp(min=0), torch.cat([far, far], dim=-1))
 
 
 def covered_share(a: Tensor, b: Tensor) -> Tensor:

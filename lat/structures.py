@@ -38,6 +38,10 @@ class _PerBox:
         """The chosen rows (bool mask, int64 indices or slice) of every per-box field."""
         return self._with({name: column[rows] for name, column in self._columns().items()})
 
+    def split(self, counts: list[int]) -> list[Self]:
+        """The first of `counts` boxes, the next, and so on, such as those of each of some images; copies, not views."""
+        return [self[rows] for rows in torch.arange(sum(counts)).split(counts)]
+
     def to(self, device: torch.device | str) -> Self:
         """The same boxes on another device."""
         return self._with({name: column.to(device) for name, column in self._columns().items()})
@@ -55,7 +59,7 @@ class _PerBox:
 
 @dataclass(frozen=True, eq=False)
 class LabeledBoxes(_PerBox):
-    """Boxes of one image with classes of one label space: ground truth, pseudo-labels, transferred labels, detections.
+    """Boxes of one image, or of some one after another, with classes of one label space: of people, detectors or a transfer.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, absolute pixels of the original image.

@@ -67,6 +67,11 @@ class LabelTable:
     def num_boxes(self) -> int:
         return len(self.boxes_xyxy)
 
+    @property
+    def image_of_box(self) -> np.ndarray:
+        """(A,) int64 index of the image of each annotation."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
     def rows(self, i: int) -> slice:
         """The annotation rows of image `i`."""
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))

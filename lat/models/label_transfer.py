@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import clip_boxes_to_image
 
-from lat.boxes import pairwise_iou
+from lat.boxes import clip_to_images, pairwise_iou
 from lat.errors import InputError
 from lat.label_space import JointLabelSpace
 from lat.losses import matched_box_loss
@@ -24,6 +23,7 @@ from lat.models.box_head import BoxHead, TransferPredictor
 from lat.models.classification import CLASSIFICATION_LOSSES, Classification
 from lat.models.fusion import FusionSettings, SemanticFeatureFusion
 from lat.models.matching import match_proposals, pad
+from lat.models.proposals import concatenate
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, labels_of
 from lat.structures import LabeledBoxes, Origin, Proposals
 
@@ -154,29 +154,30 @@ class LabelTransferModel(nn.Module):
         return count / self.mean_over_processes(count)
 
     @torch.no_grad()
-    def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, list[DecodedProposals]]:
+    def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, DecodedProposals]:
         """What each proposal is in each target space: class scores of the target's classes and background, and its boxes.
 
         Scores are those of `Classification.scores`; boxes are decoded with the deltas of their class, clipped, in pixels of the
         original image.
         """
         logits, deltas = self(images)
-        source_labels = [source_labels_of(image.proposals, self.joint) for image in images]
-        decoded: dict[str, list[DecodedProposals]] = {}
-        for target in targets:
-            own, scores = self.joint.slice(target), self.classification.scores(logits, target)
-            decoded[target] = [
-                DecodedProposals(
-                    image.proposals,
-                    source_labels[i],
-                    scores[i, : len(image.proposals)],
-                    detector_scores_of(image.proposals, self.joint, target),
-                    decode_boxes(deltas[i, : len(image.proposals), own], image.proposals.boxes_xyxy, image.size_hw),
-                    image.size_hw,
-                )
-                for i, image in enumerate(images)
-            ]
-        return decoded
+        proposals = concatenate([image.proposals for image in images])
+        valid = _valid_rows(images, logits.shape[1])
+        of_image = valid.nonzero()[:, 0]
+        sizes_hw = torch.tensor([image.size_hw for image in images], device=logits.device)
+        source_labels, deltas = source_labels_of(proposals, self.joint), deltas[valid]
+        return {
+            target: DecodedProposals(
+                proposals,
+                of_image,
+                sizes_hw,
+                source_labels,
+                self.classification.scores(logits, target)[valid],
+                detector_scores_of(proposals, self.joint, target),
+                decode_boxes(deltas[:, self.joint.slice(target)], proposals.boxes_xyxy, sizes_hw[of_image]),
+            )
+            for target in targets
+        }
 
     def transfer(
         self, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
@@ -187,9 +188,13 @@ class LabelTransferModel(nn.Module):
             For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
             from which it came.
         """
-        spaces = {target: self.joint.spaces[self.joint.index(target)] for target in targets}
-        decoded = self.decode(images, targets)
-        return {target: [labels_of(one, spaces[target], settings) for one in decoded[target]] for target in targets}
+        labels: dict[str, list[tuple[LabeledBoxes, Tensor]]] = {}
+        for target, decoded in self.decode(images, targets).items():
+            boxes, rows = labels_of(decoded, self.joint.spaces[self.joint.index(target)], settings)
+            of_image = decoded.images[rows]
+            rows, counts = rows - torch.searchsorted(decoded.images, of_image), decoded.counts(rows)
+            labels[target] = list(zip(boxes.split(counts), rows.split(counts), strict=True))
+        return labels
 
     def _pool(self, images: Sequence[TransferInput]) -> Tensor:
         """Region features (sum of M_i, C, S, S) of all images, in order."""
@@ -208,11 +213,11 @@ class LabelTransferModel(nn.Module):
         return ((pairwise_iou(boxes, boxes) > 0) | itself) & is_key[:, None, :]
 
 
-def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Apply deltas (M, K_t, 4) to boxes (M, 4) and clip to the image: (M, K_t, 4) float32."""
+def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
+    """Apply deltas (M, K_t, 4) to boxes (M, 4) and clip each to its image, (M, 2) height and width: (M, K_t, 4) float32."""
     m, k = deltas.shape[:2]
     decoded = _BOX_CODER.decode_single(deltas.reshape(m, k * 4).float(), boxes_xyxy)
-    return clip_boxes_to_image(decoded.reshape(m, k, 4), size_hw)
+    return clip_to_images(decoded.reshape(m, k, 4), sizes_hw[:, None])
 
 
 def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from math import pi
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou, clip_boxes_to_image
 
-from lat.structures import LabeledBoxes
+from lat.boxes import clip_to_images
+from lat.data.label_table import LabelTable
+from lat.data.overlaps import overlaps
 
 PAIR_IOU = 0.3  # least overlap of a pair; low, since two conventions may differ in size
 BORDER = 1.5  # a side that is no further than this from the image's border, in pixels, lies on it
@@ -30,7 +32,7 @@ LEAST_SPREAD = 0.01  # no convention is followed more closely than this, as a sh
 
 @dataclass(frozen=True, eq=False)
 class BoxPairs:
-    """Boxes of one image, or of many, in two label spaces, matched one to one.
+    """Boxes in two label spaces, matched one to one within their images.
 
     Attributes:
         first: (P,) int64 classes in the first space.
@@ -44,17 +46,24 @@ class BoxPairs:
     offsets: Tensor
 
     @classmethod
-    def of_image(cls, first: LabeledBoxes, second: LabeledBoxes, size_hw: tuple[int, int]) -> Self:
-        """Pairs of boxes that overlap each other more than any other box, and at least by `PAIR_IOU`."""
-        rows, columns = _best_for_each_other(first.boxes_xyxy, second.boxes_xyxy)
-        a, b = first.boxes_xyxy[rows], second.boxes_xyxy[columns]
-        at_border = _on_border(a, size_hw) | _on_border(b, size_hw)
+    def of_tables(cls, first: LabelTable, second: LabelTable) -> Self:
+        """Pairs of boxes of the same image that overlap each other more than any other box, and at least by `PAIR_IOU`.
+
+        Both tables are of the same images in the same order.
+        """
+        pairs = overlaps(first, second)
+        best, iou = pairs.best()
+        rows = np.flatnonzero(iou >= PAIR_IOU)
+        rows = rows[pairs.turned(second.num_boxes).best()[0][best[rows]] == rows]
+        a, b = torch.from_numpy(first.boxes_xyxy[rows]), torch.from_numpy(second.boxes_xyxy[best[rows]])
+        sizes_hw = torch.from_numpy(first.sizes_hw[first.image_of_box[rows]])
+        at_border = _on_border(a, sizes_hw) | _on_border(b, sizes_hw)
         offsets = ((b - a) / _sides(a)).masked_fill(at_border, float("nan"))
-        return cls(first.labels[rows], second.labels[columns], offsets)
+        return cls(torch.from_numpy(first.labels[rows]), torch.from_numpy(second.labels[best[rows]]), offsets)
 
     @classmethod
-    def of_images(cls, pairs: Iterable[BoxPairs]) -> Self:
-        """The pairs of many images together."""
+    def joined(cls, pairs: Iterable[BoxPairs]) -> Self:
+        """The pairs of several sets of images together."""
         empty = torch.zeros(0, dtype=torch.int64)
         parts = [BoxPairs(empty, empty, torch.zeros(0, 4)), *pairs]
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("first", "second", "offsets")))
@@ -85,11 +94,11 @@ class BoxConventions:
         nothing = torch.zeros(num_source, num_target, 4)
         return cls(nothing, unseen, torch.full((num_target, 4), LEAST_SPREAD**2), nothing.clone())
 
-    def moved(self, boxes_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Source boxes (N, 4) as the target's protocol draws them; sides on the image's border stay there."""
+    def moved(self, boxes_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor, sizes_hw: Tensor) -> Tensor:
+        """Source boxes (N, 4) as the target's protocol draws them; sides on the border of the image (N, 2) stay there."""
         offsets = self.offsets[source_labels, target_labels] * _sides(boxes_xyxy)
-        moved = boxes_xyxy + offsets.masked_fill(_on_border(boxes_xyxy, size_hw), 0.0)
-        return clip_boxes_to_image(moved, size_hw)
+        moved = boxes_xyxy + offsets.masked_fill(_on_border(boxes_xyxy, sizes_hw), 0.0)
+        return clip_to_images(moved, sizes_hw)
 
     def label_share(self, moved_xyxy: Tensor, drawn_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor) -> Tensor:
         """(N, 4) in [0, 1]: how much of each side a person's box decides, the rest being the model's.
@@ -229,24 +238,12 @@ def _median(offsets: Tensor) -> Tensor:
     return offsets.nanmedian(dim=0).values.nan_to_num(0.0) if len(offsets) else torch.zeros(4)
 
 
-def _best_for_each_other(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of a (N, 4) and b (M, 4) that overlap each other most: two (P,) int64."""
-    if not len(a) or not len(b):
-        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-    overlaps = box_iou(a, b)
-    best_iou, best = overlaps.max(dim=1)
-    rows = torch.arange(len(a))
-    mutual = (overlaps.argmax(dim=0)[best] == rows) & (best_iou >= PAIR_IOU)
-    return rows[mutual], best[mutual]
-
-
 def _sides(boxes_xyxy: Tensor) -> Tensor:
     """(N, 4) width, height, width, height; at least a thousandth of a pixel."""
     return (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-3).repeat(1, 2)
 
 
-def _on_border(boxes_xyxy: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """(N, 4) bool: sides that lie on the border of the image."""
-    height, width = size_hw
-    frame = boxes_xyxy.new_tensor([0.0, 0.0, width, height])
-    return (boxes_xyxy - frame).abs() <= BORDER
+def _on_border(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
+    """(N, 4) bool: sides of boxes that lie on the border of their images, of height and width (N, 2)."""
+    far = sizes_hw.flip(-1)
+    return (boxes_xyxy - torch.cat([torch.zeros_like(far), far], dim=1)).abs() <= BORDER

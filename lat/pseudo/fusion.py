@@ -1,28 +1,27 @@
 """Keep and fuse: from what the label-transfer model says of each proposal to the labels that are written.
 
-Shape letters: M proposals of one image, K_t classes of the target's label space, C candidates (a proposal as one class),
-N labels.
+Shape letters: B images, M proposals of all of them, K_t classes of the target's label space, C candidates (a proposal as one
+class), N labels. All images of a batch are done at once; boxes of different images never meet.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou
 
-from lat.boxes import pairwise_iou
+from lat.boxes import aligned_iou, rows_of_one_group
 from lat.errors import InputError
 from lat.label_space import LabelSpace
+from lat.pseudo.candidates import Candidates, by_image
 from lat.pseudo.conventions import BoxConventions
 from lat.pseudo.prior_settings import PriorSettings
 from lat.pseudo.priors import RelationPrior
 from lat.structures import LabeledBoxes, Proposals
 
 SUPPORT_IOU = 0.5  # a proposal that overlaps a person's box by this much is of the same object
-FUSE_IOU = 0.6  # boxes of one class that overlap the best one by this much are averaged with it
 KEPT_IOU = 0.5  # a person's moved box that overlaps the model's by less than this is not the same box
 
 
@@ -63,35 +62,37 @@ PAPER = FuseSettings(keep=False, prior=PriorSettings(method="none"), fuse=False,
 
 @dataclass(frozen=True, eq=False)
 class DecodedProposals:
-    """What the label-transfer model says of the proposals of one image in a target's label space.
+    """What the label-transfer model says of the proposals of B images in a target's label space.
 
     Attributes:
-        proposals: the M proposals.
+        proposals: the M proposals of all images, image after image.
+        images: (M,) int64 index of the image of each, rising.
+        sizes_hw: (B, 2) int64 height and width of each image in pixels.
         source_labels: (M,) int64 classes of the source's own boxes in its label space; -1 for proposals of other origin.
         class_scores: (M, K_t + 1) float32, each row sums to 1; background last.
         detector_scores: (M, K_t + 1) float32, what the target's own detector says of those proposals that are its own, in the
             same way; zeros for the others.
         boxes_xyxy: (M, K_t, 4) float32, the box that each would be as each class.
-        size_hw: height and width of the image in pixels.
     """
 
     proposals: Proposals
+    images: Tensor
+    sizes_hw: Tensor
     source_labels: Tensor
     class_scores: Tensor
     detector_scores: Tensor
     boxes_xyxy: Tensor
-    size_hw: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.sizes_hw)
 
     def to(self, device: torch.device | str) -> DecodedProposals:
-        """The same image on another device."""
-        return DecodedProposals(
-            self.proposals.to(device),
-            self.source_labels.to(device),
-            self.class_scores.to(device),
-            self.detector_scores.to(device),
-            self.boxes_xyxy.to(device),
-            self.size_hw,
-        )
+        """The same on another device."""
+        return DecodedProposals(*(getattr(self, one.name).to(device) for one in fields(self)))
+
+    def counts(self, rows: Tensor) -> list[int]:
+        """How many of `rows` (N,) int64 are proposals of each image."""
+        return torch.bincount(self.images[rows], minlength=len(self)).tolist()
 
     @property
     def own_rows(self) -> Tensor:
@@ -102,10 +103,13 @@ class DecodedProposals:
     def support(self) -> Tensor:
         """(M,) int64 row of the source's own box on which each proposal lies, itself if it is one; -1 for none."""
         own, boxes = self.own_rows, self.proposals.boxes_xyxy
-        if not len(own):
-            return torch.full((len(boxes),), -1)
-        best_iou, best = box_iou(boxes, boxes[own]).max(dim=1)
-        return torch.where(best_iou >= SUPPORT_IOU, own[best], -1)
+        rows, places = rows_of_one_group(self.images, self.images[own])
+        iou = aligned_iou(boxes[rows], boxes[own[places]])
+        best = torch.full((len(boxes),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
+        is_best = iou >= best[rows]
+        none = len(boxes)  # more than any row
+        support = torch.full((len(boxes),), none).scatter_reduce(0, rows[is_best], own[places[is_best]], "amin")
+        return torch.where(support < none, support, -1)
 
 
 def labels_of(
@@ -116,7 +120,9 @@ def labels_of(
     conventions: BoxConventions | None = None,
     prior: RelationPrior | None = None,
 ) -> tuple[LabeledBoxes, Tensor]:
-    """The labels of one image in the target's label space, best first, and the (N,) int64 proposals they came from.
+    """The labels of B images in the target's label space, and the (N,) int64 rows of the proposals that they came from.
+
+    They are in the order of the images, and in each the best come first.
 
     Each proposal is a candidate for every class of the target that its score allows; of its own boxes the target's detector
     has a say too. The class scores of a proposal that lies on one of the source's own boxes are weighed by the relation prior of
@@ -131,79 +137,19 @@ def labels_of(
     rows, labels = _are_candidates(decoded, scores[:, :-1], decode, fuse, prior).nonzero(as_tuple=True)
     has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
     rows, labels = rows[has_area], labels[has_area]
-    originals = decoded.proposals.boxes_xyxy[rows]
-    found = _Candidates(boxes[rows, labels], labels, scores[rows, labels], decoded.source_labels[rows], originals)
-    best = found.with_own_first(decode) if fuse.keep else found.best(decode)
-    written, score = found.boxes_xyxy[best], found.scores[best]
-    if fuse.fuse and len(best):
-        written, score = found.fused(best, precision[rows, labels])
+    found = Candidates(
+        boxes[rows, labels],
+        labels,
+        scores[rows, labels],
+        decoded.images[rows],
+        decoded.source_labels[rows],
+        decoded.proposals.boxes_xyxy[rows],
+    )
+    best = found.best(decode.nms_iou, decode.max_detections, own_first=fuse.keep)
+    written, score = found.fused(best, precision[rows, labels]) if fuse.fuse else (found.boxes_xyxy[best], found.scores[best])
     result = LabeledBoxes(written, labels[best], space, scores=score, class_scores=scores[rows[best], :-1])
-    order = score.argsort(descending=True, stable=True)
+    order = by_image(decoded.images[rows[best]], score)
     return result[order], rows[best][order]
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidates:
-    """C candidates of one image: boxes (C, 4), classes (C,), scores (C,), the source's classes (C,) of its own boxes (-1 for
-    others), and the boxes (C, 4) of the proposals.
-    """
-
-    boxes_xyxy: Tensor
-    labels: Tensor
-    scores: Tensor
-    source_labels: Tensor
-    originals_xyxy: Tensor
-
-    @property
-    def is_own(self) -> Tensor:
-        """(C,) bool."""
-        return self.source_labels >= 0
-
-    def best(self, decode: DecodeSettings) -> Tensor:
-        """Candidates that no better one of their class suppresses, best first."""
-        return batched_nms(self.boxes_xyxy, self.scores, self.labels, decode.nms_iou)[: decode.max_detections]
-
-    def with_own_first(self, decode: DecodeSettings) -> Tensor:
-        """The same, but the source's own boxes suppress others whatever the scores."""
-        own = self._best_own(decode.nms_iou)
-        covered = (self._of_one_class(own) & (box_iou(self.boxes_xyxy[own], self.boxes_xyxy) >= decode.nms_iou)).any(dim=0)
-        free = (~self.is_own & ~covered).nonzero().flatten()
-        others = free[batched_nms(self.boxes_xyxy[free], self.scores[free], self.labels[free], decode.nms_iou)]
-        kept = torch.cat([own, others])
-        return kept[self.scores[kept].argsort(descending=True, stable=True)][: decode.max_detections]
-
-    def _best_own(self, nms_iou: float) -> Tensor:
-        """The source's own candidates that no better one of them suppresses, best first.
-
-        Two boxes of one class that a person drew one upon the other are two objects, and stay. Two that come to lie on each
-        other only here, such as a rider's and a bicycle's in a space that draws one box for both, are one.
-        """
-        own = self.is_own.nonzero().flatten()
-        own = own[self.scores[own].argsort(descending=True, stable=True)]
-        boxes, originals, source = self.boxes_xyxy[own], self.originals_xyxy[own], self.source_labels[own]
-        drawn_apart = (source[:, None] == source) & (box_iou(originals, originals) >= nms_iou)
-        suppresses = self._of_one_class(own)[:, own] & (box_iou(boxes, boxes) >= nms_iou) & ~drawn_apart
-        suppresses = suppresses.triu(diagonal=1)
-        kept = torch.ones(len(own), dtype=torch.bool, device=own.device)
-        while not torch.equal(kept, now := ~(suppresses & kept[:, None]).any(dim=0)):
-            kept = now
-        return own[kept]
-
-    def fused(self, best: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 4) averaged with the candidates of their class that lie on them, and (N,) the highest score among these.
-
-        The source's own boxes take part in no average but their own.
-        """
-        lies_on = box_iou(self.boxes_xyxy[best], self.boxes_xyxy) >= FUSE_IOU
-        itself = best[:, None] == torch.arange(len(self.scores), device=best.device)
-        agrees = itself | (lies_on & self._of_one_class(best) & ~self.is_own)
-        shares = agrees[:, :, None] * (self.scores[:, None].clamp(min=1e-6) * precision)  # (N, C, 4)
-        boxes = (shares * self.boxes_xyxy).sum(dim=1) / shares.sum(dim=1)
-        return boxes, (agrees * self.scores).amax(dim=1)
-
-    def _of_one_class(self, rows: Tensor) -> Tensor:
-        """(len(rows), C) bool, whether a candidate has the class of each of `rows`."""
-        return self.labels[rows][:, None] == self.labels
 
 
 def _averaged(decoded: DecodedProposals, share: float) -> Tensor:
@@ -242,16 +188,12 @@ def _kept(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tenso
     The weights of the average are inverse variances. Precision is 1 for a box of the model alone.
     """
     boxes, precision = _as_decoded(decoded)
-    own = decoded.own_rows
-    if not len(own):
-        return boxes, precision
-    boxes, num_target = boxes.clone(), boxes.shape[1]
-    originals = decoded.proposals.boxes_xyxy[own].repeat_interleave(num_target, dim=0)
-    sources = decoded.source_labels[own].repeat_interleave(num_target)
-    targets = torch.arange(num_target).repeat(len(own))
-    moved = conventions.moved(originals, sources, targets, decoded.size_hw)
+    own, num_target = decoded.own_rows, boxes.shape[1]
+    boxes, rows = boxes.clone(), own.repeat_interleave(num_target)
+    sources, targets = decoded.source_labels[rows], torch.arange(num_target).repeat(len(own))
+    moved = conventions.moved(decoded.proposals.boxes_xyxy[rows], sources, targets, decoded.sizes_hw[decoded.images[rows]])
     drawn = boxes[own].flatten(0, 1)
-    same = pairwise_iou(moved[:, None], drawn[:, None]).flatten() >= KEPT_IOU
+    same = aligned_iou(moved, drawn) >= KEPT_IOU
     share = conventions.label_share(moved, drawn, sources, targets) * same[:, None]
     boxes[own] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
     precision[own] = (1 / (1 - share)).unflatten(0, (-1, num_target))

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
-from lat.structures import LabeledBoxes
+from lat.data.label_table import LabelTable
+from lat.data.overlaps import overlaps
 
 LEAST_SHARE = 0.1  # a target class that is rarer than this beside the commonest one is not judged
 PRIOR_BOXES = 5.0  # weight, in boxes, of what the detectors say before the source's own boxes are asked
@@ -99,21 +100,20 @@ class RelationPrior:
         return found
 
 
-def count_relations(boxes: LabeledBoxes, others: LabeledBoxes, iou: float = 0.5) -> Tensor:
-    """(K_s, K_t + 1) counts on one image: which box of another label space lies where a box of each class does.
+def count_relations(boxes: LabelTable, others: LabelTable, iou: float = 0.5) -> Tensor:
+    """(K_s, K_t + 1) float32 counts: which box of another label space lies where a box of each class does.
 
     Args:
-        boxes: in the source's space: what its detector finds on an image of the target, or its own boxes on one of its own.
-        others: in the target's space: the target's own boxes, or what its detector finds.
+        boxes: in the source's space: what its detector finds on images of the target, or its own boxes on its own.
+        others: of the same images in the same order, in the target's space: the target's own boxes, or what its detector finds.
         iou: least overlap; a box without such a partner counts as background.
     """
     num_target = len(others.space)
-    partner = torch.full((len(boxes),), num_target)
-    if len(boxes) and len(others):
-        best_iou, best = box_iou(boxes.boxes_xyxy, others.boxes_xyxy).max(dim=1)
-        partner = torch.where(best_iou >= iou, others.labels[best], num_target)
-    counts = torch.zeros(len(boxes.space), num_target + 1)
-    return counts.index_put_((boxes.labels, partner), torch.ones(len(boxes)), accumulate=True)
+    best, best_iou = overlaps(boxes, others).best()
+    partner = np.full(boxes.num_boxes, num_target)
+    partner[best_iou >= iou] = others.labels[best[best_iou >= iou]]
+    counts = np.bincount(boxes.labels * (num_target + 1) + partner, minlength=len(boxes.space) * (num_target + 1))
+    return torch.from_numpy(counts.reshape(-1, num_target + 1)).float()
 
 
 def fit_relation_prior(counts: Tensor, class_scores: Tensor, source_labels: Tensor) -> RelationPrior:

@@ -73,7 +73,7 @@ def _new_shares(workspace: Workspace, source: str, target: str, old: Tensor) -> 
 
 @dataclass(frozen=True, eq=False)
 class PriorRecord:
-    """Tells of each label of an image what the prior did to it, as its provenance has it."""
+    """Tells of each label what the prior did to it, as its provenance has it."""
 
     prior: RelationPrior
     source: LabelSpace
@@ -83,8 +83,8 @@ class PriorRecord:
         """For each label {"prior": {"source_class", "factor", "kept"}}, or {} if its proposal lies on none of the source's boxes.
 
         Args:
-            decoded: the image.
-            boxes: its N labels, with scores as they were when they were chosen.
+            decoded: some images.
+            boxes: their N labels, with scores as they were when they were chosen.
             rows: (N,) int64 rows of their proposals.
         """
         own = decoded.support[rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from math import ceil
 from typing import Any
 
@@ -29,7 +29,8 @@ from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes, Origin, Proposals
 
 RELATION_IMAGES = 2000  # relation priors are learnt on about as many images of a source, evenly spread
-DecodedImage = dict[str, DecodedProposals]  # by target
+Decoded = dict[str, DecodedProposals]  # of a batch of images, by target
+Labels = tuple[LabeledBoxes, list[dict[str, Any]]]  # of an image, and where each came from
 
 
 def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
@@ -44,25 +45,28 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
     workspace.fabric.to_device(model)
     items = TransferItems(workspace, features, [source])
 
-    def decode(batches: Sequence[range]) -> Iterator[list[DecodedImage]]:
+    def decode(batches: Sequence[range]) -> Iterator[Decoded]:
         return _decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
 
     every, batch_size = ceil(len(part) / RELATION_IMAGES), workspace.config.transfer.batch_size
     sampled, batches = (batches_of(range(0, len(part), step), batch_size) for step in (every, 1))
     title = f"transfer {source} to {', '.join(targets)}"
+    own_sample: list[Decoded] = []
     with track(sum(map(len, processes.share(sampled))), f"{title}: decode", after_seconds=2) as progress:
-        own_sample = list(progress.count(decode(sampled)))
-    sample = list(chain.from_iterable(processes.in_order(own_sample, len(sampled))))
-    writers = {target: _Writer(workspace, source, target, [image[target] for image in sample]) for target in targets}
+        for images, decoded in zip(processes.share(sampled), decode(sampled), strict=True):
+            own_sample.append(decoded)
+            progress.advance(len(images))
+    sample = list(processes.in_order(own_sample, len(sampled)))
+    writers = {target: _Writer(workspace, source, target, [batch[target] for batch in sample]) for target in targets}
     for writer in writers.values():
         writer.learn_from_held_out(model)
     with track(len(part), title) as progress:
-        decoded = own_sample if every == 1 else decode(batches)
-        labels = ([{target: writers[target].label(one) for target, one in image.items()} for image in batch] for batch in decoded)
-        for image in chain.from_iterable(processes.in_order(labels, len(batches))):
-            for target, (boxes, provenance) in image.items():
-                writers[target].add(boxes, provenance)
-            progress.advance(1)
+        batch_by_batch = own_sample if every == 1 else decode(batches)
+        labelled = ({target: writers[target].label(one) for target, one in batch.items()} for batch in batch_by_batch)
+        for labels, images in zip(processes.in_order(labelled, len(batches)), batches, strict=False):  # only the first has any
+            for target, writer in writers.items():
+                writer.add(labels[target])
+            progress.advance(len(images))
     for writer in writers.values():
         processes.from_first(writer.write)
 
@@ -76,6 +80,9 @@ class _Writer:
         one_for_all = workspace.processes.from_first
         self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.keep else None
         self.prior = one_for_all(find_prior, workspace, source, target, sample)
+        self.record: PriorRecord | None = None
+        if self.prior is not None:
+            self.record = PriorRecord(self.prior, workspace.space(source), self.settings.score_threshold)
         self.calibration = Calibration()
         self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
@@ -89,7 +96,7 @@ class _Writer:
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
         batches = batches_of(range(len(held_out)), self.settings.batch_size)
         decoded = _decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
-        mine = ([self._label_held_out(image[self.target]) for image in batch] for batch in decoded)
+        mine = (self._label_held_out(batch[self.target]) for batch in decoded)
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
             labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
@@ -104,31 +111,34 @@ class _Writer:
 
         self.calibration = processes.from_first(learn)
 
-    def _label_held_out(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
-        """The labels of a held-out image, and (N,) bool whether they lie on boxes that play the source's own."""
+    def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
+        """The labels of each held-out image, and (N,) bool whether they lie on boxes that play the source's own."""
         boxes, rows = self._labels(decoded)
-        return boxes, (decoded.support >= 0)[rows]
+        counts = decoded.counts(rows)
+        return list(zip(boxes.split(counts), (decoded.support[rows] >= 0).split(counts), strict=True))
 
-    def label(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, list[dict[str, Any]]]:
-        """The labels of an image, and where each came from."""
+    def label(self, decoded: DecodedProposals) -> list[Labels]:
+        """The labels of each image of a batch, and where each came from."""
         boxes, rows = self._labels(decoded)
+        counts = decoded.counts(rows)
         provenance = provenance_of(decoded.proposals, rows, self.workspace.joint)
-        if self.prior is not None:
-            record = PriorRecord(self.prior, self.workspace.space(self.source), self.settings.score_threshold)
-            priors = record.entries(decoded, boxes, rows)
+        if self.record is not None:
+            priors = self.record.entries(decoded, boxes, rows)
             provenance = [{**origin, **prior} for origin, prior in zip(provenance, priors, strict=True)]
-        return self._calibrated(boxes), provenance
+        entries = iter(provenance)
+        return [(one, list(islice(entries, len(one)))) for one in self._calibrated(boxes).split(counts)]
 
-    def add(self, boxes: LabeledBoxes, provenance: list[dict[str, Any]]) -> None:
-        """Keep the labels of the next image for `write`."""
-        self.boxes.append(boxes)
-        self.provenance.append(provenance)
+    def add(self, labels: Sequence[Labels]) -> None:
+        """Keep the labels of the next images for `write`."""
+        for boxes, provenance in labels:
+            self.boxes.append(boxes)
+            self.provenance.append(provenance)
 
     def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
         return replace(boxes, scores=self.calibration(boxes.scores))
 
     def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
-        """The labels of an image, and the (N,) rows of their proposals."""
+        """The labels of a batch of images, and the (N,) rows of their proposals."""
         decode, fuse = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
         return labels_of(decoded, self.space, decode, fuse, self.conventions, self.prior)
 
@@ -152,13 +162,13 @@ def _decode(
     input_of: Callable[[int], TransferInput],
     batches: Sequence[range],
     targets: Sequence[str],
-) -> Iterator[list[DecodedImage]]:
-    """What the model says of the proposals of each image of each batch, by target, on the CPU."""
+) -> Iterator[Decoded]:
+    """What the model says of the proposals of each batch of images, by target, on the CPU."""
     for batch in batches:
         images = [input_of(i).to(workspace.fabric.device) for i in batch]
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
-        yield [{target: decoded[target][i].to("cpu") for target in targets} for i in range(len(batch))]
+        yield {target: one.to("cpu") for target, one in decoded.items()}
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:

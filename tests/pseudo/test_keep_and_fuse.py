@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
 
 from lat.errors import InputError
 from lat.label_space import LabelSpace
+from lat.models.proposals import concatenate
 from lat.pseudo.conventions import LEAST_SPREAD, BoxConventions
 from lat.pseudo.fusion import PAPER, DecodedProposals, DecodeSettings, FuseSettings, labels_of
 from lat.pseudo.prior_settings import PriorSettings
@@ -17,6 +20,7 @@ from lat.structures import Origin, Proposals
 TARGET = LabelSpace.from_names("target", ["bus", "truck"])
 DECODE = DecodeSettings(score_threshold=0.1)
 OFF = PAPER
+PER_PROPOSAL = ("source_labels", "class_scores", "detector_scores", "boxes_xyxy")
 SIZE_HW = (100, 100)
 
 
@@ -44,7 +48,15 @@ def decoded(
     drawn = xyxy[:, None].repeat(1, 2, 1) if drawn is None else drawn
     detector_scores = torch.zeros(count, 3) if detector is None else torch.tensor(detector)
     model_scores = torch.tensor(scores).reshape(-1, 3)
-    return DecodedProposals(proposals, torch.where(is_own, 0, -1), model_scores, detector_scores, drawn, SIZE_HW)
+    images, source_labels = torch.zeros(count, dtype=torch.int64), torch.where(is_own, 0, -1)
+    return DecodedProposals(proposals, images, torch.tensor([SIZE_HW]), source_labels, model_scores, detector_scores, drawn)
+
+
+def together(images: Sequence[DecodedProposals]) -> DecodedProposals:
+    """Images one by one as a batch."""
+    joined = [torch.cat([getattr(image, name) for image in images]) for name in ("sizes_hw", *PER_PROPOSAL)]
+    numbers = torch.arange(len(images)).repeat_interleave(torch.tensor([len(image.proposals) for image in images]))
+    return DecodedProposals(concatenate([image.proposals for image in images]), numbers, *joined)
 
 
 def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
@@ -179,6 +191,30 @@ def test_images_without_proposals_or_own_boxes(fuse: FuseSettings) -> None:
     assert (len(nothing), len(rows)) == (0, 0)
     found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.9, 0.0, 0.1]]), TARGET, DECODE, fuse, conventions(), prior)
     assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]]
+
+
+@pytest.mark.parametrize("fuse", [OFF, FuseSettings(), FuseSettings(prior=PriorSettings(keep_supported=0.2))])
+def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: FuseSettings) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for count, own in ((30, 8), (0, 0), (12, 0), (25, 25)):
+        corner = 60 * torch.rand(count, 2, generator=generator)
+        boxes = torch.cat([corner, corner + 20 + 10 * torch.rand(count, 2, generator=generator)], dim=1)
+        scores = torch.softmax(3 * torch.randn(count, 3, generator=generator), dim=1)
+        images.append(
+            decoded(boxes.tolist(), scores.tolist(), boxes[:, None] + torch.rand(count, 2, 4, generator=generator), own)
+        )
+    known, prior = conventions(0.02, 0.01), RelationPrior(torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[0.3, 0.7, 0.0]]))
+    decode = DecodeSettings(0.3, max_detections=6)
+    batch = together(images)
+    found, rows = labels_of(batch, TARGET, decode, fuse, known, prior)
+    starts = [0, 30, 30, 42]
+    alone = [labels_of(image, TARGET, decode, fuse, known, prior) for image in images]
+    assert batch.counts(rows) == [len(boxes) for boxes, _ in alone]
+    assert max(batch.counts(rows)) == 6
+    assert rows.tolist() == [row + start for (_, own_rows), start in zip(alone, starts, strict=True) for row in own_rows.tolist()]
+    for name in ("boxes_xyxy", "labels", "scores", "class_scores"):
+        torch.testing.assert_close(getattr(found, name), torch.cat([getattr(boxes, name) for boxes, _ in alone]))
 
 
 def test_boxes_without_score_do_not_become_nan() -> None:

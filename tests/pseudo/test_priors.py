@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tables import row, table
 
 from lat.label_space import LabelSpace
 from lat.pseudo.priors import RelationPrior, count_relations, expected_shares, fit_relation_prior
-from lat.structures import LabeledBoxes
 
 SOURCE = LabelSpace.from_names("source", ["van", "dog"])
 TARGET = LabelSpace.from_names("target", ["bus", "truck"])
 
 
-def test_counts_of_an_image_worked_out_by_hand() -> None:
-    detected = LabeledBoxes(torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]]), torch.tensor([0, 0, 1]), SOURCE)
-    ground_truth = LabeledBoxes(torch.tensor([[0.0, 0, 10, 9], [20, 20, 30, 24]]), torch.tensor([1, 0]), TARGET)
-    # the first lies on the truck (IoU 0.9), the second overlaps the bus by 0.4 only, the dog lies on nothing
-    assert count_relations(detected, ground_truth).tolist() == [[0, 1, 1], [0, 0, 1]]
+def test_counts_worked_out_by_hand() -> None:
+    detected = table(
+        [row(0, 0, (0, 0, 10, 10)), row(0, 0, (20, 20, 30, 30)), row(0, 1, (50, 50, 60, 60)), row(1, 1, (0, 0, 10, 10))],
+        space=SOURCE,
+    )
+    ground_truth = table([row(0, 1, (0, 0, 10, 9)), row(0, 0, (20, 20, 30, 24)), row(1, 0, (0, 0, 10, 10))], space=TARGET)
+    # the first lies on the truck (IoU 0.9), the second overlaps the bus by 0.4 only, one dog lies on nothing, one on a bus
+    assert count_relations(detected, ground_truth).tolist() == [[0, 1, 1], [1, 0, 1]]
 
 
 def test_counts_without_boxes() -> None:
-    nothing, none = LabeledBoxes.empty(SOURCE), LabeledBoxes.empty(TARGET)
+    nothing, none = table([], space=SOURCE), table([], space=TARGET)
     assert count_relations(nothing, none).tolist() == [[0, 0, 0], [0, 0, 0]]
-    one = LabeledBoxes(torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([1]), SOURCE)
-    assert count_relations(one, none).tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert count_relations(table([row(0, 1, (0, 0, 10, 10))], space=SOURCE), none).tolist() == [[0, 0, 0], [0, 0, 1]]
 
 
 def test_a_prior_multiplies_and_each_row_sums_to_one() -> None:

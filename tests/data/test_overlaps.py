@@ -7,7 +7,7 @@ import torch
 from tables import row, table
 from torchvision.ops import box_iou
 
-from lat.evaluation.overlaps import overlaps
+from lat.data.overlaps import overlaps
 
 FIRST = table([row(0, 0, (0, 0, 10, 10)), row(0, 0, (50, 50, 60, 60)), row(2, 0, (0, 0, 4, 4))], image_ids=(1, 2, 3))
 SECOND = table([row(0, 1, (5, 0, 15, 10)), row(0, 0, (0, 0, 10, 10)), row(1, 0, (0, 0, 9, 9))], image_ids=(1, 2, 3))

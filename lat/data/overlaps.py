@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from lat.boxes import rows_of_one_group
 from lat.data.label_table import LabelTable
 
 
@@ -53,11 +55,7 @@ class Overlaps:
 def overlaps(first: LabelTable, second: LabelTable) -> Overlaps:
     """All pairs of boxes of the same image. Both tables are of the same images in the same order."""
     assert first.image_ids.tolist() == second.image_ids.tolist(), "tables of the same images"
-    per_box = np.repeat(np.diff(second.offsets), np.diff(first.offsets))
-    rows = np.repeat(np.arange(first.num_boxes), per_box)
-    starts = np.repeat(second.offsets[:-1], np.diff(first.offsets))
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(per_box) - per_box, per_box)
-    others = np.repeat(starts, per_box) + within
+    rows, others = (each.numpy() for each in rows_of_one_group(*(torch.from_numpy(t.image_of_box) for t in (first, second))))
     a, b = first.boxes_xyxy[rows].astype(np.float64), second.boxes_xyxy[others].astype(np.float64)
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     shared = np.clip(sides, 0, None).prod(axis=1)
