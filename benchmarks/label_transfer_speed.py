@@ -20,8 +20,9 @@ from markdown import Row, print_rows
 
 from lat.config import load_config
 from lat.pipeline import run_stages
-from lat.stages.label_transfer import open_features, open_held_out_features, train_label_transfer
+from lat.stages.label_transfer import train_label_transfer
 from lat.stages.transfer import transfer
+from lat.stages.transfer_model import open_features, open_held_out_features
 from lat.stages.workspace import Workspace
 
 

@@ -41,9 +41,11 @@ NOISY = [f"rounds.noise.{name}={value}" for name, value in NOISE.items()]
 GROWING = [*NOISY, "rounds.noise.widen_min=0.2", "rounds.noise.widen_max=0.5", "rounds.labelling_ratio=[0.2, 0.5]"]
 TABLE = "transfer.prior.table={scenes}/table.yaml"
 REVIEWED = ["transfer.prior.method=relations", "relations.file={scenes}/review.yaml"]
+DEFAULT = "consistent (default)"
 PRIORS = {
     "no prior": ["transfer.prior.method=none"],
-    "learnt (default)": [],
+    "learnt for each pair": ["transfer.prior.method=learnt"],
+    DEFAULT: [],
     "relations": ["transfer.prior.method=relations"],
     "relations, veto 0.02": ["transfer.prior.method=relations", "transfer.prior.veto=0.02"],
     "reviewed relations": [*REVIEWED],
@@ -52,7 +54,7 @@ PRIORS = {
     "table, veto 0.02": ["transfer.prior.method=table", TABLE, "transfer.prior.veto=0.02"],
     "co-occurrence": ["transfer.prior.method=cooccurrence"],
     "co-occurrence, veto 0.02": ["transfer.prior.method=cooccurrence", "transfer.prior.veto=0.02"],
-    "learnt, supported boxes kept": ["transfer.prior.keep_supported=0.3"],
+    "supported boxes kept": ["transfer.prior.keep_supported=0.3"],
 }
 KINDS = {(True, True): "equal", (True, False): "narrower", (False, True): "broader", (False, False): "overlapping"}
 ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}
@@ -146,7 +148,7 @@ def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) 
 
 def table(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
     """A column for each difficulty: mean and spread over seeds, and beside it the mean difference from the default."""
-    reference = figures.get("learnt (default)", {})
+    reference = figures.get(DEFAULT, {})
     rows: list[Row] = []
     for name, by_difficulty in figures.items():
         row: dict[str, object] = {"": name}

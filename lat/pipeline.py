@@ -21,6 +21,7 @@ from lat.data.files import write_atomically
 from lat.engine import announce
 from lat.errors import InputError
 from lat.plan import HELD_OUT, LABELS, ROUND, all_stages, plan
+from lat.stages.class_shares import learn_class_shares
 from lat.stages.downstream import train_downstream
 from lat.stages.downstream_labels import write_downstream_labels
 from lat.stages.evaluate import evaluate
@@ -159,7 +160,7 @@ def _do(workspace: Workspace, stage: str, group: str, inputs: dict[str, str]) ->
         case "train-lat":
             train_label_transfer(workspace, inputs[""])
         case "transfer":
-            transfer(workspace, group, list(inputs))
+            transfer(workspace, group, list(inputs)) if group else learn_class_shares(workspace)
         case "train-downstream" if group.endswith(LABELS):
             write_downstream_labels(workspace, group.removesuffix(LABELS), inputs[workspace.config.downstream.name])
         case "train-downstream":

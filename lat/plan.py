@@ -15,6 +15,7 @@ from lat.stages.workspace import Workspace
 
 HELD_OUT = " held-out"  # behind the dataset in the group of steps that label held-out images
 LABELS = " labels"  # behind the target in the group of the step that writes what its downstream detector trains on
+SHARES = "class shares"  # the member of the step that learns what classes are in other spaces
 ROUND = ("train-upstream", "pseudo-label", "train-lat", "transfer")
 
 
@@ -51,6 +52,8 @@ def _steps_of_round(w: Workspace, stage: str) -> Iterator[Step]:
         case "train-lat":
             yield _train_transfer_step(w)
         case "transfer":
+            if any(w.class_shares in prior_files(w, source, target) for source, target in w.transfers()):
+                yield _class_shares_step(w)
             yield from (_transfer_step(w, source, target) for source, target in sorted(w.transfers()))
 
 
@@ -104,6 +107,12 @@ def _train_transfer_step(w: Workspace) -> Step:
     inputs = (*_all_pseudo_labels(w), *_label_set_files(w, w.names), *_backbone_model(w), *_weights(w.config.lat.weights))
     inputs = (*inputs, *relation_files(w))
     return Step("train-lat", "", "", depends_on, w.names, inputs, (w.transfer_model, w.transfer_metrics), w.round)
+
+
+def _class_shares_step(w: Workspace) -> Step:
+    inputs = (w.transfer_model, *_backbone_model(w), *_all_pseudo_labels(w), *_label_set_files(w, w.names))
+    depends_on = [w.config.transfer.sure_score]
+    return Step("transfer", "", SHARES, depends_on, w.names, inputs, (w.class_shares,), w.round)
 
 
 def _transfer_step(w: Workspace, source: str, target: str) -> Step:

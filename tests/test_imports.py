@@ -20,7 +20,7 @@ ALLOWED = {
     "losses": set(),
     "data": CORE,
     "detectors": CORE,
-    "pseudo": CORE,
+    "pseudo": CORE | {"data"},
     "models": CORE | {"pseudo"},
     "relations": CORE,
     "detectron2": CORE | {"data", "models", "pseudo"},

@@ -182,11 +182,11 @@ def _run_stage(
     for name in (group, member):
         if name is not None:
             workspace.index(name)
-    select = _selector(group, member)
-    if not any(map(select, plan(workspace, [stage]))):
+    is_chosen = _selector(group, member)
+    if not any(map(is_chosen, plan(workspace, [stage]))):
         chosen = " in the space of ".join(name for name in (group, member) if name is not None)
         raise InputError(config, f"`lat {stage}` has nothing to do for {chosen}", "check `target`, or choose other datasets")
-    if not run_stages(workspace, [stage], select=select, force=force):
+    if not run_stages(workspace, [stage], select=lambda step: is_chosen(step) or not step.group, force=force):
         announce.say(f"{stage}: up to date (--force does it again)")
     return workspace
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lat.errors import InputError
 
-METHODS = ("learnt", "relations", "table", "cooccurrence", "none")
+METHODS = ("consistent", "learnt", "relations", "table", "cooccurrence", "none")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class PriorSettings:
         InputError: if a value is out of its range, or the table is missing or not asked for.
     """
 
-    method: str = "learnt"  # learnt (from the model's scores), relations (of `lat relations`), table, cooccurrence or none
+    method: str = "consistent"  # consistent (learnt, over all spaces together), learnt (from the model's scores, for each pair of
+    # spaces), relations (of `lat relations`), table, cooccurrence or none
     table: str = ""  # of table: YAML file {source: {target: {source class: {target class: share} or [target classes]}}}
     floor: float = 0.02  # of relations, table and cooccurrence: a smaller share counts as this, so that an error forbids nothing
     veto: float = 0.0  # a target class whose share is below this is impossible on a box of that source class; 0 forbids none

@@ -55,6 +55,14 @@ class RelationPrior:
         factors[:, -1] = 1.0
         return cls(factors, new)
 
+    @classmethod
+    def learnt(cls, new: Tensor, old: Tensor) -> Self:
+        """The prior under which shares are `new`, for scores that were learnt under shares `old`, (K_s, K_t + 1) each.
+
+        The same, but classes that are rare under `old` beside the commonest one are not judged either, instead of by a floor.
+        """
+        return cls(_ratio(new, old, _judged(old)), new)
+
     def vetoing(self, least_share: float) -> Self:
         """The same, but target classes of a share below `least_share` are impossible; background never is."""
         forbidden = self.shares < least_share
@@ -116,35 +124,32 @@ def count_relations(boxes: LabelTable, others: LabelTable, iou: float = 0.5) -> 
     return torch.from_numpy(counts.reshape(-1, num_target + 1)).float()
 
 
-def fit_relation_prior(counts: Tensor, class_scores: Tensor, source_labels: Tensor) -> RelationPrior:
-    """How the source's own boxes differ from what its detector took for them, class by class.
+def learn_shares(counts: Tensor, class_scores: Tensor, source_labels: Tensor) -> Tensor:
+    """(K_s, K_t + 1) shares of the target's classes under each source class, as the source's own boxes show them.
 
     The model's class scores stand on relations as the target's images show them through the source's detector, confusions
     included: where `bus` and `truck` look alike, both become either. The source's own boxes know better. With the shares of
     the target's classes under each source class as unknowns, expectation maximisation finds those under which the scores of
-    all its boxes are likeliest; clear boxes then decide for doubtful ones. It says what a class can be, and leaves how often
-    to the scores: each is multiplied by new share / old share. Background is not judged.
+    all its boxes are likeliest; clear boxes then decide for doubtful ones. Shares of classes that were counted rarely stay,
+    and that of background; all do if nothing was counted.
 
     Args:
-        counts: (K_s, K_t + 1) from `count_relations`, summed over images.
+        counts: (K_s, K_t + 1) from `count_relations` on the target's images.
         class_scores: (N, K_t + 1) of the model for the source's own boxes.
         source_labels: (N,) their classes.
 
     Source: adjusting a classifier to new prior probabilities (Saerens, Latinne and Decaestecker 2002).
     """
+    old = new = expected_shares(counts)
     if not counts.any():
-        return RelationPrior.flat(len(counts), counts.shape[1] - 1)
-    old = expected_shares(counts)
-    judged = old >= LEAST_SHARE * old.amax(dim=1, keepdim=True)
-    judged[:, -1] = False
-    boxes = torch.bincount(source_labels, minlength=len(old))[:, None]
-    new = old.clone()
+        return old
+    judged, boxes = _judged(old), torch.bincount(source_labels, minlength=len(old))[:, None]
     for _ in range(ITERATIONS):
         scores = _weighed(class_scores, _ratio(new, old, judged)[source_labels])
         shares = (torch.zeros_like(old).index_add_(0, source_labels, scores) + PRIOR_BOXES * old) / (boxes + PRIOR_BOXES)
         known, found = ((part * judged).sum(dim=1, keepdim=True) for part in (old, shares))
         new = torch.where(judged, shares * known / found.clamp(min=SMALLEST), old)
-    return RelationPrior(_ratio(new, old, judged), new)
+    return new
 
 
 def expected_shares(counts: Tensor) -> Tensor:
@@ -158,6 +163,13 @@ def _weighed(class_scores: Tensor, factors: Tensor) -> Tensor:
     """Scores (N, K_t + 1) times factors (N, K_t + 1), each row summing to 1 again."""
     scores = class_scores * factors
     return scores / scores.sum(dim=1, keepdim=True).clamp(min=1e-9)
+
+
+def _judged(old: Tensor) -> Tensor:
+    """(K_s, K_t + 1) bool: classes that have `LEAST_SHARE` of the commonest one's share or more; never background."""
+    judged = old >= LEAST_SHARE * old.amax(dim=1, keepdim=True)
+    judged[:, -1] = False
+    return judged
 
 
 def _ratio(new: Tensor, old: Tensor, judged: Tensor) -> Tensor:

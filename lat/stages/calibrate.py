@@ -13,7 +13,7 @@ from lat.models.label_transfer import TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.pseudo.calibration import Calibration, CalibrationSettings, fit_calibration
 from lat.pseudo.priors import RelationPrior
-from lat.stages.label_transfer import open_held_out_features
+from lat.stages.transfer_model import open_held_out_features
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from torch import Tensor
 from lat.label_space import LabelSpace
 from lat.pseudo.fusion import DecodedProposals
 from lat.pseudo.prior_table import read_prior_table, shares_of_table
-from lat.pseudo.priors import RelationPrior, expected_shares, fit_relation_prior
+from lat.pseudo.priors import RelationPrior, expected_shares
+from lat.stages import class_shares
 from lat.stages.joint_relations import read_relations, relation_file
 from lat.stages.protocols import count_all_relations, count_cooccurrence
 from lat.stages.workspace import Workspace
@@ -25,19 +25,15 @@ def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, .
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return ()
+    if settings.method in class_shares.METHODS:
+        return (workspace.class_shares,)
     if settings.method == "relations":
         return (relation_file(workspace, source, target),)
     return (Path(settings.table),) if settings.method == "table" else ()
 
 
-def find_prior(workspace: Workspace, source: str, target: str, sample: Sequence[DecodedProposals]) -> RelationPrior | None:
+def find_prior(workspace: Workspace, source: str, target: str) -> RelationPrior | None:
     """The prior for labels of `source` in the space of `target`; None where it is off.
-
-    Args:
-        workspace: the run.
-        source: the dataset whose own boxes are asked.
-        target: the dataset in whose space labels are written.
-        sample: what the label-transfer model says of images of the source, for `learnt`.
 
     Raises:
         InputError: if a file that it needs is missing or wrong.
@@ -45,13 +41,10 @@ def find_prior(workspace: Workspace, source: str, target: str, sample: Sequence[
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return None
-    counts = count_all_relations(workspace, source, target)
-    if settings.method == "learnt":
-        scores = torch.cat([one.class_scores[one.own_rows] for one in sample])
-        labels = torch.cat([one.source_labels[one.own_rows] for one in sample])
-        prior = fit_relation_prior(counts, scores, labels)
+    if settings.method in class_shares.METHODS:
+        prior = RelationPrior.learnt(*class_shares.read_class_shares(workspace, source, target, settings.method))
     else:
-        old = expected_shares(counts)
+        old = expected_shares(count_all_relations(workspace, source, target))
         prior = RelationPrior.of_shares(_new_shares(workspace, source, target, old), old, settings.floor)
     return prior.vetoing(settings.veto)
 

@@ -18,7 +18,7 @@ from lat.relations.find import find_relations
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.review import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, image_samples
-from lat.stages.label_transfer import open_features
+from lat.stages.transfer_model import open_features
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes
 

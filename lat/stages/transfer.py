@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from math import ceil
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lat.data.coco import write_labels
 from lat.engine.progress import track
 from lat.label_space import JointLabelSpace
-from lat.models.label_transfer import LabelTransferModel, TransferInput
+from lat.models.label_transfer import LabelTransferModel
 from lat.pseudo.calibration import Calibration, CalibrationSettings
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, FuseSettings, labels_of
 from lat.sections import part_of
 from lat.stages.calibrate import HeldOutImages
+from lat.stages.class_shares import take_decoded
 from lat.stages.detection import batches_of
 from lat.stages.label_filters import choose_labels
-from lat.stages.label_transfer import TransferItems, load_model, open_features
 from lat.stages.priors import PriorRecord, find_prior
 from lat.stages.protocols import compare_conventions
+from lat.stages.transfer_model import Decoded, TransferItems, decode, load_model, open_features
 from lat.stages.workspace import Workspace
 from lat.structures import LabeledBoxes, Origin, Proposals
 
-RELATION_IMAGES = 2000  # relation priors are learnt on about as many images of a source, evenly spread
-Decoded = dict[str, DecodedProposals]  # of a batch of images, by target
 Labels = tuple[LabeledBoxes, list[dict[str, Any]]]  # of an image, and where each came from
 
 
@@ -43,26 +40,16 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
     features = open_features(workspace)
     model = load_model(workspace, features)
     workspace.fabric.to_device(model)
-    items = TransferItems(workspace, features, [source])
-
-    def decode(batches: Sequence[range]) -> Iterator[Decoded]:
-        return _decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
-
-    every, batch_size = ceil(len(part) / RELATION_IMAGES), workspace.config.transfer.batch_size
-    sampled, batches = (batches_of(range(0, len(part), step), batch_size) for step in (every, 1))
-    title = f"transfer {source} to {', '.join(targets)}"
-    own_sample: list[Decoded] = []
-    with track(sum(map(len, processes.share(sampled))), f"{title}: decode", after_seconds=2) as progress:
-        for images, decoded in zip(processes.share(sampled), decode(sampled), strict=True):
-            own_sample.append(decoded)
-            progress.advance(len(images))
-    sample = list(processes.in_order(own_sample, len(sampled)))
-    writers = {target: _Writer(workspace, source, target, [batch[target] for batch in sample]) for target in targets}
+    writers = {target: _Writer(workspace, source, target) for target in targets}
     for writer in writers.values():
         writer.learn_from_held_out(model)
-    with track(len(part), title) as progress:
-        batch_by_batch = own_sample if every == 1 else decode(batches)
-        labelled = ({target: writers[target].label(one) for target, one in batch.items()} for batch in batch_by_batch)
+    batches = batches_of(range(len(part)), workspace.config.transfer.batch_size)
+    decoded: Iterable[Decoded] | None = take_decoded(workspace, source)
+    if decoded is None:
+        items = TransferItems(workspace, features, [source])
+        decoded = decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
+    labelled = ({target: writer.label(batch[target]) for target, writer in writers.items()} for batch in decoded)
+    with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
         for labels, images in zip(processes.in_order(labelled, len(batches)), batches, strict=False):  # only the first has any
             for target, writer in writers.items():
                 writer.add(labels[target])
@@ -74,12 +61,12 @@ def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
 class _Writer:
     """The labels of one source in one target: what the whole source tells about each of its boxes, and what becomes of them."""
 
-    def __init__(self, workspace: Workspace, source: str, target: str, sample: Sequence[DecodedProposals]) -> None:
+    def __init__(self, workspace: Workspace, source: str, target: str) -> None:
         self.workspace, self.source, self.target = workspace, source, target
         self.settings, self.space = workspace.config.transfer, workspace.space(target)
         one_for_all = workspace.processes.from_first
         self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.keep else None
-        self.prior = one_for_all(find_prior, workspace, source, target, sample)
+        self.prior = one_for_all(find_prior, workspace, source, target)
         self.record: PriorRecord | None = None
         if self.prior is not None:
             self.record = PriorRecord(self.prior, workspace.space(source), self.settings.score_threshold)
@@ -95,7 +82,7 @@ class _Writer:
             return
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
         batches = batches_of(range(len(held_out)), self.settings.batch_size)
-        decoded = _decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
+        decoded = decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
         mine = (self._label_held_out(batch[self.target]) for batch in decoded)
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
@@ -154,21 +141,6 @@ class _Writer:
             info={**info, "calibration": self.calibration.to_dict(), **kept.info},
             provenance=kept.rows(self.provenance),
         )
-
-
-def _decode(
-    workspace: Workspace,
-    model: LabelTransferModel,
-    input_of: Callable[[int], TransferInput],
-    batches: Sequence[range],
-    targets: Sequence[str],
-) -> Iterator[Decoded]:
-    """What the model says of the proposals of each batch of images, by target, on the CPU."""
-    for batch in batches:
-        images = [input_of(i).to(workspace.fabric.device) for i in batch]
-        with torch.no_grad(), workspace.fabric.autocast():
-            decoded = model.decode(images, targets)
-        yield {target: one.to("cpu") for target, one in decoded.items()}
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:

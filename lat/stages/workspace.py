@@ -6,6 +6,7 @@ from copy import copy
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -28,6 +29,7 @@ class Loaded:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.features: dict[tuple[Path | None, str], FeatureCache] = {}  # by `backbone_model` and part; see `open_features`
+        self.decoded: dict[tuple[Path, int, str], list[Any]] = {}  # see `take_decoded`
 
     @cached_property
     def fabric(self) -> Fabric:
@@ -113,6 +115,10 @@ class Workspace:
     @property
     def transfer_metrics(self) -> Path:
         return self._folder() / "lat" / "metrics.json"
+
+    @property
+    def class_shares(self) -> Path:
+        return self._folder() / "lat" / "class_shares.json"
 
     def transferred(self, source: str, target: str) -> Path:
         return self._folder() / "transferred" / f"{source}.{target}.json"

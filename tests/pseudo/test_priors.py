@@ -7,7 +7,7 @@ import torch
 from tables import row, table
 
 from lat.label_space import LabelSpace
-from lat.pseudo.priors import RelationPrior, count_relations, expected_shares, fit_relation_prior
+from lat.pseudo.priors import RelationPrior, count_relations, expected_shares, learn_shares
 
 SOURCE = LabelSpace.from_names("source", ["van", "dog"])
 TARGET = LabelSpace.from_names("target", ["bus", "truck"])
@@ -45,10 +45,16 @@ def mixed(clear: int, doubtful: int, label: int) -> torch.Tensor:
     return torch.tensor([sure] * clear + [unsure] * doubtful)
 
 
+def learnt_prior(counts: torch.Tensor, scores: torch.Tensor) -> RelationPrior:
+    """Of boxes that are all of the first source class."""
+    new = learn_shares(counts, scores, torch.zeros(len(scores), dtype=torch.int64))
+    return RelationPrior.learnt(new, expected_shares(counts))
+
+
 def test_clear_boxes_decide_for_doubtful_ones() -> None:
     counts = torch.tensor([[60.0, 40.0, 0.0], [0.0, 0.0, 5.0]])  # the source's detector takes both for a van
     scores = mixed(clear=60, doubtful=40, label=1)
-    prior = fit_relation_prior(counts, scores, torch.zeros(100, dtype=torch.int64))
+    prior = learnt_prior(counts, scores)
     assert prior.factors[0, 1] > 1 > prior.factors[0, 0]
     weighed = prior.applied(scores, torch.zeros(100, dtype=torch.int64))
     assert scores[-1].argmax() == 0
@@ -58,23 +64,20 @@ def test_clear_boxes_decide_for_doubtful_ones() -> None:
 def test_a_class_that_becomes_two_stays_two() -> None:
     counts = torch.tensor([[90.0, 10.0, 0.0], [0.0, 0.0, 1.0]])
     scores = torch.cat([mixed(90, 0, 0), mixed(10, 0, 1)])
-    weighed = fit_relation_prior(counts, scores, torch.zeros(100, dtype=torch.int64)).applied(
-        scores, torch.zeros(100, dtype=torch.int64)
-    )
+    weighed = learnt_prior(counts, scores).applied(scores, torch.zeros(100, dtype=torch.int64))
     assert weighed.argmax(dim=1).tolist() == [0] * 90 + [1] * 10  # what is possible, not what is frequent
 
 
 def test_background_and_unseen_relations_are_left_to_the_model() -> None:
     counts = torch.tensor([[98.0, 1.0, 30.0], [0.0, 0.0, 0.0]])
-    prior = fit_relation_prior(counts, mixed(50, 0, 0), torch.zeros(50, dtype=torch.int64))
+    prior = learnt_prior(counts, mixed(50, 0, 0))
     assert prior.factors[0, 1:].tolist() == [1.0, 1.0]
     assert torch.isfinite(prior.factors).all()
     assert prior.factors[1].isfinite().all()
 
 
 def test_without_any_count_the_learnt_prior_says_nothing() -> None:
-    prior = fit_relation_prior(torch.zeros(2, 3), mixed(50, 0, 0), torch.zeros(50, dtype=torch.int64))
-    assert (prior.factors == 1).all()
+    assert (learnt_prior(torch.zeros(2, 3), mixed(50, 0, 0)).factors == 1).all()
 
 
 def test_shares_of_counts_by_hand() -> None:

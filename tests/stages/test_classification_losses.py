@@ -13,8 +13,8 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.errors import InputError
 from lat.pipeline import run_stages
 from lat.stages.joint_relations import relation_table
-from lat.stages.label_transfer import load_model, open_features
 from lat.stages.relations import relate
+from lat.stages.transfer_model import load_model, open_features
 from lat.stages.workspace import Workspace
 
 REVIEWED = """

@@ -12,7 +12,7 @@ from tiny import draw_tiny, quiet, tiny_workspace
 from lat.errors import InputError
 from lat.pipeline import run_stages
 from lat.stages.check import check_all
-from lat.stages.label_transfer import TransferItems, open_features
+from lat.stages.transfer_model import TransferItems, open_features
 from lat.stages.workspace import Workspace
 
 CLASSES = [{"id": 3, "name": "two-wheeler"}, {"id": 1, "name": "person"}]
@@ -79,7 +79,7 @@ def test_a_changed_file_sets_off_training_and_transfer_again(finished: tuple[Pat
     finally:
         file.write_text(before)
     assert {step.stage for step in done} == {"train-lat", "transfer"}
-    assert len(done) == 1 + 6
+    assert len(done) == 1 + 1 + 6
 
 
 def test_it_is_checked_before_anything_is_trained_and_shown_by_the_check(

@@ -213,7 +213,7 @@ def test_a_stage_whose_inputs_are_missing_names_the_command(copied: tuple[Path, 
 def test_every_backbone_trains_and_transfers(copied: tuple[Path, Path], settings: tuple[str, ...]) -> None:
     config, run = copied
     done = run_stages(tiny_workspace(config, run, *settings), ["train-lat", "transfer"], say=quiet)
-    assert len(done) == 1 + len(PAIRS)
+    assert len(done) == 2 + len(PAIRS)
     assert json.loads((run / "transferred" / "nu.way.json").read_text())["annotations"]
 
 

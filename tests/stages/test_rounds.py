@@ -112,7 +112,7 @@ def test_one_more_round_does_only_that_round(finished: tuple[Path, Path], tmp_pa
     done = titles(config, tmp_path / "run", "rounds.count=2")
     assert all(title.endswith("round 2") for title in done[:-2])
     assert done[-2:] == ["evaluate", "report"]
-    assert len(done) == 2 + (4 + 4) + 1 + 4 + 2
+    assert len(done) == 2 + (4 + 4) + 1 + (1 + 4) + 2
 
 
 def test_a_round_asked_for_later_and_killed_in_a_training_ends_with_the_same_bytes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torchvision.ops import nms
 from lat.errors import InputError
 from lat.pipeline import run_stages
 from lat.pseudo.calibration import Calibration
+from lat.pseudo.consistency import consistent_shares
 from lat.pseudo.priors import RelationPrior, expected_shares
 from lat.stages.calibrate import HeldOutImages
 from lat.stages.protocols import compare_conventions, count_all_relations, count_cooccurrence
@@ -145,6 +147,57 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
     expected = float(old[nu.class_names.index("car"), city.class_names.index("truck")])
     assert on_cars["truck"] == pytest.approx(0.6 / max(expected, 0.05), abs=1e-5)
     assert {on_cars[name] for name in set(on_cars) - {"truck"}} <= {0}  # 0.1 is below the veto
+
+
+def test_class_shares_are_learnt_for_every_pair_and_are_what_the_prior_applies(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = ["transfer.sure_score=0.0", "transfer.score_threshold=0.01"]
+    learnt = transferred(finished, tmp_path / "run", "transfer.prior.method=learnt", *settings)["annotations"]
+    workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *settings)
+    pairs = {(p["source"], p["target"]): p for p in json.loads(workspace.class_shares.read_text())["pairs"]}
+    assert sorted(pairs) == sorted(permutations(("city", "nu", "way"), 2))
+    shares = {pair: torch.tensor(content["learnt"]) for pair, content in pairs.items()}
+    for pair, wanted in consistent_shares(shares).items():
+        torch.testing.assert_close(torch.tensor(pairs[pair]["consistent"]), wanted)
+        torch.testing.assert_close(shares[pair].sum(dim=1), torch.ones(len(shares[pair])))
+    counted = expected_shares(count_all_relations(workspace, "nu", "city"))
+    torch.testing.assert_close(torch.tensor(pairs["nu", "city"]["counted"]), counted)
+    factors = RelationPrior.learnt(shares["nu", "city"], counted).factors
+    nu, city = (workspace.space(name) for name in ("nu", "city"))
+    weighed = [one for one in learnt if "prior" in one["provenance"]]
+    assert weighed
+    for one in weighed:
+        prior, label = one["provenance"]["prior"], city.category_ids.index(one["category_id"])
+        assert prior["factor"] == pytest.approx(float(factors[nu.class_names.index(prior["source_class"]), label]), abs=1e-5)
+
+
+def test_what_is_in_memory_still_gives_the_labels_that_decoding_anew_does(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    shutil.copytree(finished[1], run := tmp_path / "run")
+    workspace = tiny_workspace(finished[0], run, "target=city")
+    steps = run_stages(workspace, ["transfer"], say=quiet)
+    assert [step.title for step in steps] == ["transfer class shares", "transfer nu city", "transfer way city"]
+    assert workspace.loaded.decoded == {}
+    at_once = workspace.transferred("nu", "city").read_bytes()
+    workspace.transferred("nu", "city").unlink()
+    again = tiny_workspace(finished[0], run, "target=city")  # another process, which has nothing in memory
+    assert [step.title for step in run_stages(again, ["transfer"], say=quiet)] == ["transfer nu city"]
+    assert workspace.transferred("nu", "city").read_bytes() == at_once
+
+
+def test_class_shares_are_learnt_anew_if_other_detections_are_sure_and_left_out_if_no_prior_asks(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[1], run := tmp_path / "run")
+
+    def done(*settings: str) -> list[str]:
+        steps = run_stages(tiny_workspace(finished[0], run, "target=city", *settings), ["train-lat", "transfer"], say=quiet)
+        return [step.title for step in steps]
+
+    assert done("transfer.prior.method=cooccurrence") == ["transfer nu city", "transfer way city"]
+    assert done()[0] == "transfer class shares"
+    assert done() == []
+    assert done("transfer.sure_score=0.4")[0] == "transfer class shares"
 
 
 def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) -> None:
