@@ -3,8 +3,9 @@
     python benchmarks/label_transfer_speed.py --config FILE [--out FOLDER] [--json FILE] [key=value ...]
 
 FILE is the configuration of a run that has upstream detectors and pseudo-labels (`lat run FILE`). They are copied to --out,
-features are computed once, and then two things are timed: `lat train-lat` with the run's settings, and `lat transfer` of every
-source to every target: model, keep and fuse, calibration, and the writing of files.
+features are computed once, and then three things are timed: `lat train-lat` with the run's settings; what `lat transfer` learns
+first, on at most 2,000 images of each dataset; and its work on every source: model (of datasets of up to 500 images the model has
+run before), keep and fuse, calibration, and the writing of files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from markdown import Row, print_rows
 
 from lat.config import load_config
 from lat.pipeline import run_stages
+from lat.stages.class_shares import learn_class_shares
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.transfer import transfer
 from lat.stages.transfer_model import open_features, open_held_out_features
@@ -27,7 +29,7 @@ from lat.stages.workspace import Workspace
 
 
 def main() -> None:
-    """Print a row for training and one for transfer."""
+    """Print a row for training and two for transfer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="configuration of a finished run")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_label_transfer_speed"))
@@ -43,7 +45,7 @@ def main() -> None:
     for target in workspace.config.target_names:
         open_held_out_features(workspace, target).fill(flips=(False,))
     print(f"{torch.get_num_threads()} threads, {workspace.fabric.device}\n")
-    print_rows("label_transfer_speed", [time_training(workspace), time_transfer(workspace)], options.json)
+    print_rows("label_transfer_speed", [time_training(workspace), *time_transfer(workspace)], options.json)
 
 
 def time_training(workspace: Workspace) -> Row:
@@ -56,8 +58,8 @@ def time_training(workspace: Workspace) -> Row:
     }
 
 
-def time_transfer(workspace: Workspace) -> Row:
-    """Every source to every target; an image counts once, whatever the number of targets."""
+def time_transfer(workspace: Workspace) -> list[Row]:
+    """Class shares, every source to every target, and both together; an image counts once, whatever the number of targets."""
     targets_of: dict[str, list[str]] = {}
     for source, target in workspace.transfers():
         targets_of.setdefault(source, []).append(target)
@@ -67,8 +69,15 @@ def time_transfer(workspace: Workspace) -> Row:
         for source, targets in targets_of.items():
             transfer(workspace, source, targets)
 
-    took = seconds(transfer_all)
-    return {"what": f"transfer, {images} images to all targets", **_figures(took, images, "images")}
+    learning, labelling = seconds(lambda: learn_class_shares(workspace)), seconds(transfer_all)
+    return [
+        {
+            "what": "what classes are in other spaces",
+            **_figures(learning, sum(map(len, map(workspace.train_part, workspace.names))), "images"),
+        },
+        {"what": f"transfer, {images} images to all targets", **_figures(labelling, images, "images")},
+        {"what": "both", **_figures(learning + labelling, images, "images")},
+    ]
 
 
 def _figures(took: float, count: int, unit: str) -> Row:

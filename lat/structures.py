@@ -6,6 +6,7 @@ K classes of the space (of the joint label space for proposals).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -154,3 +155,9 @@ class Proposals(_PerBox):
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Proposals]) -> Proposals:
+        """One set of proposals from several, one at least, in order."""
+        columns = [part._columns() for part in parts]  # checked, each in its place
+        return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})

@@ -23,7 +23,6 @@ from lat.models.box_head import BoxHead, TransferPredictor
 from lat.models.classification import CLASSIFICATION_LOSSES, Classification
 from lat.models.fusion import FusionSettings, SemanticFeatureFusion
 from lat.models.matching import match_proposals, pad
-from lat.models.proposals import concatenate
 from lat.pseudo.fusion import DecodedProposals, DecodeSettings, labels_of
 from lat.structures import LabeledBoxes, Origin, Proposals
 
@@ -161,7 +160,7 @@ class LabelTransferModel(nn.Module):
         original image.
         """
         logits, deltas = self(images)
-        proposals = concatenate([image.proposals for image in images])
+        proposals = Proposals.joined([image.proposals for image in images])
         valid = _valid_rows(images, logits.shape[1])
         of_image = valid.nonzero()[:, 0]
         sizes_hw = torch.tensor([image.size_hw for image in images], device=logits.device)

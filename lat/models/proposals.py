@@ -48,9 +48,9 @@ class PrivilegedProposalGenerator:
 
     def propose(self, ground_truth: LabeledBoxes, pseudo_labels: Sequence[LabeledBoxes]) -> Proposals:
         """All proposals of an image, unchanged: what transfer sees. Crowd and don't-care boxes (weight 0) are left out."""
-        parts = [self._from_ground_truth(ground_truth[ground_truth.weights > 0])]
-        parts += [self._from_pseudo_labels(boxes[boxes.weights > 0]) for boxes in pseudo_labels]
-        return concatenate(parts)
+        parts = [self._from_ground_truth(_counted(ground_truth))]
+        parts += [self._from_pseudo_labels(_counted(boxes)) for boxes in pseudo_labels]
+        return Proposals.joined(parts)
 
     def propose_for_training(
         self,
@@ -68,7 +68,7 @@ class PrivilegedProposalGenerator:
             generator: source of all randomness.
         """
         settings = self.settings
-        ground_truth = ground_truth[ground_truth.weights > 0]
+        ground_truth = _counted(ground_truth)
         keep = torch.rand(len(ground_truth), generator=generator) >= settings.drop_probability
         if torch.rand((), generator=generator) < settings.hide_ground_truth:
             keep[:] = False
@@ -76,8 +76,8 @@ class PrivilegedProposalGenerator:
         own = replace(own, boxes_xyxy=self._jitter(own.boxes_xyxy, size_hw, generator))
         if torch.rand((), generator=generator) < settings.hide_class_vectors:
             own = replace(own, class_scores=torch.zeros_like(own.class_scores))
-        others = [self._from_pseudo_labels(boxes[boxes.weights > 0]) for boxes in pseudo_labels]
-        return concatenate([own, *others, self._background(size_hw, generator)])
+        others = [self._from_pseudo_labels(_counted(boxes)) for boxes in pseudo_labels]
+        return Proposals.joined([own, *others, self._background(size_hw, generator)])
 
     def _from_ground_truth(self, boxes: LabeledBoxes) -> Proposals:
         one_hot = torch.zeros(len(boxes), len(self.joint))
@@ -126,11 +126,7 @@ class PrivilegedProposalGenerator:
         )
 
 
-def concatenate(parts: Sequence[Proposals]) -> Proposals:
-    """One set of proposals from several, in order."""
-    return Proposals(
-        **{
-            name: torch.cat([getattr(part, name) for part in parts])
-            for name in ("boxes_xyxy", "class_scores", "confidence", "origin", "space_index", "annotation_ids")
-        }
-    )
+def _counted(boxes: LabeledBoxes) -> LabeledBoxes:
+    """The boxes less crowd and don't-care boxes."""
+    counts = boxes.weights > 0
+    return boxes if counts.all() else boxes[counts]

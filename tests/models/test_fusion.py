@@ -11,7 +11,7 @@ from torch.nn.functional import layer_norm
 
 from lat.errors import InputError
 from lat.models.fusion import FusionSettings, SemanticFeatureFusion
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings, concatenate
+from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.structures import Proposals
 
 DIM = 6
@@ -171,7 +171,7 @@ def test_a_confident_key_counts_more_in_the_feature_branch() -> None:
 def test_gradients_are_finite_with_extreme_features_and_no_confidence(settings: FusionSettings) -> None:
     fusion = make_fusion(settings)
     images = [make_image(3, 1, 0)[1], make_image(0, 0, 1)[1]]  # the second has background boxes alone: rows without a key
-    proposals = concatenate(images)
+    proposals = Proposals.joined(images)
     regions = (100 * torch.randn(len(proposals), DIM)).requires_grad_()
     loss = fuse(fusion, regions, proposals).square().sum()
     loss.backward()

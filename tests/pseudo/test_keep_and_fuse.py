@@ -10,7 +10,6 @@ from torch import Tensor
 
 from lat.errors import InputError
 from lat.label_space import LabelSpace
-from lat.models.proposals import concatenate
 from lat.pseudo.conventions import LEAST_SPREAD, BoxConventions
 from lat.pseudo.fusion import PAPER, DecodedProposals, DecodeSettings, FuseSettings, labels_of
 from lat.pseudo.prior_settings import PriorSettings
@@ -56,7 +55,7 @@ def together(images: Sequence[DecodedProposals]) -> DecodedProposals:
     """Images one by one as a batch."""
     joined = [torch.cat([getattr(image, name) for image in images]) for name in ("sizes_hw", *PER_PROPOSAL)]
     numbers = torch.arange(len(images)).repeat_interleave(torch.tensor([len(image.proposals) for image in images]))
-    return DecodedProposals(concatenate([image.proposals for image in images]), numbers, *joined)
+    return DecodedProposals(Proposals.joined([image.proposals for image in images]), numbers, *joined)
 
 
 def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
