@@ -105,10 +105,10 @@ class DecodedProposals:
         own, boxes = self.own_rows, self.proposals.boxes_xyxy
         rows, places = rows_of_one_group(self.images, self.images[own])
         iou = aligned_iou(boxes[rows], boxes[own[places]])
-        best = torch.full((len(boxes),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
+        best = boxes.new_full((len(boxes),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
         is_best = iou >= best[rows]
         none = len(boxes)  # more than any row
-        support = torch.full((len(boxes),), none).scatter_reduce(0, rows[is_best], own[places[is_best]], "amin")
+        support = own.new_full((len(boxes),), none).scatter_reduce(0, rows[is_best], own[places[is_best]], "amin")
         return torch.where(support < none, support, -1)
 
 
