@@ -12,49 +12,59 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-WEAK = 0.5  # a tie that is weaker than this share of the strongest, for both of its classes, is a confusion
+WEAK = 0.8  # a tie that is weaker than this share of the strongest, for both of its classes, is a confusion
 DAMPED = 0.1  # what is left of the share of a confusion; it is not forbidden
+MOST_PASSES = 10
 
-Shares = dict[tuple[str, str], Tensor]  # by source and target: (K_s, K_t + 1), rows sum to 1, background last
+Shares = dict[tuple[str, str], Tensor]  # by source and target: a row for each class of the source
 
 
-def consistent_shares(shares: Mapping[tuple[str, str], Tensor]) -> Shares:
+def consistent_shares(shares: Mapping[tuple[str, str], Tensor], boxes: Mapping[str, Tensor]) -> Shares:
     """Damp the shares that are confusions; what they lose the other classes of the row gain, and background stays as it is.
 
-    The strength of a tie of two classes is the mean of what share of each the other is, background left aside. Confusions are
-    sought twice: first by these strengths, then by their mean with those of the ways through every other space, since what a
-    class is there tells what it can be in the target.
+    How strong a tie is for a class is what share of it the other class is, background left aside: the mean of the share that is
+    given, and of that which follows from the shares of the other direction and the numbers of boxes (Bayes). Confusions are
+    sought again in what is left, until they stay the same; then with the ways through every other space, since what a class is
+    there tells what it can be in the target.
 
     Args:
-        shares: (K_s, K_t + 1) float32 of every ordered pair of at least two label spaces.
+        shares: (K_s, K_t + 1) float32 of every ordered pair of at least two label spaces; rows sum to 1, background last.
+        boxes: (K,) number of boxes of each class in the dataset of each label space.
     """
-    direct = {(s, t): _damped(shares[s, t], _strength(_direct(shares, s, t), _direct(shares, t, s))) for s, t in shares}
-    names = sorted({source for source, _ in shares})
-    ways = {(s, t): torch.stack([_way(direct, s, via, t) for via in names if via != s]).mean(dim=0) for s, t in direct}
-    return {(s, t): _damped(direct[s, t], _strength(ways[s, t], ways[t, s])) for s, t in direct}
+    found, before = dict(shares), {pair: torch.zeros(()) for pair in shares}
+    for number in range(MOST_PASSES):
+        classes = {pair: _rows_to_one(each[:, :-1]) for pair, each in found.items()}
+        ways = _with_ways(classes) if number else classes
+        strength = {(s, t): (ways[s, t] + _rows_to_one(ways[t, s].T * boxes[t])) / 2 for s, t in ways}
+        confusions = {(s, t): _weak(strength[s, t]) & _weak(strength[t, s]).T for s, t in ways}
+        if all(torch.equal(confusions[pair], before[pair]) for pair in confusions):
+            break
+        found, before = {pair: _damped(shares[pair], confusions[pair]) for pair in shares}, confusions
+    return found
 
 
-def _direct(shares: Mapping[tuple[str, str], Tensor], source: str, target: str) -> Tensor:
-    """(K_s, K_t) shares without background; rows sum to 1."""
-    classes = shares[source, target][:, :-1]
-    return classes / classes.sum(dim=1, keepdim=True).clamp(min=1e-6)
+def _with_ways(classes: Shares) -> Shares:
+    """The mean of shares (K_s, K_t) and of those through each other space."""
+    names = sorted({source for source, _ in classes})
+    return {
+        (s, t): torch.stack([classes[s, t] if via == t else classes[s, via] @ classes[via, t] for via in names if via != s]).mean(
+            dim=0
+        )
+        for s, t in classes
+    }
 
 
-def _way(shares: Mapping[tuple[str, str], Tensor], source: str, via: str, target: str) -> Tensor:
-    """(K_s, K_t) shares through another space; directly if that is the target."""
-    if via == target:
-        return _direct(shares, source, target)
-    return _direct(shares, source, via) @ _direct(shares, via, target)
+def _weak(strength: Tensor) -> Tensor:
+    """(K_s, K_t) bool: ties weaker than the strongest of the class of the row."""
+    return strength < WEAK * strength.amax(dim=1, keepdim=True)
 
 
-def _strength(there: Tensor, back: Tensor) -> Tensor:
-    """(K_s, K_t) strengths of ties, from shares (K_s, K_t) and (K_t, K_s)."""
-    return (there + back.T) / 2
-
-
-def _damped(shares: Tensor, strength: Tensor) -> Tensor:
-    """Shares (K_s, K_t + 1), those of confusions damped."""
-    weak_in_row, weak_in_column = (strength < WEAK * strength.amax(dim=side, keepdim=True) for side in (1, 0))
-    classes = torch.where(weak_in_row & weak_in_column, DAMPED * shares[:, :-1], shares[:, :-1])
+def _damped(shares: Tensor, confusions: Tensor) -> Tensor:
+    """Shares (K_s, K_t + 1), those of confusions (K_s, K_t) damped."""
     known = shares[:, :-1].sum(dim=1, keepdim=True)
-    return torch.cat([classes * known / classes.sum(dim=1, keepdim=True).clamp(min=1e-6), shares[:, -1:]], dim=1)
+    classes = torch.where(confusions, DAMPED * shares[:, :-1], shares[:, :-1])
+    return torch.cat([known * _rows_to_one(classes), shares[:, -1:]], dim=1)
+
+
+def _rows_to_one(values: Tensor) -> Tensor:
+    return values / values.sum(dim=1, keepdim=True).clamp(min=1e-6)

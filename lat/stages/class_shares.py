@@ -102,6 +102,7 @@ def _write(workspace: Workspace, own: dict[str, OwnBoxes]) -> None:
         counts = count_all_relations(workspace, source, target)
         counted[source, target] = expected_shares(counts)
         learnt[source, target] = learn_shares(counts, scores[target], labels)
+    boxes = {name: torch.bincount(labels, minlength=len(workspace.space(name))) for name, (_, labels) in own.items()}
     pairs: list[dict[str, Any]] = [
         {
             "source": source,
@@ -112,7 +113,7 @@ def _write(workspace: Workspace, own: dict[str, OwnBoxes]) -> None:
             "learnt": learnt[source, target].tolist(),
             "consistent": shares.tolist(),
         }
-        for (source, target), shares in consistent_shares(learnt).items()
+        for (source, target), shares in consistent_shares(learnt, boxes).items()
     ]
     write_atomically(workspace.class_shares, json.dumps({"pairs": pairs}, indent=1) + "\n")
 
