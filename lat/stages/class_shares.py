@@ -8,7 +8,6 @@ from functools import partial
 from itertools import permutations
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,19 +102,26 @@ def _write(workspace: Workspace, own: dict[str, OwnBoxes]) -> None:
         counted[source, target] = expected_shares(counts)
         learnt[source, target] = learn_shares(counts, scores[target], labels)
     boxes = {name: torch.bincount(labels, minlength=len(workspace.space(name))) for name, (_, labels) in own.items()}
-    pairs: list[dict[str, Any]] = [
-        {
-            "source": source,
-            "target": target,
-            "source_classes": workspace.space(source).class_names,
-            "target_classes": workspace.space(target).class_names,
-            "counted": counted[source, target].tolist(),
-            "learnt": learnt[source, target].tolist(),
-            "consistent": shares.tolist(),
-        }
+    lines = [
+        json.dumps(
+            {
+                "source": source,
+                "target": target,
+                "source_classes": workspace.space(source).class_names,
+                "target_classes": [*workspace.space(target).class_names, None],
+                "counted": _rounded(counted[source, target]),
+                "learnt": _rounded(learnt[source, target]),
+                "consistent": _rounded(shares),
+            },
+            ensure_ascii=False,
+        )
         for (source, target), shares in consistent_shares(learnt, boxes).items()
     ]
-    write_atomically(workspace.class_shares, json.dumps({"pairs": pairs}, indent=1) + "\n")
+    write_atomically(workspace.class_shares, '{"pairs": [\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def _rounded(shares: Tensor) -> list[list[float]]:
+    return [[round(share, 6) for share in row] for row in shares.tolist()]
 
 
 def read_class_shares(workspace: Workspace, source: str, target: str, method: str) -> tuple[Tensor, Tensor]:
