@@ -1,7 +1,7 @@
 """What each part of label transfer is worth on street scenes: mean transfer AP of all six directions.
 
     python benchmarks/ablation.py [--seeds 0 1 2] [--difficulties easy hard] [--json FILE]
-                                  [--backbones upstream random dinov2 dinov2_blocks]
+                                  [--backbones upstream random dinov2 dinov2_blocks] [key=value ...]
 
 The first rows train the label-transfer model anew, in another form each; every model writes its labels twice: in the paper's form
 ("alone"), and with all that a whole dataset tells about its boxes ("with keep and fuse"). The last rows switch that off part by
@@ -64,19 +64,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=LabelTransferSettings().training.steps, help="training steps of each model")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_ablation"))
     parser.add_argument("--json", type=Path, default=None)
-    options = parser.parse_args()
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for every model and what it writes")
+    options = parser.parse_intermixed_args()
     baselines = ("plain pseudo-labels", "union")
     rows: dict[str, dict[str, str]] = {name: {"": name} for name in (*baselines, *options.variants, *PARTS)}
     for difficulty in options.difficulties:
         bases = [prepare(options.out / f"{difficulty}_{seed}", difficulty, seed) for seed in options.seeds]
         for backbone in options.backbones:
             alone, fused = (f"{difficulty}, {backbone} features, {how}" for how in ("alone", "with keep and fuse"))
-            train = [*BACKBONES[backbone], f"lat.training.steps={options.steps}"]
+            train = [*BACKBONES[backbone], f"lat.training.steps={options.steps}", *options.overrides]
+            tag = " ".join([backbone, *options.overrides])
             for name in options.variants:
-                cells = [Cell(base, f"{backbone} {name}", [*train, *VARIANTS[name]]) for base in bases]
+                cells = [Cell(base, f"{tag} {name}", [*train, *VARIANTS[name]]) for base in bases]
                 rows[name][fused] = spread([cell.transfer_ap([])["label_transfer"] for cell in cells])
                 rows[name][alone] = spread([cell.transfer_ap(ALONE)["label_transfer"] for cell in cells])
-            cells = [Cell(base, f"{backbone} {DEFAULT}", train) for base in bases]
+            cells = [Cell(base, f"{tag} {DEFAULT}", train) for base in bases]
             for name, settings in PARTS.items():
                 rows[name] |= {alone: "-", fused: spread([cell.transfer_ap(settings)["label_transfer"] for cell in cells])}
             for name, method in zip(baselines, ("pseudo_label", "union"), strict=True):
