@@ -42,6 +42,7 @@ SETTINGS = {
     "upstream": {"image_size": 256, "training": {"steps": 300, "batch_size": 4}},  # a minute of one core a detector
     # the features are those of the detector that is the same for every degradation; 600 steps see each image fifty times
     "lat": {"upstream_dataset": "target", "training": {"steps": 600}},
+    "rounds": {"count": 0},  # unless it is overridden
 }
 
 

@@ -112,7 +112,7 @@ class RoundsSettings:
     then its pseudo-labels are made anew, the label-transfer model is trained anew, and labels are transferred with it.
     """
 
-    count: int = 0  # further rounds; 0 for none
+    count: int = 1  # further rounds; 0 for none
     steps_share: float = 0.5  # steps for which a detector is trained on, as a share of `upstream.training.steps`
     learning_rate_share: float = 0.25  # learning rate, likewise
     own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image

@@ -81,9 +81,13 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         (TWO_DATASETS, ["upstream.score_threshold=2"], "upstream.score_threshold is 2.0"),
         (TWO_DATASETS, ["pseudo_label.score_threshold=-1"], "pseudo_label.score_threshold is -1.0"),
         (TWO_DATASETS, ["transfer.batch_size=0"], "transfer.batch_size is 0; choose 1 or more"),
-        (TWO_DATASETS, ["transfer.prior.method=cooccurence"], "transfer.prior.method is 'cooccurence'; choose one of learnt"),
+        (
+            TWO_DATASETS,
+            ["transfer.prior.method=cooccurence"],
+            "transfer.prior.method is 'cooccurence'; choose one of consistent, learnt",
+        ),
         (TWO_DATASETS, ["transfer.prior.method=table"], "transfer.prior.table is empty; name the YAML file of shares"),
-        (TWO_DATASETS, ["transfer.prior.table=t.yaml"], "transfer.prior.table is given, but transfer.prior.method is learnt"),
+        (TWO_DATASETS, ["transfer.prior.table=t.yaml"], "transfer.prior.table is given, but transfer.prior.method is consistent"),
         (TWO_DATASETS, ["transfer.prior.veto=1.5"], "transfer.prior.veto is 1.5; choose a number between 0 and 1"),
         (
             TWO_DATASETS,

@@ -30,6 +30,7 @@ _HEADER = """\
 output_dir: {output_dir}
 seed: 0
 target: {target} # {reason}
+rounds: {{count: 1}} # targets' detectors are trained on with the transferred labels, and all is done once more; 0 leaves it out
 datasets:
 """
 

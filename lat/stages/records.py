@@ -67,8 +67,11 @@ class Records:
         return sha256_of_json([step.stage, step.group, step.member, step.settings, self._files(step.inputs), data])
 
     def is_current(self, step: Step) -> bool:
-        """True if a step's record names its present inputs, and its outputs are as it left them."""
-        record = _read_json(self._record_file(step))
+        """True if a step's record names its present inputs, and its outputs are as it left them.
+
+        What it wrote when the run had another number of rounds, and therefore elsewhere, is copied to its place first.
+        """
+        record = self._brought(step, _read_json(self._record_file(step)))
         if not record or not all(path.is_file() for path in (*step.inputs, *step.outputs)):
             return False
         return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
@@ -84,6 +87,20 @@ class Records:
         if self._is_changed and self.workspace.processes.is_first:
             write_atomically(self._hash_file, json.dumps(self._hashes) + "\n")
             self._is_changed = False
+
+    def _brought(self, step: Step, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of a step, its outputs brought from where they lay to where they belong, if they are as it left them."""
+        outputs = record.get("outputs", {})
+        if len(outputs) != len(step.outputs):
+            return record
+        for output, (name, content) in zip(step.outputs, outputs.items(), strict=True):
+            old = self.workspace.root / name
+            if old == output or not old.is_file() or self._file_hash(old) != content:
+                return record
+            write_atomically(output, old.read_bytes())
+        brought = {**record, "outputs": self._files(step.outputs)}
+        write_atomically(self._record_file(step), json.dumps(brought, indent=2) + "\n")
+        return brought
 
     def _record_file(self, step: Step) -> Path:
         return self.folder / f"{step.title.replace(' ', '.')}.json"

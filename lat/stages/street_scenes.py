@@ -18,6 +18,7 @@ output_dir: {output_dir}
 data_root: {data_root}
 seed: {seed}
 target: all
+rounds: {{count: 0}} # one further round gives better labels, some minutes later
 downstream: {{in_run: false}} # some minutes more: lat train-downstream
 datasets:
 """

@@ -48,8 +48,8 @@ class Workspace:
     """The files of one run under its `output_dir`; datasets are read when they are first asked for.
 
     A run with further rounds is seen from its last round, whose labels are the run's result, or from the round that `at` names.
-    The files of round 0 lie in `output_dir` itself, those of round r in `rounds/r`; what a round does not make anew is that of
-    an earlier one.
+    The files of round 0 lie in `output_dir` itself, those of round r in `rounds/r`, but for transferred labels, of which those of
+    the last round lie in `output_dir`; what a round does not make anew is that of an earlier one.
     """
 
     def __init__(self, config: Config) -> None:
@@ -121,7 +121,10 @@ class Workspace:
         return self._folder() / "lat" / "class_shares.json"
 
     def transferred(self, source: str, target: str) -> Path:
-        return self._folder() / "transferred" / f"{source}.{target}.json"
+        """Labels of the last round, the run's result, lie in `output_dir` itself; those of earlier rounds in `rounds/r`."""
+        is_last = self.round == self.config.rounds.count
+        folder = self.root if is_last else self.root / "rounds" / str(self.round)
+        return folder / "transferred" / f"{source}.{target}.json"
 
     def downstream(self, target: str) -> Path:
         """The folder of the target's downstream detector."""

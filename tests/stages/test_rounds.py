@@ -49,7 +49,8 @@ def test_a_round_renews_what_comes_from_the_detectors_of_targets(finished: tuple
     folder = run / "rounds" / "1"
     assert {path.name for path in (folder / "upstream").iterdir()} == {"way", "city"}
     assert {path.name for path in (folder / "pseudo_labels").glob("*.json")} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
-    assert {path.name for path in (folder / "transferred").iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
+    for labels in (run / "transferred", run / "rounds" / "0" / "transferred"):  # the result, and what the first round gave
+        assert {path.name for path in labels.iterdir()} == {f"{s}.{t}.json" for s, t in PAIRS if t != "nu"}
     for model, kind, changed in (
         ("upstream/way", "detector", {"model"}),
         ("lat", "label_transfer", {"model", "backbone"}),
@@ -79,8 +80,8 @@ def test_every_round_is_scored_and_the_last_is_the_result(
     for source, target in last.transfers():
         truth = Path(last.settings_of(source).truth[target])
         for method, labels in (
-            ("label_transfer", run / "rounds" / "1" / "transferred"),
-            ("label_transfer_round_0", run / "transferred"),
+            ("label_transfer", run / "transferred"),
+            ("label_transfer_round_0", run / "rounds" / "0" / "transferred"),
             ("pseudo_label", run / "pseudo_labels"),
         ):
             assert rows[source, target, method]["ap"] == evaluate_files(truth, labels / f"{source}.{target}.json")["ap"]
@@ -93,16 +94,23 @@ def test_every_round_is_scored_and_the_last_is_the_result(
 
 def without_rounds(finished: tuple[Path, Path], run: Path) -> Path:
     """A copy of the finished run as a run without further rounds leaves it."""
-    shutil.copytree(finished[1], run)
+    config, undisturbed = finished
+    shutil.copytree(undisturbed, run)
     shutil.rmtree(run / "rounds")
     for record in (run / ".state").glob("*.round.1.json"):
         record.unlink()
+    titles(config, run, "rounds.count=0")
     return run
 
 
 def test_without_rounds_the_first_round_is_the_same(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    config, _ = finished
-    assert titles(config, without_rounds(finished, tmp_path / "run")) == ["evaluate", "report"]
+    config, undisturbed = finished
+    shutil.copytree(undisturbed, run := tmp_path / "run")
+    assert titles(config, run, "rounds.count=0") == ["evaluate", "report"]
+    for source, target in PAIRS:
+        if target != "nu":  # in the place of the result, which was another round's
+            name = f"{source}.{target}.json"
+            assert (run / "transferred" / name).read_bytes() == (undisturbed / "rounds/0/transferred" / name).read_bytes()
 
 
 def test_one_more_round_does_only_that_round(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -113,6 +121,8 @@ def test_one_more_round_does_only_that_round(finished: tuple[Path, Path], tmp_pa
     assert all(title.endswith("round 2") for title in done[:-2])
     assert done[-2:] == ["evaluate", "report"]
     assert len(done) == 2 + (4 + 4) + 1 + (1 + 4) + 2
+    for path in (run / "transferred").iterdir():  # what was the result
+        assert (tmp_path / "run/rounds/1/transferred" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_round_asked_for_later_and_killed_in_a_training_ends_with_the_same_bytes(
@@ -121,7 +131,9 @@ def test_a_round_asked_for_later_and_killed_in_a_training_ends_with_the_same_byt
     config, undisturbed = finished
     run = without_rounds(finished, tmp_path / "run")
     kill_when_there(config, run, run / "rounds/1/upstream/city/checkpoint.pt", *TWO_TARGETS, "rounds.count=1")
-    assert all(title.endswith("round 1") for title in titles(config, run, "rounds.count=1"))
+    *done, evaluated, reported = titles(config, run, "rounds.count=1")
+    assert all(title.endswith("round 1") for title in done)
+    assert (evaluated, reported) == ("evaluate", "report")
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
@@ -137,8 +149,8 @@ def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished
             assert {step.round for step in done} == ({number} if number or stage == "transfer" else set())
     left = [line for line in lines if "left for later" in line]
     assert left == ["round 1 is left for later: what comes before is not up to date; `lat run` does every stage"] * 4
-    (run / "rounds" / "1" / "transferred" / "nu.way.json").unlink()
-    with pytest.raises(InputError, match=r"rounds/1/transferred/nu.way.json: is not there yet; run `lat transfer` first"):
+    (run / "transferred" / "nu.way.json").unlink()
+    with pytest.raises(InputError, match=r"run/transferred/nu.way.json: is not there yet; run `lat transfer` first"):
         run_stages(tiny_workspace(config, run, *settings), ["evaluate"], say=quiet)
     run_stages(tiny_workspace(config, run, *settings), ["transfer", "evaluate", "report"], say=quiet)
     assert result_bytes(run) == result_bytes(undisturbed)
