@@ -3,12 +3,13 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from regression import Line, Points, settings, train_line
 
 from lat.engine import processes as module
-from lat.engine.processes import meet, started_processes
+from lat.engine.processes import started_processes, together
 from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
 from lat.errors import InputError
 
@@ -51,7 +52,11 @@ def share_a_job(folder: Path) -> None:
     (folder / f"shared.{processes.rank}.json").write_text(json.dumps(found))
 
 
-if __name__ == "__main__":
-    meet()
+def do_both(say: Callable[[str], None]) -> int:
     train_line(Path(sys.argv[1]) / "two", Line(), Points(0.1), settings(ema_decay=0.5))
     share_a_job(Path(sys.argv[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(together(do_both))
