@@ -107,3 +107,11 @@ def test_proposals_choose_rows_and_may_be_empty() -> None:
 def test_unsound_proposals_are_refused_at_birth(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         proposals(**change)
+
+
+def test_boxes_are_split_into_those_of_each_image_without_sharing_memory() -> None:
+    boxes = LabeledBoxes(torch.arange(12.0).reshape(3, 4), torch.tensor([1, 0, 1]), SPACE, scores=torch.tensor([0.1, 0.2, 0.3]))
+    parts = boxes.split([2, 0, 1])
+    assert [part.scores.tolist() for part in parts] == [pytest.approx([0.1, 0.2]), [], [pytest.approx(0.3)]]
+    assert [part.labels.tolist() for part in parts] == [[1, 0], [], [1]]
+    assert parts[2].boxes_xyxy.untyped_storage().nbytes() == 4 * 4
