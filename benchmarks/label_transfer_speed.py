@@ -29,7 +29,7 @@ from lat.stages.workspace import Workspace
 
 
 def main() -> None:
-    """Print a row for training and two for transfer."""
+    """Print a row for training and three for transfer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="configuration of a finished run")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_label_transfer_speed"))

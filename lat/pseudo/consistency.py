@@ -24,8 +24,8 @@ def consistent_shares(shares: Mapping[tuple[str, str], Tensor], boxes: Mapping[s
 
     How strong a tie is for a class is what share of it the other class is, background left aside: the mean of the share that is
     given, and of that which follows from the shares of the other direction and the numbers of boxes (Bayes). Confusions are
-    sought again in what is left, until they stay the same; then with the ways through every other space, since what a class is
-    there tells what it can be in the target.
+    sought again in what is left, until they stay the same; from the second time on with the ways through every other space,
+    since what a class is there tells what it can be in the target.
 
     Args:
         shares: (K_s, K_t + 1) float32 of every ordered pair of at least two label spaces; rows sum to 1, background last.
@@ -45,13 +45,12 @@ def consistent_shares(shares: Mapping[tuple[str, str], Tensor], boxes: Mapping[s
 
 def _with_ways(classes: Shares) -> Shares:
     """The mean of shares (K_s, K_t) and of those through each other space."""
-    names = sorted({source for source, _ in classes})
-    return {
-        (s, t): torch.stack([classes[s, t] if via == t else classes[s, via] @ classes[via, t] for via in names if via != s]).mean(
-            dim=0
-        )
-        for s, t in classes
-    }
+    names = {source for source, _ in classes}
+
+    def way(source: str, via: str, target: str) -> Tensor:
+        return classes[source, target] if via == target else classes[source, via] @ classes[via, target]
+
+    return {(s, t): torch.stack([way(s, via, t) for via in sorted(names - {s})]).mean(dim=0) for s, t in classes}
 
 
 def _weak(strength: Tensor) -> Tensor:

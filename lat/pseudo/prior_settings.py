@@ -46,6 +46,11 @@ class PriorSettings:
             return None
         return (self.sources,) if isinstance(self.sources, str) else tuple(self.sources)
 
+    @property
+    def is_learnt(self) -> bool:
+        """True if it is one of the shares that are learnt from own boxes, in `lat/class_shares.json`."""
+        return self.method in ("consistent", "learnt")
+
     def applies_to(self, source: str) -> bool:
         """True if labels of that source are weighed."""
         named = self.named_sources

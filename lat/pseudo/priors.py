@@ -36,12 +36,6 @@ class RelationPrior:
     shares: Tensor
 
     @classmethod
-    def flat(cls, num_source: int, num_target: int) -> Self:
-        """A prior that says nothing."""
-        ones = torch.ones(num_source, num_target + 1)
-        return cls(ones, ones / (num_target + 1))
-
-    @classmethod
     def of_shares(cls, new: Tensor, old: Tensor, floor: float) -> Self:
         """The prior under which shares are `new`, for scores that were learnt under shares `old`, (K_s, K_t + 1) each.
 

@@ -24,7 +24,6 @@ from lat.stages.workspace import Workspace, require
 
 LEARNT_FROM = 2000  # images of a dataset, evenly spread
 KEPT = 500  # of a dataset with so many images or fewer what the model says is kept in memory, for the transfer that comes next
-METHODS = ("learnt", "consistent")  # of `transfer.prior` that read the file
 
 OwnBoxes = tuple[dict[str, Tensor], Tensor]  # class scores (N, K_t + 1) of own boxes, by target, and their classes (N,)
 
@@ -59,14 +58,13 @@ def _decode(
     workspace: Workspace, items: TransferItems, model: LabelTransferModel, name: str, batches: Sequence[range], progress: track
 ) -> Iterator[Decoded]:
     """What the model says of this process's share of the batches, in every other space; kept where `KEPT` says so."""
-    kept: list[Decoded] = []
-    is_kept = len(workspace.train_part(name)) <= KEPT
-    if is_kept and any(source == name for source, _ in workspace.transfers()):
-        workspace.loaded.decoded[_key(workspace, name)] = kept
+    kept: list[Decoded] | None = None
+    if len(workspace.train_part(name)) <= KEPT and any(source == name for source, _ in workspace.transfers()):
+        kept = workspace.loaded.decoded[_key(workspace, name)] = []
     mine = workspace.processes.share(batches)
     decoded = decode(workspace, model, partial(items.transfer_input, name), mine, workspace.others(name))
     for images, batch in zip(mine, decoded, strict=True):
-        if is_kept:
+        if kept is not None:
             kept.append(batch)
         progress.advance(len(images))
         yield batch

@@ -13,7 +13,7 @@ from lat.label_space import LabelSpace
 from lat.pseudo.fusion import DecodedProposals
 from lat.pseudo.prior_table import read_prior_table, shares_of_table
 from lat.pseudo.priors import RelationPrior, expected_shares
-from lat.stages import class_shares
+from lat.stages.class_shares import read_class_shares
 from lat.stages.joint_relations import read_relations, relation_file
 from lat.stages.protocols import count_all_relations, count_cooccurrence
 from lat.stages.workspace import Workspace
@@ -25,7 +25,7 @@ def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, .
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return ()
-    if settings.method in class_shares.METHODS:
+    if settings.is_learnt:
         return (workspace.class_shares,)
     if settings.method == "relations":
         return (relation_file(workspace, source, target),)
@@ -41,8 +41,8 @@ def find_prior(workspace: Workspace, source: str, target: str) -> RelationPrior 
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return None
-    if settings.method in class_shares.METHODS:
-        prior = RelationPrior.learnt(*class_shares.read_class_shares(workspace, source, target, settings.method))
+    if settings.is_learnt:
+        prior = RelationPrior.learnt(*read_class_shares(workspace, source, target, settings.method))
     else:
         old = expected_shares(count_all_relations(workspace, source, target))
         prior = RelationPrior.of_shares(_new_shares(workspace, source, target, old), old, settings.floor)

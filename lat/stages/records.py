@@ -77,7 +77,7 @@ class Records:
         return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
 
     def note(self, step: Step, inputs_hash: str) -> None:
-        """Note that a step has just been done, from inputs of this hash."""
+        """Note that the outputs of a step are as it makes them from inputs of this hash."""
         record = {"inputs": inputs_hash, "outputs": self._files(step.outputs)}
         write_atomically(self._record_file(step), json.dumps(record, indent=2) + "\n")
         self.save()
@@ -98,9 +98,8 @@ class Records:
             if old == output or not old.is_file() or self._file_hash(old) != content:
                 return record
             write_atomically(output, old.read_bytes())
-        brought = {**record, "outputs": self._files(step.outputs)}
-        write_atomically(self._record_file(step), json.dumps(brought, indent=2) + "\n")
-        return brought
+        self.note(step, record["inputs"])
+        return _read_json(self._record_file(step))
 
     def _record_file(self, step: Step) -> Path:
         return self.folder / f"{step.title.replace(' ', '.')}.json"

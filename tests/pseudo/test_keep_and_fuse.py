@@ -185,7 +185,7 @@ def test_a_box_that_the_source_supports_is_written_below_the_threshold() -> None
 
 @pytest.mark.parametrize("fuse", [OFF, FuseSettings()])
 def test_images_without_proposals_or_own_boxes(fuse: FuseSettings) -> None:
-    prior = RelationPrior.flat(1, 2)
+    prior = RelationPrior(torch.ones(1, 3), torch.full((1, 3), 1 / 3))
     nothing, rows = labels_of(decoded([], []), TARGET, DECODE, fuse, conventions(), prior)
     assert (len(nothing), len(rows)) == (0, 0)
     found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.9, 0.0, 0.1]]), TARGET, DECODE, fuse, conventions(), prior)

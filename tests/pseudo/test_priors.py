@@ -35,7 +35,9 @@ def test_a_prior_multiplies_and_each_row_sums_to_one() -> None:
     scores = torch.tensor([[0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
     weighed = prior.applied(scores, torch.tensor([0, 1]))
     torch.testing.assert_close(weighed, torch.tensor([[0.8 / 1.2, 0.2 / 1.2, 0.2 / 1.2], [0.4, 0.4, 0.2]]))
-    assert (RelationPrior.flat(2, 2).applied(scores, torch.tensor([0, 1])) - scores).abs().max() < 1e-6
+    assert (
+        RelationPrior(torch.ones(2, 3), torch.full((2, 3), 1 / 3)).applied(scores, torch.tensor([0, 1])) - scores
+    ).abs().max() < 1e-6
 
 
 def mixed(clear: int, doubtful: int, label: int) -> torch.Tensor:
