@@ -19,7 +19,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["lat", "lat.*"]),
-    package_data={"lat": ["py.typed"], "lat.data.importers": ["spaces/*"], "lat.report": ["*.html.j2", "site/*"]},
+    package_data={"lat": ["py.typed"], "lat.formats.importers": ["spaces/*"], "lat.report": ["*.html.j2", "site/*"]},
     install_requires=[
         "torch>=2.11",
         "torchvision>=0.26",

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from markdown import print_rows, spread
 
-from lat.config import load_config
-from lat.data.files import write_atomically
-from lat.pipeline import run_stages
-from lat.sections import LabelTransferSettings
+from lat.commands.draw_street_scenes import draw_benchmark
+from lat.config.load import load_config
+from lat.config.sections import LabelTransferSettings
+from lat.core.files import write_atomically
+from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS, mean_ap
-from lat.stages.street_scenes import draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.workspace.workspace import Workspace
 
 DEFAULT = "semantic feature fusion (default)"
 VARIANTS = {

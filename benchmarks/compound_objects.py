@@ -31,17 +31,18 @@ from markdown import Row, print_rows
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lat.boxes import covered_share
-from lat.config import load_config
-from lat.data.label_table import LabelTable
-from lat.data.street_scenes import SPACES, paint_image
-from lat.data.street_scenes.protocols import annotate
-from lat.errors import InputError
+from lat.config.load import load_config
+from lat.core.boxes import covered_share
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.transfer_quality import match_boxes
+from lat.labels.table import LabelTable
 from lat.stages.evaluate import METHODS, candidate_labels
-from lat.stages.workspace import Workspace
-from lat.structures import LabeledBoxes
+from lat.street_scenes import SPACES, paint_image
+from lat.street_scenes.protocols import annotate
+from lat.workspace.workspace import Workspace
 
 BOXES_OF_A_RIDDEN = {"city": 2, "nu": 1, "way": 1, "bdd": 2}
 IOU, INSIDE = 0.5, 0.5
@@ -80,7 +81,7 @@ class Direction:
         complete = too_many = 0
         for i, objects in enumerate(self.objects):
             labels = self.labels[method][i]
-            truth, labels = self.truth.boxes(i), labels[labels.scores >= threshold]
+            truth, labels = boxes_of(self.truth, i), labels[labels.scores >= threshold]
             matched, unmatched = match_classes(truth, labels)
             surplus = surplus_of(truth.boxes_xyxy, objects, labels.boxes_xyxy[unmatched])
             too_many += len(surplus)
@@ -102,7 +103,7 @@ def ridden_boxes(truth: LabelTable, i: int, source: str, target: str) -> Tensor:
     Raises:
         InputError: if the image is not one of street scenes, or the truth is not that of the scene painted again.
     """
-    info, boxes = truth.info, truth.boxes(i).boxes_xyxy.numpy()
+    info, boxes = truth.info, boxes_of(truth, i).boxes_xyxy.numpy()
     try:
         _, users = paint_image(source, int(truth.image_ids[i]), info["difficulty"], info["seed"])
     except (KeyError, ValueError):
@@ -182,10 +183,10 @@ def sheet(direction: Direction, folder: Path) -> None:
     everything = [(i, number) for i, objects in enumerate(direction.objects) for number in numbers_of(objects)]
     rows = []
     for i, number in everything[:: max(len(everything) // SHEET_OBJECTS, 1)][:SHEET_OBJECTS]:
-        truth = direction.truth.boxes(i)
+        truth = boxes_of(direction.truth, i)
         extent = extent_of(truth.boxes_xyxy, direction.objects[i], number)
         panels = {f"{source}: source": part.boxes(i), f"{target}: truth": truth}
-        panels |= {f"{target}: pseudo-labels": pseudo.boxes(i), f"{target}: transferred": counted.boxes(i)}
+        panels |= {f"{target}: pseudo-labels": boxes_of(pseudo, i), f"{target}: transferred": boxes_of(counted, i)}
         rows.append((part.image(i), extent, panels))
     draw_sheet(folder / f"{source}.{target}.png", rows)
 

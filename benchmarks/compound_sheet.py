@@ -12,8 +12,8 @@ from torch import Tensor
 from torchvision.ops import box_area
 from torchvision.utils import draw_bounding_boxes
 
-from lat.data.files import write_atomically
-from lat.structures import LabeledBoxes
+from lat.core.files import write_atomically
+from lat.core.structures import LabeledBoxes
 
 AROUND = 1.6  # side of a panel, in sides of the object
 LEAST_SIDE = 48  # pixels

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from lat.data.label_table import LabelTable
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.labels.table import LabelTable
 
 RED_CELL, WHITE_CELL, CUT_RED_CELL = "rbc", "wbc", "rbc_cut"
 CAREFUL_CLASSES = (RED_CELL, WHITE_CELL, CUT_RED_CELL)

@@ -28,13 +28,15 @@ import yaml
 from degradations import DEGRADATIONS, degrade, with_cut_cells
 from markdown import print_rows, spread
 
-from lat.config import load_config
-from lat.data.coco import read_labels, write_labels
-from lat.data.files import write_atomically
-from lat.data.label_table import LabelTable
-from lat.pipeline import run_stages
+from lat.config.load import load_config
+from lat.core.files import write_atomically
+from lat.data.tensors import boxes_per_image
+from lat.labels.coco.read import read_labels
+from lat.labels.coco.write import write_labels
+from lat.labels.table import LabelTable
+from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS
-from lat.stages.workspace import Workspace
+from lat.workspace.workspace import Workspace
 
 BASELINES = ("class_names", "pseudo_label", "union")
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate")
@@ -96,7 +98,7 @@ def config_path(folder: Path, name: str) -> Path:
 
 
 def _write_careful(path: Path, table: LabelTable) -> None:
-    write_labels(path, table, table.space, table.per_image(), info={"degradation": "none"})
+    write_labels(path, table, table.space, boxes_per_image(table), info={"degradation": "none"})
 
 
 def _configuration(folder: Path, config: Path, images: Path, seed: int) -> dict[str, Any]:

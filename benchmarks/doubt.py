@@ -30,13 +30,14 @@ import torch
 from markdown import print_rows, spread
 from street_scenes import run_seed
 
-from lat.config import load_config
-from lat.data.label_table import LabelTable
+from lat.config.load import load_config
+from lat.data.tensors import boxes_per_image
 from lat.evaluation.doubt import PARTS, WEIGHTS, Doubt, combined, image_doubt
 from lat.evaluation.label_quality import IOU
 from lat.evaluation.transfer_quality import match_boxes
+from lat.labels.table import LabelTable
 from lat.stages.doubt import pair_doubt
-from lat.stages.workspace import Workspace
+from lat.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def judge_run(folder: Path) -> list[Judged]:
 def judge(truth: LabelTable, transferred: LabelTable) -> tuple[np.ndarray, np.ndarray]:
     """(A,) IoU of each transferred box with the truth box of its class that it finds, 0 for none; (I,) truth boxes not found."""
     ious, missed = [], []
-    for wanted, found in zip(truth.where(~truth.is_crowd).per_image(), transferred.per_image(), strict=True):
+    for wanted, found in zip(boxes_per_image(truth.where(~truth.is_crowd)), boxes_per_image(transferred), strict=True):
         same = wanted.labels[:, None] == found.labels
         matches = match_boxes(wanted.boxes_xyxy, found.boxes_xyxy, IOU, allowed=same, second_scores=found.scores)
         iou = torch.zeros(len(found))

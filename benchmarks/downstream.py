@@ -26,14 +26,14 @@ from typing import Any
 import yaml
 from markdown import print_rows, spread
 
-from lat.config import load_config
-from lat.data.files import write_atomically
-from lat.data.street_scenes import DEFAULT_TRAIN_IMAGES
-from lat.pipeline import run_stages
-from lat.plan import LABELS, ROUND, plan
-from lat.stages.records import Step
-from lat.stages.street_scenes import draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.commands.draw_street_scenes import draw_benchmark
+from lat.config.load import load_config
+from lat.core.files import write_atomically
+from lat.pipeline.plan import LABELS, ROUND, plan
+from lat.pipeline.run import run_stages
+from lat.street_scenes import DEFAULT_TRAIN_IMAGES
+from lat.workspace.records import Step
+from lat.workspace.workspace import Workspace
 
 RTDETR = ["downstream.detector=rtdetr", "downstream.training.learning_rate=3e-3"]
 DEFORMABLE = ["downstream.detector=deformable_detr", "downstream.training.learning_rate=2e-3"]

@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 from markdown import Row, print_rows
 
-from lat.config import load_config
-from lat.pipeline import run_stages
-from lat.stages.class_shares import learn_class_shares
+from lat.config.load import load_config
+from lat.pipeline.run import run_stages
 from lat.stages.label_transfer import train_label_transfer
-from lat.stages.transfer import transfer
-from lat.stages.transfer_model import open_features, open_held_out_features
-from lat.stages.workspace import Workspace
+from lat.stages.shared.transfer_model import open_features, open_held_out_features
+from lat.stages.transfer.class_shares import learn_class_shares
+from lat.stages.transfer.transfer import transfer
+from lat.workspace.workspace import Workspace
 
 
 def main() -> None:

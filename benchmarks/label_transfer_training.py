@@ -19,16 +19,16 @@ import torch
 from markdown import Row, print_rows
 from torch import Tensor
 
-from lat.data.street_scenes import DEFAULT_DATASETS, SPACES
+from lat.core.label_space import JointLabelSpace, LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.base import DetectorSettings, build_detector
 from lat.engine.trainer import TrainSettings
-from lat.label_space import JointLabelSpace, LabelSpace
-from lat.models.backbone import BackboneSettings, FrozenBackbone, build_backbone
+from lat.models.backbones.frozen import BackboneSettings, FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
-from lat.models.fusion import FusionSettings
+from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
-from lat.structures import LabeledBoxes
+from lat.street_scenes import DEFAULT_DATASETS, SPACES
 
 JOINT = JointLabelSpace(tuple(SPACES[name] for name in DEFAULT_DATASETS))
 BATCH_SIZE = TrainSettings().batch_size

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from lat.data.files import write_atomically
+from lat.core.files import write_atomically
 
 Row = Mapping[str, object]
 

@@ -24,17 +24,17 @@ import numpy as np
 import yaml
 from markdown import Row, print_rows, spread
 
-from lat.config import load_config
-from lat.data.files import write_atomically
-from lat.data.street_scenes.canvas import Extent
-from lat.data.street_scenes.protocols import PaintedUser, annotate
-from lat.data.street_scenes.scene import RIDDEN_SHARES, Kind
-from lat.label_space import LabelSpace
-from lat.pipeline import run_stages
+from lat.commands.draw_street_scenes import draw_benchmark
+from lat.config.load import load_config
+from lat.core.files import write_atomically
+from lat.core.label_space import LabelSpace
+from lat.pipeline.run import run_stages
 from lat.stages.evaluate import mean_ap, method_of
 from lat.stages.relations import relate
-from lat.stages.street_scenes import draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.street_scenes.canvas import Extent
+from lat.street_scenes.protocols import PaintedUser, annotate
+from lat.street_scenes.scene import RIDDEN_SHARES, Kind
+from lat.workspace.workspace import Workspace
 
 NOISE = {"color": 0.4, "blur": 0.25, "scale_min": 0.8, "scale_max": 1.25, "mosaic": 0.25, "dropout": 0.1}
 NOISY = [f"rounds.noise.{name}={value}" for name, value in NOISE.items()]

@@ -28,14 +28,14 @@ from statistics import mean
 import numpy as np
 from markdown import Row, print_rows, spread
 
-from lat.config import load_config
-from lat.data.files import write_atomically
-from lat.data.street_scenes import DEFAULT_TRAIN_IMAGES
-from lat.pipeline import run_stages
-from lat.pseudo.filters import ClassFilter, Shard, by_score, class_balanced, dars, kl_divergence, wanted_boxes
-from lat.stages.label_filters import SHARD_IMAGES, labelled_counts
-from lat.stages.street_scenes import draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.commands.draw_street_scenes import draw_benchmark
+from lat.config.load import load_config
+from lat.core.files import write_atomically
+from lat.labelling.filters import ClassFilter, Shard, by_score, class_balanced, dars, kl_divergence, wanted_boxes
+from lat.pipeline.run import run_stages
+from lat.stages.shared.label_filters import SHARD_IMAGES, labelled_counts
+from lat.street_scenes import DEFAULT_TRAIN_IMAGES
+from lat.workspace.workspace import Workspace
 
 STAYS = {"truck": 0.4, "motorcycle": 0.25, "bus": 0.1}  # chance of an image for each of these classes that is in it
 DRAWN = {name: 3 * DEFAULT_TRAIN_IMAGES[name] for name in ("city", "nu", "way")}

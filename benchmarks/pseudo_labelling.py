@@ -24,16 +24,16 @@ import numpy as np
 import torch
 from markdown import Row, print_rows
 
-from lat.config import Config
+from lat.config.load import Config
+from lat.config.sections import UpstreamSettings
+from lat.core.label_space import LabelSpace
 from lat.data.dataset import DatasetSettings
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detectron2_problem
 from lat.engine.checkpoint import save_checkpoint
 from lat.engine.runtime import RuntimeSettings
-from lat.label_space import LabelSpace
-from lat.sections import UpstreamSettings
-from lat.stages.detection import Predictor, load_detector
 from lat.stages.pseudo_label import pseudo_label
-from lat.stages.workspace import Workspace
+from lat.stages.shared.detection import Predictor, load_detector
+from lat.workspace.workspace import Workspace
 
 SOURCE, SPACES = "city", ("nu", "way", "suburb")  # the images' own space and those of the detectors
 CLASSES = ("car", "truck", "bus", "person", "rider", "bicycle", "motorcycle")

@@ -21,12 +21,12 @@ from markdown import Row, print_rows
 from relations_digits import DigitPair, digit_pair, spread
 from relations_streets import street_rows
 
-from lat.data.street_scenes import SPACES
 from lat.relations.find import SlamdunksResult, find_by_slamdunks, find_relations
 from lat.relations.metrics import average_precision, graph_edit_distance, shared_accuracy
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples
 from lat.relations.settings import METHODS, RelationSettings
+from lat.street_scenes import SPACES
 
 ABLATION_LAMBDA = 0.6
 PAPER = {

@@ -16,8 +16,10 @@ from relations_digits import spread
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lat.config import load_config
-from lat.pipeline import run_stages
+from lat.commands.draw_street_scenes import draw_benchmark
+from lat.config.load import load_config
+from lat.data.tensors import boxes_of
+from lat.pipeline.run import run_stages
 from lat.relations.find import find_relations
 from lat.relations.metrics import average_precision, directed_average_precision, graph_edit_distance
 from lat.relations.relation_matrix import INSIDE_SHARE, RelationMatrix
@@ -25,8 +27,7 @@ from lat.relations.samples import LabeledSamples
 from lat.relations.settings import METHODS, RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.stages.relations import region_samples
-from lat.stages.street_scenes import draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.workspace.workspace import Workspace
 
 SAME_BOX_IOU = 0.5
 SAME_BOX_SHARE = 0.2
@@ -60,7 +61,7 @@ def _same_boxes(workspace: Workspace, dataset: str, space: str) -> Tensor:
     assert truth is not None
     counts = torch.zeros(len(part.space), len(truth.space) + 1)
     for i in range(len(part)):
-        own, other = part.boxes(i), truth.boxes(i)
+        own, other = part.boxes(i), boxes_of(truth, i)
         partner = torch.full((len(own),), len(truth.space))
         if len(own) and len(other):
             iou, best = box_iou(own.boxes_xyxy, other.boxes_xyxy).max(dim=1)

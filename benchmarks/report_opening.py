@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 from markdown import print_rows
 
+from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
-from lat.data.label_table import LabelTable
 from lat.evaluation.doubt import doubt
-from lat.label_space import LabelSpace
+from lat.labels.table import LabelTable
 from lat.report.build import Gallery, ReportContent, ReportSettings, write_report
 
 BOXES = 8

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from markdown import Row, print_rows, spread
 
-from lat.config import load_config
-from lat.data.files import write_atomically
-from lat.data.street_scenes import SPACES
-from lat.pipeline import run_stages
-from lat.stages.street_scenes import benchmark_config, draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.commands.draw_street_scenes import benchmark_config, draw_benchmark
+from lat.config.load import load_config
+from lat.core.files import write_atomically
+from lat.pipeline.run import run_stages
+from lat.street_scenes import SPACES
+from lat.workspace.workspace import Workspace
 
 TransferAp = dict[str, dict[str, float]]
 """AP[.5:.95] by method and source."""

@@ -15,11 +15,11 @@ from typing import Any
 
 from markdown import print_rows, spread
 
-from lat.config import load_config
-from lat.pipeline import run_stages
+from lat.commands.draw_street_scenes import draw_benchmark
+from lat.config.load import load_config
+from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS
-from lat.stages.street_scenes import draw_benchmark
-from lat.stages.workspace import Workspace
+from lat.workspace.workspace import Workspace
 
 
 def main() -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lat.data.coco import read_labels
+from lat.core.structures import LabeledBoxes
 from lat.data.images import read_image
-from lat.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
+from lat.labels.coco.read import read_labels
 
 IMAGE = 1  # index of an image of `city` with a truck behind a cyclist, two more riders and a child
 SCALE = 3
@@ -61,7 +62,7 @@ def main(data: Path) -> None:
 
     def panels(index: int) -> dict[str, np.ndarray]:
         image = read_image(folder / "images" / tables["city"].file_names[index])
-        return {name: draw_boxes(image, tables[name].boxes(index)) for name in TITLES}
+        return {name: draw_boxes(image, boxes_of(tables[name], index)) for name in TITLES}
 
     whole = panels(IMAGE)
     cv2.imwrite(str(here / "protocols.jpg"), side_by_side([with_title(whole[name], TITLES[name]) for name in TITLES]))

@@ -10,7 +10,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from lat.settings_reference import Setting, walk
+from lat.config.reference import Setting, walk
 
 HEAD = """\
 # Every setting

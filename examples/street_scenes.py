@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import lat
-from lat.data.street_scenes import draw_street_scenes
+from lat.street_scenes import draw_street_scenes
 
 QUICK = "--quick" in sys.argv
 OUT = Path(next((word for word in sys.argv[1:] if not word.startswith("-")), "runs/example"))

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lat.config import Config, config_from, load_config
-from lat.data.coco import read_labels
-from lat.data.label_table import LabelTable
-from lat.data.provenance import ORIGINS
+from lat.config.load import Config, config_from, load_config
+from lat.core.errors import InputError
 from lat.engine.announce import speaking
-from lat.errors import InputError
-from lat.pipeline import run_stages
-from lat.plan import ROUND
-from lat.stages.workspace import Workspace
+from lat.labels.coco.read import read_labels
+from lat.labels.provenance import ORIGINS
+from lat.labels.table import LabelTable
+from lat.pipeline.plan import ROUND
+from lat.pipeline.run import run_stages
+from lat.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import torch
 
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DatasetSettings
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 
 def label_space(name: str = "city", class_names: Sequence[str] = ("car", "truck"), ids: Sequence[int] = ()) -> LabelSpace:

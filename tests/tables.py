@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lat.data.label_table import LabelTable
-from lat.label_space import LabelSpace
+from lat.core.label_space import LabelSpace
+from lat.labels.table import LabelTable
 
 PETS = LabelSpace("pets", ("cat", "dog"), (7, 3))
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from lat.data.label_table import LabelTable
-from lat.structures import LabeledBoxes
+from lat.core.structures import LabeledBoxes
+from lat.labels.table import LabelTable
 
 NO_SPREAD = 1e-6  # of logarithms; less is rounding
 

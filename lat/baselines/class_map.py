@@ -19,8 +19,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from lat.errors import InputError, did_you_mean, invalid_yaml
-from lat.label_space import LabelSpace
+from lat.core.errors import InputError, did_you_mean, invalid_yaml
+from lat.core.label_space import LabelSpace
 
 
 def read_class_map(path: Path, source: LabelSpace, target: LabelSpace) -> Tensor:

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace, LabelSpace
-from lat.structures import LabeledBoxes
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace, LabelSpace
+from lat.core.structures import LabeledBoxes
 
 UNIFICATION_LOSSES = ("masked_softmax", "null_bce")
 

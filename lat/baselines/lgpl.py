@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from lat.baselines.lgpl_pairs import LgplSettings, Pairs, draw_pairs, jittered_copies, match_to_classes
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import indices_by_size, inference
 from lat.detectors.image_batch import ImageBatch
-from lat.detectors.rcnn_parts import RcnnRecipe, build_roi_heads, recipe_of
-from lat.detectors.rcnn_trunk import RcnnTrunk
 from lat.detectors.settings import DetectorSettings
-from lat.detectors.torchvision_backend import TorchvisionDetector
-from lat.detectors.weighted_rcnn import Target
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
+from lat.detectors.torchvision.faster_rcnn import TorchvisionDetector
+from lat.detectors.torchvision.rcnn_parts import RcnnRecipe, build_roi_heads, recipe_of
+from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
+from lat.detectors.torchvision.weighted_rcnn import Target
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

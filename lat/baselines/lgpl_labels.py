@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lat.baselines.lgpl import LgplModel
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import AugmentationSettings, augment
 from lat.data.dataset import DetectionDataset
-from lat.data.transforms import AugmentationSettings, augment
-from lat.structures import LabeledBoxes
 
 UNKNOWN_THRESHOLD = 0.5  # for a class of which the held-out images have no valid proposal
 

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lat.baselines.strong_view import strong_view
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.strong_view import strong_view
+from lat.data.augment.transforms import AugmentationSettings, augment
 from lat.data.dataset import DetectionDataset
-from lat.data.transforms import AugmentationSettings, augment
-from lat.errors import InputError
-from lat.structures import LabeledBoxes
 
 # The losses that pseudo-labels give; boxes of pseudo-labels are not trusted, so all other losses are dropped.
 CLASSIFICATION_LOSSES = frozenset(

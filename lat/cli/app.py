@@ -17,7 +17,7 @@ import lat.cli.projects as projects
 import lat.cli.review as review
 import lat.cli.stages as stages
 from lat import __version__
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 
 class Command(NamedTuple):

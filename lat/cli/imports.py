@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 
 def import_(
@@ -56,9 +56,9 @@ def import_(
     Images stay where they are; those of Waymo are written out. With --labels, boxes that nobody has touched keep id, score and
     provenance, and the others are marked as a person's; LABELS is never changed.
     """
-    from lat.stages.import_corrections import TOOLS, import_corrections, parse_settings
-    from lat.stages.import_dataset import import_dataset
-    from lat.stages.import_tables import print_corrections, print_import
+    from lat.cli.tables.imports import print_corrections, print_import
+    from lat.commands.import_corrections import TOOLS, import_corrections, parse_settings
+    from lat.commands.import_dataset import import_dataset
 
     if (labels is None) == (form in TOOLS):
         what = "needs --labels" if labels is None else "takes no --labels"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lat.cli.modes import next_step
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 
 def export(
@@ -41,8 +41,8 @@ def export(
     To train with: YOLO, Pascal VOC, COCO. To look at and correct: FiftyOne, CVAT, Label Studio; `lat import` brings the
     corrections back.
     """
-    from lat.stages.export import export_files
-    from lat.stages.import_corrections import TOOLS
+    from lat.commands.export import export_files
+    from lat.commands.import_corrections import TOOLS
 
     layers = dict(map(_named_file, more or ()))
     summary = export_files(labels, images, to, out, val=val, val_images=val_images, layers=layers, copy=copy, min_score=min_score)

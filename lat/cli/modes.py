@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lat.core.errors import InputError
 from lat.engine import announce
-from lat.errors import InputError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Output")]
 JsonLines = Annotated[

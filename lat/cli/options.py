@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lat.stages.workspace import Workspace
+    from lat.workspace.workspace import Workspace
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
 Overrides = Annotated[
@@ -24,7 +24,7 @@ def open_run(config: Path, overrides: list[str] | None) -> Workspace:
     Raises:
         InputError: if either is wrong.
     """
-    from lat.config import load_config
-    from lat.stages.workspace import Workspace
+    from lat.config.load import load_config
+    from lat.workspace.workspace import Workspace
 
     return Workspace(load_config(config, overrides or ()))

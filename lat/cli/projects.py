@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lat.cli.modes import next_step
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 if TYPE_CHECKING:
     from lat.data.dataset import DatasetSettings
@@ -38,7 +38,7 @@ def init(
 
     Datasets that are not given are asked for. No file is written over without --force.
     """
-    from lat.stages.new_config import parse_dataset, write_config
+    from lat.commands.init import parse_dataset, write_config
 
     datasets = [parse_dataset(text) for text in dataset or ()] or _ask_for_datasets()
     chosen = write_config(out, datasets, target=target, output_dir=output_dir, force=force)
@@ -52,7 +52,7 @@ def _ask_for_datasets() -> list[DatasetSettings]:
     Raises:
         InputError: if there is no terminal to ask on.
     """
-    from lat.stages.new_config import parse_dataset
+    from lat.commands.init import parse_dataset
 
     if not sys.stdin.isatty():
         raise InputError(
@@ -78,7 +78,7 @@ def doctor(
     ),
 ) -> None:
     """Tell what this machine offers (Python, torch, GPUs, Detectron2, packages, memory, disk) and what will be used."""
-    from lat.stages.doctor import diagnose, print_diagnosis
+    from lat.commands.doctor import diagnose, print_diagnosis
 
     facts = diagnose(folder)
     if as_json:
@@ -90,7 +90,7 @@ def doctor(
 
 def schema() -> None:
     """Print a JSON schema of the YAML file, with which editors complete and check it."""
-    from lat.settings_reference import json_schema
+    from lat.config.reference import json_schema
 
     print(json.dumps(json_schema(), indent=2, allow_nan=False))
 
@@ -107,7 +107,7 @@ def street_scenes(
     ] = None,
 ) -> None:
     """Draw the embedded benchmark: street images, each dataset under its own annotation protocol, with truth in the others'."""
-    from lat.stages.street_scenes import DEFAULT_DATASETS, draw_benchmark
+    from lat.commands.draw_street_scenes import DEFAULT_DATASETS, draw_benchmark
 
     config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset or DEFAULT_DATASETS)
     print(f"drew {out}")

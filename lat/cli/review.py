@@ -29,7 +29,7 @@ def apply(
     ] = None,
 ) -> None:
     """Write a corrected labels file: rejected boxes left out, accepted ones with score 1. The original stays as it is."""
-    from lat.stages.review import apply_decisions
+    from lat.commands.review import apply_decisions
 
     done = apply_decisions(decisions, labels, out)
     images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""

@@ -12,18 +12,18 @@ import typer
 
 from lat.cli.modes import next_step, with_modes
 from lat.cli.options import ConfigFile, Force, Overrides, open_run
+from lat.core.errors import InputError
 from lat.engine import announce
-from lat.errors import InputError
 
 if TYPE_CHECKING:
-    from lat.stages.records import Step
-    from lat.stages.workspace import Workspace
+    from lat.workspace.records import Step
+    from lat.workspace.workspace import Workspace
 
 
 @with_modes
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Check all images and annotation files of a run: a table for each dataset, and every problem found."""
-    from lat.stages.check import check_all
+    from lat.commands.check import check_all
 
     if not check_all(open_run(config, overrides).config):
         raise typer.Exit(2)
@@ -36,7 +36,7 @@ def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -
 
     Stop it at any moment; the same command goes on from there.
     """
-    from lat.pipeline import run_stages
+    from lat.pipeline.run import run_stages
 
     workspace = open_run(config, overrides)
     if not run_stages(workspace, force=force):
@@ -70,7 +70,7 @@ def pseudo_label(
     force: Force = False,
 ) -> None:
     """Let each upstream detector label the images of all the other datasets, and print what was kept of each class."""
-    from lat.stages.filter_tables import print_pseudo_labels
+    from lat.cli.tables.pseudo_labels import print_pseudo_labels
 
     workspace = _run_stage("pseudo-label", config, overrides, force, group=source, member=space)
     if not announce.to_programs():
@@ -119,7 +119,7 @@ def relations(
     ] = False,
 ) -> None:
     """Find which classes of the datasets are equal, contain each other, overlap or stand alone."""
-    from lat.stages.relation_tables import print_relations
+    from lat.cli.tables.relations import print_relations
     from lat.stages.relations import relate, write_review
 
     workspace = open_run(config, overrides)
@@ -175,8 +175,8 @@ def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
     """Do one stage, or the steps of it that `group` and `member` name."""
-    from lat.pipeline import run_stages
-    from lat.plan import plan
+    from lat.pipeline.plan import plan
+    from lat.pipeline.run import run_stages
 
     workspace = open_run(config, overrides)
     for name in (group, member):
@@ -197,7 +197,7 @@ def _selector(group: str | None, member: str | None) -> Callable[[Step], bool]:
 
 def _tell_results(workspace: Workspace) -> None:
     """Print the tables of `evaluation.json`, or tell programs its rows."""
-    from lat.stages.tables import print_evaluation, read_evaluation
+    from lat.cli.tables.evaluation import print_evaluation, read_evaluation
 
     if not announce.to_programs():
         print_evaluation(workspace)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lat.data.coco_problems import Problem
-from lat.data.coco_scan import ImageList, LabelScan, class_list_mismatch, scan_labels
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.data.dataset import DatasetSettings, missing_part, split_images, truth_mismatches
 from lat.data.images import read_image
-from lat.data.label_table import LabelTable
-from lat.errors import InputError
-from lat.label_space import LabelSpace
+from lat.labels.coco.problems import Problem
+from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan_labels
+from lat.labels.table import LabelTable
 
 Progress = Callable[[int, int], None]
 """Called with the number of images decoded so far and the number of all images to decode."""

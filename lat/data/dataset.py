@@ -6,17 +6,21 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from lat.data.coco import LabelTable, read_labels
-from lat.data.coco_problems import Problem, raise_problems
-from lat.data.images import image_to_tensor, read_image
-from lat.data.label_table import find_ids
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.data.images import read_image
+from lat.labels.coco.problems import Problem, raise_problems
+from lat.labels.coco.read import read_labels
+from lat.labels.table import LabelTable, find_ids
+
+if TYPE_CHECKING:  # reading labels and paths needs no torch
+    from torch import Tensor
+
+    from lat.core.structures import LabeledBoxes
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -94,11 +98,15 @@ class DetectionDataset:
         Raises:
             InputError: if the file is missing, cannot be decoded, or has another size than the labels file says.
         """
+        from lat.data.tensors import image_to_tensor
+
         return image_to_tensor(read_image(self.image_path(i), self.size_hw(i)))
 
     def boxes(self, i: int) -> LabeledBoxes:
         """The boxes of image `i`; crowd boxes are among them with weight 0."""
-        return self.labels.boxes(i)
+        from lat.data.tensors import boxes_of
+
+        return boxes_of(self.labels, i)
 
     def select(self, images: np.ndarray) -> DetectionDataset:
         """The dataset of these images, indices (J,) or a mask (I,) bool, in this order."""

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
@@ -71,8 +69,3 @@ def _check_size(path: Path, found_hw: tuple[int, ...], promised_hw: tuple[int, .
             "annotate the upright image, or remove the orientation tag from the file",
         )
     raise InputError(path, what, "correct `width` and `height`, or use the images that were annotated")
-
-
-def image_to_tensor(image: np.ndarray) -> Tensor:
-    """Turn an image (H, W, 3) uint8 into a tensor (3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255.0)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.data.check import DatasetCheck, PartSummary, Repair, summarize
-from lat.data.coco_problems import Problem, load_json, raise_problems
-from lat.data.coco_scan import LabelScan, read_space, scan_document, scan_labels
 from lat.data.dataset import DATASET_NAME, DatasetSettings
-from lat.data.label_table import LabelTable, find_ids
-from lat.errors import InputError
-from lat.label_space import LabelSpace
+from lat.labels.coco.problems import Problem, load_json, raise_problems
+from lat.labels.coco.scan import LabelScan, read_space, scan_document, scan_labels
+from lat.labels.table import LabelTable, find_ids
 
 
 @dataclass(frozen=True)

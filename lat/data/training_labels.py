@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lat.core.errors import InputError
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
-from lat.data.label_table import LabelTable
-from lat.errors import InputError
-from lat.structures import LabeledBoxes, Origin
+from lat.labels.table import LabelTable
 
 FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are the protocol's own boxes
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.settings import TRANSFORMERS_DETECTORS, DetectorSettings
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 
 @runtime_checkable
@@ -97,12 +97,12 @@ def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str
     settings = resolve_detector(settings)
     content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": space.to_dict()}
     if settings.detector == "detectron2":
-        from lat.detectors.detectron2_config import resolve_config
+        from lat.detectors.detectron2.detectron2_config import resolve_config
 
         content["detectron2"] = resolve_config(settings, len(space)).dump()
     if settings.detector in TRANSFORMERS_DETECTORS:
         _require_transformers(settings)
-        from lat.detectors import detr_config
+        from lat.detectors.transformers import detr_config
 
         content["transformers"] = detr_config.config_to_text(detr_config.resolve_config(settings, space.class_names))
     return content
@@ -139,14 +139,14 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
 def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None) -> nn.Module:
     """A detector of the library that the settings name, which is not `auto` any more."""
     if settings.detector == "detectron2":
-        from lat.detectors.detectron2_backend import Detectron2Detector
+        from lat.detectors.detectron2.detectron2_backend import Detectron2Detector
 
         return Detectron2Detector(settings, space, load_weights=load_weights, config_text=config_text)
     if settings.detector in TRANSFORMERS_DETECTORS:
         _require_transformers(settings)
-        from lat.detectors.detr_backend import TransformersDetector
+        from lat.detectors.transformers.detr import TransformersDetector
 
         return TransformersDetector(settings, space, load_weights=load_weights, config_text=config_text)
-    from lat.detectors.torchvision_backend import TorchvisionDetector
+    from lat.detectors.torchvision.faster_rcnn import TorchvisionDetector
 
     return TorchvisionDetector(settings, space, load_weights=load_weights)

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import BatchedPrediction, handed_out, inference, is_solid
 from lat.detectors.settings import DetectorSettings
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 
 class TwoStagePrediction(BatchedPrediction):

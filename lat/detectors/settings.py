@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 TRANSFORMERS_DETECTORS = ("rtdetr", "rtdetr_v2", "deformable_detr")
 DETECTORS = ("torchvision", "detectron2", "auto", *TRANSFORMERS_DETECTORS)

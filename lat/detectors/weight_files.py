@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 PREDICTOR = "roi_heads.box_predictor."
 _SHOWN = 5

@@ -17,17 +17,18 @@ from detectron2.modeling.backbone import Backbone
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectron2.config import read_lat_config
 from lat.detectron2.conversion import detections, instances_from_proposals, proposals_from_instances
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
-from lat.models.backbone import FrozenBackbone, build_backbone
-from lat.models.dinov2 import PATCH
+from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.paper_form import transfer_labels
+from lat.models.backbones.dinov2 import PATCH
+from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.label_transfer import LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator as ProposalMaker
 from lat.models.proposals import ProposalSettings
-from lat.pseudo.fusion import DecodeSettings
-from lat.structures import LabeledBoxes
 
 FEATURE = "dinov2"  # the one feature map of `FrozenDINOv2`
 
@@ -187,7 +188,7 @@ class SemanticFeatureFusionROIHeads(nn.Module):
         if self.training:
             return [], self.model.losses(inputs, targets)  # type: ignore[arg-type]
         names = list(dict.fromkeys(str(name) for name in targets))
-        transferred = self.model.transfer(inputs, names, self.decode)
+        transferred = transfer_labels(self.model, inputs, names, self.decode)
         found = [transferred[str(name)][i] for i, name in enumerate(targets)]
         pairs = zip(found, inputs, strict=True)
         return [detections(boxes, rows, one.proposals, one.size_hw) for (boxes, rows), one in pairs], {}

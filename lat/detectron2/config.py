@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from detectron2.config import CfgNode
 
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace, LabelSpace
-from lat.models.backbone import BackboneSettings
-from lat.models.dinov2 import DINOV2_MODELS
-from lat.models.fusion import FusionSettings
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace, LabelSpace
+from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.models.backbones.dinov2 import DINOV2_MODELS
+from lat.models.backbones.frozen import BackboneSettings
+from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings
 from lat.models.proposals import ProposalSettings
-from lat.pseudo.fusion import DecodeSettings
 
 Settings = TypeVar("Settings")
 

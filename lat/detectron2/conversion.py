@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from detectron2.structures import Boxes, Instances
 
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes, Proposals
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes, Proposals
 
 _PROPOSAL_COLUMNS = ("class_scores", "confidence", "origin", "space_index", "annotation_ids")
 

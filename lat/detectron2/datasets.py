@@ -13,10 +13,11 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
-from lat.data.label_table import LabelTable
-from lat.errors import InputError
-from lat.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
+from lat.labels.table import LabelTable
 
 _HASHED = (
     "image_ids",
@@ -128,7 +129,7 @@ def _records(dataset: DetectionDataset, tables: Sequence[LabelTable]) -> list[di
                 "width": width,
                 "space": dataset.space,
                 "annotations": _annotations(dataset.boxes(i)),
-                "pseudo_labels": [_to_columns(table.boxes(i)) for table in tables],
+                "pseudo_labels": [_to_columns(boxes_of(table, i)) for table in tables],
             }
         )
     return records

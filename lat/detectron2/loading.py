@@ -11,14 +11,14 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import build_detection_test_loader, build_detection_train_loader, get_detection_dataset_dicts
 
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import flip_horizontally, mirror_boxes
 from lat.data.images import read_image
-from lat.data.transforms import flip_horizontally, mirror_boxes
 from lat.detectron2.config import read_lat_config
 from lat.detectron2.conversion import drop_outside, instances_from_boxes
 from lat.detectron2.datasets import boxes_of_record
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
-from lat.structures import LabeledBoxes
 
 _FLIPS = {"horizontal": 0.5, "none": 0.0}
 

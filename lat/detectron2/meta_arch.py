@@ -17,6 +17,8 @@ from detectron2.modeling import (
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.detectron2.components import (
     FEATURE,
     FrozenDINOv2,
@@ -26,9 +28,7 @@ from lat.detectron2.components import (
 )
 from lat.detectron2.config import read_lat_config
 from lat.detectron2.conversion import boxes_from_instances
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace, LabelSpace
-from lat.models.backbone import stack_maps
+from lat.models.backbones.frozen import stack_maps
 
 Inputs = Sequence[Mapping[str, Any]]  # what `LabelTransferMapper` makes of each image
 

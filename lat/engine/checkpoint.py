@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lat.data.files import write_atomically
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.core.files import write_atomically
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from torch.distributed.rendezvous import rendezvous
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 BLOCK = 4  # parts of a shared job that each process does before results are handed over
 PATIENCE = timedelta(days=30)  # a process may wait that long for what another computes; one that dies is noticed at once

@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import SingleDeviceStrategy
 
+from lat.core.errors import InputError
 from lat.engine.processes import Processes, meet, started_processes
-from lat.errors import InputError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")

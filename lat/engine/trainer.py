@@ -14,7 +14,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lat.data.files import sha256_of_json
+from lat.core.errors import InputError
+from lat.core.files import sha256_of_json
 from lat.engine.checkpoint import load_checkpoint, save_checkpoint
 from lat.engine.interrupts import InterruptsBetweenSteps
 from lat.engine.optimization import TrainSettings, build_average, build_optimizer, learning_rate_at, set_learning_rate
@@ -22,7 +23,6 @@ from lat.engine.progress import track
 from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
 from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
-from lat.errors import InputError
 
 __all__ = ["NonFiniteLossError", "RuntimeSettings", "TrainItems", "TrainSettings", "build_fabric", "train"]
 

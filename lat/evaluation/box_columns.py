@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from lat.data.label_table import LabelTable
-from lat.errors import InputError
-from lat.structures import LabeledBoxes
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
+from lat.labels.table import LabelTable
 
 ID_LIMIT = 5
 

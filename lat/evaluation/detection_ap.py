@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from lat.data.label_table import LabelTable
+from lat.core.structures import LabeledBoxes
 from lat.evaluation.box_columns import BoxColumns, paired_columns
-from lat.structures import LabeledBoxes
+from lat.labels.table import LabelTable
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.data.label_table import LabelTable
-from lat.data.overlaps import overlaps
 from lat.evaluation.objectlab import objectlab_scores, soft_minimum
+from lat.labels.overlaps import overlaps
+from lat.labels.table import LabelTable
 
 LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken as the same object
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lat.boxes import covered_share
-from lat.data.label_table import LabelTable
+from lat.core.boxes import covered_share
+from lat.core.structures import LabeledBoxes
 from lat.evaluation.box_columns import BoxColumns, paired_columns
 from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
 from lat.evaluation.transfer_quality import match_boxes
-from lat.structures import LabeledBoxes
+from lat.labels.table import LabelTable
 
 IOU = 0.5
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.data.label_table import LabelTable
-from lat.data.overlaps import overlaps
+from lat.labels.overlaps import overlaps
+from lat.labels.table import LabelTable
 
 IOU_SHARE = 0.9  # of IoU in the similarity of two boxes; the rest is how near their centres are
 DISTANCE_FACTOR = 0.1  # per pixel

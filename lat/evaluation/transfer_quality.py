@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from lat.data.label_table import LabelTable
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
+from lat.labels.table import LabelTable
 
 
 def labels_by_class_names(source: LabelTable, target: LabelSpace) -> list[LabeledBoxes]:
@@ -48,7 +49,7 @@ def labels_by_class_map(source: LabelTable, target_of: Tensor, target: LabelSpac
     assert target_of.shape == (len(source.space),)
     images = []
     for i in range(len(source)):
-        boxes = source.boxes(i)
+        boxes = boxes_of(source, i)
         labels = target_of[boxes.labels]
         kept = (labels >= 0) & (boxes.weights > 0)
         images.append(LabeledBoxes(boxes.boxes_xyxy[kept], labels[kept], target, annotation_ids=boxes.annotation_ids[kept]))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
-from lat.losses import class_relational_bce, masked_cross_entropy, masked_softmax, nll_plus, null_bce
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
+from lat.core.losses import class_relational_bce, masked_cross_entropy, masked_softmax, nll_plus, null_bce
 
 LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus")
 CLASSIFICATION_LOSSES = ("masked_softmax", "null_bce", *LOSSES_OF_RELATIONS)
@@ -28,9 +28,9 @@ class Classification(nn.Module):
     Args:
         joint: the label spaces.
         loss: its name.
-        relations: with `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.losses`); with `nll_plus`
-            (K + N, U + 1) bool, the universal classes of each class and of each space's background, a space's rows disjoint and
-            together all. It is part of the state dict.
+        relations: with `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.core.losses`); with
+            `nll_plus` (K + N, U + 1) bool, the universal classes of each class and of each space's background, a space's rows
+            disjoint and together all. It is part of the state dict.
 
     Raises:
         InputError: if the loss needs relations and there are none.

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.errors import InputError
-from lat.models.backbone import CACHE_DTYPES, BackboneSettings, FrozenBackbone
+from lat.core.errors import InputError
+from lat.models.backbones.frozen import CACHE_DTYPES, BackboneSettings, FrozenBackbone
 
 IMAGES_PER_SHARD = 8
 

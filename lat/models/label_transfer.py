@@ -14,17 +14,18 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 
-from lat.boxes import clip_to_images, pairwise_iou
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
-from lat.losses import matched_box_loss
-from lat.models.backbone import pool_regions, stack_maps
-from lat.models.box_head import BoxHead, TransferPredictor
+from lat.core.boxes import clip_to_images, pairwise_iou
+from lat.core.decoded_proposals import DecodedProposals
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
+from lat.core.losses import matched_box_loss
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes, Proposals
+from lat.models.backbones.frozen import pool_regions, stack_maps
 from lat.models.classification import CLASSIFICATION_LOSSES, Classification
-from lat.models.fusion import FusionSettings, SemanticFeatureFusion
+from lat.models.feature_fusion import FusionSettings, SemanticFeatureFusion
+from lat.models.heads import BoxHead, TransferPredictor
 from lat.models.matching import match_proposals, pad
-from lat.pseudo.fusion import DecodedProposals, DecodeSettings, labels_of
-from lat.structures import LabeledBoxes, Origin, Proposals
 
 _BOX_CODER = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
 
@@ -177,23 +178,6 @@ class LabelTransferModel(nn.Module):
             )
             for target in targets
         }
-
-    def transfer(
-        self, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
-    ) -> dict[str, list[tuple[LabeledBoxes, Tensor]]]:
-        """Labels of every image in each target space in the paper's form, in pixels of the original image.
-
-        Returns:
-            For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
-            from which it came.
-        """
-        labels: dict[str, list[tuple[LabeledBoxes, Tensor]]] = {}
-        for target, decoded in self.decode(images, targets).items():
-            boxes, rows = labels_of(decoded, self.joint.spaces[self.joint.index(target)], settings)
-            of_image = decoded.images[rows]
-            rows, counts = rows - torch.searchsorted(decoded.images, of_image), decoded.counts(rows)
-            labels[target] = list(zip(boxes.split(counts), rows.split(counts), strict=True))
-        return labels
 
     def _pool(self, images: Sequence[TransferInput]) -> Tensor:
         """Region features (sum of M_i, C, S, S) of all images, in order."""

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lat.boxes import covered_share, pairwise_iou
-from lat.label_space import JointLabelSpace
-from lat.structures import LabeledBoxes
+from lat.core.boxes import covered_share, pairwise_iou
+from lat.core.label_space import JointLabelSpace
+from lat.core.structures import LabeledBoxes
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from lat.boxes import move_sides
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
-from lat.structures import LabeledBoxes, Origin, Proposals
+from lat.core.boxes import move_sides
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes, Proposals
 
 
 @dataclass(frozen=True)

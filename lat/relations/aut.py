@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lat.label_space import LabelSpace
+from lat.core.label_space import LabelSpace
 from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lat.losses import null_bce
+from lat.core.losses import null_bce
 from lat.relations.extractors import build_extractor
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples, draw_batches

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
 from lat.relations.relation_matrix import RelationMatrix
 
 MOST_UNIVERSAL_CLASSES = 10_000

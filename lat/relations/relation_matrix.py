@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lat.label_space import LabelSpace
+from lat.core.label_space import LabelSpace
 
 INSIDE_SHARE = 0.7  # a class lies inside another if at least this share of its samples does
 RELATED_SCORE = 0.25  # the score from which two classes count as related where a method decides no edges

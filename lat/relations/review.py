@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from lat.errors import InputError, did_you_mean, invalid_yaml
-from lat.label_space import LabelSpace
+from lat.core.errors import InputError, did_you_mean, invalid_yaml
+from lat.core.label_space import LabelSpace
 from lat.relations.relation_matrix import RelationMatrix, RelationType
 from lat.relations.taxonomies import with_standalone
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lat.errors import InputError
-from lat.label_space import LabelSpace
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 
 FEWEST_SAMPLES = 2
 

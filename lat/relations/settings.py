@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 METHODS = ("slamdunks", "missing_link", "aut", "class_relational")
 FEATURES = ("regions", "crops")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lat.label_space import LabelSpace
+from lat.core.label_space import LabelSpace
 from lat.relations.relation_matrix import RelationMatrix
 
 

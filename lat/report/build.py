@@ -17,8 +17,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
-from lat.label_space import LabelSpace
 from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU

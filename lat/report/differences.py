@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lat.core.structures import LabeledBoxes
 from lat.evaluation.transfer_quality import match_boxes
-from lat.structures import LabeledBoxes
 
 MATCHED_IOU = 0.5
 KEPT_IOU = 0.9

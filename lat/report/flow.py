@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.data.label_table import LabelTable
+from lat.labels.table import LabelTable
 
 WIDTH, LABEL, BAR, GAP, MARGIN = 560.0, 150.0, 10.0, 6.0, 6.0
 LEAST_SLOT = 16.0  # of a class, so that its name has room

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from lat.core.origin import Origin
 from lat.data.dataset import DetectionDataset
-from lat.data.label_table import LabelTable
+from lat.data.tensors import boxes_of
 from lat.evaluation.doubt import PARTS, WEIGHTS, Doubt
+from lat.labels.table import LabelTable
 from lat.report.differences import Differences, find_differences
-from lat.structures import Origin
 
 PAGE_IMAGES = 50  # in one file of boxes
 LOW_SCORE = 0.7  # a label with a lower score is shown as one of low confidence
@@ -81,7 +82,7 @@ class GalleryData:
         self._flags = self._all_flags()
 
     def _compare(self, i: int) -> Differences:
-        return find_differences(self._source.boxes(i), self._pseudo.boxes(i), self._transferred.boxes(i))
+        return find_differences(boxes_of(self._source, i), boxes_of(self._pseudo, i), boxes_of(self._transferred, i))
 
     def _all_flags(self) -> np.ndarray:
         marks = [FLAGS[mark.value] for found in self._differences for mark in found.marks]

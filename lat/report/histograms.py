@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.data.label_table import LabelTable
+from lat.labels.table import LabelTable
 from lat.report.curves import Tick, nice_ticks
 
 WIDTH, HEIGHT = 340.0, 170.0

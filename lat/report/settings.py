@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""One file a stage: files in, files out."""
+"""The stages of a run, a module or a folder for each."""

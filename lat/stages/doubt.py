@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from lat.data.files import sha256_of_file, write_atomically
-from lat.data.label_table import LabelTable
+from lat.core.files import sha256_of_file, write_atomically
 from lat.evaluation.doubt import Doubt, doubt
-from lat.stages.workspace import Workspace
+from lat.labels.table import LabelTable
+from lat.workspace.workspace import Workspace
 
 DECIMALS = 4
 

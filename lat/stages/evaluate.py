@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lat.data.coco import read_labels
-from lat.data.files import write_atomically
-from lat.data.label_table import LabelTable
+from lat.config.sections import EvaluationSettings
+from lat.core.files import write_atomically
+from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.label_quality import label_quality
 from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
-from lat.sections import EvaluationSettings
-from lat.stages.workspace import Workspace
-from lat.structures import LabeledBoxes
+from lat.labels.coco.read import read_labels
+from lat.labels.table import LabelTable
+from lat.workspace.workspace import Workspace
 
 METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 
@@ -53,7 +54,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                     for method in labels
                 ]
             own = workspace.train_part(source).labels
-            changes = agreement(own.per_image(), workspace.counted(transferred).per_image())
+            changes = agreement(boxes_per_image(own), boxes_per_image(workspace.counted(transferred)))
             agreements.append({"source": source, "target": target, **changes.to_dict()})
             progress.advance()
     downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.found_downstream()]
@@ -66,14 +67,14 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
     """The labels of each method for the training images of `source` in the space of its transferred labels."""
     space = transferred.space
     by_name = labels_by_class_names(workspace.train_part(source).labels, space)
-    pseudo = workspace.at(0).read_pseudo_labels(source, space.name).per_image()
+    pseudo = boxes_per_image(workspace.at(0).read_pseudo_labels(source, space.name))
     earlier = workspace.rounds()[:-1]
     return {
         "class_names": by_name,
         "pseudo_label": pseudo,
         "union": union_labels(by_name, pseudo),
-        **{method_of(seen): seen.read_transferred(source, space.name).per_image() for seen in earlier},
-        "label_transfer": transferred.per_image(),
+        **{method_of(seen): boxes_per_image(seen.read_transferred(source, space.name)) for seen in earlier},
+        "label_transfer": boxes_per_image(transferred),
     }
 
 

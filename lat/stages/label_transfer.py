@@ -8,15 +8,15 @@ from pathlib import Path
 
 import torch
 
-from lat.data.files import write_atomically
+from lat.config.sections import part_of
+from lat.core.files import write_atomically
 from lat.engine.progress import track
 from lat.engine.trainer import train
 from lat.models.feature_cache import FeatureCache
-from lat.models.fusion import FusionSettings
+from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings
-from lat.sections import part_of
-from lat.stages.transfer_model import TransferItems, build_model, open_features
-from lat.stages.workspace import Workspace
+from lat.stages.shared.transfer_model import TransferItems, build_model, open_features
+from lat.workspace.workspace import Workspace
 
 
 def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:

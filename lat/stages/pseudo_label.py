@@ -7,15 +7,16 @@ from pathlib import Path
 
 from torchvision.ops import batched_nms
 
-from lat.data.coco import write_labels
+from lat.config.sections import PseudoLabelSettings
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
+from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
-from lat.pseudo.filters import FilterSettings
-from lat.sections import PseudoLabelSettings
-from lat.stages.detection import Predictor, batches_of, image_batches, load_detector
-from lat.stages.label_filters import choose_labels
-from lat.stages.workspace import Workspace
-from lat.structures import LabeledBoxes
+from lat.labelling.filters import FilterSettings
+from lat.labels.coco.write import write_labels
+from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
+from lat.stages.shared.label_filters import choose_labels
+from lat.workspace.workspace import Workspace
 
 
 def pseudo_label(workspace: Workspace, source: str, spaces: Sequence[str]) -> None:
@@ -58,7 +59,7 @@ def _label_images(
 
     def write() -> None:
         for space, boxes in found.items():
-            held_out = workspace.read_held_out_labels(space, space).per_image() if chosen.needs_held_out else []
+            held_out = boxes_per_image(workspace.read_held_out_labels(space, space)) if chosen.needs_held_out else []
             kept = choose_labels(workspace, space, boxes, chosen, held_out)
             info = {**workspace.label_info("pseudo_label", models[space]), **kept.info}
             write_labels(paths[space], part.labels, workspace.space(space), kept.boxes(boxes), info=info, provenance=None)

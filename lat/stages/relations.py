@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lat.core.files import write_atomically
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
-from lat.data.files import write_atomically
 from lat.engine.progress import track
-from lat.models.backbone import pool_regions
+from lat.models.backbones.frozen import pool_regions
 from lat.relations.find import find_relations
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.review import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, image_samples
-from lat.stages.transfer_model import open_features
-from lat.stages.workspace import Workspace
-from lat.structures import LabeledBoxes
+from lat.stages.shared.transfer_model import open_features
+from lat.workspace.workspace import Workspace
 
 
 def relate(workspace: Workspace) -> list[RelationMatrix]:

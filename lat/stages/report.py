@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lat import __version__
-from lat.data.files import sha256_of_file
+from lat.core.files import sha256_of_file
 from lat.engine.progress import track
 from lat.report.build import Gallery, ReportContent, count_pictures, write_report
 from lat.report.pictures import relative_url
 from lat.stages.doubt import pair_doubt, write_doubt
-from lat.stages.workspace import Workspace, require
+from lat.workspace.workspace import Workspace, require
 
 
 def report(workspace: Workspace) -> None:

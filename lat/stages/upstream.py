@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from lat.data.files import write_atomically
+from lat.config.sections import part_of
+from lat.core.files import write_atomically
 from lat.data.training_labels import TransferredDataset
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import train
-from lat.sections import part_of
-from lat.stages.detection import DetectionItems, Predictor, evaluate_detector, load_detector
-from lat.stages.label_filters import surest_labels
-from lat.stages.workspace import Workspace, require
+from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
+from lat.stages.shared.label_filters import surest_labels
+from lat.workspace.workspace import Workspace, require
 
 
 def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None:

@@ -6,7 +6,8 @@ import torch
 from tables import PETS, row, table
 
 from lat.baselines.box_statistics import normalise_box_statistics
-from lat.structures import LabeledBoxes
+from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
 
 
 def centred(width: float, height: float, x: float = 50, y: float = 50) -> tuple[float, float, float, float]:
@@ -46,9 +47,9 @@ def test_statistics_agree_afterwards_with_the_target_class_by_class() -> None:
 
     target = table(drawn(30, 8, 0.1, 0) + drawn(20, 20, 0.2, 1))
     source = table(drawn(25, 12, 0.3, 0) + drawn(25, 10, 0.1, 1))
-    given = [source.boxes(i) for i in range(2)]
+    given = [boxes_of(source, i) for i in range(2)]
     found = normalise_box_statistics(given, source.sizes_hw, target)
-    wanted = [target.boxes(i) for i in range(2)]
+    wanted = [boxes_of(target, i) for i in range(2)]
     for k in range(2):
         of_class = [[of[of.labels == k] for of in images] for images in (found, wanted)]
         for ours, theirs in zip(*(log_statistics(images, [[100, 100]] * 2) for images in of_class), strict=True):

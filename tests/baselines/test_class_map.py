@@ -6,9 +6,9 @@ import pytest
 from factories import coco_dict, label_space, write_json
 
 from lat.baselines.class_map import read_class_map
-from lat.data.coco import read_labels
-from lat.errors import InputError
+from lat.core.errors import InputError
 from lat.evaluation.transfer_quality import labels_by_class_map
+from lat.labels.coco.read import read_labels
 
 CITY = label_space("city", ("car", "truck", "person"))
 WAY = label_space("way", ("vehicle", "pedestrian", "barrier"), (4, 9, 2))

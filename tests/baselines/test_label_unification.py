@@ -17,18 +17,18 @@ from lat.baselines.label_unification import (
     joint_space_of,
     to_joint_space,
 )
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import AugmentationSettings
 from lat.data.dataset import load_dataset
-from lat.data.transforms import AugmentationSettings
 from lat.detectors.base import Detector, DetectorSettings, build_detector
-from lat.detectors.weighted_rcnn import binary_class_loss
+from lat.detectors.torchvision.weighted_rcnn import binary_class_loss
 from lat.engine.optimization import TrainSettings
 from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import StepSampler
 from lat.engine.trainer import train
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace
 from lat.stages.upstream import DetectionItems
-from lat.structures import LabeledBoxes
 
 CITY, WAY = label_space("city", ("car", "truck"), (5, 9)), label_space("way", ("car", "person", "cart"))
 JOINT = JointLabelSpace((CITY, WAY))

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from lat.baselines.lgpl import LgplModel, describe_lgpl, head_losses, lgpl_from_checkpoint
 from lat.baselines.lgpl_pairs import LgplSettings
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.base import build_detector
 from lat.detectors.settings import DetectorSettings
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 TARGET = LabelSpace.from_names("city", ("car", "truck", "bus"))
 SOURCE = LabelSpace.from_names("way", ("vehicle", "sign"))

@@ -12,8 +12,8 @@ from factories import coco_dict, labeled_boxes, write_coco
 from lat.baselines.lgpl import LgplModel, describe_lgpl, lgpl_from_checkpoint
 from lat.baselines.lgpl_labels import LgplItems, histogram_threshold, lgpl_labels, validity_thresholds
 from lat.baselines.lgpl_pairs import LgplSettings
+from lat.data.augment.transforms import AugmentationSettings
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.data.transforms import AugmentationSettings
 from lat.detectors.settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, StepSampler

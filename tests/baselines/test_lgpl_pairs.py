@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lat.baselines.lgpl_pairs import LgplSettings, draw_pairs, jittered_copies, match_to_classes
-from lat.errors import InputError
+from lat.core.errors import InputError
 
 CAR, TRUCK, CROWD = [0.0, 0.0, 20.0, 20.0], [40.0, 0.0, 80.0, 20.0], [0.0, 40.0, 40.0, 80.0]
 FAR = [60.0, 60.0, 70.0, 70.0]

@@ -9,16 +9,16 @@ from factories import coco_dict, label_space, labeled_boxes, write_coco
 from torch import Tensor, nn
 
 from lat.baselines.student_teacher import StudentTeacher, StudentTeacherItems, StudentTeacherSettings
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import AugmentationSettings, flip_horizontally
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.data.transforms import AugmentationSettings, flip_horizontally
 from lat.detectors.base import DetectorSettings, build_detector
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.optimization import TrainSettings
 from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import train
-from lat.errors import InputError
-from lat.structures import LabeledBoxes
 
 CITY, WAY = label_space("city", ("car", "truck")), label_space("way", ("vehicle",))
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))

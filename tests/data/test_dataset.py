@@ -10,8 +10,9 @@ import torch
 from factories import coco_dict, label_space, write_coco, write_json
 from omegaconf import OmegaConf
 
+from lat.core.errors import InputError
 from lat.data.dataset import DatasetSettings, load_dataset, load_truth
-from lat.errors import InputError
+from lat.data.tensors import boxes_of
 
 BOX = [[2, 3, 10, 8]]
 
@@ -131,7 +132,7 @@ def test_truth_is_of_the_training_images_in_their_order(tmp_path: Path) -> None:
     truth = load_truth(settings, train, WAY)
     assert truth is not None
     assert truth.image_ids.tolist() == ids(train) == [2, 3]
-    assert [len(truth.boxes(i)) for i in range(2)] == [0, 1]
+    assert [len(boxes_of(truth, i)) for i in range(2)] == [0, 1]
     assert truth.space == WAY
     assert load_truth(settings, train, label_space("nu")) is None
 

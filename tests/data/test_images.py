@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from lat.data.images import image_to_tensor, read_image
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.data.images import read_image
+from lat.data.tensors import image_to_tensor
 
 ORIENTATION_6 = bytes.fromhex(
     "ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 00060000 00000000".replace(" ", "")

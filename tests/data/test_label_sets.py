@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
-from lat.data.coco import read_labels
+from lat.core.errors import InputError
 from lat.data.dataset import DatasetSettings
 from lat.data.label_sets import LabelSet, LabelSetSettings, check_label_set, load_label_set
-from lat.errors import InputError
+from lat.data.tensors import boxes_of
+from lat.labels.coco.read import read_labels
 
 COCO = label_space("coco", ["person", "bicycle"], [1, 7])
 DETECTIONS: list[dict[str, Any]] = [
@@ -47,8 +48,8 @@ def test_a_list_of_detections_is_labels_that_are_counted_from_1(tmp_path: Path, 
     labels = load(as_list(tmp_path, DETECTIONS, categories), city)
     assert labels.space == COCO
     table = labels.tables["city"]
-    assert [len(table.boxes(i)) for i in range(3)] == [1, 0, 2]
-    third = table.boxes(2)
+    assert [len(boxes_of(table, i)) for i in range(3)] == [1, 0, 2]
+    third = boxes_of(table, 2)
     assert third.boxes_xyxy.tolist() == [[1, 2, 11, 22], [0, 0, 5, 5]]
     assert third.labels.tolist() == [1, 0]
     assert third.scores.tolist() == [0.25, 1.0]
@@ -68,14 +69,14 @@ def test_coco_json_names_its_classes_and_may_leave_images_out(tmp_path: Path, ci
     over = labels.tables["city"].laid_over(images)
     assert over.image_ids.tolist() == [1, 2, 3]
     assert over.file_names == images.file_names
-    assert [over.boxes(i).labels.tolist() for i in range(3)] == [[], [], [0]]
+    assert [boxes_of(over, i).labels.tolist() for i in range(3)] == [[], [], [0]]
 
 
 def test_laid_over_part_of_the_images_the_labels_of_others_are_left_out(tmp_path: Path, city: DatasetSettings) -> None:
     images = read_labels(Path(city.annotations), "city")
     table = load(as_list(tmp_path, DETECTIONS), city).tables["city"].laid_over(images.select([2, 1]))
     assert table.image_ids.tolist() == [3, 2]
-    assert [table.boxes(i).annotation_ids.tolist() for i in range(2)] == [[1, 3], []]
+    assert [boxes_of(table, i).annotation_ids.tolist() for i in range(2)] == [[1, 3], []]
 
 
 def test_labels_of_no_image_at_all_are_legal(tmp_path: Path, city: DatasetSettings) -> None:

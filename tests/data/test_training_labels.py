@@ -11,12 +11,13 @@ import pytest
 import torch
 from factories import coco_dict
 
-from lat.data.coco import read_labels, write_labels
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
 from lat.data.training_labels import TransferredDataset, WeighingSettings, silent_classes, weigh_labels
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
+from lat.labels.coco.read import read_labels
+from lat.labels.coco.write import write_labels
 
 SPACE = LabelSpace.from_names("target", ("car", "sign"))
 NONE_SILENT = torch.zeros(2, dtype=torch.bool)

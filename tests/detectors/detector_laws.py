@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector
 from lat.detectors.image_batch import IMAGENET_MEAN
-from lat.label_space import LabelSpace
 
 
 def assert_feature_maps_cover_the_image(settings: DetectorSettings, space: LabelSpace, channels: int) -> None:

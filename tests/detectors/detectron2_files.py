@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector, detectron2_problem
-from lat.label_space import LabelSpace
 
 PROBLEM = detectron2_problem()
 NEEDS_DETECTRON2 = (pytest.mark.detectron2, pytest.mark.skipif(PROBLEM is not None, reason=f"needs Detectron2: {PROBLEM}"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector, transformers_problem
-from lat.label_space import LabelSpace
 
 PROBLEM = transformers_problem()
 NEEDS_TRANSFORMERS = pytest.mark.skipif(PROBLEM is not None, reason=f"needs transformers: {PROBLEM}")

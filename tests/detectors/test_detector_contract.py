@@ -11,9 +11,9 @@ from detectron2_files import NEEDS_DETECTRON2
 from detr_parts import NAMES, NEEDS_TRANSFORMERS
 from torch import Tensor, nn
 
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.base import Detector, DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 SPACE = LabelSpace("shapes", ("disc", "bar"), (7, 3))
 BACKENDS = {

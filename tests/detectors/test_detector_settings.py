@@ -12,9 +12,9 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.ops import FrozenBatchNorm2d
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
-from lat.errors import InputError
-from lat.label_space import LabelSpace
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
 

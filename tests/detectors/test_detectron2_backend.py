@@ -12,8 +12,8 @@ from detector_laws import assert_feature_maps_cover_the_image
 from detectron2_files import NEEDS_DETECTRON2, SPACE, THIN_FPN, from_yaml, write_yaml
 from torch import Tensor, nn
 
+from lat.core.structures import LabeledBoxes
 from lat.detectors.base import DetectorSettings, build_detector
-from lat.structures import LabeledBoxes
 
 pytestmark = list(NEEDS_DETECTRON2)
 
@@ -112,7 +112,7 @@ def test_the_small_detectors_pooler_equals_detectron2s() -> None:
 def test_loss_of_three_regions_by_hand(trained_mode: nn.Module) -> None:
     from detectron2.utils.events import EventStorage
 
-    from lat.detectors.detectron2_parts import weighted_region_losses
+    from lat.detectors.detectron2.detectron2_parts import weighted_region_losses
 
     # Two classes; every region says background, which comes last, with 1/2 and the classes with 1/4 each.
     logits = torch.tensor([0.25, 0.25, 0.5]).log().repeat(3, 1)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from detectron2_files import NEEDS_DETECTRON2, SPACE, from_yaml, write_yaml
 
+from lat.core.errors import InputError
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
 from lat.detectors.image_batch import IMAGENET_MEAN
-from lat.errors import InputError
 
 pytestmark = list(NEEDS_DETECTRON2)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint, detectron2_problem
-from lat.errors import InputError
-from lat.label_space import LabelSpace
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
 

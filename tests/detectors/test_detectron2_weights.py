@@ -11,9 +11,9 @@ import pytest
 import torch
 from detectron2_files import NEEDS_DETECTRON2, SPACE, THIN_FPN, from_yaml, write_yaml
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector
-from lat.errors import InputError
-from lat.label_space import LabelSpace
 
 pytestmark = list(NEEDS_DETECTRON2)
 

@@ -7,7 +7,7 @@ import torch
 from detr_parts import NAMES, NEEDS_TRANSFORMERS, SPACE, detr
 from torch import Tensor, nn
 
-from lat.structures import LabeledBoxes
+from lat.core.structures import LabeledBoxes
 
 pytestmark = NEEDS_TRANSFORMERS
 

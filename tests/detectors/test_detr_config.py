@@ -12,9 +12,9 @@ import torch
 from detr_parts import NAMES, NEEDS_TRANSFORMERS, SPACE, detr
 from omegaconf import OmegaConf
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
-from lat.errors import InputError
-from lat.label_space import LabelSpace
 
 FRUIT = LabelSpace.from_names("fruit", ("apple", "pear", "plum"))
 
@@ -55,7 +55,7 @@ def test_without_the_library_one_line_says_what_to_install(monkeypatch: pytest.M
 @NEEDS_TRANSFORMERS
 @pytest.mark.parametrize("name", NAMES)
 def test_the_librarys_sizes_have_their_widths(name: str) -> None:
-    from lat.detectors.detr_config import resolve_config
+    from lat.detectors.transformers.detr_config import resolve_config
 
     for backbone, width in {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}.items():
         config = resolve_config(DetectorSettings(detector=name, backbone=backbone), SPACE.class_names)

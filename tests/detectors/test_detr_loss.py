@@ -35,7 +35,7 @@ def layer(boxes: Tensor = QUERIES) -> dict[str, Tensor]:
 def rtdetr_terms(outputs: Any, *targets: Any) -> dict[str, Tensor]:
     from transformers import RTDetrConfig
 
-    from lat.detectors.detr_loss import WeightedRTDetrLoss
+    from lat.detectors.transformers.detr_loss import WeightedRTDetrLoss
 
     return WeightedRTDetrLoss(RTDetrConfig(num_labels=2))(outputs, list(targets))
 
@@ -43,7 +43,7 @@ def rtdetr_terms(outputs: Any, *targets: Any) -> dict[str, Tensor]:
 def deformable_terms(outputs: Any, *targets: Any) -> dict[str, Tensor]:
     from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatcher
 
-    from lat.detectors.detr_loss import WeightedDeformableDetrLoss
+    from lat.detectors.transformers.detr_loss import WeightedDeformableDetrLoss
 
     matcher = DeformableDetrHungarianMatcher(1, 5, 2)
     return WeightedDeformableDetrLoss(matcher, 2, 0.25, ["labels", "boxes"])(outputs, list(targets))

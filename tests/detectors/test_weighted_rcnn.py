@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.detectors.base import DetectorSettings, build_detector
-from lat.detectors.weighted_rcnn import masked_logits, weighted_box_losses
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
+from lat.detectors.torchvision.weighted_rcnn import masked_logits, weighted_box_losses
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1))

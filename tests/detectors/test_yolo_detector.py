@@ -11,8 +11,8 @@ import pytest
 import torch
 from factories import label_space
 
-from lat.detectors.yolo import YoloDetector, YoloSettings, border, decode, find_weights, load_ultralytics
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.detectors.ultralytics.yolo import YoloDetector, YoloSettings, border, decode, find_weights, load_ultralytics
 
 SPACE = label_space()
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from lat.core.errors import InputError
 from lat.engine.checkpoint import load_checkpoint, save_checkpoint
-from lat.errors import InputError
 
 
 def test_there_and_back(tmp_path):

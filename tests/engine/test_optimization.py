@@ -5,8 +5,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from lat.core.errors import InputError
 from lat.engine.optimization import TrainSettings, build_average, build_optimizer, learning_rate_at
-from lat.errors import InputError
 
 
 def rates(steps, **changes):

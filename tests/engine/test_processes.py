@@ -15,10 +15,10 @@ import pytest
 import torch
 from regression import Line, Points, settings, train_line
 
+from lat.core.errors import InputError
 from lat.engine import processes
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.processes import BLOCK, Processes
-from lat.errors import InputError
 
 
 @pytest.fixture(scope="module")

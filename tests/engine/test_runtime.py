@@ -5,9 +5,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lat.core.errors import InputError
 from lat.engine.processes import started_processes
 from lat.engine.runtime import RuntimeSettings, build_fabric
-from lat.errors import InputError
 
 
 @pytest.mark.parametrize(

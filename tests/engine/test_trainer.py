@@ -6,12 +6,12 @@ import torch
 from regression import OFFSET, SLOPE, Line, Points, settings, train_line
 from torch import nn
 
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import StepSampler
 from lat.engine.trainer import NonFiniteLossError
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 
 def log_lines(folder):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from regression import Line, Points, settings, train_line
 
+from lat.core.errors import InputError
 from lat.engine import processes as module
 from lat.engine.processes import started_processes, together
 from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
-from lat.errors import InputError
 
 ITEMS = [f"item {i}" for i in range(21)]
 

@@ -8,10 +8,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tables import PETS, row, table
 
-from lat.data.label_table import LabelTable
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.data.tensors import boxes_of
 from lat.evaluation.detection_ap import detection_ap
-from lat.label_space import LabelSpace
+from lat.labels.table import LabelTable
 
 A, B = (10, 10, 30, 30), (50, 50, 90, 70)
 
@@ -77,7 +78,7 @@ def test_no_label_of_a_crowded_image_is_left_out():
 
 def test_a_list_of_boxes_is_as_good_as_a_table():
     truth, labels = random_tables(3)
-    listed = detection_ap(truth, [labels.boxes(int(i)) for i in labels.index_of(truth.image_ids)])
+    listed = detection_ap(truth, [boxes_of(labels, int(i)) for i in labels.index_of(truth.image_ids)])
     assert listed == detection_ap(truth, labels)
 
 

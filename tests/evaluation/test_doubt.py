@@ -9,8 +9,8 @@ import pytest
 from factories import label_space
 from tables import row, table
 
-from lat.data.label_table import LabelTable
 from lat.evaluation.doubt import PARTS, WEIGHTS, combined, doubt, image_doubt
+from lat.labels.table import LabelTable
 
 TARGET, SOURCE = label_space("target", ("car", "person")), label_space("source", ("vehicle", "walker"))
 CAR, PERSON = (0, 0, 20, 20), (50, 50, 60, 80)

@@ -9,10 +9,11 @@ import pytest
 from tables import row, table
 from test_detection_ap import random_tables
 
-from lat.data.label_table import LabelTable
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.data.tensors import boxes_of
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.label_quality import label_quality, scored_hits
+from lat.labels.table import LabelTable
 
 A, B, C = (10, 10, 30, 30), (50, 50, 90, 70), (0, 80, 10, 90)
 A_LOW = (10, 14, 30, 30)  # IoU with A: 0.8
@@ -110,7 +111,7 @@ def test_what_is_undefined_is_none_and_json_takes_it() -> None:
 
 def test_lists_and_tables_agree_and_files_must_belong_together() -> None:
     truth, labels = random_tables(6)
-    listed = [labels.boxes(int(i)) for i in labels.index_of(truth.image_ids)]
+    listed = [boxes_of(labels, int(i)) for i in labels.index_of(truth.image_ids)]
     without_crowds = [boxes[boxes.weights > 0] for boxes in listed]
     assert label_quality(truth, without_crowds, 0.5) == label_quality(truth, labels, 0.5)
     with pytest.raises(InputError, match="lacks 1 of the images"):

@@ -7,8 +7,9 @@ import pytest
 from factories import label_space
 from tables import row, table
 
-from lat.data.label_table import LabelTable
+from lat.data.tensors import boxes_of
 from lat.evaluation.objectlab import objectlab_scores, soft_minimum
+from lat.labels.table import LabelTable
 
 SPACE = label_space("space", ("a", "b", "c"))
 
@@ -35,10 +36,13 @@ def random_tables(generator: np.random.Generator, images: int) -> tuple[LabelTab
 def test_against_cleanlab() -> None:
     rank = pytest.importorskip("cleanlab.object_detection.rank")
     labels, predictions = random_tables(np.random.default_rng(3), 60)
-    given = [{"bboxes": labels.boxes(i).boxes_xyxy.double().numpy(), "labels": labels.boxes(i).labels.numpy()} for i in range(60)]
+    given = [
+        {"bboxes": boxes_of(labels, i).boxes_xyxy.double().numpy(), "labels": boxes_of(labels, i).labels.numpy()}
+        for i in range(60)
+    ]
     found = []
     for i in range(60):
-        boxes = predictions.boxes(i)
+        boxes = boxes_of(predictions, i)
         columns = np.concatenate([boxes.boxes_xyxy.double().numpy(), boxes.scores.double().numpy()[:, None]], axis=1)
         found.append([columns[boxes.labels.numpy() == label] for label in range(3)])
     ours = objectlab_scores(labels, predictions)
@@ -50,7 +54,7 @@ def test_against_cleanlab() -> None:
     )
     theirs = np.concatenate(rank.compute_overlooked_box_scores(labels=given, predictions=found))
     by_class = np.concatenate(
-        [predictions.rows(i).start + np.argsort(predictions.boxes(i).labels, kind="stable") for i in range(60)]
+        [predictions.rows(i).start + np.argsort(boxes_of(predictions, i).labels, kind="stable") for i in range(60)]
     )
     np.testing.assert_allclose(ours.overlooked[by_class], theirs, atol=1e-6)
     assert 0 < np.isfinite(theirs).sum() < len(theirs)

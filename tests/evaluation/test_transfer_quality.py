@@ -4,9 +4,9 @@ import pytest
 import torch
 from tables import PETS, row, table
 
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.evaluation.transfer_quality import agreement, labels_by_class_names, match_boxes, union_labels
-from lat.label_space import LabelSpace
-from lat.structures import LabeledBoxes
 
 A, B, C = (10.0, 10.0, 30.0, 30.0), (50.0, 50.0, 90.0, 70.0), (0.0, 80.0, 10.0, 90.0)
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
-from lat.label_space import JointLabelSpace, LabelSpace
+from lat.core.label_space import JointLabelSpace, LabelSpace
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes, Proposals
 from lat.models.label_transfer import TransferInput
-from lat.structures import LabeledBoxes, Origin, Proposals
 
 SPACES = (
     LabelSpace.from_names("city", ("car", "person", "rider")),

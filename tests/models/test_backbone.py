@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from lat.errors import InputError
-from lat.models.backbone import BACKBONES, BackboneSettings, FrozenBackbone, build_backbone, pool_regions, stack_maps
-from lat.models.dinov2 import DINOV2_MODELS, Dinov2, read_weights, set_weights
+from lat.core.errors import InputError
+from lat.models.backbones.dinov2 import DINOV2_MODELS, Dinov2, read_weights, set_weights
+from lat.models.backbones.frozen import BACKBONES, BackboneSettings, FrozenBackbone, build_backbone, pool_regions, stack_maps
 
 
 class TinyUpstream(nn.Module):

@@ -9,13 +9,14 @@ import torch
 from scenes import JOINT, SIZE_HW, SPACES, draw_scene, randomise, transfer_input
 from torch import Tensor
 
-from lat.errors import InputError
-from lat.losses import masked_cross_entropy
+from lat.core.errors import InputError
+from lat.core.losses import masked_cross_entropy
+from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.paper_form import transfer_labels
 from lat.models.classification import CLASSIFICATION_LOSSES, LOSSES_OF_RELATIONS, Classification
-from lat.models.fusion import FusionSettings
+from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings, LabelTransferModel
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
-from lat.pseudo.fusion import DecodeSettings
 
 K = len(JOINT)  # city: 0 car, 1 person, 2 rider; nu: 3 car, 4 adult; way: 5 vehicle, 6 pedestrian, 7 cyclist, 8 sign
 KIND_OF = torch.zeros(K, K, dtype=torch.bool)
@@ -116,6 +117,6 @@ def test_a_model_learns_its_image_by_each_loss(loss: str) -> None:
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.5 * losses[0]
-    for name, ((boxes, _),) in model.transfer(images, JOINT.names, DecodeSettings(score_threshold=0.0)).items():
+    for name, ((boxes, _),) in transfer_labels(model, images, JOINT.names, DecodeSettings(score_threshold=0.0)).items():
         assert boxes.space.name == name
         assert len(boxes)

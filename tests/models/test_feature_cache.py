@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 from lat.models import feature_cache
-from lat.models.backbone import BackboneSettings, FrozenBackbone, build_backbone
+from lat.models.backbones.frozen import BackboneSettings, FrozenBackbone, build_backbone
 from lat.models.feature_cache import IMAGES_PER_SHARD, FeatureCache, file_identity
 
 

@@ -18,13 +18,15 @@ from scenes import (
     transfer_input,
 )
 
-from lat.models.backbone import pool_regions
-from lat.models.fusion import FusionSettings
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes, Proposals
+from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.paper_form import transfer_labels
+from lat.models.backbones.frozen import pool_regions
+from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput, decode_boxes
 from lat.models.matching import match_proposals
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
-from lat.pseudo.fusion import DecodeSettings
-from lat.structures import LabeledBoxes, Origin, Proposals
 
 GENERATOR = PrivilegedProposalGenerator(JOINT, ProposalSettings(background_proposals=2))
 HEAD = HeadSettings(pooled_size=2, dim=8)
@@ -86,7 +88,7 @@ def test_losses_of_a_batch_equal_the_reference(fusion: FusionSettings) -> None:
 @pytest.mark.parametrize("fusion", FUSIONS, ids=("default", "none", "image"))
 def test_transferred_labels_equal_the_reference_in_every_space(fusion: FusionSettings) -> None:
     model, (images, _) = make_model(fusion), make_batch()
-    found = model.transfer(images, JOINT.names, DECODE)
+    found = transfer_labels(model, images, JOINT.names, DECODE)
     for space, name in enumerate(JOINT.names):
         for image, (boxes, rows) in zip(images, found[name], strict=True):
             prediction, proposals = slow_prediction(model, image), reference_proposals(image.proposals)
@@ -112,7 +114,7 @@ def test_the_reference_scenes_match_suppress_and_cut_off() -> None:
     assert kinds == {(True, 1.0), (True, 0.25), (False, 1.0), (False, 0.0)}
     counts = []
     for settings in (DECODE, replace(DECODE, nms_iou=1.0), replace(DECODE, max_detections=300)):
-        counts.append(sum(len(boxes) for boxes, _ in model.transfer(images, ["way"], settings)["way"]))
+        counts.append(sum(len(boxes) for boxes, _ in transfer_labels(model, images, ["way"], settings)["way"]))
     assert counts[0] < counts[1]
     assert counts[0] < counts[2]
 
@@ -133,7 +135,7 @@ def test_the_order_of_proposals_changes_neither_losses_nor_labels() -> None:
     shuffled = [replace(images[0], proposals=images[0].proposals[order]), *images[1:]]
     for name, loss in model.losses(images, truth).items():
         torch.testing.assert_close(model.losses(shuffled, truth)[name], loss)
-    (boxes, rows), (again, again_rows) = (model.transfer(batch, ["nu"], DECODE)["nu"][0] for batch in (images, shuffled))
+    (boxes, rows), (again, again_rows) = (transfer_labels(model, batch, ["nu"], DECODE)["nu"][0] for batch in (images, shuffled))
     torch.testing.assert_close(again.boxes_xyxy, boxes.boxes_xyxy)
     assert order[again_rows].tolist() == rows.tolist()
 
@@ -148,7 +150,7 @@ def test_images_without_any_proposal_are_legal(num_images: int, truth: int, fusi
     assert {name: loss.item() for name, loss in losses.items()} == {"loss_class": 0.0, "loss_box": 0.0}
     sum(losses.values(), torch.zeros(())).backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
-    found = model.transfer(images, JOINT.names, DECODE)
+    found = transfer_labels(model, images, JOINT.names, DECODE)
     assert [len(boxes) for name in JOINT.names for boxes, _ in found[name]] == [0] * (3 * num_images)
 
 
@@ -237,7 +239,7 @@ def test_decoding_brings_a_proposal_to_the_box_that_its_deltas_encode() -> None:
 
 def test_labels_stay_inside_the_original_image_above_the_threshold_and_in_order() -> None:
     model, (images, _) = make_model(), make_batch()
-    for boxes, _ in model.transfer(images, ["city"], DECODE)["city"]:
+    for boxes, _ in transfer_labels(model, images, ["city"], DECODE)["city"]:
         assert (boxes.boxes_xyxy >= 0).all()
         assert (boxes.boxes_xyxy <= torch.tensor([SIZE_HW[1], SIZE_HW[0]]).repeat(2)).all()
         assert (boxes.scores >= DECODE.score_threshold).all()
@@ -260,7 +262,7 @@ def test_half_precision_features_and_mixed_precision_give_nearly_the_same() -> N
     exact, half = model.losses(images, truth), model.losses(halved, truth)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = model.losses(halved, truth)
-        found = model.transfer(halved, ["city"], DECODE)["city"]
+        found = transfer_labels(model, halved, ["city"], DECODE)["city"]
     for name, loss in exact.items():
         torch.testing.assert_close(half[name], loss, rtol=1e-2, atol=1e-2)
         torch.testing.assert_close(mixed[name], loss, rtol=0.1, atol=0.1)

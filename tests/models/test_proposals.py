@@ -8,9 +8,10 @@ import torch
 from scenes import CLASS_COUNTS, JOINT, SIZE_HW, SPACES, draw_scene, reference_proposals, rows_of
 from torch import Tensor
 
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes, Proposals
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
-from lat.structures import LabeledBoxes, Origin, Proposals
 
 PLAIN = ProposalSettings(jitter_probability=0, drop_probability=0, background_proposals=0)
 

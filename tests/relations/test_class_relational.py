@@ -6,7 +6,7 @@ import pytest
 import torch
 from factories import label_space
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 from lat.relations.class_relational import CosineClassifier, normalized, relations_of_scores
 from lat.relations.find import find_relations
 from lat.relations.metrics import directed_average_precision

@@ -7,7 +7,7 @@ import torch
 from factories import label_space
 from torch import Tensor
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 from lat.relations.extractors import build_extractor
 from lat.relations.find import find_relations
 from lat.relations.samples import image_samples

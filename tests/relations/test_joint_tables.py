@@ -7,8 +7,8 @@ import torch
 from factories import label_space
 from torch import Tensor
 
-from lat.errors import InputError
-from lat.label_space import JointLabelSpace, LabelSpace
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.relations import joint_tables
 from lat.relations.joint_tables import positive_sets, universal_members
 from lat.relations.relation_matrix import RelationMatrix

@@ -9,7 +9,7 @@ import torch
 import yaml
 from factories import label_space
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.review import from_yaml, to_yaml
 from lat.relations.taxonomies import CUSTOM_FIRST, CUSTOM_SECOND, true_relations

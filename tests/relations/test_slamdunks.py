@@ -8,7 +8,7 @@ import pytest
 import torch
 from factories import label_space
 
-from lat.errors import InputError
+from lat.core.errors import InputError
 from lat.relations.find import contradictions, find_by_slamdunks, find_relations, have_partners, relations_of
 from lat.relations.metrics import average_precision, graph_edit_distance
 from lat.relations.relation_matrix import RelationMatrix

@@ -10,14 +10,15 @@ from typing import Any
 
 from factories import coco_dict, label_space, labeled_boxes, write_coco
 
-from lat.data.coco import read_labels, write_labels
+from lat.core.files import sha256_of_file
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import load_dataset
-from lat.data.files import sha256_of_file
 from lat.evaluation.doubt import doubt
-from lat.label_space import LabelSpace
+from lat.labels.coco.read import read_labels
+from lat.labels.coco.write import write_labels
 from lat.report.build import Gallery, ReportContent
 from lat.report.pictures import relative_url
-from lat.structures import LabeledBoxes
 
 CITY = label_space("city", ("car", "truck"))
 WAY = label_space("way", ("vehicle", "pedestrian"))

@@ -12,10 +12,10 @@ import pytest
 from factories import label_space, labeled_boxes
 from galleries import NASTY, WAY, content_of, make_gallery, one_of_each, read_script
 
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
 from lat.report.build import ReportContent, ReportSettings, count_pictures, write_report
 from lat.report.gallery import FLAGS, choose_images
-from lat.structures import LabeledBoxes
 
 VOID = {"meta", "link", "input", "rect", "path", "line", "polyline", "image", "circle"}
 SETTINGS = ReportSettings()

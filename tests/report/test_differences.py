@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from factories import label_space, labeled_boxes
 
+from lat.core.structures import LabeledBoxes
 from lat.evaluation.transfer_quality import agreement
 from lat.report.differences import Mark, find_differences
-from lat.structures import LabeledBoxes
 
 CITY = label_space("city", ("car", "person"))
 WAY = label_space("way", ("vehicle", "pedestrian", "cyclist"))

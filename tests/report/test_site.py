@@ -12,9 +12,9 @@ import pytest
 from factories import label_space, labeled_boxes
 from galleries import NASTY, content_of, make_gallery
 
-from lat.data.coco import read_labels
+from lat.commands.review import apply_decisions
+from lat.labels.coco.read import read_labels
 from lat.report.build import ReportSettings, write_report
-from lat.stages.review import apply_decisions
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
 CHROMIUM = shutil.which("chromium")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tiny import FEW_STEPS
 
-from lat.config import load_config
-from lat.pipeline import run_stages
-from lat.stages.check import check_all
-from lat.stages.workspace import Workspace
+from lat.commands.check import check_all
+from lat.config.load import load_config
+from lat.pipeline.run import run_stages
+from lat.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "blood.yaml"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from factories import coco_dict, write_coco
 
+from lat.core.errors import InputError
 from lat.data.dataset import load_dataset
-from lat.errors import InputError
-from lat.stages.detection import batches_of, image_batches
+from lat.stages.shared.detection import batches_of, image_batches
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 9])

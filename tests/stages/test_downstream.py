@@ -12,15 +12,15 @@ import torch
 from tiny import FEW_STEPS, draw_tiny, quiet, tiny_workspace
 
 from lat.cli import main
-from lat.data.coco import read_labels
+from lat.core.errors import InputError
 from lat.engine.checkpoint import load_checkpoint
-from lat.errors import InputError
 from lat.evaluation.transfer_quality import labels_by_class_names
-from lat.pipeline import run_stages
-from lat.plan import all_stages
-from lat.stages.detection import load_detector
-from lat.stages.downstream import training_datasets
-from lat.stages.workspace import Workspace
+from lat.labels.coco.read import read_labels
+from lat.pipeline.plan import all_stages
+from lat.pipeline.run import run_stages
+from lat.stages.downstream.train import training_datasets
+from lat.stages.shared.detection import load_detector
+from lat.workspace.workspace import Workspace
 
 TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.batch_size=2", "downstream.max_detections=10"]
 STAGE = ["train-downstream"]

@@ -14,17 +14,17 @@ from rich.console import Console
 from test_pipeline import quiet
 from tiny import draw_tiny, tiny_workspace
 
-from lat.config import load_config
-from lat.data.coco import write_labels
-from lat.errors import InputError
-from lat.pipeline import run_stages
-from lat.plan import plan
-from lat.pseudo.filters import wanted_boxes
-from lat.stages.detection import Predictor, load_detector
-from lat.stages.filter_tables import kept_table, print_pseudo_labels
-from lat.stages.label_filters import labelled_counts
+from lat.cli.tables.pseudo_labels import kept_table, print_pseudo_labels
+from lat.config.load import load_config
+from lat.core.errors import InputError
+from lat.labelling.filters import wanted_boxes
+from lat.labels.coco.write import write_labels
+from lat.pipeline.plan import plan
+from lat.pipeline.run import run_stages
 from lat.stages.pseudo_label import keep_pseudo_labels
-from lat.stages.workspace import Workspace
+from lat.stages.shared.detection import Predictor, load_detector
+from lat.stages.shared.label_filters import labelled_counts
+from lat.workspace.workspace import Workspace
 
 STAGES = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
 DARS = ["pseudo_label.filter.method=dars", "pseudo_label.filter.labelling_ratio=0.2"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tiny import draw_tiny, quiet, tiny_workspace
 
-from lat.errors import InputError
-from lat.pipeline import run_stages
-from lat.stages.check import check_all
-from lat.stages.transfer_model import TransferItems, open_features
-from lat.stages.workspace import Workspace
+from lat.commands.check import check_all
+from lat.core.errors import InputError
+from lat.pipeline.run import run_stages
+from lat.stages.shared.transfer_model import TransferItems, open_features
+from lat.workspace.workspace import Workspace
 
 CLASSES = [{"id": 3, "name": "two-wheeler"}, {"id": 1, "name": "person"}]
 BOX = {"category_id": 3, "bbox": [10, 20, 30, 40]}

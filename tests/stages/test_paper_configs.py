@@ -13,11 +13,11 @@ from stand_ins import STAND_INS
 from tiny import FEW_STEPS, quiet
 
 from lat.cli import main
-from lat.config import Config, load_config
+from lat.config.load import Config, load_config
 from lat.data.dataset import load_dataset
-from lat.data.street_scenes import draw_street_scenes
-from lat.pipeline import run_stages
-from lat.stages.workspace import Workspace
+from lat.pipeline.run import run_stages
+from lat.street_scenes import draw_street_scenes
+from lat.workspace.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))

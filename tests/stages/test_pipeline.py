@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
-from lat.data.coco import read_labels
-from lat.data.files import sha256_of_file
-from lat.errors import InputError
-from lat.pipeline import run_stages
+from lat.core.errors import InputError
+from lat.core.files import sha256_of_file
+from lat.labels.coco.read import read_labels
+from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS
 
 PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]

@@ -16,8 +16,8 @@ from factories import coco_dict, label_space, write_coco, write_json
 from tiny import FEW_STEPS
 
 import lat
-from lat.data.street_scenes import draw_street_scenes
-from lat.errors import InputError
+from lat.core.errors import InputError
+from lat.street_scenes import draw_street_scenes
 
 ROOT = Path(__file__).parents[2]
 

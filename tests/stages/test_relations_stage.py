@@ -9,9 +9,9 @@ import pytest
 from tiny import draw_tiny
 
 from lat.cli import main
-from lat.data.street_scenes import draw_street_scenes
+from lat.commands.draw_street_scenes import benchmark_config
 from lat.relations.relation_matrix import RelationMatrix
-from lat.stages.street_scenes import benchmark_config
+from lat.street_scenes import draw_street_scenes
 
 FEW = ["lat.backbone=random", "relations.steps=3", "relations.pretrain_steps=2", "relations.standalone_bias=0.1"]
 

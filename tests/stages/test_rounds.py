@@ -14,18 +14,18 @@ import torch
 from test_pipeline import PAIRS, kill_when_there
 from tiny import draw_tiny, quiet, result_bytes, tiny_workspace
 
-from lat.data.noise import NoiseSettings
+from lat.cli.tables.evaluation import print_evaluation
+from lat.config.sections import RoundsSettings
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.data.augment.noise import NoiseSettings
 from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
-from lat.errors import InputError
-from lat.label_space import LabelSpace
-from lat.pipeline import run_stages
-from lat.plan import ROUND
-from lat.sections import RoundsSettings
-from lat.stages.detection import DetectionItems
+from lat.pipeline.plan import ROUND
+from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
-from lat.stages.label_filters import surest_labels
-from lat.stages.tables import print_evaluation
+from lat.stages.shared.detection import DetectionItems
+from lat.stages.shared.label_filters import surest_labels
 
 TWO_TARGETS = ["target=[way, city]", "rounds.labels.score_threshold=0.1", "rounds.labels.ignore_threshold=0.05"]
 SPACE = LabelSpace("t", ("a", "b"), (1, 2))

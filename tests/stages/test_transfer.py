@@ -15,15 +15,16 @@ import torch
 from tiny import draw_tiny, quiet, tiny_workspace
 from torchvision.ops import nms
 
-from lat.errors import InputError
-from lat.pipeline import run_stages
-from lat.pseudo.calibration import Calibration
-from lat.pseudo.consistency import consistent_shares
-from lat.pseudo.priors import RelationPrior, expected_shares
-from lat.stages.calibrate import HeldOutImages
-from lat.stages.protocols import compare_conventions, count_all_relations, count_cooccurrence
+from lat.core.errors import InputError
+from lat.core.origin import Origin
+from lat.data.tensors import boxes_of
+from lat.labelling.calibration import Calibration
+from lat.labelling.class_prior import RelationPrior, expected_shares
+from lat.labelling.consistency import consistent_shares
+from lat.pipeline.run import run_stages
 from lat.stages.relations import relate
-from lat.structures import Origin
+from lat.stages.transfer.held_out import HeldOutImages
+from lat.stages.transfer.protocols import compare_conventions, count_all_relations, count_cooccurrence
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_without_held_out_images_scores_stay_as_they_are(finished: tuple[Path, P
 def test_on_held_out_images_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=0.0")
     held_out = HeldOutImages(workspace, "nu", "city")
-    detections = {space: workspace.read_held_out_labels("city", space).boxes(0) for space in ("city", "nu", "way")}
+    detections = {space: boxes_of(workspace.read_held_out_labels("city", space), 0) for space in ("city", "nu", "way")}
     proposals = held_out.transfer_input(0).proposals
     own = proposals[proposals.origin == Origin.GROUND_TRUTH]
     one_an_object = detections["nu"][nms(detections["nu"].boxes_xyxy, detections["nu"].scores, 0.5)]
@@ -98,7 +99,7 @@ def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, P
     assert not count_all_relations(sure, "nu", "city").any()
     assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
     every = tiny_workspace(*finished, "transfer.sure_score=0.0")
-    found = sum(len(every.read_pseudo_labels("city", "nu").boxes(i)) for i in range(3))
+    found = sum(len(boxes_of(every.read_pseudo_labels("city", "nu"), i)) for i in range(3))
     assert count_all_relations(every, "nu", "city").sum() == found
 
 

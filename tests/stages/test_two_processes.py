@@ -18,7 +18,7 @@ import torch
 from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.engine.checkpoint import load_checkpoint
-from lat.pipeline import run_stages
+from lat.pipeline.run import run_stages
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from factories import coco_dict, label_space, write_coco
 
+from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.detectors.yolo import YoloDetector, YoloSettings
+from lat.detectors.ultralytics.yolo import YoloDetector, YoloSettings
 from lat.engine.trainer import TrainSettings
-from lat.errors import InputError
-from lat.stages.yolo import train_yolo, write_training_folder
-from lat.stages.yolo_phases import plan_phases, trainer_options
+from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
+from lat.stages.downstream.yolo_training import train_yolo, write_training_folder
 
 TRAINING = TrainSettings(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
 

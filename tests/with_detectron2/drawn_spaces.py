@@ -9,11 +9,12 @@ import torch
 from factories import coco_dict, label_space, labeled_boxes, write_coco
 from torch import nn
 
-from lat.data.coco import read_labels, write_labels
+from lat.core.label_space import JointLabelSpace
+from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.data.label_table import LabelTable
-from lat.label_space import JointLabelSpace
-from lat.structures import LabeledBoxes
+from lat.labels.coco.read import read_labels
+from lat.labels.coco.write import write_labels
+from lat.labels.table import LabelTable
 
 CITY = label_space("city", ["car", "truck"], [3, 7])
 WAY = label_space("way", ["vehicle"], [5])

@@ -18,10 +18,10 @@ from detectron2.structures import BoxMode
 from drawn_spaces import CITY, JOINT, draw_all, make_cfg, write_dataset, write_pseudo_labels
 from factories import label_space
 
+from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
-from lat.data.label_table import LabelTable
 from lat.detectron2 import LabelTransferMapper, build_test_loader, register_datasets, registered_datasets, unregister_datasets
-from lat.errors import InputError
+from lat.labels.table import LabelTable
 
 pytestmark = pytest.mark.detectron2
 Drawn = tuple[list[DetectionDataset], dict[str, list[LabelTable]]]

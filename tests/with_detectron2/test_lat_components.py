@@ -29,7 +29,11 @@ from detectron2.modeling import (
 from drawn_spaces import CITY, JOINT, WAY, awaken, draw_all, make_cfg, randomise
 
 import lat.detectron2 as components
+from lat.core.errors import InputError
+from lat.core.origin import Origin
+from lat.core.structures import Proposals
 from lat.data.dataset import DetectionDataset
+from lat.data.tensors import boxes_of
 from lat.detectron2 import (
     LabelTransferMapper,
     LabelTransferRCNN,
@@ -42,12 +46,11 @@ from lat.detectron2 import (
     transfer_weights,
 )
 from lat.detectron2.conversion import instances_from_boxes
-from lat.errors import InputError
-from lat.models.fusion import FusionSettings
+from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.paper_form import transfer_labels
+from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
-from lat.pseudo.fusion import DecodeSettings
-from lat.structures import Origin, Proposals
 
 pytestmark = pytest.mark.detectron2
 HEAD = HeadSettings(dim=16, pooled_size=2)
@@ -72,7 +75,7 @@ class Scene:
         load_transfer_weights(self.model, self.alone.state_dict())
 
     def boxes(self, dataset: DetectionDataset, i: int) -> list[Any]:
-        return [dataset.boxes(i), *(table.boxes(i) for table in self.pseudo_labels[dataset.name])]
+        return [dataset.boxes(i), *(boxes_of(table, i) for table in self.pseudo_labels[dataset.name])]
 
     def proposals(self, is_train: bool) -> list[Proposals]:
         """As LAT alone makes them, from torch's global generator."""
@@ -196,7 +199,7 @@ def test_transferred_boxes_are_those_of_lat(scene: Scene, image_size: int) -> No
     """Each input names the space that is not its own."""
     model = scene.model.eval()
     proposals = scene.proposals(is_train=False)
-    expected = scene.alone.transfer(scene.lat_inputs(proposals, image_size), JOINT.names, DECODE)
+    expected = transfer_labels(scene.alone, scene.lat_inputs(proposals, image_size), JOINT.names, DECODE)
     targets = ["way" if dataset.name == "city" else "city" for dataset, _ in scene.images]
     found = model([{**one, "target_space": target} for one, target in zip(scene.inputs, targets, strict=True)])
     assert sum(len(one["instances"]) for one in found) > 6

@@ -1,0 +1,29 @@
+"""What `lat import` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lat.formats.corrections.merge import CorrectedLabels
+from lat.formats.importers.writer import ImportSummary
+
+
+def print_import(summary: ImportSummary) -> None:
+    """Print the counts of one import, what became of boxes that could not stay as they are, and how to name it in a run."""
+    images = f"{summary.images} images ({summary.empty} without boxes)"
+    print(f"wrote {summary.labels}: {images}, {summary.boxes.total()} boxes ({summary.crowd} crowd)")
+    print("boxes per class: " + (", ".join(f"{name} {count}" for name, count in summary.boxes.most_common()) or "none"))
+    for note in summary.notes():
+        print(f"note: {note}")
+    print(f"in a configuration: images: {summary.images_dir}, annotations: {summary.labels}")
+
+
+def print_corrections(out: Path, found: CorrectedLabels, notes: Sequence[str]) -> None:
+    """Print what became of the boxes of a labels file that a person has corrected."""
+    print(
+        f"wrote {out}: {found.table.num_boxes} boxes, {found.unchanged} unchanged, {found.changed} changed, "
+        f"{found.added} new; {found.deleted} deleted"
+    )
+    for note in notes:
+        print(f"note: {note}")

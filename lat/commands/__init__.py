@@ -1,0 +1,1 @@
+"""What `lat` does outside a run."""

@@ -1,0 +1,78 @@
+"""Check all files of a run and print what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lat.config.load import Config
+from lat.data.check import DatasetCheck, check_datasets
+from lat.data.dataset import DatasetSettings
+from lat.data.label_sets import check_label_set
+from lat.engine import announce
+from lat.engine.progress import track
+
+
+def check_all(config: Config) -> bool:
+    """Print a table for each dataset and label set, every repair, note and problem; True if there is no problem.
+
+    Repairs are made in memory each time a file is read; files are never changed. Where nothing else is to be said, problems go
+    to standard error; programs are told each as an event.
+    """
+    datasets = _check_datasets(config.datasets)
+    label_sets = [check_label_set(settings, config.datasets) for settings in config.label_sets]
+    for check in (*datasets, *label_sets):
+        if announce.to_programs():
+            _tell_dataset(check)
+        else:
+            _print_dataset(check)
+    total = sum(len(check.problems) for check in (*datasets, *label_sets))
+    more = f" and {len(label_sets)} label set{'s' * (len(label_sets) != 1)}" if label_sets else ""
+    announce.say(f"{total} problem{'s' * (total != 1)} in {len(datasets)} datasets{more}")
+    return total == 0
+
+
+def _check_datasets(datasets: Sequence[DatasetSettings]) -> tuple[DatasetCheck, ...]:
+    with track(0, "check images") as progress:
+
+        def count(done: int, total: int) -> None:
+            if done == 1:
+                progress.expect(total)
+            progress.advance(1)
+
+        return check_datasets(datasets, count)
+
+
+def _tell_dataset(check: DatasetCheck) -> None:
+    for part in check.parts:
+        announce.event("result", table="check", dataset=check.name, **asdict(part))
+    for repair in check.repairs:
+        announce.event("repair", dataset=check.name, file=str(repair.file), what=repair.what, count=repair.count)
+    for kind, found in (("note", check.notes), ("problem", check.problems)):
+        for one in found:
+            announce.event(kind, dataset=check.name, file=str(one.file), text=str(one))
+
+
+def _print_dataset(check: DatasetCheck) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=escape(check.name), title_justify="left", title_style="bold")
+    for column in ("part", "images", "image size", "empty", "boxes", "crowd"):
+        table.add_column(column, justify="left" if column in ("part", "image size") else "right")
+    table.add_column("boxes per class", overflow="fold")
+    for part in check.parts:
+        classes = ", ".join(f"{name} {count}" for name, count in part.boxes_per_class.items())
+        figures = (str(part.images), part.image_sizes, str(part.empty_images), str(part.boxes), str(part.crowd_boxes))
+        table.add_row(part.part, *figures, escape(classes))
+    if check.parts:
+        console.print(table)
+    for repair in check.repairs:
+        console.print(escape(f"repaired in memory: {repair.file}: {repair.what}: {repair.count}"))
+    for note in check.notes:
+        console.print(escape(f"note: {note}"))
+    console = Console(highlight=False, soft_wrap=True, stderr=announce.is_quiet())
+    for problem in check.problems:
+        console.print(escape(f"problem: {problem.file}: {problem}"))

@@ -1,0 +1,128 @@
+"""Write a labels file and its images in the layout that other tools read: to train with, or to look at and correct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lat.core.errors import InputError
+from lat.data.dataset import DetectionDataset
+from lat.engine.progress import track
+from lat.formats.exports import coco, cvat, fiftyone, label_studio, voc, yolo
+from lat.formats.exports.layout import check_is_free, hash_images, new_folder, place_images, write_manifest
+from lat.labels.coco.read import read_labels
+from lat.labels.table import LabelTable, find_ids
+
+FORMATS = {
+    **{"yolo": yolo.FORMAT, "voc": voc.FORMAT, "coco": coco.FORMAT},
+    **{"fiftyone": fiftyone.FORMAT, "cvat": cvat.FORMAT, "label-studio": label_studio.FORMAT},
+}
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export wrote, and what the format cannot hold, a line each."""
+
+    images: int
+    boxes: int
+    losses: tuple[str, ...]
+
+
+def export_files(
+    labels: Path,
+    images: Path,
+    form: str,
+    out: Path,
+    *,
+    val: Path | None = None,
+    val_images: Path | None = None,
+    layers: Mapping[str, Path] | None = None,
+    copy: bool = False,
+    min_score: float = 0.0,
+) -> ExportSummary:
+    """Read one labels file, or one for training and one for validation, and write them with their images as `export` does.
+
+    `layers` are more labels files of the same images as the first, by name, for formats that hold several.
+
+    Raises:
+        InputError: see `read_labels` and `export`; the two files must have the same categories.
+    """
+    if form not in FORMATS:
+        raise InputError("--to", f"is '{form}'", f"choose one of {', '.join(FORMATS)}")
+    if val_images is not None and val is None:
+        raise InputError("--val-images", "is given without --val", "name the labels file of the validation images")
+    check_is_free(out)
+    train = DetectionDataset(labels.stem, images, read_labels(labels, labels.stem))
+    datasets = {"train": train}
+    if val is not None:
+        held_out = read_labels(val, val.stem, expect=train.space)
+        datasets["val"] = DetectionDataset(val.stem, val_images or images, held_out)
+    more = {name: _read_layer(path, train.labels) for name, path in (layers or {}).items()}
+    return export(datasets, form, out, layers=more, copy=copy, min_score=min_score)
+
+
+def _read_layer(path: Path, images: LabelTable) -> LabelTable:
+    """Labels of the same images as another table.
+
+    Raises:
+        InputError: if an image of the same id has another file name or size, or none is the same.
+    """
+    table = read_labels(path, path.stem)
+    indices, known = find_ids(images.image_ids, table.image_ids)
+    names = np.array(table.file_names, dtype=object)[indices[known]] == np.array(images.file_names, dtype=object)[known]
+    if not known.any() or not names.all() or (table.sizes_hw[indices[known]] != images.sizes_hw[known]).any():
+        raise InputError(path, f"its images are not those of {images.path}", "name labels of the same images")
+    return table.laid_over(images)
+
+
+def export(
+    datasets: Mapping[str, DetectionDataset],
+    form: str,
+    out: Path,
+    *,
+    layers: Mapping[str, LabelTable] | None = None,
+    copy: bool = False,
+    min_score: float = 0.0,
+) -> ExportSummary:
+    """Write datasets of one label space, with links to their images and a manifest, whole or not at all.
+
+    Args:
+        datasets: by part: `train`, and `val` if there is one.
+        form: a key of `FORMATS`.
+        out: the folder to make; it may be there if it is empty.
+        layers: more labels of exactly the images of `train`, by name, for formats that hold several.
+        copy: copy the images instead of linking them.
+        min_score: boxes with a lower score are left out, but for those of `layers`.
+
+    Raises:
+        InputError: if `out` is not free, the format holds one set of labels and there are `layers`, an image is missing or does
+            not match the labels, there is no image, `min_score` is not in [0, 1], or the format cannot hold the images. Nothing
+            is written then.
+    """
+    check_is_free(out)
+    if layers and not FORMATS[form].has_layers:
+        able = ", ".join(name for name, one in FORMATS.items() if one.has_layers)
+        raise InputError("--with", f"is given, but {form} holds one set of labels", f"leave it out, or choose --to {able}")
+    if not 0.0 <= min_score <= 1.0:
+        raise InputError("--min-score", f"is {min_score}", "choose a number from 0 to 1")
+    for dataset in datasets.values():
+        if not len(dataset):
+            raise InputError(dataset.labels.path, "has no images", "name a labels file with images")
+    chosen = {name: replace(part, labels=part.labels.at_least(min_score)) for name, part in datasets.items()}
+    splits = FORMATS[form].arrange(chosen)
+    splits = [replace(split, layers=layers or {}) if split.name == "train" else split for split in splits]
+    with track(sum(map(len, datasets.values())), "check images") as progress:
+        hashes = [hash_images(split.dataset, progress.advance) for split in splits]
+    with new_folder(out) as folder:
+        FORMATS[form].write(folder, splits)
+        for split in splits:
+            place_images(folder, split, copy=copy, keep_jpegs_whole=form == "yolo")
+        write_manifest(folder, form, splits, hashes, min_score)
+    parts = list(chosen.values())
+    left_out = sum(part.labels.num_boxes for part in datasets.values()) - sum(part.labels.num_boxes for part in parts)
+    losses = [f"{left_out} boxes below a score of {min_score:g} are left out"] if left_out else []
+    images, boxes = sum(map(len, parts)), sum(part.labels.num_boxes for part in parts)
+    return ExportSummary(images, boxes, (*losses, *FORMATS[form].losses(parts)))

@@ -1,0 +1,91 @@
+"""Bring a person's corrections back from the tool that an export went to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lat.core.errors import InputError, did_you_mean
+from lat.core.files import sha256_of_file
+from lat.formats.corrections import cvat, fiftyone, label_studio
+from lat.formats.corrections.corrected import Corrections
+from lat.formats.corrections.merge import CorrectedLabels, merge_corrections
+from lat.formats.exports.fiftyone import field_of
+from lat.labels.coco.read import read_labels
+from lat.labels.coco.write import write_table
+from lat.labels.table import LabelTable
+
+TOOLS = ("cvat", "label-studio", "fiftyone")
+
+
+def import_corrections(
+    tool: str, corrections: Path, labels: Path, out: Path, *, field: str = "", min_score: float = 0.0, force: bool = False
+) -> tuple[CorrectedLabels, tuple[str, ...]]:
+    """Write a corrected copy of a labels file, in its own label space; the file itself is never touched.
+
+    Args:
+        tool: one of `TOOLS`.
+        corrections: what the tool has exported.
+        labels: the labels file that had been exported to it.
+        out: the file to write.
+        field: with fiftyone, the label field that was corrected; by default the one that the labels file was exported as.
+        min_score: the `--min-score` of the export.
+        force: write over a file that is there.
+
+    Returns:
+        What became of the boxes, and what was passed over, a line each.
+
+    Raises:
+        InputError: if a file is missing or wrong, `out` is the labels file itself or is there already, or the corrections are
+            not of these labels; see `merge_corrections`.
+    """
+    if tool not in TOOLS:
+        raise InputError("FORMAT", f"is '{tool}'", did_you_mean(tool, TOOLS))
+    if out.exists() and labels.exists() and out.samefile(labels):
+        raise InputError(out, "is the labels file itself, which stays as it is", "name another file with --out")
+    if out.exists() and not force:
+        raise InputError(out, "is there already", "name another file with --out, or replace it with --force")
+    table = read_labels(labels, labels.stem)
+    found = _read(tool, corrections, table, field)
+    merged = merge_corrections(table, found, min_score=min_score)
+    corrected = {"tool": tool, "file_sha256": sha256_of_file(found.path), "labels_sha256": sha256_of_file(labels)}
+    write_table(out, replace(merged.table, info={**table.info, "corrected": corrected}))
+    notes = list(found.notes)
+    if merged.untouched_images:
+        notes.append(f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes")
+    return merged, tuple(notes)
+
+
+def parse_settings(tool: str, settings: Sequence[str]) -> dict[str, Any]:
+    """The `key=value` settings of `lat import` for corrections as arguments of `import_corrections`.
+
+    Raises:
+        InputError: if one is not `key=value`, not known to the tool, or not of its type.
+    """
+    known = {"min_score": float, **({"field": str} if tool == "fiftyone" else {})}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(
+                f"lat import {tool}", f"the setting '{setting}' is not key=value", "write, for example, min_score=0.3"
+            )
+        if key not in known:
+            raise InputError(f"lat import {tool}", f"there is no setting '{key}'", did_you_mean(key, sorted(known)))
+        try:
+            values[key] = known[key](value)
+        except ValueError:
+            raise InputError(f"lat import {tool}", f"{key} is '{value}'", "give a number") from None
+    return values
+
+
+def _read(tool: str, path: Path, table: LabelTable, field: str) -> Corrections:
+    match tool:
+        case "cvat":
+            return cvat.read(path)
+        case "label-studio":
+            return label_studio.read(path)
+        case _:
+            return fiftyone.read(path, field or field_of(table))

@@ -1,0 +1,89 @@
+"""Read a dataset in another format and write it as COCO JSON, with its images left where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lat.core.errors import InputError, did_you_mean
+from lat.engine.progress import track
+from lat.formats.importers.acdc import Acdc
+from lat.formats.importers.bdd100k import Bdd100k
+from lat.formats.importers.cityscapes import Cityscapes
+from lat.formats.importers.coco import Coco
+from lat.formats.importers.kitti import Kitti
+from lat.formats.importers.nuimages import NuImages
+from lat.formats.importers.open_images import OpenImages
+from lat.formats.importers.shift import Shift
+from lat.formats.importers.source import Importer
+from lat.formats.importers.synscapes import Synscapes
+from lat.formats.importers.voc import Voc
+from lat.formats.importers.waymo import Waymo
+from lat.formats.importers.writer import ImportOptions, ImportSummary, write_import
+from lat.formats.importers.yolo import Yolo
+
+FORMATS: dict[str, type[Importer]] = {
+    **{"coco": Coco, "voc": Voc, "yolo": Yolo, "kitti": Kitti, "open-images": OpenImages},
+    **{"cityscapes": Cityscapes, "nuimages": NuImages, "waymo": Waymo, "bdd100k": Bdd100k},
+    **{"acdc": Acdc, "shift": Shift, "synscapes": Synscapes},
+}
+
+
+def import_dataset(
+    form: str, root: Path, out: Path, *, splits: Sequence[str] = (), settings: Sequence[str] = (), **options: Any
+) -> list[ImportSummary]:
+    """Import splits of a dataset, each as `OUT/SPLIT.json` with `OUT/SPLIT.manifest.json`.
+
+    Args:
+        form: a key of `FORMATS`.
+        root: the folder of the dataset.
+        out: where to write; made if it is not there.
+        splits: which to import; empty for the one that the format calls its training part.
+        settings: `key=value` for each setting of the format that is not to have its default.
+        options: see `ImportOptions`.
+
+    Raises:
+        InputError: if something of this is wrong, or the files are not as the format has them.
+    """
+    if form not in FORMATS:
+        raise InputError("FORMAT", f"is '{form}'", did_you_mean(form, list(FORMATS)))
+    kind = FORMATS[form]
+    if splits and not kind.has_splits:
+        raise InputError("--split", f"is given, but {form} has no splits", "leave it out")
+    values = parse_settings(kind, form, settings)
+    chosen: list[dict[str, Any]] = [{"split": split} for split in dict.fromkeys(splits)] or [{}]
+    checked = ImportOptions(**options)
+    importers = [kind(root, out, **values, **one) for one in chosen]
+    return [_import_split(importer, form, checked) for importer in importers]
+
+
+def parse_settings(kind: type[Importer], form: str, settings: Sequence[str]) -> dict[str, Any]:
+    """The settings of a format as values of their types.
+
+    Raises:
+        InputError: if one is not `key=value`, not known, or not of its type.
+    """
+    known = [one for one in fields(kind) if one.init and one.name not in ("root", "out", "split")]
+    defaults: dict[str, Any] = {one.name: one.default for one in known}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        where = f"lat import {form}"
+        if not equals:
+            raise InputError(where, f"the setting '{setting}' is not key=value", "write, for example, KEY=VALUE")
+        if key not in defaults:
+            remedy = did_you_mean(key, sorted(defaults)) if defaults else "this format has no settings"
+            raise InputError(where, f"there is no setting '{key}'", remedy)
+        try:
+            values[key] = type(defaults[key])(value)
+        except ValueError:
+            raise InputError(where, f"{key} is '{value}'", "give a number") from None
+    return values
+
+
+def _import_split(importer: Importer, form: str, options: ImportOptions) -> ImportSummary:
+    total = sum(1 for _ in importer.names())
+    with track(total, f"import {importer.split}") as progress:
+        return write_import(importer, options, form, importer.out / f"{importer.split}.json", lambda: progress.advance(1))

@@ -1,0 +1,199 @@
+"""Write the configuration of a new run, with settings proposed from what the datasets hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from lat.config.load import load_config
+from lat.core.errors import InputError, did_you_mean
+from lat.core.files import write_atomically
+from lat.data.dataset import DatasetSettings, existing_folder, load_dataset
+from lat.labels.coco.read import read_labels
+from lat.labels.table import LabelTable
+
+SMALL_OBJECT = 10  # pixels that the shorter side of a small object should keep
+SMALL_SHARE = 0.05  # share of boxes that are taken for small ones
+LEAST_SIZE, MOST_SIZE, SIZE_STEP = 256, 800, 32  # of a proposed image size, in pixels
+HELD_OUT_SHARE, LEAST_IMAGES = 0.2, 20  # share of a dataset's images to hold out, if it has that many
+_CLASSES_LISTED = 12
+
+_HEADER = """\
+# A run of lat. Paths count from the folder in which the command is started.
+# Next:    lat check {path}    (every problem in images and files)
+#          lat run {path}      (every stage; stop it at any moment, the same command goes on)
+# Every setting that is not named here has its default; `lat schema > lat.schema.json` lists them for an editor.
+output_dir: {output_dir}
+seed: 0
+target: {target} # {reason}
+rounds: {{count: 1}} # targets' detectors are trained on with the transferred labels, and all is done once more; 0 leaves it out
+datasets:
+"""
+
+_GPU = """\
+# On a GPU, larger models that train longer are better; for a start:
+# upstream:
+#   backbone: resnet50
+#   weights: pretrained # or a file
+#   image_size: {gpu_size}
+#   training: {{steps: 20000, batch_size: 16, optimizer: sgd, learning_rate: 0.02, warmup_steps: 1000}}
+# lat:
+#   backbone: dinov2_vitb14
+#   weights: pretrained # or a file
+#   image_size: 518
+#   training: {{steps: 10000, batch_size: 16}}
+# runtime: {{precision: bf16-mixed, num_workers: 8}}
+"""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A dataset as it was found: settings to write, its labels, and the shorter side that its small objects need."""
+
+    settings: DatasetSettings
+    table: LabelTable
+    size_needed: int
+
+    @property
+    def shorter_side(self) -> int:
+        return int(np.median(self.table.sizes_hw.min(axis=1)))
+
+    @property
+    def small_box(self) -> float:
+        return _small_box(self.table)
+
+
+def parse_dataset(text: str) -> DatasetSettings:
+    """A dataset from `NAME=IMAGES,ANNOTATIONS[,VALIDATION]`.
+
+    Raises:
+        InputError: if the text is of another form or the name cannot be used.
+    """
+    name, equals, paths = text.partition("=")
+    parts = [part.strip() for part in paths.split(",")]
+    if not equals or len(parts) not in (2, 3) or not all(parts):
+        raise InputError("--dataset", f"is '{text}'", "write NAME=IMAGES,ANNOTATIONS or NAME=IMAGES,ANNOTATIONS,VALIDATION")
+    images, annotations, validation = (*parts, "")[:3]
+    return DatasetSettings(name.strip(), images, annotations, validation)
+
+
+def write_config(
+    path: Path, datasets: Sequence[DatasetSettings], *, target: str = "", output_dir: str = "", force: bool = False
+) -> str:
+    """Look into the datasets and write a commented YAML file that `lat check` accepts; returns the name of the target.
+
+    Args:
+        path: the file to write.
+        datasets: two or more.
+        target: name of the dataset to whose label space all others are moved, or all; by default the one with fewest images.
+        output_dir: where the run writes; by default `runs/` and the name of the file.
+        force: write over a file that is there.
+
+    Raises:
+        InputError: if a file or folder is missing or wrong, a name is used twice, or `path` is there and not to be replaced.
+    """
+    if path.exists() and not force:
+        raise InputError(path, "is there already", "name another file with --out, or replace it with --force")
+    names = [settings.name for settings in datasets]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError("--dataset", f"names {', '.join(names) or 'none'}", "name two or more, each differently")
+    if target not in ("", "all", *names):
+        raise InputError("--target", f"there is no dataset '{target}'", did_you_mean(target, [*names, "all"]))
+    looks = [_look(settings) for settings in datasets]
+    chosen = target or min(looks, key=lambda look: len(look.table)).settings.name
+    reason = "the others' labels are moved to its label space" if target else "the dataset with the fewest images"
+    reason += "; a list of names, or all, is possible too"
+    head = _HEADER.format(path=path, output_dir=_text(output_dir or f"runs/{path.stem}"), target=_text(chosen), reason=reason)
+    content = head + "".join(map(_describe, looks)) + _image_sizes(looks)
+    gpu_size = max(MOST_SIZE, min(1333, max(look.size_needed for look in looks)))
+    write_atomically(path, content + _GPU.format(gpu_size=gpu_size))
+    load_config(path)
+    return chosen
+
+
+def _look(settings: DatasetSettings) -> _Look:
+    table = read_labels(Path(settings.annotations), settings.name)
+    folder = existing_folder(Path(settings.images))
+    if not any((folder / name).is_file() for name in table.file_names):
+        first = f"such as {table.file_names[0]!r}" if len(table) else "for it names none"
+        raise InputError(
+            folder, f"holds none of the images of {table.path}, {first}", "name the folder that file names count from"
+        )
+    if not settings.validation and len(table) >= LEAST_IMAGES:
+        settings = _with_held_out(settings)
+    load_dataset(settings)
+    return _Look(settings, table, _size_needed(table))
+
+
+def _with_held_out(settings: DatasetSettings) -> DatasetSettings:
+    """The same dataset with a share of its images held out, if both parts then have boxes."""
+    held_out = DatasetSettings(settings.name, settings.images, settings.annotations, validation_fraction=HELD_OUT_SHARE)
+    try:
+        load_dataset(held_out)
+    except InputError:
+        return settings
+    return held_out
+
+
+def _small_box(table: LabelTable) -> float:
+    """The shorter side in pixels that only few boxes stay below."""
+    sides = (table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).min(axis=1)
+    return float(np.quantile(sides, SMALL_SHARE)) if len(sides) else math.inf
+
+
+def _size_needed(table: LabelTable) -> int:
+    """The shorter side of an image, in pixels and in steps, at which small objects keep enough pixels; at most its own."""
+    own = int(np.median(table.sizes_hw.min(axis=1)))
+    wanted = max(own * SMALL_OBJECT / max(_small_box(table), 1.0), LEAST_SIZE)
+    return min(math.ceil(wanted / SIZE_STEP) * SIZE_STEP, own)
+
+
+def _describe(look: _Look) -> str:
+    """The entry of one dataset, with what was found in it as comments."""
+    counts = np.bincount(look.table.labels, minlength=len(look.table.space)).tolist()
+    ranked = sorted(zip(look.table.space.class_names, counts, strict=True), key=lambda pair: -pair[1])
+    listed = ", ".join(f"{_plain(name)} {count}" for name, count in ranked[:_CLASSES_LISTED])
+    more = f", and {len(ranked) - _CLASSES_LISTED} more classes" if len(ranked) > _CLASSES_LISTED else ""
+    settings = look.settings
+    lines = [
+        f"  - name: {_text(settings.name)} # {len(look.table)} images, {look.table.num_boxes} boxes",
+        f"    # boxes: {listed}{more}",
+        f"    images: {_text(settings.images)}",
+        f"    annotations: {_text(settings.annotations)}",
+    ]
+    use = "to score detectors and calibrate labels"
+    if settings.validation:
+        lines.append(f"    validation: {_text(settings.validation)} # {use}")
+    elif settings.validation_fraction:
+        lines.append(f"    validation_fraction: {settings.validation_fraction:g} # this share is held out, {use}")
+    else:
+        lines.append(f"    # validation: FILE.json # held-out images, {use}; here are too few to take some")
+    return "\n".join(lines) + "\n"
+
+
+def _image_sizes(looks: Sequence[_Look]) -> str:
+    """The sections that say at which size images are seen, and why."""
+    needed = max(look.size_needed for look in looks)
+    size = 0 if all(needed >= look.shorter_side for look in looks) else min(needed, MOST_SIZE)
+    lines = [f"# Small objects should keep some {SMALL_OBJECT} pixels. Here 19 of 20 boxes have a shorter side of at least:"]
+    for look in looks:
+        kept = f", {look.small_box * size / look.shorter_side:.0f} as seen" if size else ""
+        lines.append(f"#   {look.settings.name}: {look.small_box:.0f} pixels in images {look.shorter_side} high or wide{kept}")
+    what = "0 keeps the images' own size" if not size else "shorter side in pixels; 0 keeps the images' own size"
+    lines += [f"upstream: {{image_size: {size}}} # {what}", f"downstream: {{image_size: {size}}}"]
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: str) -> str:
+    """A string as YAML on one line, quoted where it must be."""
+    return yaml.safe_dump(value, allow_unicode=True, width=math.inf).splitlines()[0]
+
+
+def _plain(name: str) -> str:
+    """A class name that cannot break out of a comment."""
+    return name if name.isprintable() else repr(name)

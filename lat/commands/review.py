@@ -1,0 +1,149 @@
+"""Write a corrected labels file from what a reader of the report has accepted and rejected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lat.core.errors import InputError
+from lat.core.files import sha256_of_file
+from lat.labels.coco.read import read_labels
+from lat.labels.coco.write import write_table
+from lat.labels.table import LabelTable, find_ids
+
+FORMAT, VERSION = "lat review decisions", 1
+DECISIONS = ("accept", "reject")
+_AGAIN = "download the decisions from the report again"
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a reader decided: ids of boxes and images by decision."""
+
+    labels_file: str
+    labels_sha256: str
+    boxes: dict[int, str]
+    images: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What `apply_decisions` has written: the file, and how many boxes and images were accepted and left out."""
+
+    path: Path
+    accepted: int
+    rejected: int
+    rejected_images: int
+
+
+def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: Path | None = None) -> Reviewed:
+    """Write the labels file with the decisions applied; the original is never touched.
+
+    A rejected box is left out. An accepted one has score 1, for somebody has seen that it is right. A rejected image is left out
+    with all its boxes, for without them its objects would count as background. An accepted image accepts all its boxes that
+    have no decision of their own. All else stays as it is, ids too.
+
+    Args:
+        decisions_file: the JSON that the report's page offers for download.
+        labels_file: the labels that were reviewed; by default the file that the decisions name.
+        out: the file to write; by default `NAME.reviewed.json` beside the labels.
+
+    Raises:
+        InputError: if a file is missing or damaged, the labels have changed since the review, the decisions name a box or an
+            image that is not in them, or `out` is the labels file itself.
+    """
+    decisions = read_decisions(decisions_file)
+    labels_file = labels_file or Path(decisions.labels_file)
+    out = out or labels_file.with_name(f"{labels_file.stem}.reviewed.json")
+    if not labels_file.is_file():
+        raise InputError(decisions_file, f"is about {labels_file}, which is not there", "name the labels file with --labels")
+    if out.resolve() == labels_file.resolve():
+        raise InputError(out, "is the labels file itself, which stays as it is", "choose another file with --out")
+    if sha256_of_file(labels_file) != decisions.labels_sha256:
+        what = f"is about another state of {labels_file}: its SHA-256 is not the one that was reviewed"
+        raise InputError(decisions_file, what, "review the present labels, or name the file that was reviewed with --labels")
+    table = read_labels(labels_file, labels_file.stem)
+    reviewed = reviewed_table(table, decisions, decisions_file)
+    accepted, kept_images = np.isin(reviewed.annotation_ids, _ids(_box_decisions(table, decisions), "accept")), len(reviewed)
+    counts = Reviewed(out, int(accepted.sum()), table.num_boxes - reviewed.num_boxes, len(table) - kept_images)
+    review = {
+        "labels_sha256": decisions.labels_sha256,
+        "decisions_sha256": sha256_of_file(decisions_file),
+        "accepted_boxes": counts.accepted,
+        "removed_boxes": counts.rejected,
+        "removed_images": counts.rejected_images,
+    }
+    write_table(out, replace(reviewed, info={**table.info, "review": review}))
+    return counts
+
+
+def reviewed_table(table: LabelTable, decisions: Decisions, decisions_file: Path) -> LabelTable:
+    """The labels with the decisions applied; see `apply_decisions`."""
+    _require_known(decisions.boxes, table.annotation_ids, "annotation", table, decisions_file)
+    _require_known(decisions.images, table.image_ids, "image", table, decisions_file)
+    boxes = _box_decisions(table, decisions)
+    scores = np.where(np.isin(table.annotation_ids, _ids(boxes, "accept")), np.float32(1), table.scores)
+    kept = ~np.isin(table.annotation_ids, _ids(boxes, "reject"))
+    shown = ~np.isin(table.image_ids, _ids(decisions.images, "reject"))
+    return replace(table, scores=scores).where(kept).select(shown)
+
+
+def _box_decisions(table: LabelTable, decisions: Decisions) -> dict[int, str]:
+    """Decisions on boxes, those among them that an accepted image implies."""
+    images = np.repeat(table.image_ids, np.diff(table.offsets))
+    implied = table.annotation_ids[np.isin(images, _ids(decisions.images, "accept"))]
+    return dict.fromkeys(implied.tolist(), "accept") | decisions.boxes
+
+
+def _ids(chosen: dict[int, str], decision: str) -> np.ndarray:
+    return np.array([number for number, one in chosen.items() if one == decision], np.int64)
+
+
+def _require_known(chosen: dict[int, str], ids: np.ndarray, kind: str, table: LabelTable, decisions_file: Path) -> None:
+    wanted = np.array(list(chosen), np.int64)
+    missing = wanted[~find_ids(wanted, ids)[1]]
+    if len(missing):
+        raise InputError(decisions_file, f"decides on {kind} {missing[0]}, which is not in {table.path}", _AGAIN)
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Read a file of decisions.
+
+    Raises:
+        InputError: if it is missing, is not JSON, is no file of decisions, or an entry of it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "name the file that the report's page has written") from None
+    except ValueError:
+        raise InputError(path, "is not valid JSON", _AGAIN) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(path, "is not a file of review decisions", "name the file that the report's page has written")
+    if content.get("version") != VERSION:
+        raise InputError(path, f"has version {content.get('version')!r} of the format, not {VERSION}", "write the report anew")
+    labels = content.get("labels")
+    if not isinstance(labels, dict) or not all(isinstance(labels.get(key), str) for key in ("file", "sha256")):
+        raise InputError(path, "does not name the labels that were reviewed", _AGAIN)
+    boxes = _entries(path, content.get("boxes"), "boxes", "annotation_id")
+    return Decisions(labels["file"], labels["sha256"], boxes, _entries(path, content.get("images"), "images", "image_id"))
+
+
+def _entries(path: Path, entries: Any, name: str, id_key: str) -> dict[int, str]:
+    found: dict[int, str] = {}
+    if not isinstance(entries, Sequence):
+        raise InputError(path, f"has no list `{name}`", _AGAIN)
+    for place, entry in enumerate(entries):
+        number = entry.get(id_key) if isinstance(entry, dict) else None
+        if type(number) is not int or entry.get("decision") not in DECISIONS:
+            raise InputError(
+                path, f"entry {place} of `{name}` has no `{id_key}`, or a decision other than accept and reject", _AGAIN
+            )
+        if found.setdefault(number, entry["decision"]) != entry["decision"]:
+            raise InputError(path, f"decides twice on {id_key} {number}", _AGAIN)
+    return found

@@ -1,0 +1,69 @@
+"""What the label-transfer model says of proposals, before it becomes labels.
+
+Shape letters: B images, M proposals of all of them, K_t classes of the target's label space, G human boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lat.core.boxes import aligned_iou, rows_of_one_group
+from lat.core.structures import Proposals
+
+SUPPORT_IOU = 0.5  # a proposal that overlaps a human box by this much is of the same object
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedProposals:
+    """What the label-transfer model says of the proposals of B images in a target's label space.
+
+    Attributes:
+        proposals: the M proposals of all images, image after image.
+        images: (M,) int64 index of the image of each, rising.
+        sizes_hw: (B, 2) int64 height and width of each image in pixels.
+        source_labels: (M,) int64 classes of the source's own boxes in its label space; -1 for proposals of other origin.
+        class_scores: (M, K_t + 1) float32, each row sums to 1; background last.
+        detector_scores: (M, K_t + 1) float32, what the target's own detector says of those proposals that are its own, in the
+            same way; zeros for the others.
+        boxes_xyxy: (M, K_t, 4) float32, the box that each would be as each class.
+    """
+
+    proposals: Proposals
+    images: Tensor
+    sizes_hw: Tensor
+    source_labels: Tensor
+    class_scores: Tensor
+    detector_scores: Tensor
+    boxes_xyxy: Tensor
+
+    def __len__(self) -> int:
+        return len(self.sizes_hw)
+
+    def to(self, device: torch.device | str) -> DecodedProposals:
+        """The same on another device."""
+        return DecodedProposals(*(getattr(self, one.name).to(device) for one in fields(self)))
+
+    def counts(self, rows: Tensor) -> list[int]:
+        """How many of `rows` (N,) int64 are proposals of each image."""
+        return torch.bincount(self.images[rows], minlength=len(self)).tolist()
+
+    @property
+    def own_rows(self) -> Tensor:
+        """(G,) int64 rows of the source's own boxes."""
+        return (self.source_labels >= 0).nonzero().flatten()
+
+    @cached_property
+    def support(self) -> Tensor:
+        """(M,) int64 row of the source's own box on which each proposal lies, itself if it is one; -1 for none."""
+        own, boxes = self.own_rows, self.proposals.boxes_xyxy
+        rows, places = rows_of_one_group(self.images, self.images[own])
+        iou = aligned_iou(boxes[rows], boxes[own[places]])
+        best = boxes.new_full((len(boxes),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
+        is_best = iou >= best[rows]
+        none = len(boxes)  # more than any row
+        support = own.new_full((len(boxes),), none).scatter_reduce(0, rows[is_best], own[places[is_best]], "amin")
+        return torch.where(support < none, support, -1)

@@ -1,0 +1,102 @@
+"""Images moved together with their boxes: scaled on a canvas of one size, and put together as a mosaic.
+
+Images are (3, H, W) float32 in [0, 1]; boxes are in pixels of their image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_area, clip_boxes_to_image
+from torchvision.transforms.v2 import functional as F
+
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.appearance import between
+
+CANVAS = 0.5  # grey where no image is
+VISIBLE = 0.4  # a box of which less is left in the picture is don't-care
+CENTRE = (0.3, 0.7)  # where the four images of a mosaic meet, as shares of height and width
+
+Sample = tuple[Tensor, LabeledBoxes]
+
+
+def placed(sample: Sample, scale: float, offset_xy: tuple[int, int], size_hw: tuple[int, int]) -> Sample:
+    """An image and its boxes scaled and put on a canvas.
+
+    Args:
+        sample: image and boxes.
+        scale: of both sides, above 0; the sides are rounded to whole pixels, and boxes follow the rounded sides.
+        offset_xy: where the scaled image's upper left corner comes to lie, in pixels of the canvas; may lie outside.
+        size_hw: of the canvas, which is grey where the image is not.
+
+    Returns:
+        An image of `size_hw`, and the boxes clipped to it: those outside left out, those of which less than `VISIBLE` is left
+        don't-care.
+    """
+    image, boxes = sample
+    (old_h, old_w), (x, y), (height, width) = image.shape[-2:], offset_xy, size_hw
+    new_h, new_w = max(1, round(scale * old_h)), max(1, round(scale * old_w))
+    scaled = F.resize(image, [new_h, new_w], antialias=True).clamp(0.0, 1.0)
+    canvas = torch.full((3, height, width), CANVAS)
+    top, left, bottom, right = max(0, y), max(0, x), min(height, y + new_h), min(width, x + new_w)
+    if top < bottom and left < right:
+        canvas[:, top:bottom, left:right] = scaled[:, top - y : bottom - y, left - x : right - x]
+    factors, shift = torch.tensor([new_w / old_w, new_h / old_h] * 2), torch.tensor([x, y] * 2)
+    return canvas, clipped(replace(boxes, boxes_xyxy=boxes.boxes_xyxy * factors + shift), size_hw)
+
+
+def clipped(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
+    """The boxes as far as they lie in an image: those outside left out, those of which little is left don't-care."""
+    inside = clip_boxes_to_image(boxes.boxes_xyxy, size_hw)
+    left = box_area(inside)
+    is_seen = left >= VISIBLE * box_area(boxes.boxes_xyxy)
+    return replace(boxes, boxes_xyxy=inside, weights=torch.where(is_seen, boxes.weights, 0.0))[left > 0]
+
+
+def rescale(sample: Sample, low: float, high: float, generator: torch.Generator) -> Sample:
+    """The image scaled by any factor from `low` to `high` on a canvas of its own size; where on it is chance.
+
+    A smaller image lies wholly on the canvas, of a larger one the canvas shows a part.
+    """
+    height, width = sample[0].shape[-2:]
+    scale = between(low, high, generator)
+    free = width - round(scale * width), height - round(scale * height)
+    x, y = (round(between(0.0, 1.0, generator) * room) for room in free)
+    return placed(sample, scale, (x, y), (height, width))
+
+
+def mosaic(samples: Sequence[Sample], generator: torch.Generator) -> Sample:
+    """Four images in the quarters of one picture of the first one's size; where they meet is chance.
+
+    Each is scaled, sides alike, until it covers its quarter, and shows the part next to the point where all meet.
+
+    Source: Bochkovskiy et al., YOLOv4 (2020), there with images of any scale.
+    """
+    assert len(samples) == 4
+    height, width = samples[0][0].shape[-2:]
+    middle, centre = (round(between(*CENTRE, generator) * side) for side in (width, height))
+    quarters = [
+        *((0, 0, middle, centre), (middle, 0, width, centre)),
+        *((0, centre, middle, height), (middle, centre, width, height)),
+    ]
+    picture = torch.full((3, height, width), CANVAS)
+    found: list[LabeledBoxes] = []
+    for (image, boxes), (left, top, right, bottom) in zip(samples, quarters, strict=True):
+        h, w = bottom - top, right - left
+        scale = max(h / image.shape[-2], w / image.shape[-1])
+        x = w - round(scale * image.shape[-1]) if left == 0 else 0
+        y = h - round(scale * image.shape[-2]) if top == 0 else 0
+        part, inside = placed((image, boxes), scale, (x, y), (h, w))
+        picture[:, top:bottom, left:right] = part
+        found.append(replace(inside, boxes_xyxy=inside.boxes_xyxy + torch.tensor([left, top] * 2)))
+    return picture, joined(found)
+
+
+def joined(parts: Sequence[LabeledBoxes]) -> LabeledBoxes:
+    """The boxes of several lists of one label space, one after another; class scores are left out."""
+    names = ("boxes_xyxy", "labels", "scores", "weights", "annotation_ids")
+    columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return LabeledBoxes(columns.pop("boxes_xyxy"), columns.pop("labels"), parts[0].space, **columns)

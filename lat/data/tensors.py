@@ -1,0 +1,45 @@
+"""Images and the boxes of label tables as tensors."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.core.structures import LabeledBoxes
+from lat.labels.table import LabelTable
+
+_checked: WeakKeyDictionary[LabelTable, LabeledBoxes] = WeakKeyDictionary()  # the boxes of all images of a table, checked once
+
+
+def image_to_tensor(image: np.ndarray) -> Tensor:
+    """Turn an image (H, W, 3) uint8 into a tensor (3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255.0)
+
+
+def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
+    """The boxes of image `i` of a table; crowd boxes are among them with weight 0."""
+    rows = table.rows(i)
+    return _all_boxes(table)[torch.arange(rows.start, rows.stop)]  # copies: a view would carry the whole table to another process
+
+
+def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:
+    """The boxes of every image, in order; see `boxes_of`."""
+    return [boxes_of(table, i) for i in range(len(table))]
+
+
+def _all_boxes(table: LabelTable) -> LabeledBoxes:
+    """The boxes of all images, in the table's memory."""
+    if table not in _checked:
+        _checked[table] = LabeledBoxes(
+            boxes_xyxy=torch.from_numpy(table.boxes_xyxy),
+            labels=torch.from_numpy(table.labels),
+            space=table.space,
+            scores=torch.from_numpy(table.scores),
+            class_scores=None if table.class_scores is None else torch.from_numpy(table.class_scores),
+            weights=torch.from_numpy(~table.is_crowd).float(),
+            annotation_ids=torch.from_numpy(table.annotation_ids),
+        )
+    return _checked[table]

@@ -1,0 +1,80 @@
+"""Faster R-CNN of torchvision behind the `Detector` protocol.
+
+Shape letters: B images, N boxes of one image, R regions, K classes. Inside torchvision index 0 is background and boxes are in
+pixels of the resized image; both end at this file.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.detectors.image_batch import batch_images
+from lat.detectors.region_detections import TwoStagePrediction, keep_detections
+from lat.detectors.settings import DetectorSettings
+from lat.detectors.torchvision.rcnn_parts import build_roi_heads, recipe_of
+from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
+from lat.detectors.weight_files import load_weight_file
+
+
+class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
+    """Faster R-CNN with a feature pyramid; the state dict has the names of torchvision's own `FasterRCNN`.
+
+    Args:
+        settings: backbone, weights, image size and what is kept of the detections.
+        space: the label space to detect.
+        load_weights: False leaves the weights that the settings name unread, for a model that is filled from a checkpoint.
+
+    Raises:
+        InputError: if a weights file cannot be read or does not fit.
+
+    Source: Ren et al., Faster R-CNN (2015); Lin et al., Feature Pyramid Networks (2017).
+    """
+
+    def __init__(self, settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True) -> None:
+        super().__init__(settings, load_weights=load_weights)
+        self.space = space
+        recipe = recipe_of(settings.backbone)
+        regions = settings.regions_per_image or recipe.regions_per_image
+        self.roi_heads = build_roi_heads(self.channels, recipe, regions, len(space) + 1)
+        self.feature_stride = recipe.strides[0]
+        self.feature_channels = self.channels * len(recipe.pooled_levels)
+        if load_weights and settings.weights not in ("none", "pretrained"):
+            load_weight_file(self, getattr(self.backbone, "body", self.backbone), space.class_names, settings.weights)
+
+    def losses(
+        self, images: list[Tensor], targets: list[LabeledBoxes], class_masks: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Four scalar loss terms under torchvision's names; for the weight of a box see `WeightedRoIHeads.losses`.
+
+        Boxes of weight 0 are don't-care for proposals and regions. Samples are drawn from torch's global generator.
+
+        Args:
+            images: as in the protocol.
+            targets: as in the protocol.
+            class_masks: for each image (K,) bool, the classes that it is supervised on, among them those of all its boxes; the
+                others get no gradient from it. The proposal network knows no classes: objects that only the others have are
+                background to it. None for all classes.
+        """
+        assert self.training, "losses need train mode: in eval mode torchvision's parts propose regions as for prediction"
+        batch = self.batch(images)
+        rcnn_targets = [self.to_target(batch, index, boxes) for index, boxes in enumerate(targets)]
+        features = self.features(batch)
+        proposals, losses = self.propose(batch, features, rcnn_targets)
+        return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets, class_masks)
+
+    def _pooled_maps(self, images: Tensor) -> list[Tensor]:
+        features = self.features(batch_images(list(images), 0, 0, self.strides[-1]))
+        return [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
+
+    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        batch = self.batch(images)
+        features = self.features(batch)
+        proposals, _ = self.propose(batch, features)
+        logits, deltas = self.roi_heads.logits_and_deltas(features, proposals, batch.sizes_hw)
+        counts = [len(regions) for regions in proposals]
+        scores = self.roi_heads.class_scores(logits).split(counts)
+        boxes = self.roi_heads.box_coder.decode(deltas, proposals)[:, 1:].split(counts)
+        sizes_hw = zip(batch.sizes_hw, batch.originals_hw, strict=True)
+        return [keep_detections(*image, self.settings, self.space) for image in zip(boxes, scores, sizes_hw, strict=True)]

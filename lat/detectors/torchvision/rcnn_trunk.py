@@ -1,0 +1,55 @@
+"""What models on torchvision's parts share: images in, feature pyramid and proposals out, targets in the resized frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+
+from lat.core.structures import LabeledBoxes
+from lat.detectors.detections import is_solid
+from lat.detectors.image_batch import ImageBatch, batch_images
+from lat.detectors.settings import DetectorSettings
+from lat.detectors.torchvision.rcnn_parts import build_backbone, build_region_proposal_network, recipe_of
+from lat.detectors.torchvision.weighted_rcnn import Target
+
+
+class RcnnTrunk(nn.Module):
+    """Backbone with its feature pyramid, and region proposal network.
+
+    Args:
+        settings: backbone, ImageNet weights if they are asked for, image size.
+        load_weights: False leaves these weights unfetched.
+    """
+
+    def __init__(self, settings: DetectorSettings, *, load_weights: bool) -> None:
+        super().__init__()
+        self.settings = settings
+        recipe = recipe_of(settings.backbone)
+        self.strides, self.proposal_levels = recipe.strides, recipe.proposal_levels
+        self.backbone = build_backbone(settings, download=load_weights)
+        self.channels: int = self.backbone.out_channels  # type: ignore[assignment]
+        self.rpn = build_region_proposal_network(self.channels, recipe)
+
+    def batch(self, images: list[Tensor]) -> ImageBatch:
+        """Images (3, H, W) resized, normalised and padded."""
+        return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.strides[-1])
+
+    def features(self, batch: ImageBatch) -> dict[str, Tensor]:
+        """The levels of the pyramid, float32 in mixed precision too."""
+        return {name: level.float() for name, level in self.backbone(batch.pixels).items()}
+
+    def propose(
+        self, batch: ImageBatch, features: dict[str, Tensor], targets: list[Target] | None = None
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Proposals (R, 4) of each image in pixels of the resized image, without gradient; and, in train mode, the two losses."""
+        levels = {name: features[name] for name in self.proposal_levels}
+        return self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
+
+    def to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
+        """The boxes of image `index` as torchvision's parts take them; boxes without area are left out."""
+        boxes = boxes.to(batch.pixels.device)
+        scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
+        usable = is_solid(scaled)
+        labels = torch.where(boxes.weights > 0, boxes.labels + 1, -1)
+        return {"boxes": scaled[usable], "labels": labels[usable], "weights": boxes.weights[usable]}

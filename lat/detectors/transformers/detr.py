@@ -1,0 +1,144 @@
+"""RT-DETR and Deformable-DETR of Hugging Face transformers behind the `Detector` protocol.
+
+Shape letters: B images, N boxes of one image, Q queries, K classes. Inside transformers boxes are centre x, centre y, width and
+height as shares of the image; that ends at this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import box_convert, clip_boxes_to_image
+
+from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.detectors.detections import BatchedPrediction, handed_out, is_solid
+from lat.detectors.image_batch import ImageBatch, batch_images
+from lat.detectors.settings import DetectorSettings
+from lat.detectors.transformers.detr_config import build_network, config_from_text, resolve_config
+from lat.detectors.transformers.detr_loss import Target, deformable_detr_losses, rtdetr_losses, summed_over_layers
+from lat.detectors.transformers.detr_weights import initialise, load_pretrained, unfreeze_backbone
+
+
+class TransformersDetector(BatchedPrediction, nn.Module):
+    """A detection transformer; `network` is the library's own model, whose `save_pretrained` writes it for other programs.
+
+    It computes in float32 whatever the precision of the run: boxes are refined from layer to layer, and in bfloat16 each layer
+    would round them to whole pixels.
+
+    Args:
+        settings: model, size or weights, image size and what is kept of the detections.
+        space: the label space to detect.
+        load_weights: False leaves the weights that the settings name unread, for a model that is filled from a checkpoint.
+        config_text: the configuration as a checkpoint holds it; then no file that the settings name is read.
+
+    Raises:
+        InputError: if the configuration is wrong, or the weights cannot be read or do not fit.
+
+    Source: Zhao et al., DETRs Beat YOLOs on Real-time Object Detection (2024); Zhu et al., Deformable DETR (2021).
+    """
+
+    def __init__(
+        self, settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True, config_text: str | None = None
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.space = space
+        if config_text is None:
+            config = resolve_config(settings, space.class_names)
+        else:
+            config = config_from_text(settings.detector, config_text)
+        self.network = build_network(settings, config)
+        self.is_deformable = settings.detector == "deformable_detr"
+        self.network.loss_function = deformable_detr_losses if self.is_deformable else rtdetr_losses
+        # Deformable-DETR is told where an image ends; RT-DETR wants sides that halve evenly down to its coarsest level
+        self.divisible_by = 1 if self.is_deformable else max(config.feat_strides)
+        if settings.weights == "none":
+            if self.is_deformable:
+                unfreeze_backbone(self.network)
+            initialise(self.network)
+        elif load_weights:
+            load_pretrained(self.network, settings, space.class_names)
+
+    def losses(
+        self, images: list[Tensor], targets: list[LabeledBoxes], class_masks: list[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Scalar loss terms, each summed over the layers; for the weight of a box see `lat.detectors.transformers.detr_loss`.
+
+        Boxes of weight 0 are don't-care. Noise is drawn from torch's global generator.
+
+        Args:
+            images: B images.
+            targets: their boxes.
+            class_masks: for each image (K,) bool, the classes that it is supervised on; the logits of the others get no
+                gradient. None for all.
+        """
+        assert self.training, "losses need train mode: in eval mode transformers denoises nothing"
+        batch = self._batch(images)
+        masks = [torch.ones(len(self.space), dtype=torch.bool)] * len(images) if class_masks is None else class_masks
+        labels = [self._to_target(batch, index, *pair) for index, pair in enumerate(zip(targets, masks, strict=True))]
+        return summed_over_layers(self._run(batch, labels).loss_dict)
+
+    def _batch(self, images: list[Tensor]) -> ImageBatch:
+        batch = batch_images(images, self.settings.image_size, self.settings.max_image_size, self.divisible_by)
+        return batch if self.is_deformable else replace(batch, pixels=self._with_room(batch.pixels))
+
+    def _with_room(self, pixels: Tensor) -> Tensor:
+        """Images (B, 3, H, W) padded until the levels of RT-DETR have a cell for each query to start from; most need none."""
+        config = self.network.config
+        height, width = pixels.shape[-2:]
+        while sum((height // stride) * (width // stride) for stride in config.feat_strides) < config.num_queries:
+            height, width = height + self.divisible_by, width + self.divisible_by
+        return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
+
+    def _frame_xyxy(self, batch: ImageBatch, index: int) -> Tensor:
+        """(4,) float32: width, height, width, height in pixels of what the shares of a box refer to.
+
+        That is the resized image for Deformable-DETR, and with its padding for RT-DETR, which does not know of any.
+        """
+        height, width = batch.sizes_hw[index] if self.is_deformable else batch.pixels.shape[-2:]
+        return torch.tensor([width, height, width, height], dtype=torch.float32, device=batch.pixels.device)
+
+    def _to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes, supervised: Tensor) -> Target:
+        boxes = boxes.to(batch.pixels.device)
+        scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
+        shares = box_convert(scaled / self._frame_xyxy(batch, index), "xyxy", "cxcywh")
+        usable, counts = is_solid(scaled), boxes.weights > 0
+        return {
+            "class_labels": boxes.labels[usable & counts],
+            "boxes": shares[usable & counts],
+            "weights": boxes.weights[usable & counts],
+            "dont_care": shares[usable & ~counts],
+            "supervised": supervised.to(shares.device),
+        }
+
+    def _run(self, batch: ImageBatch, labels: list[Target] | None = None) -> Any:
+        mask = torch.zeros(len(batch.pixels), *batch.pixels.shape[-2:], dtype=torch.int64, device=batch.pixels.device)
+        for row, (height, width) in zip(mask, batch.sizes_hw, strict=True):
+            row[:height, :width] = 1
+        with torch.autocast(batch.pixels.device.type, enabled=False):
+            return self.network(batch.pixels.float(), pixel_mask=mask, labels=labels)
+
+    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        """One box of each query, for its best class, where its score is above the threshold; there is no NMS.
+
+        `class_scores` (N, K) are sigmoids, each class by itself: they need not sum to 1.
+        """
+        batch = self._batch(images)
+        output = self._run(batch)
+        found = zip(output.logits.sigmoid(), output.pred_boxes, strict=True)
+        return [self._keep(batch, index, *queries) for index, queries in enumerate(found)]
+
+    def _keep(self, batch: ImageBatch, index: int, class_scores: Tensor, shares: Tensor) -> LabeledBoxes:
+        sizes_hw = (batch.sizes_hw[index], batch.originals_hw[index])
+        boxes_xyxy = box_convert(shares, "cxcywh", "xyxy") * self._frame_xyxy(batch, index)
+        boxes_xyxy = clip_boxes_to_image(boxes_xyxy, sizes_hw[0])
+        scores, labels = class_scores.max(dim=1)
+        best_first = scores.argsort(descending=True, stable=True)
+        usable = is_solid(boxes_xyxy) & (scores > self.settings.score_threshold)
+        kept = best_first[usable[best_first]][: self.settings.max_detections]
+        return handed_out(boxes_xyxy[kept], labels[kept], class_scores[kept], sizes_hw, self.space)

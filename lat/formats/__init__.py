@@ -1,0 +1,1 @@
+"""Formats of other tools: importers, exports, and corrections that come back."""

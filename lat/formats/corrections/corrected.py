@@ -1,0 +1,91 @@
+"""What the files of all tools are read as, and reading JSON of any form without a surprise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class CorrectedBox:
+    """One box as it came back.
+
+    Attributes:
+        label: name of its class.
+        box_xyxy: corners, in pixels of the original image or as shares of it; see `CorrectedImage`.
+        annotation_id: id of the annotation that it was exported as, as the tool has kept it; None for a box that is new.
+        is_crowd: whether it stands for a crowd.
+    """
+
+    label: str
+    box_xyxy: tuple[float, float, float, float]
+    annotation_id: int | None = None
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class CorrectedImage:
+    """All boxes of one image as they came back; an image that nobody has looked at is not among them.
+
+    Attributes:
+        item: what to call it in messages.
+        file_name: as in the labels file, or the end of it.
+        boxes: what is on it now.
+        is_relative: whether boxes are shares of the image's width and height, 0..1.
+        image_id: as in the labels file, if the tool has kept it.
+    """
+
+    item: str
+    file_name: str
+    boxes: tuple[CorrectedBox, ...]
+    is_relative: bool = False
+    image_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """All images of one file, and what could not be read of it, a line each."""
+
+    path: Path
+    images: tuple[CorrectedImage, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        InputError: if it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(path, "there is no such file", "check the path") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(path, f"cannot be read as JSON ({error})", remedy) from None
+
+
+def as_id(value: object) -> int | None:
+    """An id that a tool has kept as a number or as text; None for anything else."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        return None
+    return number if number > 0 else None
+
+
+def as_box(path: Path, item: str, values: object) -> tuple[float, float, float, float]:
+    """Four numbers.
+
+    Raises:
+        InputError: if they are something else.
+    """
+    try:
+        first, second, third, fourth = (float(value) for value in values)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise InputError(path, f"{item}: {values!r} is no box", "export it from the tool again") from None
+    return first, second, third, fourth

@@ -1,0 +1,58 @@
+"""Corrections from Label Studio: its export named JSON, with the annotations of each task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lat.core.errors import InputError
+from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, Corrections, as_box, as_id, read_json
+
+_REMEDY = "export the project as 'JSON' (not JSON-MIN)"
+_ID_PREFIX = "annotation-"
+
+
+def read(path: Path) -> Corrections:
+    """Read the tasks that a person has submitted; of several annotations of one task the last. Boxes are shares of the image.
+
+    Raises:
+        InputError: if the file is missing or is not in this format, or a box is rotated.
+    """
+    tasks = read_json(path, _REMEDY)
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in tasks):
+        raise InputError(path, "is no list of tasks", _REMEDY)
+    images, several, others = [], 0, 0
+    for task in tasks:
+        submitted = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
+        if not submitted:
+            continue
+        several += len(submitted) > 1
+        regions = submitted[-1].get("result") or ()
+        rectangles = [region for region in regions if region.get("type") == "rectanglelabels"]
+        others += len(regions) - len(rectangles)
+        images.append(_image(path, task, rectangles))
+    notes = [f"{several} tasks have several annotations; the last one of each is taken"] if several else []
+    notes += [f"{others} regions that are no rectangles are left out"] if others else []
+    return Corrections(path, tuple(images), tuple(notes))
+
+
+def _image(path: Path, task: dict[str, Any], regions: list[dict[str, Any]]) -> CorrectedImage:
+    data = task["data"]
+    name = str(data.get("file_name") or data.get("image") or "")
+    item = f"task {task.get('id', '?')} ('{name}')"
+    boxes = tuple(_box(path, item, region) for region in regions)
+    return CorrectedImage(item, name, boxes, is_relative=True, image_id=as_id(data.get("image_id")))
+
+
+def _box(path: Path, item: str, region: dict[str, Any]) -> CorrectedBox:
+    value = region.get("value")
+    labels = value.get("rectanglelabels") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(labels, list) or len(labels) != 1:
+        raise InputError(path, f"{item}: a rectangle has not one label", "give it one in Label Studio")
+    if value.get("rotation"):
+        raise InputError(path, f"{item}: a rectangle of '{labels[0]}' is rotated", "boxes here are upright: turn it back")
+    x, y, width, height = as_box(path, item, [value.get(key) for key in ("x", "y", "width", "height")])
+    said = region.get("meta") or {}
+    kept = as_id(said.get("annotation_id")) or as_id(str(region.get("id", "")).removeprefix(_ID_PREFIX))
+    corners = (x / 100, y / 100, (x + width) / 100, (y + height) / 100)
+    return CorrectedBox(str(labels[0]), corners, kept, said.get("iscrowd") == 1)

@@ -1,0 +1,23 @@
+"""What each box of a table says of itself beside class and box, for the formats that carry it along to be read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lat.labels.provenance import ORIGINS
+from lat.labels.table import LabelTable
+
+_NAMES = {int(value): name for name, value in ORIGINS.items()}
+
+
+def remarks(table: LabelTable, row: int) -> dict[str, Any]:
+    """Id, score, crowd flag and provenance of a box, as JSON values; the id is how its corrections find it again."""
+    found: dict[str, Any] = {"annotation_id": int(table.annotation_ids[row]), "score": round(float(table.scores[row]), 6)}
+    if table.is_crowd[row]:
+        found["iscrowd"] = 1
+    if (origins := table.provenance) is not None:
+        found["origin"] = _NAMES[int(origins.origin[row])]
+        found["origin_space"] = origins.spaces[int(origins.space[row])]
+        if origins.annotation_ids[row] > 0:
+            found["origin_id"] = int(origins.annotation_ids[row])
+    return found

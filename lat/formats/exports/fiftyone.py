@@ -1,0 +1,76 @@
+"""FiftyOne: one dataset with a label field for each set of labels, in its own layout, which needs no FiftyOne to be written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lat.data.dataset import DetectionDataset
+from lat.formats.exports.columns import remarks
+from lat.formats.exports.layout import ExportFormat, Split, keep_names
+from lat.labels.table import LabelTable
+
+FIELDS = {"label_transfer": "transferred", "pseudo_label": "pseudo"}
+"""The field of labels by the method that their `info` names; any others are ground truth."""
+
+
+def field_of(table: LabelTable) -> str:
+    """The name of the field that holds the labels of a table."""
+    return FIELDS.get(str(table.info.get("method", "")), "ground_truth")
+
+
+def write(folder: Path, splits: Sequence[Split]) -> None:
+    """Write `samples.json` and `metadata.json`: what FiftyOne reads as a `LegacyFiftyOneDataset`; parts are tags of samples."""
+    samples = [_sample(split, i) for split in splits for i in range(len(split.dataset))]
+    layers = _layers(splits[0])
+    classes = {name: list(table.space.class_names) for name, table in layers.items()}
+    metadata = {"name": splits[0].dataset.name, "media_type": "image", "info": {"classes": classes}}
+    for name, content in (("samples.json", {"samples": samples}), ("metadata.json", metadata)):
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def _layers(split: Split) -> Mapping[str, LabelTable]:
+    return {field_of(split.dataset.labels): split.dataset.labels, **split.layers}
+
+
+def _sample(split: Split, i: int) -> dict[str, Any]:
+    table = split.dataset.labels
+    height, width = table.sizes_hw[i].tolist()
+    return {
+        "filepath": split.images[i],
+        "tags": [split.name],
+        "metadata": {"_cls": "ImageMetadata", "width": width, "height": height, "num_channels": 3},
+        "image_id": int(table.image_ids[i]),
+        "file_name": table.file_names[i],
+        **{name: _detections(layer, i, width, height) for name, layer in _layers(split).items()},
+    }
+
+
+def _detections(table: LabelTable, i: int, width: int, height: int) -> dict[str, Any]:
+    """Boxes as (x, y, width, height), shares of the image."""
+    found = []
+    for row in range(*table.rows(i).indices(table.num_boxes)):
+        x1, y1, x2, y2 = table.boxes_xyxy[row].tolist()
+        said = remarks(table, row)
+        found.append(
+            {
+                "_cls": "Detection",
+                "label": table.space.class_names[table.labels[row]],
+                "bounding_box": [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height],
+                "confidence": said.pop("score"),
+                **said,
+            }
+        )
+    return {"_cls": "Detections", "detections": found}
+
+
+def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
+    """Score vectors."""
+    has_vectors = any(dataset.labels.class_scores is not None for dataset in datasets)
+    return ["the vectors of class scores are left out"] if has_vectors else []
+
+
+FORMAT = ExportFormat(keep_names, write, losses, has_layers=True)

@@ -1,0 +1,233 @@
+"""What all exports share: where images lie, links to them, a folder that appears whole or not at all, the manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+from lat.core.errors import InputError
+from lat.core.files import sha256_of_file
+from lat.data.dataset import DetectionDataset
+from lat.data.images import read_image
+from lat.labels.table import LabelTable
+
+MANIFEST = "manifest.json"
+
+_IMAGES_AT_ONCE = 256
+_LONGEST_STEM = 200
+_NOT_PLAIN = re.compile(r"[^\w.+-]")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of an export, such as train or val.
+
+    Attributes:
+        name: of the part; letters only.
+        dataset: its images and labels.
+        images: where each image lies in the export, relative to it, with forward slashes; unique unless the files are the same.
+        layers: more labels of exactly these images by the name that they are to have, for formats that hold several.
+    """
+
+    name: str
+    dataset: DetectionDataset
+    images: tuple[str, ...]
+    layers: Mapping[str, LabelTable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """How one format is written.
+
+    Attributes:
+        arrange: says where the images of each part lie, before anything is written.
+        write: writes all but images and manifest into a folder.
+        losses: what the format cannot hold of these datasets, a line each; empty if it holds all.
+        has_layers: whether it holds several sets of labels side by side.
+    """
+
+    arrange: Callable[[Mapping[str, DetectionDataset]], list[Split]]
+    write: Callable[[Path, Sequence[Split]], None]
+    losses: Callable[[Sequence[DetectionDataset]], list[str]]
+    has_layers: bool = False
+
+
+def keep_names(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
+    """Images at `images/PART/FILE_NAME`, folders in the file names included."""
+    return [
+        Split(name, dataset, tuple(str(PurePosixPath("images", name, file_name)) for file_name in dataset.labels.file_names))
+        for name, dataset in datasets.items()
+    ]
+
+
+def require_xml_names(split: Split) -> None:
+    """Refuse class names that XML cannot hold.
+
+    Raises:
+        InputError: naming the class.
+    """
+    for name in split.dataset.space.class_names:
+        if not name.isprintable():
+            raise InputError(split.dataset.labels.path, f"class {name!r} has characters that XML cannot hold", "rename it")
+
+
+def plain_names(datasets: Sequence[DetectionDataset]) -> list[list[str]]:
+    """A file name for each image of each dataset, for formats that have one flat folder and one label file a stem.
+
+    Folders become part of the name (`a/b.png` is `a_b.png`), characters that readers stumble over become `_`, and where two
+    stems would be the same, whatever their suffix or case, the later one gets its image id. The same input gives the same names.
+    """
+    taken: set[str] = set()
+    return [
+        [
+            _plain_name(name, image_id, taken)
+            for name, image_id in zip(d.labels.file_names, d.labels.image_ids.tolist(), strict=True)
+        ]
+        for d in datasets
+    ]
+
+
+def _plain_name(file_name: str, image_id: int, taken: set[str]) -> str:
+    path = PurePosixPath(_NOT_PLAIN.sub("_", "_".join(PurePosixPath(file_name).parts)).lstrip("."))
+    first = stem = path.stem[-_LONGEST_STEM:] or "image"
+    number = 1
+    while stem.casefold() in taken:
+        stem = f"{first}_{image_id}" if number == 1 else f"{first}_{image_id}_{number}"
+        number += 1
+    taken.add(stem.casefold())
+    return stem + path.suffix
+
+
+def hash_images(dataset: DetectionDataset, advance: Callable[[int], None] | None = None) -> list[str]:
+    """Decode every image of a dataset and return the SHA-256 of each file; `advance` is told of every one that is done.
+
+    Raises:
+        InputError: if the folder or a file is missing, is no image, or is of another size than the labels say.
+    """
+    if not dataset.images_dir.is_dir():
+        raise InputError(dataset.images_dir, "no such images folder", "name the folder that holds the images of the labels file")
+    missing = [i for i in range(len(dataset)) if not dataset.image_path(i).is_file()]
+    if missing:
+        item = f"image {dataset.labels.image_ids[missing[0]]} of {dataset.labels.path}"
+        what = f"{item} is missing ({len(missing)} of {len(dataset)} images are)"
+        raise InputError(dataset.image_path(missing[0]), what, "name the folder that holds the images of the labels file")
+    hashes: list[str] = []
+    with ThreadPoolExecutor() as readers:
+        for start in range(0, len(dataset), _IMAGES_AT_ONCE):
+            for digest in readers.map(partial(_hash_image, dataset), range(start, min(start + _IMAGES_AT_ONCE, len(dataset)))):
+                hashes.append(digest)
+                if advance is not None:
+                    advance(1)
+    return hashes
+
+
+def _hash_image(dataset: DetectionDataset, i: int) -> str:
+    read_image(dataset.image_path(i), dataset.size_hw(i))
+    return sha256_of_file(dataset.image_path(i))
+
+
+def place_images(folder: Path, split: Split, *, copy: bool, keep_jpegs_whole: bool = False) -> None:
+    """Link the images of a split into an export, or copy them; each link names its file by an absolute path.
+
+    Args:
+        folder: the export.
+        split: whose images to place.
+        copy: copy instead of linking.
+        keep_jpegs_whole: copy each JPEG file with bytes behind its end: Ultralytics takes it for damaged and writes it anew,
+            in many versions through a link into the original.
+
+    Raises:
+        InputError: if links cannot be made here.
+    """
+    root = split.dataset.images_dir.resolve()
+    done: set[str] = set()
+    for i, image in enumerate(split.images):
+        if image in done:
+            continue
+        done.add(image)
+        source, place = root / split.dataset.labels.file_names[i], folder / image
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if copy or (keep_jpegs_whole and _has_jpeg_tail(source)):
+            shutil.copyfile(source, place)
+            continue
+        try:
+            place.symlink_to(source)
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(folder, f"links to images cannot be made here ({reason})", "copy the images with --copy") from None
+
+
+def _has_jpeg_tail(path: Path) -> bool:
+    with path.open("rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return False
+        file.seek(-2, os.SEEK_END)
+        return file.read(2) != b"\xff\xd9"
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` to write into, which becomes `out` when all went well and is deleted when not.
+
+    Raises:
+        InputError: if `out` is there and is not an empty folder, or it cannot be written.
+    """
+    check_is_free(out)
+    out = out.resolve()
+    temporary = out.parent / f".{out.name}.{uuid4().hex}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(out)
+    except OSError as error:
+        raise InputError(
+            out, f"cannot be written ({error.strerror or error})", "check the folder, its rights and the disk"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_is_free(out: Path) -> None:
+    """Refuse a path where something is that an export would overwrite or mix with.
+
+    Raises:
+        InputError: if there is a file or a folder that is not empty.
+    """
+    remedy = "name a new or an empty folder; nothing was written"
+    if out.is_dir():
+        if any(out.iterdir()):
+            raise InputError(out, "is a folder with files in it", remedy)
+    elif out.exists() or out.is_symlink():
+        raise InputError(out, "is no folder", remedy)
+
+
+def write_manifest(folder: Path, form: str, splits: Sequence[Split], hashes: Sequence[Sequence[str]], min_score: float) -> None:
+    """Write `manifest.json`: classes, and for each part its labels file and every image, with their SHA-256."""
+    space = splits[0].dataset.space
+    content = {
+        "format": form,
+        "min_score": min_score,
+        "classes": [{"index": index, **category} for index, category in enumerate(space.categories())],
+        "splits": {split.name: _describe(split, digests) for split, digests in zip(splits, hashes, strict=True)},
+    }
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _describe(split: Split, hashes: Sequence[str]) -> dict[str, Any]:
+    table = split.dataset.labels
+    rows = zip(table.image_ids.tolist(), table.file_names, split.images, hashes, strict=True)
+    keys = ("id", "file_name", "exported_as", "sha256")
+    return {
+        "labels": {"file": table.path.name, "sha256": sha256_of_file(table.path)},
+        "images": [dict(zip(keys, row, strict=True)) for row in rows],
+    }

@@ -1,0 +1,49 @@
+"""Boxes of files that are not sorted by image, kept on disk until their image comes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from lat.formats.importers.source import Box
+
+_CACHE_KIB = 16_384
+
+
+class BoxStore:
+    """A temporary database, deleted when it is closed; memory does not grow with it.
+
+    Use it as `with BoxStore(rows) as store:`, where rows are pairs of an image's key and a box; then ask for the boxes of each
+    key once.
+
+    Attributes:
+        left: number of boxes that nobody has asked for.
+    """
+
+    def __init__(self, rows: Iterable[tuple[str | int, Box]]) -> None:
+        self._database = sqlite3.connect("")  # no name: a file that the system deletes
+        try:
+            self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self._database.execute("PRAGMA journal_mode = OFF")
+            self._database.execute("CREATE TABLE boxes (image, label, x1 REAL, y1 REAL, x2 REAL, y2 REAL, is_crowd)")
+            self._database.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)", ((key, *box) for key, box in rows))
+            self._database.execute("CREATE INDEX by_image ON boxes (image)")
+            (self.left,) = self._database.execute("SELECT count(*) FROM boxes").fetchone()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._database.close()
+
+    def boxes(self, key: str | int) -> list[Box]:
+        """The boxes of an image, in the order in which they came."""
+        query = "SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid"
+        found = self._database.execute(query, (key,)).fetchall()
+        self.left -= len(found)
+        return [Box(label, x1, y1, x2, y2, bool(is_crowd)) for label, x1, y1, x2, y2, is_crowd in found]

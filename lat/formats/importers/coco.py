@@ -1,0 +1,111 @@
+"""COCO JSON of any origin: renumbered from 1, boxes clipped to their images, images and categories kept.
+
+Pixel convention: `bbox` is x, y, width, height in continuous coordinates, so that corners are x and x + width.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lat.formats.importers.box_store import BoxStore
+from lat.formats.importers.class_lists import ClassList
+from lat.formats.importers.folders import require_files, wrong_root
+from lat.formats.importers.source import NO_IMAGE, Box, Image, Importer, Wanted
+from lat.formats.importers.streams import json_records, reading
+
+KIND = "COCO labels (images, annotations, categories)"
+
+_LAYOUTS = (  # annotations, images: of the original, of Roboflow, of `lat export`
+    ("annotations/instances_{split}.json", "{split}"),
+    ("{split}/_annotations.coco.json", "{split}"),
+    ("annotations/instances_{split}.json", "images/{split}"),
+)
+
+
+@dataclass(frozen=True)
+class Coco(Importer):
+    """`annotations/instances_SPLIT.json` and the folder `SPLIT`, or whatever the two settings name."""
+
+    split: str = "train2017"
+    annotations: str = ""  # the file, relative to the root; {split} stands for the split; empty looks for the usual ones
+    folder: str = ""  # the images folder, likewise
+
+    def __post_init__(self) -> None:
+        require_files(self.root, "a COCO dataset", self.root)
+        if not self._file.is_file() or not self.images_dir.is_dir():
+            wanted = (given or usual for given, usual in zip(self._given, _LAYOUTS[0], strict=True))
+            expected = " and the folder ".join(wanted).replace("{split}", self.split)
+            raise wrong_root(self.root, "a COCO dataset", expected)
+
+    @property
+    def _layout(self) -> tuple[str, str]:
+        """The first layout of which both parts are there, or else the first one."""
+        layouts = [
+            tuple((given or usual).replace("{split}", self.split) for given, usual in zip(self._given, layout, strict=True))
+            for layout in _LAYOUTS
+        ]
+        found = (one for one in layouts if (self.root / one[0]).is_file() and (self.root / one[1]).is_dir())
+        file, images = next(found, layouts[0])
+        return file, images
+
+    @property
+    def _given(self) -> tuple[str, str]:
+        return self.annotations, self.folder
+
+    @property
+    def _file(self) -> Path:
+        return self.root / self._layout[0]
+
+    @property
+    def images_dir(self) -> Path:
+        return self.root / self._layout[1]
+
+    @property
+    def annotation_files(self) -> Sequence[Path]:
+        return (self._file,)
+
+    @cached_property
+    def _categories(self) -> list[dict[str, Any]]:
+        with reading(self._file, KIND):
+            return list(json_records(self._file, "categories.item"))
+
+    @cached_property
+    def class_list(self) -> ClassList:
+        with reading(self._file, KIND):
+            names, ids = ([entry[key] for entry in self._categories] for key in ("name", "id"))
+            return ClassList.of_names(str(self._file), names, ids)
+
+    def names(self) -> Iterator[str]:
+        with reading(self._file, KIND):
+            yield from json_records(self._file, "images.item.file_name")
+
+    def images(self, wanted: Wanted) -> Iterator[Image]:
+        return read_images(self._file, {entry["id"]: entry["name"] for entry in self._categories}, wanted, self.left_out)
+
+
+def read_images(path: Path, labels: dict[int, str], wanted: Wanted, left_out: Counter[str]) -> Iterator[Image]:
+    """The wanted images of a COCO file with their boxes.
+
+    Args:
+        path: the file.
+        labels: the label of each category id.
+        wanted: see `Importer.images`.
+        left_out: boxes of images that are not in the file are counted here.
+    """
+    with reading(path, KIND), BoxStore(_boxes(path, labels)) as store:
+        for entry in json_records(path, "images.item"):
+            boxes = store.boxes(entry["id"])
+            if wanted(entry["file_name"]):
+                yield Image(entry["file_name"], entry["width"], entry["height"], boxes)
+        left_out[NO_IMAGE] += store.left
+
+
+def _boxes(path: Path, labels: dict[int, str]) -> Iterator[tuple[int, Box]]:
+    for entry in json_records(path, "annotations.item"):
+        x, y, width, height = entry["bbox"]
+        yield entry["image_id"], Box(labels[entry["category_id"]], x, y, x + width, y + height, bool(entry.get("iscrowd")))

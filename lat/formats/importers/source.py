@@ -1,0 +1,111 @@
+"""What an importer gives: the images of one split of a dataset, one after the other, with their boxes in pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from lat.core.errors import InputError
+from lat.formats.importers.class_lists import ClassList
+
+
+class Box(NamedTuple):
+    """A box as its format has it, in continuous pixel coordinates: a box of the first pixel alone is (0, 0, 1, 1)."""
+
+    label: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    is_crowd: bool = False
+
+
+class Image(NamedTuple):
+    """An image with its boxes.
+
+    Attributes:
+        file_name: relative to the images folder of the importer, with forward slashes.
+        width: in pixels, of the upright image.
+        height: likewise.
+        boxes: as annotated; they may leave the image.
+        annotation: the annotation file of this image alone, if it has one.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    boxes: Sequence[Box]
+    annotation: Path | None = None
+
+
+NO_IMAGE = "no such image"
+"""Why a box is left out whose image the dataset does not list."""
+
+Wanted = Callable[[str], bool]
+"""Says of a file name whether its image is to be read."""
+
+
+@dataclass(frozen=True)
+class Importer(ABC):
+    """One split of a dataset under `root`; fields of a subclass are settings of its format.
+
+    An importer that has been made has found its files. Both passes over the images are in an order that does not depend on
+    the file system, and hold one image in memory at a time.
+
+    Attributes:
+        has_splits: False if the dataset comes in one piece.
+        writes_images: True if the images lie inside other files and are written below `out`.
+        left_out: boxes that the importer itself leaves out, by reason.
+
+    Raises:
+        InputError: if `root` does not hold what the format has.
+    """
+
+    root: Path
+    out: Path
+    split: str = "train"
+    left_out: Counter[str] = field(default_factory=Counter, init=False, compare=False)
+
+    has_splits: ClassVar[bool] = True
+    writes_images: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def class_list(self) -> ClassList:
+        """Which labels become which categories."""
+
+    @property
+    @abstractmethod
+    def images_dir(self) -> Path:
+        """The folder to which file names are relative."""
+
+    @property
+    def annotation_files(self) -> Sequence[Path]:
+        """The annotation files that hold many images."""
+        return ()
+
+    @abstractmethod
+    def names(self) -> Iterator[str]:
+        """The file name of every image of the split."""
+
+    @abstractmethod
+    def images(self, wanted: Wanted) -> Iterator[Image]:
+        """Every image of the split of which `wanted`, asked once for each, says so.
+
+        Raises:
+            InputError: if an annotation file is not as the format has it.
+        """
+
+
+def choose(key: str, value: str, choices: Sequence[str]) -> None:
+    """Check a setting that has a few values.
+
+    Raises:
+        InputError: if the value is none of the choices.
+    """
+    if value not in choices:
+        raise InputError(key, f"is '{value}'", f"choose one of {', '.join(choices)}")

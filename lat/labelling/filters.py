@@ -1,0 +1,230 @@
+"""Which labels of a whole set are kept, class by class: one threshold, balanced classes, chosen thresholds, or DARS.
+
+A filter first looks at all labels and chooses a threshold for each class, then says of each label whether it is kept. Both go
+over shards, (scores, labels) columns of many boxes each. A threshold that is the n-th highest score of a class is found by
+counting the bits of scores, not by sorting, so that memory does not grow with the number of boxes.
+
+Shape letters: B boxes of a shard, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lat.core.errors import InputError
+
+METHODS = ("score", "class_balanced", "validation", "dars")
+
+Shard = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
+
+_DIGIT_BITS = 10  # a float32 in [0, 1] is below 2^30 as an integer, three digits, and of two scores the higher has the higher one
+_DIGITS = 3
+_BASE = 1 << _DIGIT_BITS
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """Which labels of a set are kept, after the score threshold, the NMS and the most of an image that its section has."""
+
+    method: str = "score"  # score, class_balanced (CBST), validation (thresholds from held-out images) or dars
+    temperature: bool = False  # choose by scores that are scaled to held-out images; the scores that are written stay
+    threshold: float = 0.0  # of score: labels below it are left out
+    share: float = 0.5  # of class_balanced: share of each class's labels that is kept
+    beta: float = 1.0  # of validation: F_beta is highest; recall counts beta times as much as precision
+    labelling_ratio: float = 0.5  # of dars: labels wanted, as a share of the boxes that as many images of the target have
+    sample_ties: bool = True  # of dars: of boxes that tie at the threshold keep as many as are wanted, at random; false keeps all
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError("filter.method", f"is '{self.method}'", f"choose one of {', '.join(METHODS)}")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise InputError("filter.threshold", f"is {self.threshold}", "choose a number between 0 and 1")
+        if not 0.0 < self.share <= 1.0:
+            raise InputError("filter.share", f"is {self.share}", "choose a number above 0, at most 1")
+        for name in ("beta", "labelling_ratio"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise InputError(f"filter.{name}", f"is {getattr(self, name)}", "choose a number above 0")
+
+    @property
+    def keeps_all(self) -> bool:
+        """True if no label is left out."""
+        return self.method == "score" and self.threshold == 0.0
+
+    @property
+    def needs_held_out(self) -> bool:
+        """True if labels of held-out images, with their ground truth, go in."""
+        return not self.keeps_all and (self.temperature or self.method == "validation")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassFilter:
+    """What a filter decided about a set of labels.
+
+    Attributes:
+        thresholds: (K,) float32; labels of this score or more are kept; infinite for classes of which none is.
+        wanted: (K,) int64 labels that were wanted, or None where the method names no number.
+        ties: (K,) int64 labels at the threshold of their class of which only `kept_ties` are kept; 0 where all are.
+        kept_ties: (K,) int64.
+        seed: of the lots that are drawn among ties.
+    """
+
+    thresholds: np.ndarray
+    wanted: np.ndarray | None = None
+    ties: np.ndarray | None = None
+    kept_ties: np.ndarray | None = None
+    seed: int = 0
+
+    def masks(self, shards: Sequence[Shard]) -> Iterator[np.ndarray]:
+        """For each shard (B,) bool, the labels that are kept.
+
+        Args:
+            shards: those for which the filter was made, in any cut but in the same order of boxes.
+        """
+        drawn = {} if self.ties is None else {int(k): self._draw(int(k)) for k in np.flatnonzero(self.ties)}
+        for scores, labels in shards:
+            least = self.thresholds[labels]
+            kept = scores >= least
+            tied = np.flatnonzero(scores == least) if drawn else np.zeros(0, np.int64)
+            for k, lots in drawn.items():
+                rows = tied[labels[tied] == k]
+                kept[rows], drawn[k] = lots[: len(rows)], lots[len(rows) :]
+            yield kept
+
+    def _draw(self, k: int) -> np.ndarray:
+        """(ties,) bool, which of the tied labels of class `k` are kept, in the order of the boxes."""
+        assert self.ties is not None
+        assert self.kept_ties is not None
+        order = np.random.default_rng([self.seed, k]).permutation(self.ties[k])
+        return order < self.kept_ties[k]
+
+
+def by_score(threshold: float, num_classes: int) -> ClassFilter:
+    """One threshold for all classes (ST)."""
+    return ClassFilter(np.full(num_classes, threshold, np.float32))
+
+
+def by_thresholds(thresholds: np.ndarray) -> ClassFilter:
+    """A threshold (K,) for each class, as chosen on held-out images."""
+    return ClassFilter(np.asarray(thresholds, np.float32))
+
+
+def class_balanced(shards: Sequence[Shard], num_classes: int, share: float) -> ClassFilter:
+    """The surest `share` of the labels of each class, rounded up; those that tie with the last one are kept too.
+
+    Source: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training (2018).
+    """
+    wanted = np.ceil(np.round(share * count_classes(shards, num_classes), 6)).astype(np.int64)
+    return ClassFilter(_highest(shards, wanted)[0], wanted)
+
+
+def dars(shards: Sequence[Shard], wanted: np.ndarray, seed: int = 0, *, sample_ties: bool = True) -> ClassFilter:
+    """As many labels of each class as are wanted, the surest ones; all of a class that has fewer.
+
+    The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels one score, so
+    that more than n_j reach t_j. Algorithm 1 then thins all that reach it by n_j / (their number). Here labels above t_j stay,
+    and of those at t_j each is kept with the same probability, (n_j - number above) / (number at t_j), just n_j in all: the
+    same number, of higher scores, and the same thing where all scores are equal.
+
+    Args:
+        shards: the labels; they are gone over several times.
+        wanted: (K,) int64 n_j, as of `wanted_boxes`.
+        seed: of the random choice.
+        sample_ties: False keeps all ties: distribution alignment alone (DA).
+
+    Source: DARS, section 3.2 (equation 4 and Algorithm 1), boxes in the place of pixels.
+    """
+    thresholds, above, ties = _highest(shards, wanted)
+    if not sample_ties:
+        return ClassFilter(thresholds, wanted)
+    left = np.maximum(wanted - above, 0)
+    is_thinned = np.isfinite(thresholds) & (ties > left)
+    return ClassFilter(thresholds, wanted, np.where(is_thinned, ties, 0), np.where(is_thinned, left, 0), seed)
+
+
+def wanted_boxes(counts: np.ndarray, labelled_images: int, images: int, labelling_ratio: float) -> np.ndarray:
+    """(K,) int64 labels wanted of each class on `images` images: labelling ratio * images * boxes of the class an image.
+
+    Args:
+        counts: (K,) ground-truth boxes of each class of the target.
+        labelled_images: number of images on which these are.
+        images: number of images that are labelled anew.
+        labelling_ratio: above 0; 0.5 wants half as many boxes an image as the target has.
+
+    Source: DARS, equation 4.
+    """
+    return np.rint(labelling_ratio * images * np.asarray(counts) / labelled_images).astype(np.int64)
+
+
+def kl_divergence(labelled: np.ndarray, kept: np.ndarray) -> float | None:
+    """Kullback-Leibler divergence, in nats, of the distribution of the kept labels from that of the labelled boxes.
+
+    D(labelled || kept) = sum over classes of p log(p / q); classes that are not labelled add nothing.
+
+    Args:
+        labelled: (K,) counts of the target's ground truth; p are its shares.
+        kept: (K,) counts of the kept labels; q are its shares.
+
+    Returns:
+        0 or more; infinite if nothing is kept of a class that is labelled; None if nothing is labelled.
+
+    Source: DARS, equation 3 and Table 5.
+    """
+    labelled, kept = np.asarray(labelled, np.float64), np.asarray(kept, np.float64)
+    occurs = labelled > 0
+    if not occurs.any():
+        return None
+    if (kept[occurs] == 0).any():
+        return float("inf")
+    p, q = labelled[occurs] / labelled.sum(), kept[occurs] / kept.sum()
+    return max(0.0, float((p * np.log(p / q)).sum()))
+
+
+def count_classes(shards: Sequence[Shard], num_classes: int) -> np.ndarray:
+    """(K,) int64 labels of each class."""
+    return sum((np.bincount(labels, minlength=num_classes) for _, labels in shards), np.zeros(num_classes, np.int64))
+
+
+def _highest(shards: Sequence[Shard], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each class the `wanted`-th highest score (K,) float32, and how many labels are above it and at it, (K,) int64 each.
+
+    The lowest score where a class has fewer labels; infinite where none is wanted or it has none. Read as integers, float32
+    scores from 0 have the same order; each pass over the shards finds one more digit of those numbers.
+    """
+    num_classes = len(wanted)
+    found, above = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    ties = count_classes(shards, num_classes)
+    wanted = np.minimum(wanted, ties)
+    for digit in range(_DIGITS):
+        counts = _count_digits(shards, found, digit)
+        higher = counts[:, ::-1].cumsum(axis=1)[:, ::-1] - counts  # labels of a higher digit, all before being equal
+        left = (wanted - above)[:, None]
+        fits = (higher < left) & (higher + counts >= left)
+        place = np.where(fits.any(axis=1), fits.argmax(axis=1), 0)
+        rows = np.arange(num_classes)
+        above, ties = above + higher[rows, place] * (wanted > 0), counts[rows, place]
+        found = (found << _DIGIT_BITS) | place
+    exists = wanted > 0
+    thresholds = np.where(exists, found.astype(np.int32).view(np.float32), np.float32(np.inf))
+    return thresholds, above, np.where(exists, ties, 0)
+
+
+def _count_digits(shards: Sequence[Shard], found: np.ndarray, digit: int) -> np.ndarray:
+    """(K, base) int64 labels of each class whose first `digit` digits are those `found` (K,), by their next digit."""
+    counts = np.zeros(len(found) * _BASE, np.int64)
+    shift = _DIGIT_BITS * (_DIGITS - 1 - digit)
+    for scores, labels in shards:
+        bits = _bits(scores) >> shift
+        columns = np.asarray(labels, np.int32)
+        if digit:
+            same = (bits >> _DIGIT_BITS) == found.astype(np.int32)[columns]
+            bits, columns = bits[same], columns[same]
+        counts += np.bincount(columns * _BASE + (bits & (_BASE - 1)), minlength=len(counts))
+    return counts.reshape(len(found), _BASE)
+
+
+def _bits(scores: np.ndarray) -> np.ndarray:
+    """Scores (B,) as integers of the same order; -0 becomes 0."""
+    return (np.ascontiguousarray(scores, np.float32) + np.float32(0)).view(np.int32)

@@ -1,0 +1,32 @@
+"""Label transfer as the paper has it: the model's own boxes, without what a whole dataset tells about each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lat.core.structures import LabeledBoxes
+from lat.labelling.keep_and_fuse import DecodeSettings, labels_of
+from lat.models.label_transfer import LabelTransferModel, TransferInput
+
+
+def transfer_labels(
+    model: LabelTransferModel, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
+) -> dict[str, list[tuple[LabeledBoxes, Tensor]]]:
+    """Labels of every image in each target space in the paper's form, in pixels of the original image.
+
+    Returns:
+        For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
+        from which it came.
+
+    Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space).
+    """
+    labels: dict[str, list[tuple[LabeledBoxes, Tensor]]] = {}
+    for target, decoded in model.decode(images, targets).items():
+        boxes, rows = labels_of(decoded, model.joint.spaces[model.joint.index(target)], settings)
+        of_image = decoded.images[rows]
+        rows, counts = rows - torch.searchsorted(decoded.images, of_image), decoded.counts(rows)
+        labels[target] = list(zip(boxes.split(counts), rows.split(counts), strict=True))
+    return labels

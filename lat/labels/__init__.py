@@ -1,0 +1,1 @@
+"""Labels as columns, and the COCO files that hold them; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""COCO JSON: scanning, reading and writing."""

@@ -1,0 +1,166 @@
+"""All labels of one file as columns: numbers in arrays, images as ranges of rows, no object a box.
+
+Half a million boxes take about 20 MiB this way, against 300 MiB as Python objects, and worker processes share them.
+Shape letters: I images, A annotations, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.labels.provenance import Provenance
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """Columns of one labels file; the annotations of image i are rows `offsets[i]:offsets[i + 1]`.
+
+    Attributes:
+        path: the file.
+        space: the label space of `labels`.
+        image_ids: (I,) int64, unique, in the order of the file.
+        file_names: I file names relative to the images folder.
+        sizes_hw: (I, 2) int32 height and width in pixels.
+        splits: I values of the key `split`; "" where an image has none.
+        offsets: (I + 1,) int64.
+        boxes_xyxy: (A, 4) float32, absolute pixels of the original image, inside it, with an area.
+        labels: (A,) int64 class indices 0..K-1.
+        scores: (A,) float32 in [0, 1]; 1 where the file has none.
+        is_crowd: (A,) bool.
+        annotation_ids: (A,) int64, positive, unique.
+        class_scores: (A, K) float32 in [0, 1], or None.
+        provenance: where each annotation came from, or None.
+        info: the file's `info`.
+        repairs: what was repaired in memory while reading, with counts; the file itself is never changed.
+    """
+
+    path: Path
+    space: LabelSpace
+    image_ids: np.ndarray
+    file_names: tuple[str, ...]
+    sizes_hw: np.ndarray
+    splits: tuple[str, ...]
+    offsets: np.ndarray
+    boxes_xyxy: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    is_crowd: np.ndarray
+    annotation_ids: np.ndarray
+    class_scores: np.ndarray | None = None
+    provenance: Provenance | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    repairs: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def num_boxes(self) -> int:
+        return len(self.boxes_xyxy)
+
+    @property
+    def image_of_box(self) -> np.ndarray:
+        """(A,) int64 index of the image of each annotation."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def rows(self, i: int) -> slice:
+        """The annotation rows of image `i`."""
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    def select(self, images: np.ndarray) -> LabelTable:
+        """The table of these images, indices (J,) or a mask (I,) bool, in this order, with their annotations."""
+        images = np.flatnonzero(images) if np.asarray(images).dtype == bool else np.asarray(images, dtype=np.int64)
+        rows, offsets = _ranges(self.offsets[images], self.offsets[images + 1])
+        chosen = replace(
+            self,
+            image_ids=self.image_ids[images],
+            file_names=tuple(self.file_names[i] for i in images),
+            sizes_hw=self.sizes_hw[images],
+            splits=tuple(self.splits[i] for i in images),
+        )
+        return chosen._with_annotations(rows, offsets)
+
+    def laid_over(self, images: LabelTable) -> LabelTable:
+        """The annotations of this table on the images of another, matched by id; an image that is not here has none.
+
+        The table is of exactly the other's images, in their order; annotations of images that the other lacks are left out.
+        """
+        places, known = find_ids(images.image_ids, self.image_ids, self._order)
+        rows, offsets = _ranges(self.offsets[places], self.offsets[places + known])
+        columns = {name: getattr(images, name) for name in ("image_ids", "file_names", "sizes_hw", "splits")}
+        return replace(self, **columns)._with_annotations(rows, offsets)
+
+    def image_entries(self) -> list[dict[str, Any]]:
+        """The `images` list of a COCO file of these images."""
+        columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
+        return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
+
+    def at_least(self, score: float | np.ndarray) -> LabelTable:
+        """The table of the same images with only the annotations whose score is `score` or more.
+
+        `score` may be one number, or one for each class, (K,) float.
+        """
+        return self.where(self.scores >= (score[self.labels] if isinstance(score, np.ndarray) else score))
+
+    def where(self, kept: np.ndarray) -> LabelTable:
+        """The table of the same images with only the annotations that `kept` (A,) bool names."""
+        before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        return self._with_annotations(np.flatnonzero(kept), before[self.offsets])
+
+    def _with_annotations(self, rows: np.ndarray, offsets: np.ndarray) -> LabelTable:
+        """The same images with annotations `rows` (A',) of this table, those of image i at `offsets[i]:offsets[i + 1]`."""
+        return replace(
+            self,
+            offsets=offsets,
+            boxes_xyxy=self.boxes_xyxy[rows],
+            labels=self.labels[rows],
+            scores=self.scores[rows],
+            is_crowd=self.is_crowd[rows],
+            annotation_ids=self.annotation_ids[rows],
+            class_scores=None if self.class_scores is None else self.class_scores[rows],
+            provenance=None if self.provenance is None else self.provenance[rows],
+        )
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.image_ids, kind="stable")
+
+    def index_of(self, image_ids: np.ndarray) -> np.ndarray:
+        """Indices (J,) int64 of the images with these ids (J,).
+
+        Raises:
+            InputError: if the file has no image with one of the ids.
+        """
+        image_ids = np.asarray(image_ids, dtype=np.int64)
+        indices, known = find_ids(image_ids, self.image_ids, self._order)
+        if not known.all():
+            missing = image_ids[~known]
+            raise InputError(self.path, f"image {missing[0]} is not in the file ({len(missing)} images are not)")
+        return indices
+
+
+def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All rows (A,) of the ranges from `starts` (J,) up to `ends` (J,), one after another, and their offsets (J + 1,)."""
+    counts = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts), offsets
+
+
+def find_ids(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Look up ids (J,) in a column of ids (I,): positions (J,) int64, and (J,) bool whether each one was found.
+
+    `order` is `np.argsort(ids, kind="stable")`, if it is at hand. An id that was not found has position 0.
+    """
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    order = np.argsort(ids, kind="stable") if order is None else order
+    places = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    known = ids[places] == wanted
+    return np.where(known, places, 0), known

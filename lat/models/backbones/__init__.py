@@ -1,0 +1,1 @@
+"""Frozen backbones of the label-transfer model."""

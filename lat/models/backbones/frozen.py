@@ -1,0 +1,250 @@
+"""Frozen backbones: an upstream detector's own features, DINOv2, or seeded random convolutions; and region pooling.
+
+Shape letters: B images, C channels, H x W image pixels, h x w map cells, M boxes of an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import roi_align
+
+from lat.core.errors import InputError
+from lat.models.backbones.dinov2 import DINOV2_MODELS, PATCH, load_dinov2
+
+BACKBONES = ("upstream", *DINOV2_MODELS, "random")
+CACHES = ("memory", "disk", "none")
+CACHE_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Which frozen features the label-transfer model sees, and where they are kept.
+
+    Raises:
+        InputError: if a field has a value that it does not offer.
+    """
+
+    backbone: str = (
+        "upstream"  # upstream (an upstream detector's own features), dinov2_vit{s,b,l,g}14 (also with _reg), or random
+    )
+    weights: str = "pretrained"  # of DINOv2: pretrained (downloaded once), a local file, or none (random weights)
+    blocks: int = 1  # of DINOv2: blocks whose tokens stand side by side, spread evenly up to the last; 1 for the last alone
+    image_size: int = 0  # shorter side in pixels to which images are resized before the backbone; 0 keeps their own size
+    cache: str = "memory"  # where features are kept: memory, disk, or none (computed again at each use)
+    cache_dtype: str = "float16"  # number format of kept features: float16 or float32
+    weights_seed: int = 0  # seed of random weights (backbone random, or weights none)
+
+    def __post_init__(self) -> None:
+        offers = (("backbone", BACKBONES), ("cache", CACHES), ("cache_dtype", tuple(CACHE_DTYPES)))
+        for field, choices in offers:
+            if getattr(self, field) not in choices:
+                raise InputError(f"lat.{field}", f"is '{getattr(self, field)}'", f"choose one of {', '.join(choices)}")
+        if self.blocks < 1:
+            raise InputError("lat.blocks", f"is {self.blocks}", "choose 1 or more")
+        if self.image_size < 0:
+            raise InputError(
+                "lat.image_size", f"is {self.image_size}", "give the shorter side in pixels, or 0 for the image's own size"
+            )
+        if self.backbone in DINOV2_MODELS and self.image_size % PATCH:
+            nearest = max(PATCH, round(self.image_size / PATCH) * PATCH)
+            raise InputError(
+                "lat.image_size", f"is {self.image_size}, not a multiple of DINOv2's patch side {PATCH}", f"give {nearest}"
+            )
+
+
+class FeatureExtractor(Protocol):
+    """A network that a `FrozenBackbone` can hold; also an `nn.Module`. Upstream detectors are such networks.
+
+    Attributes:
+        feature_stride: image pixels to one map cell, exactly, on both axes.
+    """
+
+    feature_stride: int
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / stride), ceil(W / stride)); padded at the right and bottom alone."""
+        ...
+
+
+class FrozenBackbone(nn.Module):
+    """Holds a network that nothing can train: always in eval mode, without gradients.
+
+    The network is no submodule: it appears in no `parameters()` and no `state_dict()` of a model that contains this one, so
+    optimisers, checkpoints and moving averages leave it alone. It follows `.to(...)`; copies of this module share it.
+
+    Args:
+        network: frozen in place; its `feature_maps` gives the features.
+        image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
+    """
+
+    channels: int
+
+    def __init__(self, network: FeatureExtractor, image_size: int = 0) -> None:
+        super().__init__()
+        assert isinstance(network, nn.Module)
+        self.image_size = image_size
+        # inside a tuple, nn.Module does not register it as a submodule
+        self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
+        super().train(False)
+        with torch.no_grad():
+            self.channels = network.feature_maps(torch.zeros(1, 3, 64, 64, device=self.device, dtype=self.dtype)).shape[1]
+
+    @property
+    def network(self) -> nn.Module:
+        """The frozen network."""
+        return self._held[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the frozen network is."""
+        return next(self.network.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format in which the frozen network computes."""
+        return next(self.network.parameters()).dtype
+
+    def train(self, mode: bool = True) -> FrozenBackbone:
+        """Stay in eval mode, whatever `mode` says."""
+        return super().train(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenBackbone:
+        self.network._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
+        return copy(self)
+
+    def resized_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) in pixels to which an image of `size_hw` is resized before the network."""
+        if not self.image_size:
+            return size_hw
+        ratio = self.image_size / min(size_hw)
+        return max(1, round(size_hw[0] * ratio)), max(1, round(size_hw[1] * ratio))
+
+    def scales(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """Exact (scale_y, scale_x), map cells to one original pixel, for images of `size_hw`; the axes differ by rounding."""
+        height, width = self.resized_hw(size_hw)
+        stride = self._held[1].feature_stride
+        return height / (size_hw[0] * stride), width / (size_hw[1] * stride)
+
+    @torch.no_grad()
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """Features of images of one size.
+
+        Args:
+            images: (B, 3, H, W) float RGB in [0, 1], original pixels.
+
+        Returns:
+            (B, C, h, w) float32. The image covers exactly H * scale_y by W * scale_x cells of it; the rest is padding.
+        """
+        self.network.eval()  # its owner may have called train()
+        images = images.to(self.device)
+        size_hw = self.resized_hw((images.shape[2], images.shape[3]))
+        if size_hw != tuple(images.shape[2:]):
+            images = F.interpolate(images, size_hw, mode="bilinear", align_corners=False, antialias=True)
+        return self._held[1].feature_maps(images.to(self.dtype)).float()
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """SHA-256 over the network's class, parameters and buffers and over the preprocessing: equal for equal features."""
+        preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
+        described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
+        digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+class RandomConvolutions(nn.Module):
+    """Three random convolutions that are never trained: what is left of label transfer when the features know nothing.
+
+    Stride and channels are those of the small upstream detector.
+    """
+
+    feature_stride = 4
+
+    def __init__(self, channels: int = 64) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 4, stride=4)]
+        for _ in range(2):
+            layers += [nn.GroupNorm(8, channels), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)]
+        self.layers = nn.Sequential(*layers, nn.GroupNorm(8, channels))
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / 4), ceil(W / 4)); padded with grey."""
+        right, bottom = -images.shape[3] % self.feature_stride, -images.shape[2] % self.feature_stride
+        return self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
+
+
+def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None) -> FrozenBackbone:
+    """The frozen backbone that `settings` name.
+
+    Args:
+        settings: which network, with which weights, at which image size.
+        upstream: the upstream detector whose features are used when `backbone` is upstream; frozen in place.
+
+    Raises:
+        InputError: if an upstream detector is asked for and not given or lends no features, or the weights cannot be loaded.
+    """
+    if settings.backbone == "upstream":
+        if upstream is None:
+            raise InputError(
+                "lat.backbone", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
+            )
+        if not hasattr(upstream, "feature_maps"):
+            what = f"is 'upstream', but {type(upstream).__name__} lends no features"
+            raise InputError("lat.backbone", what, "choose upstream.detector torchvision or detectron2, or a dinov2 backbone")
+        return FrozenBackbone(upstream, settings.image_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(settings.weights_seed)
+        if settings.backbone == "random":
+            return FrozenBackbone(RandomConvolutions(), settings.image_size)
+        network = load_dinov2(settings.backbone, settings.weights, settings.blocks)
+    return FrozenBackbone(network, settings.image_size)
+
+
+def stack_maps(maps: Sequence[Tensor]) -> Tensor:
+    """Stack maps of different sizes, (C, h_i, w_i), into (B, C, max h, max w).
+
+    A smaller map is continued by its last row and column, so that RoIAlign, which clamps at the border of a map, reads the
+    same values at the border of an image as in the map alone.
+    """
+    height, width = max(m.shape[1] for m in maps), max(m.shape[2] for m in maps)
+    if all(m.shape[1:] == (height, width) for m in maps):
+        return torch.stack(list(maps))
+    padded = [F.pad(m[None], (0, width - m.shape[2], 0, height - m.shape[1]), mode="replicate") for m in maps]
+    return torch.cat(padded)
+
+
+def pool_regions(
+    features: Tensor, boxes_xyxy: Sequence[Tensor], scales: Sequence[tuple[float, float]], output_size: int
+) -> Tensor:
+    """RoIAlign at the exact scale of each image and axis.
+
+    torchvision's `MultiScaleRoIAlign` rounds scales to powers of two, which shifts boxes on a map of stride 14 by an eighth.
+
+    Args:
+        features: (B, C, h, w) maps, float16 or float32.
+        boxes_xyxy: one (M_i, 4) float32 tensor an image, original pixels; M_i may be 0.
+        scales: one (scale_y, scale_x) an image, map cells to one original pixel (`FrozenBackbone.scales`).
+        output_size: side S of the pooled regions.
+
+    Returns:
+        (M_1 + ... + M_B, C, S, S) float32, regions in the order of the images.
+    """
+    image_index = torch.cat([boxes.new_full((len(boxes), 1), i) for i, boxes in enumerate(boxes_xyxy)])
+    factors = features.new_tensor([(x, y, x, y) for y, x in scales], dtype=torch.float32)
+    on_map = torch.cat(list(boxes_xyxy)) * factors[image_index[:, 0].long()]
+    regions = torch.cat([image_index, on_map], dim=1)
+    return roi_align(features.float(), regions, output_size, spatial_scale=1.0, aligned=True)

@@ -1,0 +1,110 @@
+"""Semantic Feature Fusion (SFF): region features enriched by what overlapping proposals of all label spaces say.
+
+Shape letters: B images, M proposals an image (padded), D channels of a region feature, K classes of the joint space.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lat.core.errors import InputError
+from lat.core.losses import masked_softmax
+
+_CHOICES = {
+    "attention": ("sff", "standard", "none"),
+    "attend": ("overlapping", "image"),
+    "cap": ("scale", "clamp", "none"),
+    "cap_branch": ("class", "feature"),
+    "confidence": ("multiply", "add_log"),
+}
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """How proposals of an image attend to each other."""
+
+    attention: str = "sff"  # sff | standard (one softmax over both values, no cap, no confidence) | none
+    attend: str = "overlapping"  # overlapping (only proposals with IoU > 0) | image (all proposals of the image)
+    cap: str = "scale"  # how a row is held below 1/sqrt(N): scale the whole row | clamp its entries | none
+    cap_branch: str = "class"  # the branch that the cap acts on: class | feature
+    confidence: str = "multiply"  # how key confidence enters the feature branch: multiply the logit | add_log
+    residual: bool = True  # add the fused values to the region feature instead of replacing it
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"lat.{name}", f"is '{getattr(self, name)}'", f"choose one of {', '.join(choices)}")
+
+
+class SemanticFeatureFusion(nn.Module):
+    """LayerNorm(x + SA) with SA = cap(softmax(A)) V_c + softmax(A with key confidence) V_r and A = QK^T / sqrt(D).
+
+    Q, K and V_r are linear in the region features x, V_c is linear in the class scores. The cap holds each row's largest
+    weight at or below T = 1/sqrt(N) for N datasets, so that a class seen by one proposal alone counts less than one on
+    which several agree. Softmax runs in float32.
+
+    Source: Label-Aligned Transfer, section 3.3 (the text scales a row, the formula clamps it: `cap`).
+    """
+
+    def __init__(self, dim: int, num_classes: int, num_datasets: int, settings: FusionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.cap_at = 1.0 / math.sqrt(num_datasets)
+        self.norm = nn.LayerNorm(dim)
+        if settings.attention != "none":
+            self.query = nn.Linear(dim, dim)
+            self.key = nn.Linear(dim, dim)
+            self.region_value = nn.Linear(dim, dim)
+            self.class_value = nn.Linear(num_classes, dim)
+
+    def forward(self, regions: Tensor, class_scores: Tensor, confidence: Tensor, attendable: Tensor) -> Tensor:
+        """Fuse the proposals of each image.
+
+        Args:
+            regions: (B, M, D) region features.
+            class_scores: (B, M, K) class scores over the joint label space.
+            confidence: (B, M) in [0, 1].
+            attendable: (B, M, M) bool; query row, key column. A row without any key gets no fused value.
+
+        Returns:
+            (B, M, D) fused features.
+        """
+        if self.settings.attention == "none":
+            return self.norm(regions)
+        fused = self._attend(regions, class_scores, confidence, attendable)
+        return self.norm(regions + fused if self.settings.residual else fused)
+
+    def _attend(self, regions: Tensor, class_scores: Tensor, confidence: Tensor, attendable: Tensor) -> Tensor:
+        settings = self.settings
+        class_value, region_value = self.class_value(class_scores), self.region_value(regions)
+        with torch.autocast(regions.device.type, enabled=False):
+            query, key = self.query(regions.float()), self.key(regions.float())
+            logits = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
+            class_weights = masked_softmax(logits, attendable)
+            if settings.attention == "standard":
+                return class_weights @ (class_value.float() + region_value.float())
+            region_weights = masked_softmax(self._with_confidence(logits, confidence), attendable)
+            if settings.cap_branch == "class":
+                class_weights = self._cap(class_weights)
+            else:
+                region_weights = self._cap(region_weights)
+            return class_weights @ class_value.float() + region_weights @ region_value.float()
+
+    def _with_confidence(self, logits: Tensor, confidence: Tensor) -> Tensor:
+        keys = confidence.float()[:, None, :]
+        if self.settings.confidence == "multiply":
+            return logits * keys
+        return logits + keys.clamp(min=1e-6).log()
+
+    def _cap(self, weights: Tensor) -> Tensor:
+        """Hold every row's largest weight at or below 1/sqrt(N); rows below it stay as they are."""
+        if self.settings.cap == "none" or weights.shape[-1] == 0:
+            return weights
+        if self.settings.cap == "clamp":
+            return weights.clamp(max=self.cap_at)
+        largest = weights.amax(dim=-1, keepdim=True)
+        return weights * (self.cap_at / largest.clamp(min=self.cap_at))

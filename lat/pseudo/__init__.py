@@ -1,1 +1,0 @@
-"""What the labels of two datasets say about each other: box conventions, relation priors, fusion, calibrated scores."""

@@ -1,0 +1,1 @@
+"""The downstream stage: the sources' labels and the detectors trained on them."""

@@ -1,0 +1,175 @@
+"""Train the downstream detector of a target: its ground truth and the sources' labels in, `downstream/T/` out.
+
+With another method than label transfer, the labels that the sources have by it are written first, as COCO files beside the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from lat.baselines.label_unification import SpaceView, UnifiedItems
+from lat.baselines.student_teacher import StudentTeacher, StudentTeacherItems
+from lat.config.sections import part_of
+from lat.core.files import write_atomically
+from lat.core.label_space import LabelSpace
+from lat.data.dataset import DetectionDataset
+from lat.data.training_labels import TransferredDataset
+from lat.detectors.base import DetectorSettings, build_detector, describe_detector, resolve_detector
+from lat.detectors.settings import TRANSFORMERS_DETECTORS
+from lat.detectors.ultralytics.yolo import YoloDetector
+from lat.engine.announce import say
+from lat.engine.sampling import Reserved
+from lat.engine.trainer import TrainItems, TrainSettings, train
+from lat.stages.downstream.labels import weighing_of
+from lat.stages.downstream.yolo_training import train_yolo
+from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
+from lat.workspace.workspace import Workspace
+
+
+def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> None:
+    """Train a detector on the target's training images and on the sources', and score it on the target's held-out images.
+
+    Args:
+        workspace: the run; `downstream.method` says which labels the sources' images have.
+        target: name of the dataset.
+        inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
+    """
+    settings = workspace.config.downstream
+    training: Callable[[Workspace, str, str], nn.Module] = _train_on_labels
+    if settings.detector == "yolo":
+        training = _train_yolo
+    elif settings.uses_sources:
+        others = {"student_teacher": _train_student_teacher, "label_unification": _train_unified}
+        training = others.get(settings.method, training)
+    detector = training(workspace, target, inputs)
+    metrics = evaluate_detector(Predictor(detector, workspace.fabric), workspace.validation_part(target), workspace.processes)
+    described = {
+        "target": target,
+        "name": settings.name,
+        "method": settings.method if settings.uses_sources else "target_only",
+        "strategy": settings.strategy if settings.uses_sources else "target_only",
+        "detector": "yolo" if settings.detector == "yolo" else resolve_detector(part_of(settings, DetectorSettings)).detector,
+    }
+    if workspace.processes.is_first:
+        write_atomically(workspace.downstream_metrics(target), json.dumps({**described, **metrics}, indent=2) + "\n")
+
+
+def training_datasets(workspace: Workspace, target: str) -> list[DetectionDataset]:
+    """What is trained on: the target's training images first, then the sources' with their labels in its space, weighed.
+
+    A source none of whose labels count is left out: its images would be nothing but background.
+    """
+    datasets = [workspace.train_part(target)]
+    if not workspace.config.downstream.uses_sources:
+        return datasets
+    weighing = weighing_of(workspace.config.downstream)
+    for source in workspace.others(target):
+        labels = workspace.read_downstream_labels(source, target)
+        if (labels.scores >= weighing.score_threshold).any():
+            datasets.append(TransferredDataset.of(workspace.train_part(source), labels, weighing))
+        else:
+            say(f"{labels.path}: no label of a score of {weighing.score_threshold:g} or more; {source} is left out")
+    return datasets
+
+
+def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Module:
+    """The detector trained on ground truth and the sources' labels, by the strategy."""
+    settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
+    model, description = _build(workspace, workspace.space(target))
+    items = DetectionItems(datasets, settings.augmentation)
+    return load_detector(
+        _train(workspace, target, inputs, model, items, description, reserved=settings.reserved(len(datasets[0])))
+    )
+
+
+def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn.Module:
+    """The teacher of a student that sees the sources' images without labels; half of each batch are the target's."""
+    settings = workspace.config.downstream
+    model, description = _build(workspace, workspace.space(target))
+    unlabelled = [workspace.train_part(source) for source in workspace.others(target)]
+    items = StudentTeacherItems(workspace.train_part(target), unlabelled, settings.augmentation)
+    reserved = Reserved.half(items.num_labelled, settings.training.batch_size)
+    training = replace(settings.training, ema_decay=0.0)  # the teacher is the average
+    pair = StudentTeacher(model, settings.student_teacher)
+    return load_detector(
+        _train(workspace, target, inputs, pair, items, description, reserved=reserved, training=training, result="teacher")
+    )
+
+
+def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
+    """One detector of all datasets' label spaces, each image supervised on its own, seen as a detector of the target."""
+    settings = workspace.config.downstream
+    parts = [DetectionItems([workspace.train_part(name)], settings.augmentation) for name in workspace.names]
+    items = UnifiedItems(parts, workspace.joint, settings.label_unification)
+    model, description = _build(workspace, items.space)
+    is_binary = settings.label_unification.classification_loss == "null_bce"
+    if is_binary:
+        cast(Any, model).roi_heads.is_binary = True
+    detector = load_detector(_train(workspace, target, inputs, model, items, description))
+    if is_binary:
+        detector.roi_heads.is_binary = True
+    is_detr = settings.detector in TRANSFORMERS_DETECTORS
+    least = settings.score_threshold if is_detr else 0.0
+    return SpaceView(detector, workspace.joint, target, softmax=not is_detr, sigmoids=is_binary, score_threshold=least)
+
+
+def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
+    """A YOLO trained by ultralytics; a training that was stopped starts anew."""
+    settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
+    own, others = len(datasets[0]), sum(map(len, datasets[1:]))
+    path = train_yolo(
+        datasets,
+        workspace.validation_part(target),
+        settings.yolo,
+        settings.training,
+        out_dir=workspace.downstream(target),
+        seed=workspace.config.seed,
+        target_only_share=settings.target_share if settings.uses_sources and settings.strategy == "mixed_then_target" else 0.0,
+        repeat=max(1, round(others / own)) if settings.strategy == "half_and_half" else 1,
+        min_score=weighing_of(settings).score_threshold,
+        device=workspace.fabric.device,
+        num_workers=workspace.config.runtime.num_workers,
+    )
+    return YoloDetector(path, workspace.space(target), settings.yolo)
+
+
+def _build(workspace: Workspace, space: LabelSpace) -> tuple[nn.Module, dict[str, Any]]:
+    """A new detector of `space` and its description."""
+    torch.manual_seed(workspace.config.seed)
+    settings = part_of(workspace.config.downstream, DetectorSettings)
+    return build_detector(settings, space), describe_detector(settings, space)
+
+
+def _train(
+    workspace: Workspace,
+    target: str,
+    inputs: str,
+    model: nn.Module,
+    items: TrainItems,
+    description: Mapping[str, Any],
+    *,
+    reserved: Reserved | None = None,
+    training: TrainSettings | None = None,
+    result: str = "",
+) -> Path:
+    return train(
+        model,
+        items,
+        training or workspace.config.downstream.training,
+        out_dir=workspace.downstream(target),
+        seed=workspace.config.seed,
+        title=f"train downstream {workspace.downstream(target).name}",
+        fabric=workspace.fabric,
+        description=description,
+        num_workers=workspace.config.runtime.num_workers,
+        inputs=inputs,
+        reserved=reserved,
+        result=result,
+    )

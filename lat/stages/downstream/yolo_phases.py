@@ -1,0 +1,100 @@
+"""How a training in steps becomes calls of ultralytics' trainer, which counts in epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.detectors.ultralytics.yolo import YoloSettings
+from lat.engine.trainer import TrainSettings
+
+LAST_RATE = 0.01
+"""Share of the learning rate at which a cosine ends."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One call of ultralytics' trainer.
+
+    Attributes:
+        name: mixed or target.
+        images: how many images an epoch has, repeated ones counted.
+        epochs: at least 1.
+        first_rate: learning rate after the warm-up.
+        last_rate: learning rate of the end.
+        warmup_epochs: epochs of linear rise to the first rate.
+    """
+
+    name: str
+    images: int
+    epochs: int
+    first_rate: float
+    last_rate: float
+    warmup_epochs: float = 0.0
+
+
+def plan_phases(images: Sequence[int], training: TrainSettings, target_only_share: float, repeat: int) -> list[Phase]:
+    """The phases of a training and their epochs and learning rates.
+
+    Both phases together follow one cosine: the second starts at the rate at which the first ends.
+
+    Args:
+        images: number of images of each dataset, the target first.
+        training: how long and how fast.
+        target_only_share: share of the steps on the target alone.
+        repeat: how often an image of the target stands in the first list.
+    """
+    listed = {"mixed": repeat * images[0] + sum(images[1:]), "target": images[0]}
+    shares = {"mixed": 1.0 - target_only_share, "target": target_only_share}
+    phases: list[Phase] = []
+    done = 0.0
+    for name, share in shares.items():
+        if share <= 0:
+            continue
+        epochs = max(1, math.ceil(share * training.steps * training.batch_size / listed[name]))
+        warmup_steps = 0 if phases else min(training.warmup_steps, training.steps // 2)
+        first, last = _rate_at(training, done), _rate_at(training, done + share)
+        warmup_epochs = warmup_steps / math.ceil(listed[name] / training.batch_size)
+        phases.append(Phase(name, listed[name], epochs, first, last, warmup_epochs))
+        done += share
+    return phases
+
+
+def _rate_at(training: TrainSettings, progress: float) -> float:
+    """The learning rate after a share of all steps, without warm-up."""
+    factor = 1.0 if training.schedule == "constant" else LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2
+    return training.learning_rate * factor
+
+
+def trainer_options(phase: Phase, settings: YoloSettings, training: TrainSettings, work: Path) -> dict[str, Any]:
+    """A phase in the names of ultralytics."""
+    return {
+        "task": "detect",
+        "data": str(work / "data" / f"{phase.name}.yaml"),
+        "save_dir": str(work / phase.name),
+        "epochs": phase.epochs,
+        "batch": training.batch_size,
+        "nbs": training.batch_size,  # one update a batch, and weight decay as given
+        "imgsz": settings.image_size,
+        "optimizer": {"adamw": "AdamW", "sgd": "SGD"}[training.optimizer],
+        "lr0": phase.first_rate,
+        "lrf": phase.last_rate / phase.first_rate,
+        "cos_lr": training.schedule == "cosine",
+        "momentum": training.momentum,
+        "weight_decay": training.weight_decay,
+        "warmup_epochs": phase.warmup_epochs,
+        "warmup_bias_lr": 0.0,
+        "warmup_momentum": training.momentum,
+        "mosaic": settings.mosaic,
+        "close_mosaic": round(phase.epochs / 10),
+        "max_det": settings.max_detections,
+        "amp": settings.mixed_precision,
+        "deterministic": True,
+        "val": False,
+        "plots": False,
+        "patience": 0,
+        "verbose": False,
+    }

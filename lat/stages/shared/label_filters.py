@@ -1,0 +1,181 @@
+"""Filters on the labels of a whole dataset in one label space: what they need of the target, and what they decided, as `info`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.baselines.class_thresholds import class_thresholds
+from lat.core.structures import LabeledBoxes
+from lat.evaluation.label_quality import true_classes
+from lat.labelling import filters
+from lat.labelling.filters import ClassFilter, FilterSettings, Shard
+from lat.labelling.temperature import Temperature, fit_temperature
+from lat.labels.table import LabelTable
+from lat.workspace.workspace import Workspace
+
+SHARD_IMAGES = 4096
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenLabels:
+    """Which labels of some images are kept.
+
+    Attributes:
+        masks: for each image (N,) bool; None where all labels are kept.
+        info: an entry `filter` for the `info` of the labels file, with what each class's threshold is; empty where all are kept.
+    """
+
+    masks: Sequence[Tensor] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def boxes(self, images: Sequence[LabeledBoxes]) -> Sequence[LabeledBoxes]:
+        """Of the boxes of each image those that are kept, unchanged."""
+        if self.masks is None:
+            return images
+        return [boxes[mask] for boxes, mask in zip(images, self.masks, strict=True)]
+
+    def rows(self, images: Sequence[Sequence[Row]]) -> Sequence[Sequence[Row]]:
+        """Of what lists say of the boxes of each image, what belongs to boxes that are kept."""
+        if self.masks is None:
+            return images
+        return [
+            [row for row, is_kept in zip(rows, mask.tolist(), strict=True) if is_kept]
+            for rows, mask in zip(images, self.masks, strict=True)
+        ]
+
+
+def choose_labels(
+    workspace: Workspace,
+    target: str,
+    labels: Sequence[LabeledBoxes],
+    settings: FilterSettings,
+    held_out: Sequence[LabeledBoxes],
+    *,
+    scored_by_class: bool = True,
+) -> ChosenLabels:
+    """Apply a filter to the labels of all images of one source in one space.
+
+    Args:
+        workspace: the run.
+        target: the dataset whose label space the labels are in; its ground truth says how many of each class are wanted.
+        labels: for each image.
+        settings: the filter.
+        held_out: labels of the same kind of each held-out image of the target; only for filters that need them.
+        scored_by_class: False if `scores` are not those of `class_scores`.
+    """
+    if settings.keeps_all:
+        return ChosenLabels()
+    temperature = Temperature()
+    if settings.temperature:
+        temperature = _fit_temperature(workspace, target, held_out, scored_by_class)
+    shards = list(_shards(labels, temperature))
+    chosen = _choose(workspace, target, shards, len(labels), settings, _scaled(held_out, temperature))
+    kept = torch.cat([torch.from_numpy(mask) for mask in chosen.masks(shards)] or [torch.zeros(0, dtype=torch.bool)])
+    found = filters.count_classes(shards, len(workspace.space(target)))
+    return ChosenLabels(
+        kept.split([len(boxes) for boxes in labels]), {"filter": _described(settings, temperature, chosen, found)}
+    )
+
+
+def _choose(
+    workspace: Workspace,
+    target: str,
+    shards: Sequence[Shard],
+    num_images: int,
+    settings: FilterSettings,
+    held_out: Sequence[LabeledBoxes],
+) -> ClassFilter:
+    num_classes = len(workspace.space(target))
+    match settings.method:
+        case "score":
+            return filters.by_score(settings.threshold, num_classes)
+        case "class_balanced":
+            return filters.class_balanced(shards, num_classes, settings.share)
+        case "validation":
+            truth = workspace.held_out_part(target).labels
+            return filters.by_thresholds(class_thresholds(held_out, truth, settings.beta).numpy())
+        case "dars":
+            counts, images = labelled_counts(workspace, target), len(workspace.train_part(target))
+            wanted = filters.wanted_boxes(counts, images, num_images, settings.labelling_ratio)
+            return filters.dars(shards, wanted, workspace.config.seed, sample_ties=settings.sample_ties)
+        case method:
+            raise AssertionError(f"no filter {method}")
+
+
+def labelled_counts(workspace: Workspace, target: str) -> np.ndarray:
+    """(K,) int64 boxes of each class in the ground truth of a target's training images, less crowds."""
+    own = workspace.train_part(target).labels
+    return np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
+
+
+def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_score: float, ratio: float) -> LabelTable:
+    """The same labels, with those don't-care (crowd) of which there are more than wanted; see `lat.labelling.filters.dars`.
+
+    Args:
+        workspace: the run.
+        target: the dataset in whose space the labels are; its ground truth says how many of each class are wanted.
+        labels: of one source.
+        least_score: only labels from this score on are counted and thinned.
+        ratio: the labelling ratio.
+
+    Source: DARS, section 3.3 (a labelling ratio that grows from round to round).
+    """
+    rows = np.flatnonzero((labels.scores >= least_score) & ~labels.is_crowd)
+    wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.train_part(target)), len(labels), ratio)
+    shard = labels.scores[rows], labels.labels[rows]
+    (kept,) = filters.dars([shard], wanted, workspace.config.seed).masks([shard])
+    is_crowd = labels.is_crowd.copy()
+    is_crowd[rows[~kept]] = True
+    return replace(labels, is_crowd=is_crowd)
+
+
+def _described(settings: FilterSettings, temperature: Temperature, chosen: ClassFilter, found: np.ndarray) -> dict[str, Any]:
+    """As JSON types, lists in the order of classes: a threshold is null where no label of the class is kept."""
+    return {
+        "method": settings.method,
+        "temperature": temperature.value if settings.temperature else None,
+        "found": found.tolist(),
+        "wanted": None if chosen.wanted is None else chosen.wanted.tolist(),
+        "thresholds": [round(each, 6) if np.isfinite(each) else None for each in chosen.thresholds.tolist()],
+    }
+
+
+def _shards(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Iterator[Shard]:
+    """Scores, scaled, and labels of all images, in columns of some thousand images each."""
+    for start in range(0, len(labels), SHARD_IMAGES):
+        images = labels[start : start + SHARD_IMAGES]
+        scores, classes = (torch.cat([getattr(boxes, name) for boxes in images]) for name in ("scores", "labels"))
+        if temperature.value != 1.0:
+            scores = temperature(scores, classes, _class_scores(images) if temperature.is_softmax else None)
+        yield scores.numpy(), classes.numpy()
+
+
+def _scaled(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Sequence[LabeledBoxes]:
+    if temperature.value == 1.0:
+        return labels
+    return [replace(boxes, scores=temperature(boxes.scores, boxes.labels, boxes.class_scores)) for boxes in labels]
+
+
+def _fit_temperature(workspace: Workspace, target: str, held_out: Sequence[LabeledBoxes], scored_by_class: bool) -> Temperature:
+    """Fit a temperature on all held-out labels but those that lie on crowd boxes alone."""
+    part = workspace.held_out_part(target)
+    truth = [true_classes(boxes, part.boxes(i)) for i, boxes in enumerate(held_out)]
+    counted = [boxes[classes >= 0] for boxes, classes in zip(held_out, truth, strict=True)]
+    scores, labels = (torch.cat([getattr(boxes, name) for boxes in counted]) for name in ("scores", "labels"))
+    class_scores = _class_scores(counted) if scored_by_class else None
+    classes = torch.cat(truth)
+    return fit_temperature(scores, labels, class_scores, classes[classes >= 0])
+
+
+def _class_scores(images: Sequence[LabeledBoxes]) -> Tensor | None:
+    """Class scores (N, K) of the boxes of some images, one after another; None if the files have none."""
+    columns = [boxes.class_scores for boxes in images if boxes.class_scores is not None]
+    return torch.cat(columns) if len(columns) == len(images) else None

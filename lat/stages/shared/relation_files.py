@@ -1,0 +1,98 @@
+"""The relations that `lat relations` has written, or a person has reviewed, as the table that a loss needs."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+from torch import Tensor
+
+from lat.core.errors import InputError
+from lat.models.classification import LOSSES_OF_RELATIONS
+from lat.relations.joint_tables import positive_sets, universal_members
+from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.review import from_yaml
+from lat.workspace.workspace import Workspace
+
+
+def relation_files(workspace: Workspace) -> tuple[Path, ...]:
+    """The files of relations on which the training of the label-transfer model depends, whether they are there or not.
+
+    Raises:
+        InputError: if `relations.file` is set to a file that does not exist.
+    """
+    if workspace.config.lat.classification_loss not in LOSSES_OF_RELATIONS:
+        return ()
+    return tuple(dict.fromkeys(relation_file(workspace, a, b) for a, b in combinations(workspace.names, 2)))
+
+
+def relation_file(workspace: Workspace, one: str, other: str) -> Path:
+    """The file that has the relations of two label spaces: `relations.file` if it is set, else what `lat relations` writes.
+
+    Raises:
+        InputError: if `relations.file` is set to a file that does not exist.
+    """
+    return _reviewed_file(workspace) if workspace.config.relations.file else workspace.relations_of(one, other)
+
+
+def relation_table(workspace: Workspace) -> Tensor | None:
+    """The table of `lat.classification_loss`, bool, as `Classification` takes it; None where it needs none.
+
+    Classes of outside label sets are related to nothing.
+
+    Raises:
+        InputError: if a file is missing, of other label spaces, or lacks a pair of them.
+    """
+    if not relation_files(workspace):
+        return None
+    matrices = [read_relations(workspace, a, b) for a, b in combinations(workspace.names, 2)]
+    if workspace.config.lat.classification_loss == "class_relational_bce":
+        return positive_sets(matrices, workspace.joint, workspace.config.relations.threshold)
+    return universal_members(matrices, workspace.joint)
+
+
+def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix:
+    """The relations of two label spaces, in either order: those of `relation_file`.
+
+    Raises:
+        InputError: if the file is missing, of other label spaces, or lacks the pair.
+    """
+    return _read(workspace.relations_of(one, other), workspace)
+
+
+def require_relations(path: Path) -> Path:
+    """The path of a file of relations.
+
+    Raises:
+        InputError: naming the command that writes it, if it is not there.
+    """
+    if not path.is_file():
+        raise InputError(path, "is not there yet", "run `lat relations` first: the settings ask for it")
+    return path
+
+
+def _read(path: Path, workspace: Workspace) -> RelationMatrix:
+    """The relations of one file of `lat relations`, or those of `relations.file` in its place."""
+    if workspace.config.relations.file:
+        return _read_reviewed(path, workspace)
+    matrix = RelationMatrix.from_dict(json.loads(require_relations(path).read_text(encoding="utf-8")))
+    if any(space != workspace.space(space.name) for space in (matrix.first, matrix.second)):
+        raise InputError(path, "is of other label spaces", "run `lat relations` again")
+    return matrix
+
+
+def _read_reviewed(path: Path, workspace: Workspace) -> RelationMatrix:
+    reviewed, names = _reviewed_file(workspace), path.name.split(".")[:2]
+    for matrix in from_yaml(reviewed, [workspace.space(name) for name in workspace.names]):
+        if {matrix.first.name, matrix.second.name} == set(names):
+            return matrix
+    remedy = "add it, with `relations: []` where nothing is related"
+    raise InputError(reviewed, f"has no pair [{', '.join(names)}]", remedy)
+
+
+def _reviewed_file(workspace: Workspace) -> Path:
+    path = Path(workspace.config.relations.file)
+    if not path.is_file():
+        raise InputError(path, "there is no such file of relations", "`lat relations CONFIG --review` writes one")
+    return path

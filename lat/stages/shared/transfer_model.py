@@ -1,0 +1,155 @@
+"""The label-transfer model of a run: the images as it sees them, the frozen features, the model itself, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lat.config.sections import LabelTransferSettings, part_of
+from lat.core.decoded_proposals import DecodedProposals
+from lat.core.errors import InputError
+from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import mirror_boxes
+from lat.data.dataset import DetectionDataset
+from lat.data.tensors import boxes_of
+from lat.engine.checkpoint import load_checkpoint
+from lat.labels.table import LabelTable
+from lat.models.backbones.frozen import FrozenBackbone, build_backbone
+from lat.models.feature_cache import FeatureCache
+from lat.models.feature_fusion import FusionSettings
+from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
+from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.stages.shared.detection import load_detector
+from lat.stages.shared.relation_files import relation_table
+from lat.workspace.workspace import Workspace, require
+
+TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
+Decoded = dict[str, DecodedProposals]  # of a batch of images, by target
+
+
+class TransferItems:
+    """The training images of some datasets with ground truth and pseudo-labels, as the label-transfer model sees them."""
+
+    def __init__(self, workspace: Workspace, features: FeatureCache, names: Sequence[str]) -> None:
+        self.features = features
+        self.settings = workspace.config.lat
+        self.generator = PrivilegedProposalGenerator(workspace.joint, part_of(self.settings, ProposalSettings))
+        self.parts = {name: workspace.train_part(name) for name in names}
+        self.pseudo_labels: dict[str, list[LabelTable]] = {
+            name: [workspace.read_pseudo_labels(name, space) for space in workspace.proposal_spaces(name)] for name in names
+        }
+        self.images = [(name, index) for name in names for index in range(len(self.parts[name]))]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def item(self, index: int, generator: torch.Generator) -> tuple[TransferInput, LabeledBoxes]:
+        """Image `index` with training proposals, sometimes mirrored, and its ground truth."""
+        name, image = self.images[index]
+        size_hw = self.parts[name].size_hw(image)
+        flip = bool(torch.rand((), generator=generator) < self.settings.horizontal_flip)
+        boxes = self._boxes(name, image)
+        ground_truth, *pseudo_labels = [mirror_boxes(one, size_hw) for one in boxes] if flip else boxes
+        proposals = self.generator.propose_for_training(ground_truth, pseudo_labels, size_hw, generator)
+        return self._input(name, image, flip, proposals), ground_truth
+
+    def transfer_input(self, name: str, image: int) -> TransferInput:
+        """An image with its proposals as they are."""
+        ground_truth, *pseudo_labels = self._boxes(name, image)
+        return self._input(name, image, False, self.generator.propose(ground_truth, pseudo_labels))
+
+    def collate(self, items: list[tuple[TransferInput, LabeledBoxes]]) -> TransferBatch:
+        """The arguments of the model's `losses`."""
+        return [image for image, _ in items], [boxes for _, boxes in items]
+
+    def _boxes(self, name: str, image: int) -> list[LabeledBoxes]:
+        return [self.parts[name].boxes(image), *(boxes_of(table, image) for table in self.pseudo_labels[name])]
+
+    def _input(self, name: str, image: int, flip: bool, proposals: Any) -> TransferInput:
+        return TransferInput(
+            features=self.features.get(name, image, flip),
+            scale_yx=self.features.scales(name, image),
+            size_hw=self.parts[name].size_hw(image),
+            proposals=proposals,
+        )
+
+
+def open_features(workspace: Workspace) -> FeatureCache:
+    """The frozen backbone's features of all training images; the stages of one process share what is computed."""
+    return _open_features(workspace, "", {name: workspace.train_part(name) for name in workspace.names})
+
+
+def open_held_out_features(workspace: Workspace, target: str) -> FeatureCache:
+    """The frozen backbone's features of the held-out images of a target, shared in the same way."""
+    return _open_features(workspace, target, {target: workspace.held_out_part(target)})
+
+
+def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDataset]) -> FeatureCache:
+    """A round whose backbone is another detector than before lets go of the features of the round before."""
+    kept, backbone_model = workspace.loaded.features, workspace.backbone_model
+    if any(model != backbone_model for model, _ in kept):
+        kept.clear()
+    if (backbone_model, key) not in kept:
+        settings = workspace.config.lat
+        kept[backbone_model, key] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
+    return kept[backbone_model, key]
+
+
+def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
+    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
+    upstream = None
+    if workspace.backbone_model is not None:
+        upstream = load_detector(workspace.backbone_model)
+        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
+    backbone = build_backbone(settings, upstream)
+    workspace.fabric.to_device(backbone)
+    return backbone
+
+
+def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
+    """A new label-transfer model of the run's settings.
+
+    Raises:
+        InputError: if its classification loss needs relations that are not there yet, or are of other label spaces.
+    """
+    settings = workspace.config.lat
+    parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
+    return LabelTransferModel(workspace.joint, channels, *parts, relation_table(workspace))
+
+
+def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
+    """The trained label-transfer model, in eval mode.
+
+    Raises:
+        InputError: if it was trained for other label spaces, other settings or another backbone.
+    """
+    path = require(workspace.transfer_model, "lat train-lat")
+    content = load_checkpoint(path, "label_transfer")
+    if content["spaces"] != [space.to_dict() for space in workspace.joint.spaces]:
+        raise InputError(path, "was trained for other label spaces", "run `lat train-lat` again")
+    if content["backbone"] != features.backbone.weights_fingerprint:
+        raise InputError(path, "was trained on the features of another backbone", "run `lat train-lat` again")
+    model = build_model(workspace, features.backbone.channels)
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError:
+        raise InputError(path, "does not fit the settings of `lat`", "run `lat train-lat` again") from None
+    return model.eval()
+
+
+def decode(
+    workspace: Workspace,
+    model: LabelTransferModel,
+    input_of: Callable[[int], TransferInput],
+    batches: Sequence[range],
+    targets: Sequence[str],
+) -> Iterator[Decoded]:
+    """What the model says of the proposals of each batch of images, by target, on the CPU."""
+    for batch in batches:
+        images = [input_of(i).to(workspace.fabric.device) for i in batch]
+        with torch.no_grad(), workspace.fabric.autocast():
+            decoded = model.decode(images, targets)
+        yield {target: one.to("cpu") for target, one in decoded.items()}

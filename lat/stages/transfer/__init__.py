@@ -1,0 +1,1 @@
+"""The transfer stage: class shares and transferred labels."""

@@ -1,0 +1,90 @@
+"""Fit the scores of transferred labels to how often such labels are right, on the target's held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
+from lat.evaluation.label_quality import scored_hits, true_classes
+from lat.labelling.calibration import Calibration, CalibrationSettings, fit_calibration
+from lat.labelling.class_prior import RelationPrior
+from lat.models.label_transfer import TransferInput
+from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.stages.shared.transfer_model import open_held_out_features
+from lat.workspace.workspace import Workspace
+
+ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their classes, are taken for one object
+
+
+class HeldOutImages:
+    """The held-out images of a target as if they were images of a source, so that a transfer can be scored.
+
+    What the source's detector is sure of, or what it sees where the truth has a box, plays the part of the source's ground truth:
+    one box an object, of the class that a person would give it. The target's detector has not seen these images either, so it
+    errs on them as on any others.
+
+    Args:
+        workspace: the run.
+        source: the dataset whose part is played.
+        target: the dataset of the images.
+        prior: how the classes of the two relate; without it the detector's own classes stay.
+    """
+
+    def __init__(self, workspace: Workspace, source: str, target: str, prior: RelationPrior | None = None) -> None:
+        self.part = workspace.held_out_part(target)
+        self.sure_score = workspace.config.transfer.sure_score
+        self.labels = {space: workspace.read_held_out_labels(target, space) for space in workspace.names}
+        self.source, self.target, self.prior = source, target, prior
+        self.generator = PrivilegedProposalGenerator(workspace.joint, ProposalSettings())
+        self.features = open_held_out_features(workspace, target)
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def transfer_input(self, image: int) -> TransferInput:
+        """An image with the proposals of a transfer."""
+        others = [boxes_of(table, image) for space, table in self.labels.items() if space != self.source]
+        return TransferInput(
+            features=self.features.get(self.target, image),
+            scale_yx=self.features.scales(self.target, image),
+            size_hw=self.part.size_hw(image),
+            proposals=self.generator.propose(self._as_a_person_draws(image), others),
+        )
+
+    def _as_a_person_draws(self, image: int) -> LabeledBoxes:
+        """Detections of the source's detector as if they were its ground truth."""
+        seen, truth = boxes_of(self.labels[self.source], image), self.part.boxes(image)
+        classes = true_classes(seen, truth)
+        is_object = (classes >= 0) & (classes < len(truth.space))
+        drawn = is_object | (seen.scores >= self.sure_score)
+        seen, classes, is_object = seen[drawn], classes[drawn], is_object[drawn]
+        one_each = nms(seen.boxes_xyxy, seen.scores, ONE_OBJECT_IOU)
+        labels = seen.labels.clone()
+        if self.prior is not None and seen.class_scores is not None:
+            labels[is_object] = self.prior.source_classes(seen.class_scores[is_object], classes[is_object])
+        return LabeledBoxes(seen.boxes_xyxy[one_each], labels[one_each], seen.space)
+
+    def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]]) -> list[LabeledBoxes]:
+        """The labels that can be held against the truth.
+
+        Of a person's box it is not in doubt that there is something, as it is of a detection that plays its part: labels on
+        such a box that lie on no truth box of any class are left out.
+
+        Args:
+            labels: for each image the labels, and (N,) bool whether they lie on boxes that play the source's own.
+        """
+        judged = []
+        for i, (boxes, on_own) in enumerate(labels):
+            truth = self.part.boxes(i)
+            judged.append(boxes[~on_own | (true_classes(boxes, truth) != len(truth.space))])
+        return judged
+
+    def calibration(self, judged: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
+        """Fit the scores of judged labels to the truth."""
+        found = scored_hits(self.part.labels, judged)
+        return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)

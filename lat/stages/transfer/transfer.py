@@ -1,0 +1,155 @@
+"""Write each source's labels in the space of each target: `transferred/S.T.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+from torch import Tensor
+
+from lat.config.sections import part_of
+from lat.core.decoded_proposals import DecodedProposals
+from lat.core.label_space import JointLabelSpace
+from lat.core.origin import Origin
+from lat.core.structures import LabeledBoxes, Proposals
+from lat.engine.progress import track
+from lat.labelling.calibration import Calibration, CalibrationSettings
+from lat.labelling.keep_and_fuse import DecodeSettings, FuseSettings, labels_of
+from lat.labels.coco.write import write_labels
+from lat.models.label_transfer import LabelTransferModel
+from lat.stages.shared.detection import batches_of
+from lat.stages.shared.label_filters import choose_labels
+from lat.stages.shared.transfer_model import Decoded, TransferItems, decode, load_model, open_features
+from lat.stages.transfer.class_shares import take_decoded
+from lat.stages.transfer.held_out import HeldOutImages
+from lat.stages.transfer.priors import PriorRecord, find_prior
+from lat.stages.transfer.protocols import compare_conventions
+from lat.workspace.workspace import Workspace
+
+Labels = tuple[LabeledBoxes, list[dict[str, Any]]]  # of an image, and where each came from
+
+
+def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
+    """Transfer the labels of the training images of `source` into the space of each target, with the one trained model.
+
+    Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space); what a whole dataset tells about its
+    boxes (`lat.labelling`) is ours.
+    """
+    part, processes = workspace.train_part(source), workspace.processes
+    features = open_features(workspace)
+    model = load_model(workspace, features)
+    workspace.fabric.to_device(model)
+    writers = {target: _Writer(workspace, source, target) for target in targets}
+    for writer in writers.values():
+        writer.learn_from_held_out(model)
+    batches = batches_of(range(len(part)), workspace.config.transfer.batch_size)
+    decoded: Iterable[Decoded] | None = take_decoded(workspace, source)
+    if decoded is None:
+        items = TransferItems(workspace, features, [source])
+        decoded = decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
+    labelled = ({target: writer.label(batch[target]) for target, writer in writers.items()} for batch in decoded)
+    with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
+        for labels, images in zip(processes.in_order(labelled, len(batches)), batches, strict=False):  # only the first has any
+            for target, writer in writers.items():
+                writer.add(labels[target])
+            progress.advance(len(images))
+    for writer in writers.values():
+        processes.from_first(writer.write)
+
+
+class _Writer:
+    """The labels of one source in one target: what the whole source tells about each of its boxes, and what becomes of them."""
+
+    def __init__(self, workspace: Workspace, source: str, target: str) -> None:
+        self.workspace, self.source, self.target = workspace, source, target
+        self.settings, self.space = workspace.config.transfer, workspace.space(target)
+        one_for_all = workspace.processes.from_first
+        self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.keep else None
+        self.prior = one_for_all(find_prior, workspace, source, target)
+        self.record: PriorRecord | None = None
+        if self.prior is not None:
+            self.record = PriorRecord(self.prior, workspace.space(source), self.settings.score_threshold)
+        self.calibration = Calibration()
+        self.held_out: list[LabeledBoxes] = []
+        self.boxes: list[LabeledBoxes] = []
+        self.provenance: list[list[dict[str, Any]]] = []
+
+    def learn_from_held_out(self, model: LabelTransferModel) -> None:
+        """Fit scores to the target's held-out images, if it has any, and keep their labels for a filter that asks for them."""
+        calibrates = self.settings.calibration != "none" and self.workspace.validation_part(self.target) is not None
+        if not calibrates and not self.settings.filter.needs_held_out:
+            return
+        held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
+        batches = batches_of(range(len(held_out)), self.settings.batch_size)
+        decoded = decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
+        mine = (self._label_held_out(batch[self.target]) for batch in decoded)
+        title = f"transfer {self.source} to {self.target}: held-out images"
+        with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
+            labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
+
+        def learn() -> Calibration:
+            judged = held_out.judged(labels)
+            if calibrates:
+                self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
+            if self.settings.filter.needs_held_out:
+                self.held_out = [self._calibrated(boxes) for boxes in judged]
+            return self.calibration
+
+        self.calibration = processes.from_first(learn)
+
+    def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
+        """The labels of each held-out image, and (N,) bool whether they lie on boxes that play the source's own."""
+        boxes, rows = self._labels(decoded)
+        counts = decoded.counts(rows)
+        return list(zip(boxes.split(counts), (decoded.support[rows] >= 0).split(counts), strict=True))
+
+    def label(self, decoded: DecodedProposals) -> list[Labels]:
+        """The labels of each image of a batch, and where each came from."""
+        boxes, rows = self._labels(decoded)
+        counts = decoded.counts(rows)
+        provenance = provenance_of(decoded.proposals, rows, self.workspace.joint)
+        if self.record is not None:
+            priors = self.record.entries(decoded, boxes, rows)
+            provenance = [{**origin, **prior} for origin, prior in zip(provenance, priors, strict=True)]
+        entries = iter(provenance)
+        return [(one, list(islice(entries, len(one)))) for one in self._calibrated(boxes).split(counts)]
+
+    def add(self, labels: Sequence[Labels]) -> None:
+        """Keep the labels of the next images for `write`."""
+        for boxes, provenance in labels:
+            self.boxes.append(boxes)
+            self.provenance.append(provenance)
+
+    def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
+        return replace(boxes, scores=self.calibration(boxes.scores))
+
+    def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
+        """The labels of a batch of images, and the (N,) rows of their proposals."""
+        decode, fuse = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
+        return labels_of(decoded, self.space, decode, fuse, self.conventions, self.prior)
+
+    def write(self) -> None:
+        """Write `transferred/S.T.json`."""
+        info = self.workspace.label_info("label_transfer", self.workspace.transfer_model)
+        kept = choose_labels(self.workspace, self.target, self.boxes, self.settings.filter, self.held_out, scored_by_class=False)
+        write_labels(
+            self.workspace.transferred(self.source, self.target),
+            self.workspace.train_part(self.source).labels,
+            self.space,
+            kept.boxes(self.boxes),
+            info={**info, "calibration": self.calibration.to_dict(), **kept.info},
+            provenance=kept.rows(self.provenance),
+        )
+
+
+def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:
+    """For each of `rows` (N,), the proposal from which a box came: its origin, its space, and its id in that file."""
+    chosen = proposals[rows]
+    ids = chosen.annotation_ids.tolist()
+    return [
+        {"origin": Origin(origin).name.lower(), "space": joint.names[space], "annotation_id": ids[i] if ids[i] > 0 else None}
+        for i, (origin, space) in enumerate(zip(chosen.origin.tolist(), chosen.space_index.tolist(), strict=True))
+    ]

@@ -1,0 +1,25 @@
+"""Street scenes, the embedded benchmark: drawn street images under three annotation protocols or four.
+
+`scene` decides what stands in a street, `shapes` what it looks like, `canvas` paints it back to front, `backdrop` draws
+the street and the look of each dataset, `protocols` labels a painted scene by each convention, `benchmark` writes files.
+"""
+
+from lat.street_scenes.benchmark import (
+    DEFAULT_DATASETS,
+    DEFAULT_TRAIN_IMAGES,
+    DEFAULT_VAL_IMAGES,
+    draw_street_scenes,
+    paint_image,
+)
+from lat.street_scenes.protocols import SPACES
+from lat.street_scenes.scene import DIFFICULTIES
+
+__all__ = [
+    "DEFAULT_DATASETS",
+    "DEFAULT_TRAIN_IMAGES",
+    "DEFAULT_VAL_IMAGES",
+    "DIFFICULTIES",
+    "SPACES",
+    "draw_street_scenes",
+    "paint_image",
+]

@@ -1,0 +1,1 @@
+"""The files, data and records of a run."""

@@ -1,0 +1,147 @@
+"""What each step of a run was made from: hashes of inputs and outputs, kept under `output_dir/.state`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.core.errors import InputError
+from lat.core.files import sha256_of_file, sha256_of_json, write_atomically
+from lat.engine.progress import track
+from lat.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of a stage, as data: what goes in and what comes out.
+
+    Attributes:
+        stage: the stage's command.
+        group: the dataset that it works on, perhaps with a word behind it, or "" where the stage has one step; steps of one
+            group are done together.
+        member: the label space that it writes, or "" where a group has one step.
+        settings: what it depends on, as plain types.
+        data: datasets whose images and labels it reads.
+        inputs: files that it reads: those of earlier steps, and files of weights.
+        outputs: files that it writes.
+        round: the round to which it belongs.
+    """
+
+    stage: str
+    group: str
+    member: str
+    settings: Any
+    data: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    round: int = 0
+
+    @property
+    def dataset(self) -> str:
+        """The dataset that it works on, or ""."""
+        return self.group.partition(" ")[0]
+
+    @property
+    def title(self) -> str:
+        ending = f"round {self.round}" if self.round else ""
+        return " ".join(part for part in (self.stage, self.group, self.member, ending) if part)
+
+
+class Records:
+    """Says which steps are up to date, and notes those that have been done."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.folder = workspace.root / ".state"
+        self._hash_file = self.folder / "hashes.json"
+        self._hashes: dict[str, list[Any]] = _read_json(self._hash_file)
+        self._data_hashes: dict[str, str] = {}
+        self._is_changed = False
+
+    def inputs_hash(self, step: Step) -> str:
+        """SHA-256 over everything that goes into a step; its input files must be there."""
+        data = {name: self._data_hash(name) for name in step.data}
+        return sha256_of_json([step.stage, step.group, step.member, step.settings, self._files(step.inputs), data])
+
+    def is_current(self, step: Step) -> bool:
+        """True if a step's record names its present inputs, and its outputs are as it left them.
+
+        What it wrote when the run had another number of rounds, and therefore elsewhere, is copied to its place first.
+        """
+        record = self._brought(step, _read_json(self._record_file(step)))
+        if not record or not all(path.is_file() for path in (*step.inputs, *step.outputs)):
+            return False
+        return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
+
+    def note(self, step: Step, inputs_hash: str) -> None:
+        """Note that the outputs of a step are as it makes them from inputs of this hash."""
+        record = {"inputs": inputs_hash, "outputs": self._files(step.outputs)}
+        write_atomically(self._record_file(step), json.dumps(record, indent=2) + "\n")
+        self.save()
+
+    def save(self) -> None:
+        """Keep the hashes of files for the next run; the first process keeps those that it has seen."""
+        if self._is_changed and self.workspace.processes.is_first:
+            write_atomically(self._hash_file, json.dumps(self._hashes) + "\n")
+            self._is_changed = False
+
+    def _brought(self, step: Step, record: dict[str, Any]) -> dict[str, Any]:
+        """The record of a step, its outputs brought from where they lay to where they belong, if they are as it left them."""
+        outputs = record.get("outputs", {})
+        if len(outputs) != len(step.outputs):
+            return record
+        for output, (name, content) in zip(step.outputs, outputs.items(), strict=True):
+            old = self.workspace.root / name
+            if old == output or not old.is_file() or self._file_hash(old) != content:
+                return record
+            write_atomically(output, old.read_bytes())
+        self.note(step, record["inputs"])
+        return _read_json(self._record_file(step))
+
+    def _record_file(self, step: Step) -> Path:
+        return self.folder / f"{step.title.replace(' ', '.')}.json"
+
+    def _files(self, paths: tuple[Path, ...]) -> dict[str, str]:
+        root = self.workspace.root
+        names = [path.relative_to(root) if path.is_relative_to(root) else path for path in paths]
+        return {str(name): self._file_hash(path) for name, path in zip(names, paths, strict=True)}
+
+    def _data_hash(self, name: str) -> str:
+        """SHA-256 over a dataset's annotation files, how they are split, and the images of both parts."""
+        if name not in self._data_hashes:
+            settings = self.workspace.settings_of(name)
+            files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
+            for part in (self.workspace.train_part(name), self.workspace.validation_part(name)):
+                files += [] if part is None else [part.images_dir / file_name for file_name in part.labels.file_names]
+            paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
+            described = {key: value for key, value in asdict(settings).items() if key not in paths}
+            described["truth"] = sorted(settings.truth)
+            with track(len(files), f"read {name}", after_seconds=2) as progress:
+                hashes = [[path.name, self._file_hash(path, progress.advance)] for path in files]
+            self._data_hashes[name] = sha256_of_json([described, hashes])
+        return self._data_hashes[name]
+
+    def _file_hash(self, path: Path, advance: Callable[[], None] = lambda: None) -> str:
+        """SHA-256 of a file, computed again only if its size or time of change is another; `advance` is told when it is known."""
+        if not path.is_file():
+            raise InputError(path, "there is no such file", "run `lat check` to find every missing file")
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        known = self._hashes.get(str(path))
+        if known is None or known[:2] != stamp:
+            self._hashes[str(path)] = known = [*stamp, sha256_of_file(path)]
+            self._is_changed = True
+        advance()
+        return known[2]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What a file of this module holds; a missing or damaged one holds nothing, and its step is done again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

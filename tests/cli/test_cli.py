@@ -1,0 +1,192 @@
+"""The `lat` command: exit status, one line an error, and tools that are the same commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from factories import coco_dict
+from typer.main import get_command
+
+from lat.cli import main
+from lat.cli.app import COMMANDS, app
+
+TOOLS = Path(__file__).parents[2] / "tools"
+COLOUR = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3|4|9)[0-7](?:;[\d;]*)?m")
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml: there is no such configuration file; check the path"),
+        (["runn"], "No such command 'runn'"),
+        (["run"], "Missing"),
+        (["evaluate"], "takes either CONFIG or both --truth and --labels"),
+        (["evaluate", "--truth", "a.json"], "takes either CONFIG or both --truth and --labels"),
+        (["street-scenes", "OUT", "--difficulty", "odd"], "difficulty: is 'odd'; choose one of easy, hard"),
+        (["street-scenes", "OUT", "--dataset", "city"], "dataset: names 1; choose two or more of city, nu, way, bdd"),
+        (["street-scenes", "OUT", "--dataset", "city", "--dataset", "town"], "dataset: is 'town'; choose two or more"),
+        (["street-scenes", "OUT", "--dataset", "nu", "--dataset", "nu"], "dataset: names 'nu' more than once"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status = run(*(str(tmp_path / "out") if argument == "OUT" else argument for argument in arguments))
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    text = capsys.readouterr().out
+    for command in (
+        "init",
+        "doctor",
+        "schema",
+        "street-scenes",
+        "check",
+        "run",
+        "train-upstream",
+        "pseudo-label",
+        "train-lat",
+        "transfer",
+        "train-downstream",
+        "relations",
+        "evaluate",
+        "report",
+        "export",
+    ):
+        assert command in text
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip().count(".") == 2
+
+
+def test_a_command_of_one_process_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run("check", "none.yaml") == 2
+    assert capsys.readouterr().err == "error: lat check: works in one process; start it without torchrun or srun\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_each_command_are_in_its_help_and_can_be_parsed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert COMMANDS[name].examples
+    for example in COMMANDS[name].examples:
+        program, command, *arguments = shlex.split(example.partition(" > ")[0])
+        assert (program, command) == ("lat", name)
+        assert example.split()[-1] in text
+        with get_command(app).commands[name].make_context(name, arguments):  # type: ignore[attr-defined]
+            pass  # an unknown option, or one without its value, is an error
+
+
+def test_shell_completion_knows_commands() -> None:
+    asked = {"_LAT_COMPLETE": "complete_bash", "COMP_WORDS": "lat tra", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv[0] = 'lat'; from lat.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **asked})
+    assert done.stdout.split() == ["train-upstream", "train-lat", "transfer", "train-downstream"]
+
+
+def test_help_has_colours_on_a_terminal_alone_and_not_with_no_color() -> None:
+    command = [sys.executable, "-m", "lat", "--help"]
+    assert "\x1b[" not in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | {"TERM": "xterm"}
+    assert COLOUR.search(on_a_terminal(command, plain))
+    assert not COLOUR.search(on_a_terminal(command, {**plain, "NO_COLOR": "1"}))
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    return output.decode()
+
+
+def test_any_two_files_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, labels = tmp_path / "truth.json", tmp_path / "labels.json"
+    truth.write_text(json.dumps(coco_dict([[(0, 0, 10, 10), (20, 0, 10, 10)]])))
+    labels.write_text(json.dumps(coco_dict([[(0, 0, 10, 10)]])))
+    assert run("evaluate", "--truth", str(truth), "--labels", str(labels)) == 0
+    result = json.loads(capsys.readouterr().out)
+    # One of two boxes found, exactly: precision 1 up to recall 0.5, that is at 51 of the 101 recall levels.
+    assert result["ap"] == pytest.approx(100 * 51 / 101)
+    assert result["ap50"] == pytest.approx(100 * 51 / 101)
+    assert (result["images"], result["boxes"]) == (1, 2)
+    assert (result["precision"], result["recall"], result["mean_iou"], result["ece"]) == (1, 0.5, 1, 0)
+    assert result["reliability"] == [{"score": 1, "precision": 1, "count": 1}]
+
+
+def test_check_lists_every_problem_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = coco_dict()
+    content["annotations"][1]["category_id"] = 77
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    datasets = "".join(f"  - {{name: {n}, images: {tmp_path}/images, annotations: {tmp_path}/{n}.json}}\n" for n in "ab")
+    (tmp_path / "config.yaml").write_text("datasets:\n" + datasets)
+    assert run("check", str(tmp_path / "config.yaml")) == 2
+    output = capsys.readouterr().out
+    assert "77" in output
+    assert "annotation 2" in output
+    assert "no such images folder" in output
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS.glob("*.py")), ids=lambda path: path.stem)
+def test_each_tool_is_thin_and_is_the_command_of_its_name(tool: Path) -> None:
+    lines = tool.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 15
+    assert f'main(["{tool.stem.replace("_", "-")}", *sys.argv[1:]])' in "\n".join(lines)
+
+
+def test_a_tool_runs() -> None:
+    done = subprocess.run([sys.executable, str(TOOLS / "transfer.py"), "none.yaml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: none.yaml: ")
+
+
+def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lat", "street-scenes", str(tmp_path / "scenes")]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell start with it ignored
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.png")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert errors.splitlines()[-1] == f"stopped; the same command goes on from here: lat street-scenes {tmp_path}/scenes"
+    assert process.returncode == 1

@@ -1,0 +1,148 @@
+"""Reading settings: what is accepted, and what a user is told otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from lat.commands.draw_street_scenes import benchmark_config
+from lat.config.load import Config, load_config
+from lat.core.errors import InputError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TWO_DATASETS = """
+datasets:
+  - {name: a, images: a/images, annotations: a.json}
+  - {name: b, images: b/images, annotations: b.json}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+def test_every_configuration_in_the_repository_can_be_read(path: Path) -> None:
+    assert len(load_config(path).datasets) >= 2
+
+
+def test_the_street_scenes_configuration_is_the_one_that_the_command_writes() -> None:
+    written = (CONFIGS / "street_scenes.yaml").read_text(encoding="utf-8")
+    assert written == benchmark_config(data_root="runs/street_scenes/data", output_dir="runs/street_scenes")
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_DATASETS + "seed: 3\nlat: {attention: none, dim: 32}\n")
+    config = load_config(path, ["lat.dim=64", "lat.training.steps=7", "target=[b, a]"])
+    assert (config.seed, config.lat.attention, config.lat.dim, config.lat.training.steps) == (3, "none", 64, 7)
+    assert config.target_names == ("b", "a")
+    assert config.lat.pooled_size == 7
+
+
+def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_DATASETS)
+    assert load_config(path).target_names == ("a", "b")
+    assert load_config(path, ["target=b"]).backbone_dataset == "a"
+    assert load_config(path, ["lat.upstream_dataset=b"]).backbone_dataset == "b"
+
+
+def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
+    settings = [
+        "rounds.steps_share=0.25",
+        "rounds.learning_rate_share=0.5",
+        "upstream.training.steps=10",
+        "upstream.training.momentum=0.8",
+    ]
+    config = load_config(write(tmp_path, TWO_DATASETS), settings)
+    training = config.rounds.training(config.upstream.training)
+    assert (training.steps, training.learning_rate, training.momentum) == (2, 0.5 * config.upstream.training.learning_rate, 0.8)
+    assert config.rounds.training(training).steps == 1
+
+
+def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
+    path = write(tmp_path, TWO_DATASETS.replace("a/images", "'${data_root}/images'"))
+    assert load_config(path, ["data_root=/somewhere"]).datasets[0].images == "/somewhere/images"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (TWO_DATASETS, ["lat.atention=none"], "there is no setting 'lat.atention'; did you mean 'attention'?"),
+        (TWO_DATASETS, ["sead=1"], "there is no setting 'sead'; did you mean 'seed'?"),
+        (TWO_DATASETS, ["lat.attention=both"], "lat.attention is 'both'; choose one of sff, standard, none"),
+        (TWO_DATASETS, ["seed=x"], "'seed': Value 'x' of type 'str' could not be converted to Integer"),
+        (TWO_DATASETS, ["seed"], "the option 'seed' is not key=value"),
+        (TWO_DATASETS, ["target=c"], "target there is no dataset 'c'; choose among a, b or all"),
+        (TWO_DATASETS, ["lat.upstream_dataset=c"], "lat.upstream_dataset there is no dataset 'c'"),
+        (TWO_DATASETS, ["upstream.score_threshold=2"], "upstream.score_threshold is 2.0"),
+        (TWO_DATASETS, ["pseudo_label.score_threshold=-1"], "pseudo_label.score_threshold is -1.0"),
+        (TWO_DATASETS, ["transfer.batch_size=0"], "transfer.batch_size is 0; choose 1 or more"),
+        (
+            TWO_DATASETS,
+            ["transfer.prior.method=cooccurence"],
+            "transfer.prior.method is 'cooccurence'; choose one of consistent, learnt",
+        ),
+        (TWO_DATASETS, ["transfer.prior.method=table"], "transfer.prior.table is empty; name the YAML file of shares"),
+        (TWO_DATASETS, ["transfer.prior.table=t.yaml"], "transfer.prior.table is given, but transfer.prior.method is consistent"),
+        (TWO_DATASETS, ["transfer.prior.veto=1.5"], "transfer.prior.veto is 1.5; choose a number between 0 and 1"),
+        (
+            TWO_DATASETS,
+            ["transfer.prior.sources=[a, c]"],
+            "transfer.prior.sources there is no dataset 'c'; choose among a, b",
+        ),
+        (TWO_DATASETS, ["rounds.labelling_ratio=[0.2, 0]"], "rounds.labelling_ratio has 0.0; choose numbers above 0"),
+        (TWO_DATASETS, ["rounds.noise.mosaic=2"], "noise.mosaic is 2.0; choose a number from 0 to 1"),
+        (
+            TWO_DATASETS,
+            ["rounds.noise.dropout=0.2", "upstream.detector=rtdetr", "lat.backbone=random"],
+            "rounds.noise.dropout is 0.2, but upstream.detector is rtdetr; choose 0, or upstream.detector: torchvision",
+        ),
+        (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
+        (TWO_DATASETS, ["upstream.detector=rtdetr"], "lat.backbone is upstream, but detectors of rtdetr lend no feature maps"),
+        (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
+        (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
+        (
+            TWO_DATASETS,
+            ["rounds.labels.score_threshold=2"],
+            "labels.score_threshold is 2.0; choose a number between 0 and 1",
+        ),
+        (
+            TWO_DATASETS,
+            ["rounds.labels.ignore_threshold=0.6"],
+            "labels.ignore_threshold is 0.6; choose a number up to labels.score_threshold, 0.5",
+        ),
+        (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
+        (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),
+        (TWO_DATASETS.replace("name: b", "nam: b"), [], "did you mean 'name'?"),
+        (f"{TWO_DATASETS}label_sets: [{{name: b, files: {{a: x}}}}]", [], "label_sets the name 'b' is taken"),
+        (f"{TWO_DATASETS}label_sets: [{{name: c, files: {{d: x}}}}]", [], "label_sets.c.files there is no dataset 'd'"),
+        (f"{TWO_DATASETS}label_sets: [{{name: c, files: {{a: x}}}}]", ["target=c"], "there is no dataset 'c'"),
+        (TWO_DATASETS.replace("images: b/images, ", ""), [], "images"),
+        ("seed: 1", [], "datasets there are 0; name at least two"),
+        ("datasets: 3", [], "'datasets'"),
+        ("a: [", [], "is not valid YAML"),
+        ("- a", [], "holds no settings"),
+    ],
+)
+def test_mistakes_are_named_with_the_file_and_the_remedy(tmp_path: Path, text: str, options: list[str], message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load_config(path, options)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such configuration file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_every_section_has_a_default() -> None:
+    for section in fields(Config):
+        if isinstance(section.type, type) and is_dataclass(section.type):
+            section.type()

@@ -1,0 +1,61 @@
+"""Which candidates suppress which, and what their average is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from lat.labelling.candidates import Candidates
+
+
+def candidates(boxes: Tensor, labels: Tensor, scores: Tensor, images: Tensor, source: Tensor | None = None) -> Candidates:
+    return Candidates(boxes, labels, scores, images, torch.full_like(labels, -1) if source is None else source, boxes)
+
+
+def crowded(count: int, seed: int) -> Candidates:
+    """Boxes of 10 to 20 pixels on 40 by 40, of three classes in four images; each lies on many others."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = 20 * torch.rand(count, 2, generator=generator)
+    boxes = torch.cat([corner, corner + 10 + 10 * torch.rand(count, 2, generator=generator)], dim=1)
+    labels, images = (torch.randint(most, (count,), generator=generator) for most in (3, 4))
+    return candidates(boxes, labels, torch.rand(count, generator=generator), images.sort().values)
+
+
+@pytest.mark.parametrize("nms_iou", [0.1, 0.3, 0.5, 0.8])
+def test_suppression_is_that_of_torchvision_in_each_image(nms_iou: float) -> None:
+    for seed in range(5):
+        found = crowded(300, seed)
+        best = found.best(nms_iou, 300, own_first=False)
+        wanted = batched_nms(found.boxes_xyxy.double(), found.scores.double(), found.images * 3 + found.labels, nms_iou)
+        assert sorted(best.tolist()) == sorted(wanted.tolist())
+        images, scores = found.images[best], found.scores[best]
+        assert (images.diff() >= 0).all()
+        assert (scores.diff()[images.diff() == 0] <= 0).all()
+
+
+def test_the_best_of_each_image_are_left_if_there_are_too_many() -> None:
+    found = crowded(300, 0)
+    every, few = found.best(0.9, 300, own_first=False), found.best(0.9, 5, own_first=False)
+    for image in range(4):
+        assert few[found.images[few] == image].tolist() == every[found.images[every] == image][:5].tolist()
+
+
+def test_the_sources_own_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8]])
+    labels, scores, images = torch.zeros(3, dtype=torch.int64), torch.tensor([0.9, 0.3, 0.6]), torch.zeros(3, dtype=torch.int64)
+    found = candidates(boxes, labels, scores, images, torch.tensor([-1, 0, 0]))
+    best = found.best(0.5, 9, own_first=True)
+    assert best.tolist() == [2, 1]  # two of one class, drawn on each other; the detection is suppressed
+    averaged, highest = found.fused(best, torch.ones(3, 4))
+    torch.testing.assert_close(averaged[:, 3], torch.tensor([(0.9 * 10 + 0.6 * 8) / 1.5, (0.9 * 10 + 0.3 * 9) / 1.2]))
+    assert highest.tolist() == pytest.approx([0.9, 0.9])
+
+
+def test_no_candidates() -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    found = candidates(torch.zeros(0, 4), nothing, torch.zeros(0), nothing)
+    best = found.best(0.5, 9, own_first=True)
+    averaged, highest = found.fused(best, torch.zeros(0, 4))
+    assert (len(best), averaged.shape, highest.shape) == (0, (0, 4), (0,))

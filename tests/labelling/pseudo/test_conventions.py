@@ -1,0 +1,166 @@
+"""Laws of the comparison of box conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from tables import row, table
+from torch import Tensor
+
+from lat.core.label_space import LabelSpace
+from lat.labelling.conventions import LEAST_SPREAD, BoxConventions, BoxPairs, estimate_conventions
+from lat.labels.table import LabelTable
+
+SIZE_HW = (400, 400)
+SPACE = LabelSpace.from_names("any", ["one", "two"])
+LOOSE = torch.tensor([-0.1, -0.2, 0.1, 0.3])  # the second protocol's sides, as shares of the first's width and height
+
+
+def boxes(*images: Tensor, labels: Sequence[int] = ()) -> LabelTable:
+    """A table of images of `SIZE_HW` with these boxes (N, 4) and, in the order of all boxes, classes; 0 if none are given."""
+    places = [(image, xyxy) for image, each in enumerate(images) for xyxy in each.tolist()]
+    classes = labels or [0] * len(places)
+    rows = [row(image, label, xyxy) for (image, xyxy), label in zip(places, classes, strict=True)]
+    return replace(table(rows, range(1, len(images) + 1), SPACE), sizes_hw=np.array([SIZE_HW] * len(images), dtype=np.int32))
+
+
+def sizes(count: int) -> Tensor:
+    return torch.tensor(SIZE_HW).expand(count, 2)
+
+
+def drawn(count: int, seed: int) -> Tensor:
+    """Boxes (N, 4) of 20 to 40 pixels, 45 apart, away from the border."""
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.stack([20.0 + 90 * (torch.arange(count) % 4), 20.0 + 90 * (torch.arange(count) // 4 % 4)], dim=1)
+    return torch.cat([corners, corners + 20 + 20 * torch.rand(count, 2, generator=generator)], dim=1)
+
+
+def moved(xyxy: Tensor, offsets: Tensor) -> Tensor:
+    return xyxy + offsets * (xyxy[:, 2:] - xyxy[:, :2]).repeat(1, 2)
+
+
+def pairs_of(offsets: Tensor, noise: float, count: int, seed: int) -> BoxPairs:
+    """Pairs of class 0 that differ by `offsets` and normal noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(count, dtype=torch.int64)
+    return BoxPairs(labels, labels, offsets + noise * torch.randn(count, 4, generator=generator))
+
+
+def test_offsets_are_shares_of_the_first_box_and_unknown_at_the_border() -> None:
+    first = boxes(torch.tensor([[100, 100, 140, 120], [0, 200, 50, 250]]))
+    second = boxes(torch.tensor([[96, 98, 148, 122], [0, 195, 60, 250]]), labels=[1, 0])
+    pairs = BoxPairs.of_tables(first, second)
+    assert pairs.first.tolist() == [0, 0]
+    assert pairs.second.tolist() == [1, 0]
+    torch.testing.assert_close(pairs.offsets[0], torch.tensor([-0.1, -0.1, 0.2, 0.1]))
+    assert pairs.offsets[1].isnan().tolist() == [True, False, False, False]
+    torch.testing.assert_close(pairs.offsets[1, 1:], torch.tensor([-0.1, 0.2, 0.0]))
+
+
+def test_a_pair_is_each_others_best_and_overlaps_enough() -> None:
+    first = boxes(torch.tensor([[100, 100, 200, 200], [100, 100, 200, 190]]))
+    second = boxes(torch.tensor([[100, 100, 200, 195], [300, 300, 350, 350]]))
+    pairs = BoxPairs.of_tables(first, second)
+    assert len(pairs.first) == 1
+    torch.testing.assert_close(pairs.offsets[0], torch.tensor([0.0, 0.0, 0.0, -0.05]))
+
+
+def test_boxes_of_different_images_are_no_pair() -> None:
+    one, other = torch.tensor([[100, 100, 200, 200]]), torch.tensor([[100, 100, 200, 210]])
+    nothing = torch.zeros(0, 4)
+    assert len(BoxPairs.of_tables(boxes(one, nothing), boxes(nothing, other)).first) == 0
+    pairs = BoxPairs.of_tables(boxes(one, nothing, one), boxes(other, other, one))
+    torch.testing.assert_close(pairs.offsets, torch.tensor([[0.0, 0, 0, 0.1], [0, 0, 0, 0]]))
+
+
+def test_images_without_boxes_have_no_pairs() -> None:
+    nothing = BoxPairs.of_tables(boxes(torch.zeros(0, 4)), boxes(drawn(3, 0)))
+    together = BoxPairs.joined([nothing])
+    assert together.offsets.shape == (0, 4)
+    known = estimate_conventions(together, together, 2, 2)
+    assert known.label_variance.isinf().all()
+    one = torch.tensor([[10.0, 10, 20, 20]])
+    assert not known.label_share(one, one, torch.tensor([0]), torch.tensor([1])).any()
+
+
+def test_what_the_detector_does_wrong_is_no_convention() -> None:
+    shrink = torch.tensor([0.04, 0.04, -0.04, -0.04])  # what the detector does to every box
+    on_source, detector = pairs_of(LOOSE + shrink, 0.03, 400, 0), pairs_of(-shrink, 0.03, 400, 1)
+    known = estimate_conventions(on_source, detector, 1, 1)
+    torch.testing.assert_close(known.offsets[0, 0], LOOSE, atol=0.01, rtol=0)
+
+
+def test_differences_that_may_be_chance_are_none() -> None:
+    known = estimate_conventions(pairs_of(torch.zeros(4), 0.05, 60, 0), pairs_of(torch.zeros(4), 0.05, 60, 1), 1, 1)
+    assert known.offsets.abs().max() < 0.004
+    exact, labels = drawn(5, 0), torch.zeros(5, dtype=torch.int64)
+    assert (known.moved(exact, labels, labels, sizes(5)) - exact).abs().max() < 0.2
+
+
+def test_a_few_pairs_of_a_class_are_believed_where_conventions_are_known_to_differ() -> None:
+    few = pairs_of(LOOSE, 0.03, 12, 2)
+    many = pairs_of(-LOOSE, 0.03, 300, 3)
+    both = BoxPairs.joined([few, BoxPairs(many.first + 1, many.second, many.offsets)])
+    known = estimate_conventions(both, pairs_of(torch.zeros(4), 0.03, 300, 4), 2, 1)
+    torch.testing.assert_close(known.offsets[0, 0], LOOSE, atol=0.03, rtol=0)
+    assert known.label_variance[0, 0].max() > known.label_variance[1, 0].max()  # less is known of it
+
+
+BOX = torch.tensor([[100.0, 100, 200, 200]])
+ZERO = torch.tensor([0])
+
+
+def test_variance_far_beyond_the_detectors_is_the_labels() -> None:
+    on_source, detector = pairs_of(LOOSE, 0.05, 20_000, 0), pairs_of(torch.zeros(4), 0.03, 20_000, 1)
+    known = estimate_conventions(on_source, detector, 1, 1)
+    torch.testing.assert_close(known.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
+    beyond = 0.05**2 - 2 * 0.03**2  # a detector may scatter twice as much on images of another dataset
+    torch.testing.assert_close(known.label_variance[0, 0], torch.full((4,), beyond), atol=2e-4, rtol=0)
+    share = known.label_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0009 / (0.0007 + 0.0009)
+    torch.testing.assert_close(share, torch.full((4,), 0.5625), atol=0.05, rtol=0)
+
+
+def test_boxes_as_sure_as_can_be_decide_nearly_alone() -> None:
+    known = estimate_conventions(pairs_of(LOOSE, 0.04, 500, 0), pairs_of(torch.zeros(4), 0.04, 500, 1), 1, 1)
+    share = known.label_share(BOX, BOX, ZERO, ZERO)
+    assert (share > 0.9).all()
+    assert (share <= 1 / (1 + LEAST_SPREAD**2 / 0.05**2)).all()
+
+
+def test_sides_that_follow_no_convention_are_left_to_the_model() -> None:
+    following, hidden = pairs_of(torch.zeros(4), 0.03, 400, 0), pairs_of(torch.tensor([0.0, 0, 0, -0.4]), 0.03, 100, 1)
+    known = estimate_conventions(BoxPairs.joined([following, hidden]), pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
+    torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.02, rtol=0)
+    drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the person's
+    share = known.label_share(BOX, drawn, ZERO, ZERO)[0]
+    assert (share[:3] > 0.8).all()
+    assert share[3] < 0.01
+    near = known.label_share(BOX, BOX - torch.tensor([0.0, 0, 0, 2.0]), ZERO, ZERO)[0]
+    assert near[3] > 0.8
+
+
+def test_moved_boxes_follow_the_convention_and_stay_at_the_border() -> None:
+    known = BoxConventions(LOOSE.expand(1, 1, 4).clone(), torch.zeros(1, 1, 4), torch.ones(1, 4), torch.zeros(1, 1, 4))
+    zero = torch.zeros(2, dtype=torch.int64)
+    result = known.moved(
+        torch.tensor([[100.0, 100.0, 140.0, 120.0], [0.0, 380.0, 20.0, 400.0]]),
+        zero,
+        zero,
+        torch.tensor(SIZE_HW).expand(len(zero), 2),
+    )
+    torch.testing.assert_close(result, torch.tensor([[96.0, 96.0, 144.0, 126.0], [0.0, 376.0, 22.0, 400.0]]))
+
+
+def test_two_protocols_are_told_apart_from_whole_images() -> None:
+    truth, seen = drawn(16, 0), drawn(16, 1)
+    noise = 0.4 * torch.randn(16, 4, generator=torch.Generator().manual_seed(3))
+    on_source = BoxPairs.of_tables(boxes(truth), boxes(moved(truth, LOOSE) + noise))
+    held_out = BoxPairs.of_tables(boxes(seen + noise), boxes(seen))
+    known = estimate_conventions(on_source, held_out, 2, 2)
+    zero = torch.zeros(16, dtype=torch.int64)
+    result = known.moved(truth, zero, zero, sizes(16))
+    assert (result - moved(truth, LOOSE)).abs().max() < 1.0  # of boxes that the protocol moves by up to 12 pixels
+    assert known.label_variance[1].isinf().all()  # no box of the second class was seen

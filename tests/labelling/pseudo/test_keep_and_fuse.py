@@ -1,0 +1,231 @@
+"""Laws of keep and fuse; numbers worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from lat.core.decoded_proposals import DecodedProposals
+from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.core.origin import Origin
+from lat.core.structures import Proposals
+from lat.labelling.class_prior import RelationPrior
+from lat.labelling.conventions import LEAST_SPREAD, BoxConventions
+from lat.labelling.keep_and_fuse import PAPER, DecodeSettings, FuseSettings, labels_of
+from lat.labelling.prior_settings import PriorSettings
+
+TARGET = LabelSpace.from_names("target", ["bus", "truck"])
+DECODE = DecodeSettings(score_threshold=0.1)
+OFF = PAPER
+PER_PROPOSAL = ("source_labels", "class_scores", "detector_scores", "boxes_xyxy")
+SIZE_HW = (100, 100)
+
+
+def decoded(
+    boxes: list[list[float]],
+    scores: list[list[float]],
+    drawn: Tensor | None = None,
+    own: int = 0,
+    detector: list[list[float]] | None = None,
+) -> DecodedProposals:
+    """Proposals at `boxes`, the first `own` of them the source's (class 0); as each class the model draws `drawn` or the same.
+
+    `detector` has what the target's detector says, zeros where a proposal is not its own.
+    """
+    count, xyxy = len(boxes), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    is_own = torch.arange(count) < own
+    proposals = Proposals(
+        xyxy,
+        torch.zeros(count, 3),
+        torch.ones(count),
+        torch.where(is_own, int(Origin.GROUND_TRUTH), int(Origin.PSEUDO_LABEL)),
+        torch.zeros(count, dtype=torch.int64),
+        torch.arange(count),
+    )
+    drawn = xyxy[:, None].repeat(1, 2, 1) if drawn is None else drawn
+    detector_scores = torch.zeros(count, 3) if detector is None else torch.tensor(detector)
+    model_scores = torch.tensor(scores).reshape(-1, 3)
+    images, source_labels = torch.zeros(count, dtype=torch.int64), torch.where(is_own, 0, -1)
+    return DecodedProposals(proposals, images, torch.tensor([SIZE_HW]), source_labels, model_scores, detector_scores, drawn)
+
+
+def together(images: Sequence[DecodedProposals]) -> DecodedProposals:
+    """Images one by one as a batch."""
+    joined = [torch.cat([getattr(image, name) for image in images]) for name in ("sizes_hw", *PER_PROPOSAL)]
+    numbers = torch.arange(len(images)).repeat_interleave(torch.tensor([len(image.proposals) for image in images]))
+    return DecodedProposals(Proposals.joined([image.proposals for image in images]), numbers, *joined)
+
+
+def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
+    return BoxConventions(
+        torch.full((1, 2, 4), offset),
+        torch.full((1, 2, 4), label_variance),
+        torch.full((2, 4), detector_variance),
+        torch.zeros(1, 2, 4),
+    )
+
+
+def test_the_papers_form_thresholds_and_suppresses_only() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 38], [60, 60, 90, 90]], [[0.7, 0.2, 0.1], [0.8, 0.05, 0.15], [0.05, 0.08, 0.87]])
+    found, rows = labels_of(image, TARGET, DECODE)
+    assert found.labels.tolist() == [0, 1]
+    assert rows.tolist() == [1, 0]
+    assert found.scores.tolist() == pytest.approx([0.8, 0.2])
+    assert found.boxes_xyxy.tolist() == [[0, 0, 40, 38], [0, 0, 40, 40]]
+    torch.testing.assert_close(found.class_scores, torch.tensor([[0.8, 0.05], [0.7, 0.2]]))
+
+
+def test_boxes_of_one_class_are_averaged_by_score() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 32]], [[0.6, 0.0, 0.4], [0.2, 0.0, 0.8]])
+    settings = FuseSettings(keep=False)
+    found, rows = labels_of(image, TARGET, DECODE, settings)
+    assert rows.tolist() == [0]
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # (0.6 * 40 + 0.2 * 32) / 0.8
+    assert found.scores.tolist() == pytest.approx([0.6])
+
+
+def test_the_targets_detector_has_a_say_of_its_own_boxes() -> None:
+    scores, detector = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4]], [[0.9, 0.1, 0.0], [0.0, 0.0, 0.0]]
+    image = decoded([[0, 0, 40, 40], [60, 60, 90, 90]], scores, detector=detector)
+    for share, first in ((0.0, 0.5), (0.25, 0.6), (1.0, 0.9)):
+        settings = FuseSettings(keep=False, detector_share=share)
+        found, rows = labels_of(image, TARGET, DecodeSettings(0.3), settings)
+        by_row = dict(zip(rows.tolist(), found.scores.tolist(), strict=True))
+        assert by_row == pytest.approx({0: first, 1: 0.5})
+
+
+def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 32], [0, 0, 40, 22]], [[0.6, 0.0, 0.4], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(keep=False))
+    assert found.boxes_xyxy[found.labels == 1].tolist() == [[0, 0, 40, 32]]
+    assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, 40]]  # IoU 0.55: suppressed, not averaged
+
+
+def test_a_persons_box_is_kept_as_far_as_it_is_precise() -> None:
+    drawn = torch.tensor([[[0.0, 0, 40, 30]] * 2])
+    image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    keep = FuseSettings()
+    for label_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
+        found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=label_variance))
+        assert found.boxes_xyxy[0].tolist() == pytest.approx([0, 0, 40, y2])
+    found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=0.0))
+    assert found.boxes_xyxy[0, 3] == pytest.approx(40 - 10 * LEAST_SPREAD**2 / (0.01 + LEAST_SPREAD**2), abs=1e-3)
+
+
+def test_a_kept_box_is_moved_to_the_targets_convention() -> None:
+    drawn = torch.tensor([[[19.0, 19, 51, 51]] * 2])
+    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(0.1, 0.01, 0.01))
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[21.0, 21, 52, 52]]))  # half way between 23 and 19, 53 and 51
+
+
+def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
+    drawn = torch.tensor([[[20.0, 20, 50, 32]] * 2])  # a part of the object, as the target draws it
+    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions())
+    assert found.boxes_xyxy.tolist() == [[20, 20, 50, 32]]
+
+
+def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], own=1)
+    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
+
+
+def test_two_boxes_that_a_person_has_drawn_stay_two_objects() -> None:
+    boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
+    image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], own=2)
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
+    assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
+    assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
+    assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
+
+
+def test_two_boxes_that_become_one_object_are_one() -> None:
+    rider_and_bicycle = [[10.0, 0, 30, 40], [0, 40, 40, 80]]
+    whole = torch.tensor([[[0.0, 0, 40, 80]] * 2, [[0.0, 1, 40, 80]] * 2])
+    image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, own=2)
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=float("inf")))
+    assert rows.tolist() == [1]
+    assert found.boxes_xyxy.tolist() == [[0, 1, 40, 80]]
+
+
+def test_what_is_suppressed_suppresses_nothing() -> None:
+    drawn = torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 24]] * 2, [[0.0, 0, 40, 14]] * 2])
+    apart = [[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]  # nowhere near each other as the source draws them
+    image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, own=3)
+    keep_nothing = conventions(label_variance=float("inf"))
+    assert labels_of(image, TARGET, DECODE, FuseSettings(), keep_nothing)[1].tolist() == [0, 2]
+
+
+def test_the_prior_weighs_proposals_on_a_persons_box_and_no_others() -> None:
+    scores = [[0.5, 0.4, 0.1]] * 3
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, own=1)
+    prior = RelationPrior(torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]]))
+    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, fuse=False), None, prior)
+    on_own = [labels for labels, row in zip(found.labels.tolist(), rows.tolist(), strict=True) if row < 2]
+    assert on_own == [1]
+    assert found.scores[0] == pytest.approx(0.8)
+    assert sorted(found.labels[rows == 2].tolist()) == [0, 1]
+
+
+def test_a_box_that_the_source_supports_is_written_below_the_threshold() -> None:
+    boxes, scores = [[0, 0, 40, 40], [60, 60, 90, 90]], [[0.05, 0.08, 0.87]] * 2
+    image = decoded(boxes, scores, own=1)
+    prior = RelationPrior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
+    for least_share, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
+        settings = FuseSettings(keep=False, prior=PriorSettings(keep_supported=least_share))
+        labels, rows = labels_of(image, TARGET, DECODE, settings, None, prior)
+        assert list(zip(rows.tolist(), labels.labels.tolist(), labels.scores.tolist(), strict=True)) == [
+            (row, label, pytest.approx(score)) for row, label, score in found
+        ]
+
+
+@pytest.mark.parametrize("fuse", [OFF, FuseSettings()])
+def test_images_without_proposals_or_own_boxes(fuse: FuseSettings) -> None:
+    prior = RelationPrior(torch.ones(1, 3), torch.full((1, 3), 1 / 3))
+    nothing, rows = labels_of(decoded([], []), TARGET, DECODE, fuse, conventions(), prior)
+    assert (len(nothing), len(rows)) == (0, 0)
+    found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.9, 0.0, 0.1]]), TARGET, DECODE, fuse, conventions(), prior)
+    assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]]
+
+
+@pytest.mark.parametrize("fuse", [OFF, FuseSettings(), FuseSettings(prior=PriorSettings(keep_supported=0.2))])
+def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: FuseSettings) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for count, own in ((30, 8), (0, 0), (12, 0), (25, 25)):
+        corner = 60 * torch.rand(count, 2, generator=generator)
+        boxes = torch.cat([corner, corner + 20 + 10 * torch.rand(count, 2, generator=generator)], dim=1)
+        scores = torch.softmax(3 * torch.randn(count, 3, generator=generator), dim=1)
+        images.append(
+            decoded(boxes.tolist(), scores.tolist(), boxes[:, None] + torch.rand(count, 2, 4, generator=generator), own)
+        )
+    known, prior = conventions(0.02, 0.01), RelationPrior(torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[0.3, 0.7, 0.0]]))
+    decode = DecodeSettings(0.3, max_detections=6)
+    batch = together(images)
+    found, rows = labels_of(batch, TARGET, decode, fuse, known, prior)
+    starts = [0, 30, 30, 42]
+    alone = [labels_of(image, TARGET, decode, fuse, known, prior) for image in images]
+    assert batch.counts(rows) == [len(boxes) for boxes, _ in alone]
+    assert max(batch.counts(rows)) == 6
+    assert rows.tolist() == [row + start for (_, own_rows), start in zip(alone, starts, strict=True) for row in own_rows.tolist()]
+    for name in ("boxes_xyxy", "labels", "scores", "class_scores"):
+        torch.testing.assert_close(getattr(found, name), torch.cat([getattr(boxes, name) for boxes, _ in alone]))
+
+
+def test_boxes_without_score_do_not_become_nan() -> None:
+    found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.0, 0.0, 1.0]]), TARGET, DecodeSettings(0.0), FuseSettings(), conventions())
+    assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]] * 2
+
+
+def test_settings_out_of_range() -> None:
+    for settings, section in (({"score_threshold": 1.5}, DecodeSettings), ({"sure_score": -0.1}, FuseSettings)):
+        with pytest.raises(InputError, match="choose a number between 0 and 1"):
+            section(**settings)
+    with pytest.raises(InputError, match=r"transfer\.max_detections"):
+        DecodeSettings(max_detections=0)

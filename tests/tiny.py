@@ -1,0 +1,56 @@
+"""A whole run in a few seconds: three datasets of a handful of street scenes, a few steps of training each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lat.commands.draw_street_scenes import benchmark_config
+from lat.config.load import load_config
+from lat.street_scenes import draw_street_scenes
+from lat.workspace.workspace import Workspace
+
+FEW_STEPS = [
+    "upstream.training.steps=4",
+    "upstream.training.batch_size=2",
+    "upstream.training.checkpoint_every=1",
+    "upstream.max_detections=10",
+    "pseudo_label.score_threshold=0.0",
+    "pseudo_label.max_detections=5",
+    "lat.training.steps=6",
+    "lat.training.batch_size=2",
+    "lat.training.checkpoint_every=1",
+    "lat.training.log_every=2",
+    "lat.dim=16",
+    "lat.pooled_size=3",
+    "transfer.score_threshold=0.0",
+    "transfer.max_detections=10",
+]
+
+
+def quiet(line: str) -> None:
+    """Swallow progress."""
+
+
+def draw_tiny(folder: Path) -> Path:
+    """Draw the images and write a configuration that trains a few steps; returns its path."""
+    draw_street_scenes(folder / "data", train_images={"city": 3, "nu": 3, "way": 3}, val_images=1)
+    path = folder / "config.yaml"
+    path.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
+    return path
+
+
+def tiny_workspace(config: Path, output_dir: Path, *overrides: str) -> Workspace:
+    return Workspace(load_config(config, [*FEW_STEPS, f"output_dir={output_dir}", *overrides]))
+
+
+def result_bytes(output_dir: Path) -> dict[str, bytes]:
+    """Every result of a run by relative path: all but TensorBoard's time-stamped figures and the records of the run itself.
+
+    The way from the report to the images is left out, for it depends on where the run lies.
+    """
+    return {
+        str(path.relative_to(output_dir)): re.sub(rb'"folder":"[^"]*"', b"", path.read_bytes())
+        for path in sorted(output_dir.rglob("*"))
+        if path.is_file() and ".state" not in path.parts and "tensorboard" not in path.parts and path.name != "config.yaml"
+    }
