@@ -111,7 +111,7 @@ class Cell:
         if not known.is_file():
             workspace = Workspace(load_config(self.config, [*self.settings, *settings, f"output_dir={self.folder}"]))
             run_stages(workspace, ["train-lat", "transfer", "evaluate"])
-            rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
+            rows = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
             write_atomically(known, json.dumps({method: mean_ap(rows, method) for method in METHODS}) + "\n")
         return json.loads(known.read_text(encoding="utf-8"))
 

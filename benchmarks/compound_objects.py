@@ -42,6 +42,7 @@ from lat.labels.table import LabelTable
 from lat.stages.evaluate import METHODS, candidate_labels
 from lat.street_scenes import SPACES, paint_image
 from lat.street_scenes.protocols import annotate
+from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.workspace import Workspace
 
 BOXES_OF_A_RIDDEN = {"city": 2, "nu": 1, "way": 1, "bdd": 2}
@@ -58,11 +59,11 @@ class Direction:
     def __init__(self, workspace: Workspace, source: str, target: str) -> None:
         self.workspace, self.source, self.target = workspace, source, target
         self.boxes_of_one = BOXES_OF_A_RIDDEN[target]
-        truth = workspace.read_truth(source, target)
+        truth = read_truth(workspace, source, target)
         assert truth is not None
         self.truth = truth
         self.objects = [ridden_boxes(truth, i, source, target) for i in range(len(truth))]
-        self.labels = candidate_labels(workspace, source, workspace.read_transferred(source, target))
+        self.labels = candidate_labels(workspace, source, read_transferred(workspace, source, target))
 
     def __len__(self) -> int:
         return sum(len(numbers_of(objects)) for objects in self.objects)
@@ -178,8 +179,8 @@ def _row(change: str, name: str, method: str, objects: int, complete: int, too_m
 def sheet(direction: Direction, folder: Path) -> None:
     """Draw a few objects, evenly spaced over the images of a direction."""
     workspace, source, target = direction.workspace, direction.source, direction.target
-    part, counted = workspace.train_part(source), workspace.counted(workspace.read_transferred(source, target))
-    pseudo = workspace.counted(workspace.read_pseudo_labels(source, target))
+    part, counted = workspace.data.train_part(source), counted_labels(workspace, read_transferred(workspace, source, target))
+    pseudo = counted_labels(workspace, read_pseudo_labels(workspace, source, target))
     everything = [(i, number) for i, objects in enumerate(direction.objects) for number in numbers_of(objects)]
     rows = []
     for i, number in everything[:: max(len(everything) // SHEET_OBJECTS, 1)][:SHEET_OBJECTS]:

@@ -120,11 +120,11 @@ def run_degradation(folder: Path, name: str, target_run: Path, overrides: list[s
     """Do the job for one degradation with the target's detector of `target_run`; returns its figures by method."""
     workspace = Workspace(load_config(config_path(folder, name), overrides))
     record = Path(".state", "train-upstream.target.json")
-    shutil.copytree(target_run / "upstream", workspace.root / "upstream", dirs_exist_ok=True)
-    (workspace.root / ".state").mkdir(exist_ok=True)
-    shutil.copy2(target_run / record, workspace.root / record)
+    shutil.copytree(target_run / "upstream", workspace.paths.root / "upstream", dirs_exist_ok=True)
+    (workspace.paths.root / ".state").mkdir(exist_ok=True)
+    shutil.copy2(target_run / record, workspace.paths.root / record)
     run_stages(workspace, STAGES)
-    rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
+    rows = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
     return {row["method"]: row for row in rows}
 
 

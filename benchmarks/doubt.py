@@ -37,6 +37,7 @@ from lat.evaluation.label_quality import IOU
 from lat.evaluation.transfer_quality import match_boxes
 from lat.labels.table import LabelTable
 from lat.stages.doubt import pair_doubt
+from lat.workspace.label_files import counted_labels, read_transferred, read_truth
 from lat.workspace.workspace import Workspace
 
 
@@ -84,9 +85,9 @@ def judge_run(folder: Path) -> list[Judged]:
     workspace = Workspace(load_config(folder / "config.yaml", [f"output_dir={folder}"]))
     judged = []
     for source, target in workspace.transfers():
-        truth = workspace.read_truth(source, target)
+        truth = read_truth(workspace, source, target)
         if truth is not None:
-            transferred = workspace.counted(workspace.read_transferred(source, target))
+            transferred = counted_labels(workspace, read_transferred(workspace, source, target))
             found = pair_doubt(workspace, source, target, transferred)
             judged.append(Judged(found, *judge(truth, transferred), transferred.offsets))
     return judged

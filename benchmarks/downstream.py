@@ -29,10 +29,10 @@ from markdown import print_rows, spread
 from lat.commands.draw_street_scenes import draw_benchmark
 from lat.config.load import load_config
 from lat.core.files import write_atomically
-from lat.pipeline.plan import LABELS, ROUND, plan
+from lat.pipeline.plan import ROUND, all_steps
 from lat.pipeline.run import run_stages
 from lat.street_scenes import DEFAULT_TRAIN_IMAGES
-from lat.workspace.records import Step
+from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
 RTDETR = ["downstream.detector=rtdetr", "downstream.training.learning_rate=3e-3"]
@@ -122,9 +122,9 @@ class Scene:
         named = [f"target={target}", f"downstream.name={name}", f"downstream.class_map={self._class_map(target)}"]
         workspace = Workspace(load_config(self.config, [*named, *settings]))
         labelling = self._seconds_before(workspace, target)
-        labelling += self._timed(workspace, "train-downstream", lambda step: step.group == f"{target}{LABELS}")
+        labelling += self._timed(workspace, "train-downstream", lambda step: step.group == f"{target} labels")
         training = self._timed(workspace, "train-downstream", lambda step: step.group == target)
-        metrics = json.loads(workspace.downstream_metrics(target).read_text(encoding="utf-8"))
+        metrics = json.loads(workspace.paths.downstream_metrics(target).read_text(encoding="utf-8"))
         return {"ap": metrics["ap"], "ap50": metrics["ap50"], "labelling": labelling, "training": training}
 
     def _seconds_before(self, workspace: Workspace, target: str) -> float:
@@ -145,7 +145,7 @@ class Scene:
         path = self.folder / "seconds.json"
         known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         total = 0.0
-        for title in [step.title for step in plan(workspace, [stage]) if select(step)]:
+        for title in [step.title for step in all_steps(workspace, [stage]) if select(step)]:
             begin = time.perf_counter()
             if run_stages(workspace, [stage], select=lambda step, title=title: step.title == title):
                 known[title] = time.perf_counter() - begin

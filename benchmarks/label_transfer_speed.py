@@ -63,7 +63,7 @@ def time_transfer(workspace: Workspace) -> list[Row]:
     targets_of: dict[str, list[str]] = {}
     for source, target in workspace.transfers():
         targets_of.setdefault(source, []).append(target)
-    images = sum(len(workspace.train_part(source)) for source in targets_of)
+    images = sum(len(workspace.data.train_part(source)) for source in targets_of)
 
     def transfer_all() -> None:
         for source, targets in targets_of.items():
@@ -73,7 +73,7 @@ def time_transfer(workspace: Workspace) -> list[Row]:
     return [
         {
             "what": "what classes are in other spaces",
-            **_figures(learning, sum(map(len, map(workspace.train_part, workspace.names))), "images"),
+            **_figures(learning, sum(map(len, map(workspace.data.train_part, workspace.names))), "images"),
         },
         {"what": f"transfer, {images} images to all targets", **_figures(labelling, images, "images")},
         {"what": "both", **_figures(learning + labelling, images, "images")},

@@ -89,12 +89,12 @@ def prepare(folder: Path, difficulty: str, seed: int, overrides: Sequence[str]) 
     config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
     workspace = Workspace(load_config(config, overrides))
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat"])
-    if not workspace.found_relations():
+    if not workspace.paths.found_relations():
         relate(workspace)
     tables: dict[str, dict[str, dict[str, list[str]]]] = {}
     for source, target in permutations(workspace.names, 2):
-        tables.setdefault(source, {})[target] = possible_classes(workspace.space(source), workspace.space(target))
-    pairs = [reviewed(workspace.space(a), workspace.space(b)) for a, b in combinations(workspace.names, 2)]
+        tables.setdefault(source, {})[target] = possible_classes(workspace.data.space(source), workspace.data.space(target))
+    pairs = [reviewed(workspace.data.space(a), workspace.data.space(b)) for a, b in combinations(workspace.names, 2)]
     write_atomically(folder / "table.yaml", yaml.safe_dump(tables, sort_keys=False))
     write_atomically(folder / "review.yaml", yaml.safe_dump({"pairs": pairs}, sort_keys=False))
     return workspace
@@ -130,17 +130,17 @@ def reviewed(first: LabelSpace, second: LabelSpace) -> dict[str, object]:
 
 def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) -> dict[str, float]:
     """Mean transfer AP of a row, or of each round of a kind of rounds, by the name of its row."""
-    scenes = base.root.parent
+    scenes = base.paths.root.parent
     folder = scenes / "cells" / "".join(c if c.isalnum() else "_" for c in name)
     if not folder.is_dir():
-        shutil.copytree(base.root, folder)
+        shutil.copytree(base.paths.root, folder)
     chosen = [setting.format(scenes=scenes) for setting in {**PRIORS, **ROUNDS}[name]]
     counted = [] if name in PRIORS else [f"rounds.count={rounds}"]
     workspace = Workspace(load_config(scenes / "config.yaml", [*overrides, *chosen, *counted, f"output_dir={folder}"]))
     if workspace.config.relations.file:
         relate(workspace)
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate"])
-    rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
+    rows = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
     if name in PRIORS:
         return {name: mean_ap(rows, method_of(workspace))}
     return {f"{name}, {seen.round} of them": mean_ap(rows, method_of(seen)) for seen in workspace.rounds()[1:]}

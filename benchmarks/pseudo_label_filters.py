@@ -35,6 +35,7 @@ from lat.labelling.filters import ClassFilter, Shard, by_score, class_balanced, 
 from lat.pipeline.run import run_stages
 from lat.stages.shared.label_filters import SHARD_IMAGES, labelled_counts
 from lat.street_scenes import DEFAULT_TRAIN_IMAGES
+from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 STAYS = {"truck": 0.4, "motorcycle": 0.25, "bus": 0.1}  # chance of an image for each of these classes that is in it
@@ -119,16 +120,19 @@ def run_filter(config: Path, name: str, settings: Sequence[str]) -> dict[str, di
 
 def figures_of(workspace: Workspace) -> dict[str, dict[str, int] | float]:
     """KL divergence, labels kept in city's classes, and AP of pseudo-labels and transferred labels."""
-    kept = {(s, t): _counts(workspace.read_pseudo_labels(s, t).labels, len(workspace.space(t))) for s, t in workspace.transfers()}
+    kept = {
+        (s, t): _counts(read_pseudo_labels(workspace, s, t).labels, len(workspace.data.space(t)))
+        for s, t in workspace.transfers()
+    }
     divergences = [kl_divergence(labelled_counts(workspace, t), counts) for (_, t), counts in kept.items()]
-    names = workspace.space("city").class_names
+    names = workspace.data.space("city").class_names
     in_city = sum(counts for (_, t), counts in kept.items() if t == "city")
     figures: dict[str, dict[str, int] | float] = {
         "kl": mean(each for each in divergences if each is not None),
         "kept": dict(zip(names, in_city.tolist(), strict=True)),
         "labelled": dict(zip(names, labelled_counts(workspace, "city").tolist(), strict=True)),
     }
-    rows = json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]
+    rows = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
     for method in ("pseudo_label", "label_transfer"):
         of_method = [row for row in rows if row["method"] == method]
         figures[method] = mean(row["ap"] for row in of_method)

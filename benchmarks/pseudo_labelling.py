@@ -78,17 +78,17 @@ def draw_run(folder: Path, case: Case, library: str, device: str) -> Workspace:
     config = Config(output_dir=str(folder / "run"), datasets=datasets, upstream=upstream, runtime=RuntimeSettings(device))
     workspace = Workspace(config)
     for name in SPACES:
-        model = build_detector(settings, workspace.space(name))
-        content = describe_detector(settings, workspace.space(name)) | {"model": model.state_dict()}
-        save_checkpoint(workspace.upstream_model(name), content)
+        model = build_detector(settings, workspace.data.space(name))
+        content = describe_detector(settings, workspace.data.space(name)) | {"model": model.state_dict()}
+        save_checkpoint(workspace.paths.upstream_model(name), content)
     return workspace
 
 
 def loop_of_ours(workspace: Workspace) -> None:
     """A loop for each detector, one image at a time, with our own reader and detectors."""
-    part = workspace.train_part(SOURCE)
+    part = workspace.data.train_part(SOURCE)
     for name in SPACES:
-        predictor = Predictor(load_detector(workspace.upstream_model(name)), workspace.fabric)
+        predictor = Predictor(load_detector(workspace.paths.upstream_model(name)), workspace.fabric)
         for index in range(len(part)):
             predictor.predict([part.image(index)])
 
@@ -97,10 +97,10 @@ def loop_of_detectron2(workspace: Workspace) -> None:
     """A loop of Detectron2's own `DefaultPredictor` for each detector."""
     from detectron2.engine import DefaultPredictor
 
-    part = workspace.train_part(SOURCE)
+    part = workspace.data.train_part(SOURCE)
     for name in SPACES:
-        detector = load_detector(workspace.upstream_model(name))
-        weights = workspace.upstream_model(name).with_suffix(".pth")
+        detector = load_detector(workspace.paths.upstream_model(name))
+        weights = workspace.paths.upstream_model(name).with_suffix(".pth")
         torch.save({"model": detector.state_dict()}, weights)
         config = detector.config.clone()
         config.defrost()

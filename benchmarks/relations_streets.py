@@ -27,6 +27,7 @@ from lat.relations.samples import LabeledSamples
 from lat.relations.settings import METHODS, RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.stages.relations import region_samples
+from lat.workspace.label_files import read_truth
 from lat.workspace.workspace import Workspace
 
 SAME_BOX_IOU = 0.5
@@ -52,12 +53,12 @@ def true_relations(workspace: Workspace, first: str, second: str) -> RelationMat
     """Shares of same boxes of both directions, and an edge where the larger one reaches `SAME_BOX_SHARE`."""
     forward, backward = _same_boxes(workspace, first, second), _same_boxes(workspace, second, first)
     edges = with_standalone(torch.maximum(forward[:, :-1], backward[:, :-1].T) >= SAME_BOX_SHARE)
-    return RelationMatrix(workspace.space(first), workspace.space(second), forward, backward, edges=edges)
+    return RelationMatrix(workspace.data.space(first), workspace.data.space(second), forward, backward, edges=edges)
 
 
 def _same_boxes(workspace: Workspace, dataset: str, space: str) -> Tensor:
     """(K, K' + 1) share of the boxes of each class of a dataset that are boxes of each class of another space, or of none."""
-    part, truth = workspace.train_part(dataset), workspace.read_truth(dataset, space)
+    part, truth = workspace.data.train_part(dataset), read_truth(workspace, dataset, space)
     assert truth is not None
     counts = torch.zeros(len(part.space), len(truth.space) + 1)
     for i in range(len(part)):

@@ -69,7 +69,7 @@ def transfer_ap(folder: Path, seed: int, datasets: tuple[str, ...], label_set: s
     workspace = Workspace(load_config(cell / "cell.yaml", [*overrides, f"target={datasets[0]}"]))
     run_stages(workspace, ["train-lat", "transfer", "evaluate"])
     found: TransferAp = {}
-    for row in json.loads(workspace.evaluation.read_text(encoding="utf-8"))["transfer"]:
+    for row in json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]:
         found.setdefault(row["method"], {})[row["source"]] = row["ap"]
     return found
 

@@ -43,7 +43,7 @@ def run_seed(folder: Path, difficulty: str, seed: int, overrides: list[str]) -> 
     config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
     workspace = Workspace(load_config(config, overrides))
     run_stages(workspace)
-    return json.loads(workspace.evaluation.read_text(encoding="utf-8"))
+    return json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))
 
 
 def summarise(runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:

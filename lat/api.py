@@ -190,9 +190,9 @@ def run(config: ConfigLike, overrides: Overrides = (), *, force: bool = False, q
     workspace = Workspace(_config(config, overrides))
     with speaking(quiet=quiet):
         run_stages(workspace, force=force)
-    evaluation = json.loads(workspace.evaluation.read_text(encoding="utf-8"))
-    transferred = {pair: workspace.transferred(*pair) for pair in workspace.transfers()}
-    return Run(workspace.root, evaluation, workspace.report, transferred)
+    evaluation = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))
+    transferred = {pair: workspace.paths.transferred(*pair) for pair in workspace.transfers()}
+    return Run(workspace.paths.root, evaluation, workspace.paths.report, transferred)
 
 
 def transfer(
@@ -205,7 +205,7 @@ def transfer(
     workspace = Workspace(_config(config, overrides))
     with speaking(quiet=quiet):
         run_stages(workspace, ROUND, force=force)
-    return {pair: load_labels(workspace.transferred(*pair), pair[1]) for pair in workspace.transfers()}
+    return {pair: load_labels(workspace.paths.transferred(*pair), pair[1]) for pair in workspace.transfers()}
 
 
 def load_labels(path: str | os.PathLike[str], name: str = "") -> Labels:

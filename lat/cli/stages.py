@@ -16,7 +16,7 @@ from lat.core.errors import InputError
 from lat.engine import announce
 
 if TYPE_CHECKING:
-    from lat.workspace.records import Step
+    from lat.workspace.steps import Step
     from lat.workspace.workspace import Workspace
 
 
@@ -175,15 +175,15 @@ def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
     """Do one stage, or the steps of it that `group` and `member` name."""
-    from lat.pipeline.plan import plan
+    from lat.pipeline.plan import all_steps
     from lat.pipeline.run import run_stages
 
     workspace = open_run(config, overrides)
     for name in (group, member):
         if name is not None:
-            workspace.index(name)
+            workspace.data.index(name)
     is_chosen = _selector(group, member)
-    if not any(map(is_chosen, plan(workspace, [stage]))):
+    if not any(map(is_chosen, all_steps(workspace, [stage]))):
         chosen = " in the space of ".join(name for name in (group, member) if name is not None)
         raise InputError(config, f"`lat {stage}` has nothing to do for {chosen}", "check `target`, or choose other datasets")
     if not run_stages(workspace, [stage], select=lambda step: is_chosen(step) or not step.group, force=force):
@@ -209,13 +209,13 @@ def _tell_results(workspace: Workspace) -> None:
 
 def _tell_report(workspace: Workspace) -> None:
     if announce.to_programs():
-        announce.event("report", path=str(workspace.report))
+        announce.event("report", path=str(workspace.paths.report))
     else:
-        print(f"report: {workspace.report}")
+        print(f"report: {workspace.paths.report}")
 
 
 def _export_command(workspace: Workspace) -> str:
     """The command that gives the first transferred labels to another tool."""
     source, target = workspace.transfers()[0]
-    words = (workspace.transferred(source, target), "--images", workspace.settings_of(source).images)
+    words = (workspace.paths.transferred(source, target), "--images", workspace.data.settings_of(source).images)
     return " ".join(["lat export", *(shlex.quote(str(word)) for word in words), f"--to yolo --out exports/{source}.{target}"])

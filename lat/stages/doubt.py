@@ -10,6 +10,7 @@ import numpy as np
 from lat.core.files import sha256_of_file, write_atomically
 from lat.evaluation.doubt import Doubt, doubt
 from lat.labels.table import LabelTable
+from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 DECIMALS = 4
@@ -17,22 +18,22 @@ DECIMALS = 4
 
 def pair_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> Doubt:
     """Doubt of the transferred labels of the training images of `source` in the space of `target`."""
-    views = [workspace.train_part(source).labels.where(~workspace.train_part(source).labels.is_crowd)]
-    views += [workspace.read_pseudo_labels(source, space) for space in workspace.proposal_spaces(source)]
-    return doubt(transferred, workspace.read_pseudo_labels(source, target), views)
+    views = [workspace.data.train_part(source).labels.where(~workspace.data.train_part(source).labels.is_crowd)]
+    views += [read_pseudo_labels(workspace, source, space) for space in workspace.data.proposal_spaces(source)]
+    return doubt(transferred, read_pseudo_labels(workspace, source, target), views)
 
 
 def write_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, found: Doubt) -> None:
     """Write the ranking: images and boxes, the most doubtful first."""
-    path = workspace.transferred(source, target)
+    path = workspace.paths.transferred(source, target)
     ranking = {
         "source": source,
         "target": target,
-        "labels": {"file": str(path.relative_to(workspace.root)), "sha256": sha256_of_file(path)},
+        "labels": {"file": str(path.relative_to(workspace.paths.root)), "sha256": sha256_of_file(path)},
         "images": _images(transferred, found),
         "boxes": _boxes(transferred, found),
     }
-    write_atomically(workspace.doubt(source, target), json.dumps(ranking, allow_nan=False, separators=(",", ":")) + "\n")
+    write_atomically(workspace.paths.doubt(source, target), json.dumps(ranking, allow_nan=False, separators=(",", ":")) + "\n")
 
 
 def _images(transferred: LabelTable, found: Doubt) -> list[dict[str, Any]]:

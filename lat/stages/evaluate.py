@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from lat.evaluation.label_quality import label_quality
 from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
+from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
+from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
 METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
@@ -25,6 +27,22 @@ METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 def method_of(seen: Workspace) -> str:
     """The method of the labels that a round has transferred: the last round's are the result."""
     return "label_transfer" if seen.round == seen.config.rounds.count else f"label_transfer_round_{seen.round}"
+
+
+def steps(workspace: Workspace) -> Iterator[Step]:
+    """One step, of all labels and of all downstream detectors that have been trained."""
+    settings, first = workspace.config.to_dict()["evaluation"], workspace.at(0)
+    transferred = (each.paths.transferred(*pair) for each in workspace.rounds() for pair in workspace.transfers())
+    inputs = (*first.paths.all_pseudo_labels(), *transferred, *workspace.paths.found_downstream())
+    depends_on = [settings, list(map(list, workspace.transfers()))]
+    yield Step("evaluate", "", "", depends_on, workspace.names, inputs, (workspace.paths.evaluation,), _run)
+
+
+def _run(workspace: Workspace, *, due: Mapping[str, str]) -> None:
+    workspace.processes.from_first(evaluate, workspace)
+
+
+STAGE = Stage("evaluate", steps)
 
 
 def evaluate(workspace: Workspace) -> dict[str, Any]:
@@ -40,9 +58,9 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
     agreements: list[dict[str, Any]] = []
     with track(len(workspace.transfers()), "evaluate", after_seconds=2) as progress:
         for source, target in workspace.transfers():
-            transferred = workspace.read_transferred(source, target)
+            transferred = read_transferred(workspace, source, target)
             labels = candidate_labels(workspace, source, transferred)
-            truth = workspace.read_truth(source, target)
+            truth = read_truth(workspace, source, target)
             if truth is not None:
                 rows += [
                     {
@@ -53,27 +71,27 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                     }
                     for method in labels
                 ]
-            own = workspace.train_part(source).labels
-            changes = agreement(boxes_per_image(own), boxes_per_image(workspace.counted(transferred)))
+            own = workspace.data.train_part(source).labels
+            changes = agreement(boxes_per_image(own), boxes_per_image(counted_labels(workspace, transferred)))
             agreements.append({"source": source, "target": target, **changes.to_dict()})
             progress.advance()
-    downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.found_downstream()]
+    downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.paths.found_downstream()]
     evaluation = {"transfer": rows, "agreement": agreements, "downstream": downstream}
-    write_atomically(workspace.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
+    write_atomically(workspace.paths.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
     return evaluation
 
 
 def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable) -> dict[str, list[LabeledBoxes]]:
     """The labels of each method for the training images of `source` in the space of its transferred labels."""
     space = transferred.space
-    by_name = labels_by_class_names(workspace.train_part(source).labels, space)
-    pseudo = boxes_per_image(workspace.at(0).read_pseudo_labels(source, space.name))
+    by_name = labels_by_class_names(workspace.data.train_part(source).labels, space)
+    pseudo = boxes_per_image(read_pseudo_labels(workspace.at(0), source, space.name))
     earlier = workspace.rounds()[:-1]
     return {
         "class_names": by_name,
         "pseudo_label": pseudo,
         "union": union_labels(by_name, pseudo),
-        **{method_of(seen): boxes_per_image(seen.read_transferred(source, space.name)) for seen in earlier},
+        **{method_of(seen): boxes_per_image(read_transferred(seen, source, space.name)) for seen in earlier},
         "label_transfer": boxes_per_image(transferred),
     }
 

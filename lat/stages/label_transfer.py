@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,16 +16,37 @@ from lat.engine.trainer import train
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings
-from lat.stages.shared.transfer_model import TransferItems, build_model, open_features
+from lat.stages.shared.relation_files import relation_files
+from lat.stages.shared.transfer_model import TransferItems, backbone_files, build_model, label_set_files, open_features
+from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
 
-def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
+def steps(workspace: Workspace) -> Iterator[Step]:
+    """One step: the model of the round."""
+    config, paths = workspace.config, workspace.paths
+    settings = config.to_dict()
+    depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
+    if config.label_sets:
+        depends_on += [[[one.name, sorted(one.files)] for one in config.label_sets], config.pseudo_label.score_threshold]
+    if relations := relation_files(workspace):
+        depends_on.append(settings["relations"]["threshold"])
+    inputs = (*paths.all_pseudo_labels(), *label_set_files(workspace, workspace.names), *backbone_files(workspace))
+    inputs += (*weights_file(config.lat.weights), *relations)
+    outputs = (paths.transfer_model, paths.transfer_metrics)
+    run = train_label_transfer
+    yield Step("train-lat", "", "", depends_on, workspace.names, inputs, outputs, run, workspace.round)
+
+
+STAGE = Stage("train-lat", steps, is_of_round=True)
+
+
+def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> None:
     """Train the one label-transfer model on the images of all datasets; every round trains it anew.
 
     Args:
         workspace: the run.
-        inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
+        due: see `RunSteps`.
 
     Source: Label-Aligned Transfer, section 3.
     """
@@ -38,19 +60,19 @@ def train_label_transfer(workspace: Workspace, inputs: str = "") -> None:
         model,
         TransferItems(workspace, features, workspace.names),
         settings.training,
-        out_dir=workspace.transfer_model.parent,
+        out_dir=workspace.paths.transfer_model.parent,
         seed=workspace.config.seed,
         title="train label transfer",
         fabric=workspace.fabric,
         description={
             "kind": "label_transfer",
             "settings": {**asdict(part_of(settings, HeadSettings)), **asdict(part_of(settings, FusionSettings))},
-            "spaces": [space.to_dict() for space in workspace.joint.spaces],
+            "spaces": [space.to_dict() for space in workspace.data.joint.spaces],
             "channels": features.backbone.channels,
             "backbone": features.backbone.weights_fingerprint,
         },
         num_workers=workspace.config.runtime.num_workers,
-        inputs=inputs,
+        inputs=due[""],
     )
     workspace.processes.from_first(_write_metrics, workspace, path)
 
@@ -67,4 +89,4 @@ def _write_metrics(workspace: Workspace, path: Path) -> None:
     """The last logged losses, as `metrics.json`."""
     lines = (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
     last = json.loads(lines[-1]) if lines else {}
-    write_atomically(workspace.transfer_metrics, json.dumps(last, indent=2) + "\n")
+    write_atomically(workspace.paths.transfer_metrics, json.dumps(last, indent=2) + "\n")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from torchvision.ops import batched_nms
@@ -16,26 +17,69 @@ from lat.labelling.filters import FilterSettings
 from lat.labels.coco.write import write_labels
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
 from lat.stages.shared.label_filters import choose_labels
+from lat.workspace.label_files import label_info, read_held_out_labels
+from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
 
-def pseudo_label(workspace: Workspace, source: str, spaces: Sequence[str]) -> None:
-    """Run the upstream detectors of `spaces` on the training images of `source`; each image is decoded once for all.
+def steps(workspace: Workspace) -> Iterator[Step]:
+    """A step per dataset and space: held-out images of the targets first, then training images."""
+    for name in workspace.names:
+        yield from (_held_out_step(workspace, name, space) for space in _held_out_spaces(workspace, name))
+    for source in workspace.names:
+        spaces = (space for space in workspace.others(source) if space in workspace.renewed)
+        yield from (_step(workspace, source, space) for space in spaces)
+
+
+def _step(workspace: Workspace, source: str, space: str) -> Step:
+    settings = {**workspace.config.to_dict()["pseudo_label"], "batch_size": None}
+    chosen, data = workspace.config.pseudo_label.filter, [source]
+    inputs = [workspace.paths.upstream_model(space)]
+    if not chosen.keeps_all:
+        settings["seed"] = workspace.config.seed
+        data.append(space)
+        inputs += [workspace.paths.held_out_labels(space, space)] if chosen.needs_held_out else []
+    outputs = (workspace.paths.pseudo_labels(source, space),)
+    run = partial(pseudo_label, source=source)
+    return Step("pseudo-label", source, space, settings, tuple(data), tuple(inputs), outputs, run, workspace.round)
+
+
+def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
+    """The spaces in which the held-out images of a dataset are labelled: all those of a target's, and for a filter its own."""
+    is_target, is_asked = dataset in workspace.config.target_names, workspace.config.pseudo_label.filter.needs_held_out
+    spaces = workspace.names if is_target else (dataset,) if is_asked else ()
+    return (space for space in spaces if space in workspace.renewed)
+
+
+def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
+    settings = {**workspace.config.to_dict()["pseudo_label"], "batch_size": None, "filter": None}
+    inputs, outputs = (workspace.paths.upstream_model(space),), (workspace.paths.held_out_labels(dataset, space),)
+    run = partial(label_held_out, target=dataset)
+    group = f"{dataset} held-out"
+    return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round)
+
+
+STAGE = Stage("pseudo-label", steps, is_of_round=True)
+
+
+def pseudo_label(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
+    """Run the upstream detectors of the due spaces on the training images of `source`; each image is decoded once for all.
 
     Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
     """
-    paths = {space: workspace.pseudo_labels(source, space) for space in spaces}
-    _label_images(workspace, workspace.train_part(source), paths, f"pseudo-label {source}", workspace.config.pseudo_label.filter)
+    paths = {space: workspace.paths.pseudo_labels(source, space) for space in due}
+    part, title = workspace.data.train_part(source), f"pseudo-label {source}"
+    _label_images(workspace, part, paths, title, workspace.config.pseudo_label.filter)
 
 
-def label_held_out(workspace: Workspace, target: str, spaces: Sequence[str]) -> None:
-    """Run the upstream detectors of `spaces`, the target's own among them, on the held-out images of a target.
+def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
+    """Run the upstream detectors of the due spaces, the target's own among them, on the held-out images of a target.
 
     There the truth is known, so they show how far detectors and transferred labels can be trusted. They are not filtered:
     calibrations and the thresholds of filters are chosen by them.
     """
-    paths = {space: workspace.held_out_labels(target, space) for space in spaces}
-    _label_images(workspace, workspace.held_out_part(target), paths, f"label held-out {target}", FilterSettings())
+    paths = {space: workspace.paths.held_out_labels(target, space) for space in due}
+    _label_images(workspace, workspace.data.held_out_part(target), paths, f"label held-out {target}", FilterSettings())
 
 
 def _label_images(
@@ -43,7 +87,7 @@ def _label_images(
 ) -> None:
     """Write what the detector of each space finds on all images of a part and a filter keeps."""
     settings, processes = workspace.config.pseudo_label, workspace.processes
-    models = {space: workspace.upstream_model(space) for space in paths}
+    models = {space: workspace.paths.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
     found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
     batches = batches_of(range(len(part)), settings.batch_size)
@@ -59,10 +103,10 @@ def _label_images(
 
     def write() -> None:
         for space, boxes in found.items():
-            held_out = boxes_per_image(workspace.read_held_out_labels(space, space)) if chosen.needs_held_out else []
+            held_out = boxes_per_image(read_held_out_labels(workspace, space, space)) if chosen.needs_held_out else []
             kept = choose_labels(workspace, space, boxes, chosen, held_out)
-            info = {**workspace.label_info("pseudo_label", models[space]), **kept.info}
-            write_labels(paths[space], part.labels, workspace.space(space), kept.boxes(boxes), info=info, provenance=None)
+            info = {**label_info(workspace, "pseudo_label", models[space]), **kept.info}
+            write_labels(paths[space], part.labels, workspace.data.space(space), kept.boxes(boxes), info=info, provenance=None)
 
     processes.from_first(write)
 

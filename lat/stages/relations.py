@@ -31,7 +31,7 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
     """
     settings = workspace.config.relations
     if settings.file:
-        matrices = from_yaml(Path(settings.file), [workspace.space(name) for name in workspace.names])
+        matrices = from_yaml(Path(settings.file), [workspace.data.space(name) for name in workspace.names])
     else:
         read_samples = crop_samples if settings.features == "crops" else region_samples
         samples = {name: read_samples(workspace, name) for name in workspace.names}
@@ -43,14 +43,14 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
                 progress.advance(1)
     for matrix in matrices:
         content = json.dumps(matrix.to_dict(), indent=2, allow_nan=False) + "\n"
-        write_atomically(workspace.relations_of(matrix.first.name, matrix.second.name), content)
+        write_atomically(workspace.paths.relations(matrix.first.name, matrix.second.name), content)
     return matrices
 
 
 def write_review(workspace: Workspace, matrices: list[RelationMatrix]) -> Path:
     """Write the relations as YAML for a person to edit; returns its path."""
-    write_atomically(workspace.relations_review, to_yaml(matrices))
-    return workspace.relations_review
+    write_atomically(workspace.paths.relations_review, to_yaml(matrices))
+    return workspace.paths.relations_review
 
 
 def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
@@ -59,7 +59,7 @@ def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
     Raises:
         InputError: if a class has fewer than two boxes.
     """
-    features, part = open_features(workspace), workspace.train_part(dataset)
+    features, part = open_features(workspace), workspace.data.train_part(dataset)
     pooled, labels = [], []
     for i, boxes in _counted_boxes(part, f"box features of {dataset}"):
         one, scales = features.get(dataset, i)[None], [features.scales(dataset, i)]
@@ -74,7 +74,7 @@ def crop_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
     Raises:
         InputError: if a class has fewer than two boxes.
     """
-    part, labels = workspace.train_part(dataset), []
+    part, labels = workspace.data.train_part(dataset), []
     crops: list[Tensor] = []
     for i, boxes in _counted_boxes(part, f"crops of {dataset}"):
         image = part.image(i)

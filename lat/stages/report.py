@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,33 @@ from lat.engine.progress import track
 from lat.report.build import Gallery, ReportContent, count_pictures, write_report
 from lat.report.pictures import relative_url
 from lat.stages.doubt import pair_doubt, write_doubt
-from lat.workspace.workspace import Workspace, require
+from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
+from lat.workspace.paths import require
+from lat.workspace.steps import Stage, Step
+from lat.workspace.workspace import Workspace
+
+
+def steps(workspace: Workspace) -> Iterator[Step]:
+    """One step, of everything that there is."""
+    settings, paths, transfers = workspace.config.to_dict(), workspace.paths, workspace.transfers()
+    inputs = (*paths.all_pseudo_labels(), *(paths.transferred(*pair) for pair in transfers), paths.evaluation)
+    inputs += (paths.transfer_model, *map(paths.upstream_metrics, workspace.names), *paths.found_relations())
+    outputs = (paths.report, *(paths.doubt(*pair) for pair in transfers))
+    depends_on = [settings["evaluation"], settings["report"]]
+    yield Step("report", "", "", depends_on, workspace.names, inputs, outputs, _run)
+
+
+def _run(workspace: Workspace, *, due: Mapping[str, str]) -> None:
+    workspace.processes.from_first(report, workspace)
+
+
+STAGE = Stage("report", steps)
 
 
 def report(workspace: Workspace) -> None:
     """Write the report from the files of a run, and the ranking of its labels by doubt."""
-    config, folder = workspace.config, workspace.report.parent
-    parts = {name: workspace.train_part(name).labels for name in workspace.names}
+    config, folder = workspace.config, workspace.paths.report.parent
+    parts = {name: workspace.data.train_part(name).labels for name in workspace.names}
     content = ReportContent(
         title=f"Labels transferred to {', '.join(config.target_names)}",
         run={
@@ -31,15 +52,15 @@ def report(workspace: Workspace) -> None:
             "seed": str(config.seed),
             "lat": __version__,
         },
-        spaces=[workspace.space(name) for name in workspace.names],
+        spaces=[workspace.data.space(name) for name in workspace.names],
         counts={name: (len(labels), labels.num_boxes) for name, labels in parts.items()},
-        evaluation=_read_json(require(workspace.evaluation, "lat evaluate")),
-        upstream={name: _read_json(workspace.upstream_metrics(name)) for name in workspace.names},
+        evaluation=_read_json(require(workspace.paths.evaluation, "lat evaluate")),
+        upstream={name: _read_json(workspace.paths.upstream_metrics(name)) for name in workspace.names},
         curves={name: rows for name, rows in _curves(workspace).items() if rows},
-        relations=[_read_json(path) for path in workspace.found_relations()],
-        examples={name: workspace.train_part(name) for name in workspace.names},
+        relations=[_read_json(path) for path in workspace.paths.found_relations()],
+        examples={name: workspace.data.train_part(name) for name in workspace.names},
         galleries=[_gallery(workspace, source, target) for source, target in workspace.transfers()],
-        labels_files={pair: relative_url(workspace.transferred(*pair), folder) for pair in workspace.transfers()},
+        labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )
     with track(count_pictures(content, config.report), "pictures of the report") as progress:
         write_report(folder, content, config.report, progress.advance)
@@ -49,24 +70,24 @@ def _curves(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     curves: dict[str, list[dict[str, Any]]] = {}
     for seen in workspace.rounds():
         ending = f", round {seen.round}" if seen.round else ""
-        curves |= {f"upstream {name}{ending}": _read_log(seen.upstream_model(name).parent) for name in seen.renewed}
-        curves[f"label transfer{ending}"] = _read_log(seen.transfer_model.parent)
-    return curves | {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.found_downstream()}
+        curves |= {f"upstream {name}{ending}": _read_log(seen.paths.upstream_model(name).parent) for name in seen.renewed}
+        curves[f"label transfer{ending}"] = _read_log(seen.paths.transfer_model.parent)
+    return curves | {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.paths.found_downstream()}
 
 
 def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
-    transferred = workspace.counted(workspace.read_transferred(source, target))
+    transferred = counted_labels(workspace, read_transferred(workspace, source, target))
     found = pair_doubt(workspace, source, target, transferred)
     write_doubt(workspace, source, target, transferred, found)
     return Gallery(
         source=source,
         target=target,
-        dataset=workspace.train_part(source),
-        pseudo=workspace.read_pseudo_labels(source, target),
+        dataset=workspace.data.train_part(source),
+        pseudo=read_pseudo_labels(workspace, source, target),
         transferred=transferred,
         doubt=found,
-        labels_sha256=sha256_of_file(workspace.transferred(source, target)),
-        truth=workspace.read_truth(source, target),
+        labels_sha256=sha256_of_file(workspace.paths.transferred(source, target)),
+        truth=read_truth(workspace, source, target),
     )
 
 

@@ -6,6 +6,8 @@ In a further round the labels that the round before transferred to the dataset c
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,22 +21,51 @@ from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import train
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.stages.shared.label_filters import surest_labels
-from lat.workspace.workspace import Workspace, require
+from lat.workspace.label_files import read_transferred
+from lat.workspace.paths import require
+from lat.workspace.steps import Stage, Step, weights_file
+from lat.workspace.workspace import Workspace
 
 
-def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None:
+def steps(workspace: Workspace) -> Iterator[Step]:
+    """A step per dataset whose detector is trained in this round."""
+    yield from (_step(workspace, name) for name in workspace.names if name in workspace.renewed)
+
+
+def _step(workspace: Workspace, dataset: str) -> Step:
+    settings, upstream = workspace.config.to_dict(), workspace.config.upstream
+    outputs = (workspace.paths.upstream_model(dataset), workspace.paths.upstream_metrics(dataset))
+    if workspace.round:
+        before = workspace.previous().paths
+        transferred = tuple(before.transferred(source, dataset) for source in workspace.others(dataset))
+        how = workspace.config.rounds.described(workspace.round)
+        data, inputs = workspace.names, (before.upstream_model(dataset), *transferred)
+    else:  # the library and the files behind names
+        how = describe_detector(part_of(upstream, DetectorSettings), workspace.data.space(dataset))
+        data, inputs = (dataset,), weights_file(upstream.weights)
+    depends_on = [settings["upstream"], how, settings["seed"], settings["runtime"]["precision"]]
+    is_apart = workspace.processes.size > 1 and workspace.config.runtime.upstream_parallel == "datasets"
+    run = partial(train_upstream, dataset=dataset)
+    return Step("train-upstream", dataset, "", depends_on, data, inputs, outputs, run, workspace.round, is_apart)
+
+
+STAGE = Stage("train-upstream", steps, is_of_round=True)
+
+
+def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]) -> None:
     """Train the detector of `dataset` on its training images and score it on its held-out ones.
 
-    In a further round the detector of the round before is trained on, with the labels that were transferred to it besides.
+    In a further round the detector of the round before continues training, with the labels that were transferred to its space
+    added.
 
     Args:
         workspace: the run.
         dataset: name of the dataset.
-        inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
+        due: see `RunSteps`.
     """
     settings, rounds = workspace.config.upstream, workspace.config.rounds
     training, seed, reserved, noise = settings.training, workspace.config.seed, None, None
-    datasets = [workspace.train_part(dataset)]
+    datasets = [workspace.data.train_part(dataset)]
     if workspace.round:
         training, seed = rounds.training(training), derive_seed("round", seed, workspace.round)
         model, description = _trained_before(workspace.previous(), dataset)
@@ -46,30 +77,30 @@ def train_upstream(workspace: Workspace, dataset: str, inputs: str = "") -> None
     else:
         torch.manual_seed(seed)
         detector_settings = part_of(settings, DetectorSettings)
-        model = build_detector(detector_settings, workspace.space(dataset))
-        description = describe_detector(detector_settings, workspace.space(dataset))
+        model = build_detector(detector_settings, workspace.data.space(dataset))
+        description = describe_detector(detector_settings, workspace.data.space(dataset))
     path = train(
         model,
         DetectionItems(datasets, settings.augmentation, noise),
         training,
-        out_dir=workspace.upstream_model(dataset).parent,
+        out_dir=workspace.paths.upstream_model(dataset).parent,
         seed=seed,
         title=f"train upstream {dataset}",
         fabric=workspace.fabric,
         description=description,
         num_workers=workspace.config.runtime.num_workers,
-        inputs=inputs,
+        inputs=due[""],
         reserved=reserved,
     )
     predictor = Predictor(load_detector(path), workspace.fabric)
-    metrics = evaluate_detector(predictor, workspace.validation_part(dataset), workspace.processes)
+    metrics = evaluate_detector(predictor, workspace.data.validation_part(dataset), workspace.processes)
     if workspace.processes.is_first:
-        write_atomically(workspace.upstream_metrics(dataset), json.dumps(metrics, indent=2) + "\n")
+        write_atomically(workspace.paths.upstream_metrics(dataset), json.dumps(metrics, indent=2) + "\n")
 
 
 def _trained_before(workspace: Workspace, dataset: str) -> tuple[Any, dict[str, Any]]:
     """The detector that a round has trained, and its description for the next checkpoint."""
-    path = require(workspace.upstream_model(dataset), "lat train-upstream")
+    path = require(workspace.paths.upstream_model(dataset), "lat train-upstream")
     content = load_checkpoint(path, "detector")
     return detector_from_checkpoint(content), {key: content[key] for key in content if key != "model"}
 
@@ -77,7 +108,7 @@ def _trained_before(workspace: Workspace, dataset: str) -> tuple[Any, dict[str, 
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:
     """The training images of `source` with the labels that the round before has transferred to `target`."""
     rounds = workspace.config.rounds
-    labels = workspace.previous().read_transferred(source, target)
+    labels = read_transferred(workspace.previous(), source, target)
     if (ratio := rounds.ratio_of(workspace.round)) is not None:
         labels = surest_labels(workspace, target, labels, rounds.labels.score_threshold, ratio)
-    return TransferredDataset.of(workspace.train_part(source), labels, rounds.labels)
+    return TransferredDataset.of(workspace.data.train_part(source), labels, rounds.labels)

@@ -42,9 +42,9 @@ def test_the_parts_are_as_published() -> None:
     workspace = Workspace(load_config(CONFIG, [f"data_root={DATA}"]))
     sizes = {}
     for name in IMAGES:
-        held_out = workspace.validation_part(name)
+        held_out = workspace.data.validation_part(name)
         assert held_out is not None
-        sizes[name] = (len(workspace.train_part(name)), len(held_out))
+        sizes[name] = (len(workspace.data.train_part(name)), len(held_out))
     assert sizes["bccd"] == (205, 87)
     assert sum(sizes["bloodcell_aslan"]) == 100
 

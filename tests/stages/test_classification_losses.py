@@ -36,7 +36,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "reviewed.yaml").write_text(REVIEWED, encoding="utf-8")
     workspace = tiny_workspace(config, folder / "run")
     for source, space in permutations(workspace.names, 2):
-        path = workspace.pseudo_labels(source, space)
+        path = workspace.paths.pseudo_labels(source, space)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "data" / source / f"truth.{space}.json", path)
     return config
@@ -55,7 +55,7 @@ def workspace_of(labelled: Path, run: Path, loss: str, reviewed: str = "reviewed
 def test_reviewed_relations_are_taken_as_given_and_outdate_the_model(labelled: Path, tmp_path: Path) -> None:
     workspace = workspace_of(labelled, tmp_path / "run", "nll_plus")
     run_stages(workspace, ["train-lat"], say=quiet)
-    model = load_checkpoint(workspace.transfer_model, "label_transfer")["model"]
+    model = load_checkpoint(workspace.paths.transfer_model, "label_transfer")["model"]
     # {car, car, vehicle}, {truck, vehicle}, {person, adult}; 4 classes of city, 5 of nu and 2 of way are alone; and the rest.
     members = model["classification.relations"]
     assert members.shape == (7 + 7 + 3 + 3, 3 + 4 + 5 + 2 + 1)
@@ -79,7 +79,7 @@ def test_found_relations_are_asked_for_and_must_be_of_the_same_spaces(labelled: 
     with pytest.raises(InputError, match=r"city\.nu\.json: is not there yet.*run `lat relations` first"):
         run_stages(workspace, ["train-lat"], say=quiet)
     relate(workspace_of(labelled, tmp_path / "run", "nll_plus"))
-    path = workspace.relations("nu", "way")
+    path = workspace.paths.relations("nu", "way")
     path.write_text(path.read_text(encoding="utf-8").replace('"adult"', '"grown-up"'), encoding="utf-8")
     with pytest.raises(InputError, match="is of other label spaces"):
         run_stages(workspace, ["train-lat"], say=quiet)
@@ -89,7 +89,7 @@ def test_class_relational_positives_are_directed(labelled: Path, tmp_path: Path)
     workspace = workspace_of(labelled, tmp_path / "run", "class_relational_bce")
     table = relation_table(workspace)
     assert table is not None
-    names = [f"{space.name}.{name}" for space in workspace.joint.spaces for name in space.class_names]
+    names = [f"{space.name}.{name}" for space in workspace.data.joint.spaces for name in space.class_names]
     found = {(names[c], names[k]) for c, k in table.nonzero().tolist()}
     equal = {("city.car", "nu.car"), ("nu.car", "city.car")}
     narrower = {("nu.adult", "city.person"), *((one, "way.vehicle") for one in ("city.car", "city.truck", "nu.car"))}

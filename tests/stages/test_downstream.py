@@ -16,10 +16,11 @@ from lat.core.errors import InputError
 from lat.engine.checkpoint import load_checkpoint
 from lat.evaluation.transfer_quality import labels_by_class_names
 from lat.labels.coco.read import read_labels
-from lat.pipeline.plan import all_stages
+from lat.pipeline.plan import stages_of_run
 from lat.pipeline.run import run_stages
 from lat.stages.downstream.train import training_datasets
 from lat.stages.shared.detection import load_detector
+from lat.workspace.label_files import read_downstream_labels, read_transferred
 from lat.workspace.workspace import Workspace
 
 TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.batch_size=2", "downstream.max_detections=10"]
@@ -60,7 +61,7 @@ def test_it_writes_model_and_metrics_and_evaluate_lists_every_detector_by_name(c
     folders = copied[1] / "downstream"
     assert {path.name for path in folders.iterdir()} == {"city", "city.alone"}
     assert {path.name for path in (folders / "city").iterdir()} == {"model.pt", "metrics.json", "log.jsonl", "tensorboard"}
-    rows = json.loads(alone.evaluation.read_text())["downstream"]
+    rows = json.loads(alone.paths.evaluation.read_text())["downstream"]
     assert [(row["name"], row["method"], row["strategy"]) for row in rows] == [
         ("", "label_transfer", "mixed_then_target"),
         ("alone", "target_only", "target_only"),
@@ -71,13 +72,13 @@ def test_it_writes_model_and_metrics_and_evaluate_lists_every_detector_by_name(c
 
 
 def test_a_run_trains_it_unless_the_configuration_leaves_it_out(finished: tuple[Path, Path]) -> None:
-    assert "train-downstream" not in all_stages(workspace_of(finished))
-    assert "train-downstream" in all_stages(workspace_of(finished, "downstream.in_run=true"))
+    assert "train-downstream" not in stages_of_run(workspace_of(finished).config)
+    assert "train-downstream" in stages_of_run(workspace_of(finished, "downstream.in_run=true").config)
 
 
 def test_transferred_labels_that_have_changed_set_the_training_off_again(copied: tuple[Path, Path]) -> None:
     run_stages(workspace_of(copied), STAGE, say=quiet)
-    path = workspace_of(copied).transferred("nu", "city")
+    path = workspace_of(copied).paths.transferred("nu", "city")
     content = json.loads(path.read_text())
     content["annotations"].pop()
     path.write_text(json.dumps(content))
@@ -105,15 +106,15 @@ def test_baselines_with_labels_of_their_own_train_on_them(copied: tuple[Path, Pa
         "train-downstream city labels",
         "train-downstream city",
     ]
-    own = seen.train_part("way").labels
+    own = seen.data.train_part("way").labels
     counts = dict(zip(own.space.class_names, np.bincount(own.labels, minlength=3).tolist(), strict=True))
-    labels = seen.read_downstream_labels("way", "city")
+    labels = read_downstream_labels(seen, "way", "city")
     if method in ("class_map", "box_statistics"):
         assert labels.num_boxes == counts["vehicle"] + counts["pedestrian"]
     else:
         assert labels.num_boxes <= max(counts["vehicle"] + counts["pedestrian"], 15)
         assert all((part.boxes(i).weights > 0).all() for part in training_datasets(seen, "city")[1:] for i in range(len(part)))
-    assert json.loads(seen.downstream_metrics("city").read_text())["method"] == method
+    assert json.loads(seen.paths.downstream_metrics("city").read_text())["method"] == method
     assert run_stages(seen, STAGE, say=quiet) == []
 
 
@@ -132,9 +133,9 @@ def test_other_ways_to_train_write_a_detector_and_its_figures(copied: tuple[Path
         pytest.importorskip("transformers")
     seen = workspace_of(copied, *settings)
     assert [step.title for step in run_stages(seen, STAGE, say=quiet)] == ["train-downstream city"]
-    assert load_detector(seen.downstream_model("city")).space.name == space
-    metrics = json.loads(seen.downstream_metrics("city").read_text())
-    assert set(metrics["per_class"]) == set(seen.space("city").class_names)
+    assert load_detector(seen.paths.downstream_model("city")).space.name == space
+    metrics = json.loads(seen.paths.downstream_metrics("city").read_text())
+    assert set(metrics["per_class"]) == set(seen.data.space("city").class_names)
     assert run_stages(seen, STAGE, say=quiet) == []
 
 
@@ -167,10 +168,10 @@ def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], 
     seen = workspace_of(copied, f"downstream.method={method}", f"downstream.name={method}")
     done = run_stages(seen, STAGE, say=quiet)
     assert [step.title for step in done] == [f"train-downstream city labels {method}", f"train-downstream city {method}"]
-    labels = seen.read_downstream_labels("nu", "city")
+    labels = read_downstream_labels(seen, "nu", "city")
     assert labels.info["method"] == method
-    by_names = labels_by_class_names(seen.train_part("nu").labels, seen.space("city"))
-    pseudo = read_labels(seen.pseudo_labels("nu", "city"), "city")
+    by_names = labels_by_class_names(seen.data.train_part("nu").labels, seen.data.space("city"))
+    pseudo = read_labels(seen.paths.pseudo_labels("nu", "city"), "city")
     if method == "class_names":
         assert labels.num_boxes == sum(map(len, by_names)) > 0
     elif method == "pseudo_label":
@@ -182,11 +183,11 @@ def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], 
 def test_a_training_that_was_stopped_ends_with_the_same_bytes(copied: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     several = ["downstream.training.steps=6", "downstream.training.checkpoint_every=2", "downstream.target_share=0.5"]
     run_stages(workspace_of(copied, *several), STAGE, say=quiet)
-    model = workspace_of(copied).downstream_model("city")
+    model = workspace_of(copied).paths.downstream_model("city")
     whole = {path.name: path.read_bytes() for path in model.parent.glob("*.*")}
     shutil.rmtree(model.parent)
     seen = workspace_of(copied, *several)
-    original, calls = type(seen.train_part("city")).image, 0
+    original, calls = type(seen.data.train_part("city")).image, 0
 
     def fails_at_the_ninth(self, i):
         nonlocal calls
@@ -195,7 +196,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bytes(copied: tuple[Path
             raise KeyboardInterrupt
         return original(self, i)
 
-    monkeypatch.setattr(type(seen.train_part("city")), "image", fails_at_the_ninth)
+    monkeypatch.setattr(type(seen.data.train_part("city")), "image", fails_at_the_ninth)
     with pytest.raises(KeyboardInterrupt):
         run_stages(seen, STAGE, say=quiet)
     assert load_checkpoint(model.parent / "checkpoint.pt", "training_run")["step"] == 4
@@ -206,26 +207,26 @@ def test_a_training_that_was_stopped_ends_with_the_same_bytes(copied: tuple[Path
 
 def test_labels_of_another_space_or_of_other_images_are_refused_in_one_line(copied: tuple[Path, Path]) -> None:
     seen = workspace_of(copied)
-    shutil.copy(seen.root / "transferred" / "nu.city.json", seen.root / "kept.json")
-    shutil.copy(seen.root / "pseudo_labels" / "nu.way.json", seen.transferred("nu", "city"))
+    shutil.copy(seen.paths.root / "transferred" / "nu.city.json", seen.paths.root / "kept.json")
+    shutil.copy(seen.paths.root / "pseudo_labels" / "nu.way.json", seen.paths.transferred("nu", "city"))
     with pytest.raises(InputError, match=r"nu\.city\.json"):
         run_stages(seen, STAGE, say=quiet)
-    content = json.loads((seen.root / "kept.json").read_text())
+    content = json.loads((seen.paths.root / "kept.json").read_text())
     content["annotations"][0]["score"] = 1.5
-    seen.transferred("nu", "city").write_text(json.dumps(content))
+    seen.paths.transferred("nu", "city").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"nu\.city\.json.*score"):
         run_stages(workspace_of(copied), STAGE, say=quiet)
     content["annotations"] = []
     content["images"] = content["images"][1:]
-    seen.transferred("nu", "city").write_text(json.dumps(content))
+    seen.paths.transferred("nu", "city").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"nu\.city\.json: its images are not those of"):
         run_stages(workspace_of(copied), STAGE, say=quiet)
-    assert not seen.downstream_model("city").exists()
+    assert not seen.paths.downstream_model("city").exists()
 
 
 def test_labels_of_the_sources_come_weighed(copied: tuple[Path, Path]) -> None:
     plain = workspace_of(copied)
-    scores = {source: torch.tensor(plain.read_transferred(source, "city").scores) for source in ("nu", "way")}
+    scores = {source: torch.tensor(read_transferred(plain, source, "city").scores) for source in ("nu", "way")}
     middle = float(torch.cat(list(scores.values())).median())
     thresholds = [f"downstream.labels.score_threshold={middle}", f"downstream.labels.ignore_threshold={middle / 2}"]
     seen = workspace_of(copied, *thresholds)

@@ -19,11 +19,12 @@ from lat.config.load import load_config
 from lat.core.errors import InputError
 from lat.labelling.filters import wanted_boxes
 from lat.labels.coco.write import write_labels
-from lat.pipeline.plan import plan
+from lat.pipeline.plan import all_steps
 from lat.pipeline.run import run_stages
 from lat.stages.pseudo_label import keep_pseudo_labels
 from lat.stages.shared.detection import Predictor, load_detector
 from lat.stages.shared.label_filters import labelled_counts
+from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
 STAGES = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
@@ -57,21 +58,24 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_by_default_all_detections_of_a_high_enough_score_are_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
     workspace = tiny_workspace(*finished, "target=city")
-    predictor, part = Predictor(load_detector(workspace.upstream_model("city")), workspace.fabric), workspace.train_part("nu")
+    predictor, part = (
+        Predictor(load_detector(workspace.paths.upstream_model("city")), workspace.fabric),
+        workspace.data.train_part("nu"),
+    )
     found = predictor.predict([part.image(i) for i in range(len(part))])
     kept = [keep_pseudo_labels(boxes, workspace.config.pseudo_label) for boxes in found]
-    info = workspace.label_info("pseudo_label", workspace.upstream_model("city"))
-    write_labels(tmp_path / "by_hand.json", part.labels, workspace.space("city"), kept, info=info)
-    assert workspace.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
+    info = label_info(workspace, "pseudo_label", workspace.paths.upstream_model("city"))
+    write_labels(tmp_path / "by_hand.json", part.labels, workspace.data.space("city"), kept, info=info)
+    assert workspace.paths.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
 
 
 def test_dars_keeps_the_wanted_numbers_of_what_would_be_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
     workspace, done = again(finished, tmp_path / "run", *DARS)
     assert sorted(done) == sorted(f"pseudo-label {s} {t}" for s in workspace.names for t in workspace.others(s))
-    path, before = workspace.pseudo_labels("nu", "city"), finished[1] / "pseudo_labels" / "nu.city.json"
+    path, before = workspace.paths.pseudo_labels("nu", "city"), finished[1] / "pseudo_labels" / "nu.city.json"
     assert set(annotations(path, "id")) < set(annotations(before, "id"))
     found, kept = (np.bincount(workspace_labels(one, workspace), minlength=7) for one in (before, path))
-    wanted = wanted_boxes(labelled_counts(workspace, "city"), len(workspace.train_part("city")), 3, 0.2)
+    wanted = wanted_boxes(labelled_counts(workspace, "city"), len(workspace.data.train_part("city")), 3, 0.2)
     assert kept.tolist() == np.minimum(found, wanted).tolist()
     described = read(path)["info"]["filter"]
     assert (described["method"], described["temperature"]) == ("dars", None)
@@ -83,7 +87,7 @@ def test_dars_keeps_the_wanted_numbers_of_what_would_be_written(finished: tuple[
 
 def workspace_labels(path: Path, workspace: Workspace) -> np.ndarray:
     """Classes of the annotations of a file in the space of city."""
-    ids = workspace.space("city").category_ids
+    ids = workspace.data.space("city").category_ids
     return np.array([ids.index(one["category_id"]) for one in read(path)["annotations"]])
 
 
@@ -94,10 +98,10 @@ def test_a_temperature_comes_from_held_out_images_of_every_space(
     settings = ["pseudo_label.filter.temperature=true", f"pseudo_label.filter.method={method}"]
     workspace, done = again(finished, tmp_path / "run", *settings, "pseudo_label.filter.threshold=0.01")
     assert done[:2] == ["pseudo-label nu held-out nu", "pseudo-label way held-out way"], "they are no targets"
-    described = read(workspace.pseudo_labels("nu", "way"))["info"]["filter"]
+    described = read(workspace.paths.pseudo_labels("nu", "way"))["info"]["filter"]
     assert (described["method"], described["temperature"] > 0) == (method, True)
     before = annotations(finished[1] / "pseudo_labels" / "nu.way.json", "id")
-    assert set(annotations(workspace.pseudo_labels("nu", "way"), "id")) <= set(before), "scores are written unscaled"
+    assert set(annotations(workspace.paths.pseudo_labels("nu", "way"), "id")) <= set(before), "scores are written unscaled"
     assert run_stages(workspace, ["pseudo-label"], say=quiet) == []
 
 
@@ -105,7 +109,7 @@ def test_a_filter_of_transferred_labels_leaves_their_scores(finished: tuple[Path
     settings = ["transfer.filter.method=class_balanced", "transfer.filter.share=0.5"]
     workspace, done = again(finished, tmp_path / "run", *settings, stage="transfer")
     assert done == ["transfer nu city", "transfer way city"]
-    path, before = workspace.transferred("nu", "city"), finished[1] / "transferred" / "nu.city.json"
+    path, before = workspace.paths.transferred("nu", "city"), finished[1] / "transferred" / "nu.city.json"
     assert set(annotations(path, "id")) < set(annotations(before, "id"))
     found, kept = (np.bincount(workspace_labels(one, workspace), minlength=7) for one in (before, path))
     assert kept.tolist() == np.ceil(found / 2).tolist()
@@ -115,16 +119,16 @@ def test_a_filter_of_transferred_labels_leaves_their_scores(finished: tuple[Path
 def test_transferred_labels_above_thresholds_of_held_out_images(finished: tuple[Path, Path], tmp_path: Path) -> None:
     settings = ["transfer.filter.method=validation", "transfer.filter.temperature=true"]
     workspace, _ = again(finished, tmp_path / "run", *settings, stage="transfer")
-    described = read(workspace.transferred("way", "city"))["info"]["filter"]
+    described = read(workspace.paths.transferred("way", "city"))["info"]["filter"]
     assert (described["method"], described["wanted"], len(described["thresholds"])) == ("validation", None, 7)
 
 
 def test_a_run_without_a_filter_has_the_steps_that_it_had(finished: tuple[Path, Path]) -> None:
-    steps = {step.title: step for step in plan(tiny_workspace(*finished, "target=city"), ["pseudo-label"])}
+    steps = {step.title: step for step in all_steps(tiny_workspace(*finished, "target=city"), ["pseudo-label"])}
     held_out = {f"pseudo-label city held-out {space}" for space in ("city", "nu", "way")}
     assert {title for title in steps if "held-out" in title} == held_out
     assert steps["pseudo-label nu way"].data == ("nu",)
-    dars = {step.title: step for step in plan(tiny_workspace(*finished, "target=city", *DARS), ["pseudo-label"])}
+    dars = {step.title: step for step in all_steps(tiny_workspace(*finished, "target=city", *DARS), ["pseudo-label"])}
     assert dars["pseudo-label nu way"].data == ("nu", "way"), "the ground truth of way says how many are wanted"
     assert all(dars[title].settings == steps[title].settings for title in held_out)
 

@@ -41,8 +41,8 @@ def open_run(config: Path, run: Path, *overrides: str) -> Workspace:
 
 def test_its_labels_are_proposals_in_their_own_columns(finished: tuple[Path, Path]) -> None:
     workspace = open_run(*finished)
-    assert workspace.joint.names == ("city", "nu", "way", "phone")
-    assert len(workspace.joint) == 7 + 7 + 3 + 2
+    assert workspace.data.joint.names == ("city", "nu", "way", "phone")
+    assert len(workspace.data.joint) == 7 + 7 + 3 + 2
     items = TransferItems(workspace, open_features(workspace), workspace.names)
     of_city = items.transfer_input("city", 1).proposals  # image id 2
     (row,) = (of_city.space_index == 3).nonzero().flatten().tolist()  # the label with a score of 0.2 is below the threshold

@@ -126,7 +126,7 @@ def test_another_name_for_the_command_that_makes_a_dataset_sets_off_nothing(copi
     config, run = copied
     other = tmp_path / "config.yaml"
     other.write_text(config.read_text().replace("  - name: city\n", "  - name: city\n    made_by: draw it\n"))
-    assert tiny_workspace(other, run).settings_of("city").made_by == "draw it"
+    assert tiny_workspace(other, run).data.settings_of("city").made_by == "draw it"
     assert run_stages(tiny_workspace(other, run), say=quiet) == []
 
 

@@ -26,6 +26,7 @@ from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
 from lat.stages.shared.detection import DetectionItems
 from lat.stages.shared.label_filters import surest_labels
+from lat.workspace.label_files import read_pseudo_labels, read_transferred
 
 TWO_TARGETS = ["target=[way, city]", "rounds.labels.score_threshold=0.1", "rounds.labels.ignore_threshold=0.05"]
 SPACE = LabelSpace("t", ("a", "b"), (1, 2))
@@ -65,9 +66,9 @@ def test_a_round_renews_what_comes_from_the_detectors_of_targets(finished: tuple
 def test_a_round_takes_its_pseudo_labels_from_its_own_detectors_and_the_others_from_before(finished: tuple[Path, Path]) -> None:
     config, run = finished
     last = tiny_workspace(config, run, *TWO_TARGETS, "rounds.count=1")
-    assert last.read_pseudo_labels("way", "city").path == run / "rounds" / "1" / "pseudo_labels" / "way.city.json"
-    assert last.read_pseudo_labels("way", "nu").path == run / "pseudo_labels" / "way.nu.json"
-    assert last.at(0).read_pseudo_labels("way", "city").path == run / "pseudo_labels" / "way.city.json"
+    assert read_pseudo_labels(last, "way", "city").path == run / "rounds" / "1" / "pseudo_labels" / "way.city.json"
+    assert read_pseudo_labels(last, "way", "nu").path == run / "pseudo_labels" / "way.nu.json"
+    assert read_pseudo_labels(last.at(0), "way", "city").path == run / "pseudo_labels" / "way.city.json"
 
 
 def test_every_round_is_scored_and_the_last_is_the_result(
@@ -75,10 +76,12 @@ def test_every_round_is_scored_and_the_last_is_the_result(
 ) -> None:
     config, run = finished
     last = tiny_workspace(config, run, *TWO_TARGETS, "rounds.count=1")
-    rows = {(row["source"], row["target"], row["method"]): row for row in json.loads(last.evaluation.read_text())["transfer"]}
+    rows = {
+        (row["source"], row["target"], row["method"]): row for row in json.loads(last.paths.evaluation.read_text())["transfer"]
+    }
     assert {method for _, _, method in rows} == {*METHODS, "label_transfer_round_0"}
     for source, target in last.transfers():
-        truth = Path(last.settings_of(source).truth[target])
+        truth = Path(last.data.settings_of(source).truth[target])
         for method, labels in (
             ("label_transfer", run / "transferred"),
             ("label_transfer_round_0", run / "rounds" / "0" / "transferred"),
@@ -171,8 +174,8 @@ def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
 def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_labels(finished: tuple[Path, Path]) -> None:
     config, run = finished
     first = tiny_workspace(config, run, *TWO_TARGETS)
-    own, source = first.train_part("way"), first.train_part("nu")
-    labels, augmentation = first.read_transferred("nu", "way"), first.config.upstream.augmentation
+    own, source = first.data.train_part("way"), first.data.train_part("nu")
+    labels, augmentation = read_transferred(first, "nu", "way"), first.config.upstream.augmentation
     items = DetectionItems([own, TransferredDataset.of(source, labels, first.config.rounds.labels)], augmentation)
     assert len(items) == len(own) + len(source)
     drawn = [items.item(i, torch.Generator().manual_seed(0)) for i in range(len(items))]
@@ -200,8 +203,8 @@ def test_a_labelling_ratio_leaves_the_surest_labels_of_each_class_and_makes_the_
 ) -> None:
     config, run = finished
     workspace = tiny_workspace(config, run, *TWO_TARGETS)
-    labels = workspace.read_transferred("nu", "way")
-    own = workspace.train_part("way").labels
+    labels = read_transferred(workspace, "nu", "way")
+    own = workspace.data.train_part("way").labels
     per_class = np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
     least_score = float(np.quantile(labels.scores, 0.2))
     thinned = surest_labels(workspace, "way", labels, least_score, ratio=0.2)

@@ -25,6 +25,7 @@ from lat.pipeline.run import run_stages
 from lat.stages.relations import relate
 from lat.stages.transfer.held_out import HeldOutImages
 from lat.stages.transfer.protocols import compare_conventions, count_all_relations, count_cooccurrence
+from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels, read_transferred
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def transferred(finished: tuple[Path, Path], run: Path, *settings: str) -> dict[
         shutil.copytree(finished[1], run)
     workspace = tiny_workspace(finished[0], run, "target=city", *settings)
     run_stages(workspace, ["pseudo-label", "transfer"], say=quiet)
-    return json.loads(workspace.transferred("nu", "city").read_text())
+    return json.loads(workspace.paths.transferred("nu", "city").read_text())
 
 
 def test_calibration_changes_scores_and_nothing_else(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -67,20 +68,20 @@ def test_without_held_out_images_scores_stay_as_they_are(finished: tuple[Path, P
 def test_on_held_out_images_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=0.0")
     held_out = HeldOutImages(workspace, "nu", "city")
-    detections = {space: boxes_of(workspace.read_held_out_labels("city", space), 0) for space in ("city", "nu", "way")}
+    detections = {space: boxes_of(read_held_out_labels(workspace, "city", space), 0) for space in ("city", "nu", "way")}
     proposals = held_out.transfer_input(0).proposals
     own = proposals[proposals.origin == Origin.GROUND_TRUTH]
     one_an_object = detections["nu"][nms(detections["nu"].boxes_xyxy, detections["nu"].scores, 0.5)]
     torch.testing.assert_close(own.boxes_xyxy, one_an_object.boxes_xyxy)
     assert own.confidence.tolist() == [1.0] * len(one_an_object)
-    assert own.class_scores[:, workspace.joint.slice("nu")].argmax(dim=1).tolist() == one_an_object.labels.tolist()
+    assert own.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == one_an_object.labels.tolist()
     others = proposals[proposals.origin == Origin.PSEUDO_LABEL]
     torch.testing.assert_close(others.boxes_xyxy, torch.cat([detections[name].boxes_xyxy for name in ("city", "way")]))
 
 
 def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person_gives(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=1.0")
-    num_source, num_target, van = len(workspace.space("nu")), len(workspace.space("city")), 3
+    num_source, num_target, van = len(workspace.data.space("nu")), len(workspace.data.space("city")), 3
     shares = torch.zeros(num_source, num_target + 1)
     shares[van] = 1.0  # no other class of the source is anything in the target
     held_out = HeldOutImages(workspace, "nu", "city", RelationPrior(torch.ones_like(shares), shares))
@@ -91,7 +92,7 @@ def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person
     proposals = held_out.transfer_input(0).proposals
     own = proposals[proposals.origin == Origin.GROUND_TRUTH]
     assert own.boxes_xyxy.tolist() == truth.boxes_xyxy[:1].tolist()
-    assert own.class_scores[:, workspace.joint.slice("nu")].argmax(dim=1).tolist() == [van]
+    assert own.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == [van]
 
 
 def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
@@ -99,7 +100,7 @@ def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, P
     assert not count_all_relations(sure, "nu", "city").any()
     assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
     every = tiny_workspace(*finished, "transfer.sure_score=0.0")
-    found = sum(len(boxes_of(every.read_pseudo_labels("city", "nu"), i)) for i in range(3))
+    found = sum(len(boxes_of(read_pseudo_labels(every, "city", "nu"), i)) for i in range(3))
     assert count_all_relations(every, "nu", "city").sum() == found
 
 
@@ -108,7 +109,7 @@ def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: P
     whole = transferred(finished, tmp_path / "run", *off)
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *off)
     assert whole["annotations"]
-    assert workspace.read_transferred("nu", "city").num_boxes == len(whole["annotations"])
+    assert read_transferred(workspace, "nu", "city").num_boxes == len(whole["annotations"])
 
 
 def test_a_table_can_forbid_every_class_of_a_source_box(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -134,9 +135,9 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
     settings = ["transfer.prior.method=table", f"transfer.prior.table={table}", "transfer.prior.veto=0.2"]
     labels = transferred(finished, tmp_path / "run", *settings, "transfer.prior.floor=0.05")["annotations"]
     workspace = tiny_workspace(*finished)
-    nu, city = (workspace.space(name) for name in ("nu", "city"))
+    nu, city = (workspace.data.space(name) for name in ("nu", "city"))
     old = expected_shares(count_all_relations(workspace, "nu", "city"))
-    own = workspace.train_part("nu").labels
+    own = workspace.data.train_part("nu").labels
     class_of = dict(zip(own.annotation_ids.tolist(), (nu.class_names[k] for k in own.labels), strict=True))
     on_cars = {}
     for one in (one for one in labels if one["provenance"]["origin"] == "ground_truth"):
@@ -156,10 +157,10 @@ def test_class_shares_are_learnt_for_every_pair_and_are_what_the_prior_applies(
     settings = ["transfer.sure_score=0.0", "transfer.score_threshold=0.01"]
     learnt = transferred(finished, tmp_path / "run", "transfer.prior.method=learnt", *settings)["annotations"]
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *settings)
-    pairs = {(p["source"], p["target"]): p for p in json.loads(workspace.class_shares.read_text())["pairs"]}
+    pairs = {(p["source"], p["target"]): p for p in json.loads(workspace.paths.class_shares.read_text())["pairs"]}
     assert sorted(pairs) == sorted(permutations(("city", "nu", "way"), 2))
     shares = {pair: torch.tensor(content["learnt"]) for pair, content in pairs.items()}
-    tables = {name: workspace.train_part(name).labels for name in workspace.names}
+    tables = {name: workspace.data.train_part(name).labels for name in workspace.names}
     boxes = {
         name: torch.bincount(torch.from_numpy(own.labels[~own.is_crowd]), minlength=len(own.space))
         for name, own in tables.items()
@@ -170,7 +171,7 @@ def test_class_shares_are_learnt_for_every_pair_and_are_what_the_prior_applies(
     counted = expected_shares(count_all_relations(workspace, "nu", "city"))
     torch.testing.assert_close(torch.tensor(pairs["nu", "city"]["counted"]), counted)
     factors = RelationPrior.learnt(shares["nu", "city"], counted).factors
-    nu, city = (workspace.space(name) for name in ("nu", "city"))
+    nu, city = (workspace.data.space(name) for name in ("nu", "city"))
     weighed = [one for one in learnt if "prior" in one["provenance"]]
     assert weighed
     for one in weighed:
@@ -183,12 +184,12 @@ def test_what_is_in_memory_still_gives_the_labels_that_decoding_anew_does(finish
     workspace = tiny_workspace(finished[0], run, "target=city")
     steps = run_stages(workspace, ["transfer"], say=quiet)
     assert [step.title for step in steps] == ["transfer class shares", "transfer nu city", "transfer way city"]
-    assert workspace.loaded.decoded == {}
-    at_once = workspace.transferred("nu", "city").read_bytes()
-    workspace.transferred("nu", "city").unlink()
+    assert workspace.data.decoded == {}
+    at_once = workspace.paths.transferred("nu", "city").read_bytes()
+    workspace.paths.transferred("nu", "city").unlink()
     again = tiny_workspace(finished[0], run, "target=city")  # another process, which has nothing in memory
     assert [step.title for step in run_stages(again, ["transfer"], say=quiet)] == ["transfer nu city"]
-    assert workspace.transferred("nu", "city").read_bytes() == at_once
+    assert workspace.paths.transferred("nu", "city").read_bytes() == at_once
 
 
 def test_class_shares_are_learnt_anew_if_other_detections_are_sure_and_left_out_if_no_prior_asks(
@@ -209,7 +210,7 @@ def test_class_shares_are_learnt_anew_if_other_detections_are_sure_and_left_out_
 def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "transfer.sure_score=0.0")
     counts = count_cooccurrence(workspace, "nu", "city")
-    labels = workspace.train_part("nu").labels
+    labels = workspace.data.train_part("nu").labels
     assert counts.sum(dim=1).tolist() == np.bincount(labels.labels[~labels.is_crowd], minlength=len(labels.space)).tolist()
     none_sure = count_cooccurrence(tiny_workspace(*finished, "transfer.sure_score=1.0"), "nu", "city")
     assert torch.equal(none_sure[:, -1], counts.sum(dim=1))

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lat.stages.evaluate import METHODS, mean_ap, method_of
-from lat.workspace.workspace import Workspace, require
+from lat.workspace.paths import require
+from lat.workspace.workspace import Workspace
 
 METHOD_TITLES = {
     "class_names": "classes matched\nby name",
@@ -21,7 +22,7 @@ METHOD_TITLES = {
 
 def read_evaluation(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     """What `evaluation.json` holds: rows by table."""
-    content: dict[str, list[dict[str, Any]]] = json.loads(require(workspace.evaluation, "lat evaluate").read_text("utf-8"))
+    content: dict[str, list[dict[str, Any]]] = json.loads(require(workspace.paths.evaluation, "lat evaluate").read_text("utf-8"))
     return content
 
 
@@ -40,7 +41,7 @@ def print_evaluation(workspace: Workspace) -> None:
     title = f"Transferred labels (score >= {threshold}) against the source's own boxes"
     _print_titled(console, title, agreement_table(evaluation["agreement"]))
     upstream = {
-        f"{name}, round {seen.round}" if seen.round else name: json.loads(seen.upstream_metrics(name).read_text("utf-8"))
+        f"{name}, round {seen.round}" if seen.round else name: json.loads(seen.paths.upstream_metrics(name).read_text("utf-8"))
         for seen in workspace.rounds()
         for name in seen.renewed
     }

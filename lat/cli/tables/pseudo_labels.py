@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lat.labelling.filters import kl_divergence
 from lat.stages.shared.label_filters import labelled_counts
+from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 
@@ -19,12 +20,12 @@ def print_pseudo_labels(workspace: Workspace, source: str | None = None, space: 
     for seen in workspace.rounds():
         for name in (source,) if source else seen.names:
             for other in seen.others(name):
-                if other in seen.renewed and space in (None, other) and seen.pseudo_labels(name, other).is_file():
+                if other in seen.renewed and space in (None, other) and seen.paths.pseudo_labels(name, other).is_file():
                     console.print(_pseudo_label_table(seen, name, other))
 
 
 def _pseudo_label_table(seen: Workspace, source: str, space: str) -> Table:
-    labels = seen.read_pseudo_labels(source, space)
+    labels = read_pseudo_labels(seen, source, space)
     kept = np.bincount(labels.labels, minlength=len(labels.space))
     floor = seen.config.pseudo_label.score_threshold
     table = kept_table(labels.space.class_names, labelled_counts(seen, space), kept, labels.info.get("filter"), floor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lat.engine.sampling import Reserved
 from lat.engine.trainer import train
 from lat.evaluation.transfer_quality import labels_by_class_map, labels_by_class_names, union_labels
 from lat.labels.coco.write import write_labels
+from lat.workspace.label_files import config_sha256, read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 OWN_THRESHOLDS = ("class_thresholds", "lgpl")  # all labels that these methods keep are trained on
@@ -44,12 +46,12 @@ def weighing_of(settings: DownstreamSettings) -> WeighingSettings:
 def label_inputs(workspace: Workspace, target: str) -> tuple[Path, ...]:
     """The files of the user's and of earlier stages from which `write_downstream_labels` makes labels."""
     first, settings = workspace.at(0), workspace.config.downstream
-    pseudo = tuple(first.pseudo_labels(source, target) for source in workspace.others(target))
+    pseudo = tuple(first.paths.pseudo_labels(source, target) for source in workspace.others(target))
     match settings.method:
         case "pseudo_label" | "union":
             return pseudo
         case "class_thresholds":
-            return (*pseudo, first.held_out_labels(target, target))
+            return (*pseudo, first.paths.held_out_labels(target, target))
         case "class_map" | "box_statistics" | "lgpl" if settings.class_map:
             return (Path(settings.class_map),)
     return ()
@@ -63,14 +65,15 @@ def label_settings(workspace: Workspace) -> list[Any]:
     return [{key: value for key, value in section.items() if key not in ("name", "in_run", "strategy", "labels", "class_map")}]
 
 
-def write_downstream_labels(workspace: Workspace, target: str, inputs: str = "") -> None:
-    """Write the labels of every source by `downstream.method`; `inputs` is a hash of all that goes in."""
+def write_downstream_labels(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
+    """Write the labels of every source by `downstream.method`."""
+    (inputs,) = due.values()
     model = _train_lgpl(workspace, target, inputs) if workspace.config.downstream.method == "lgpl" else None
     workspace.processes.from_first(_write_labels, workspace, target, model)
 
 
 def _write_labels(workspace: Workspace, target: str, lgpl_model: Path | None) -> None:
-    method, space = workspace.config.downstream.method, workspace.space(target)
+    method, space = workspace.config.downstream.method, workspace.data.space(target)
     names = workspace.others(target)
     match method:
         case "lgpl":
@@ -80,10 +83,10 @@ def _write_labels(workspace: Workspace, target: str, lgpl_model: Path | None) ->
             labels = _above_class_thresholds(workspace, target)
         case _:
             labels = {source: _labels(workspace, source, target) for source in names}
-    info = {"method": method, "config_sha256": workspace.config_sha256}
+    info = {"method": method, "config_sha256": config_sha256(workspace)}
     for source in names:
-        images = workspace.train_part(source).labels
-        write_labels(workspace.downstream_labels(source, target), images, space, labels[source], info=info)
+        images = workspace.data.train_part(source).labels
+        write_labels(workspace.paths.downstream_labels(source, target), images, space, labels[source], info=info)
 
 
 def _labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
@@ -92,8 +95,8 @@ def _labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes
         case "class_names" | "class_map":
             return _in_target_classes(workspace, source, target)
         case "box_statistics":
-            sizes_hw = workspace.train_part(source).labels.sizes_hw
-            own = workspace.train_part(target).labels
+            sizes_hw = workspace.data.train_part(source).labels.sizes_hw
+            own = workspace.data.train_part(target).labels
             return normalise_box_statistics(_in_target_classes(workspace, source, target), sizes_hw, own)
         case "pseudo_label":
             return _pseudo_labels(workspace, source, target)
@@ -106,20 +109,20 @@ def _labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes
 
 def _in_target_classes(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
     """The source's own boxes in classes of the target: by the class map, where the method has one, or else by name."""
-    settings, own, space = workspace.config.downstream, workspace.train_part(source).labels, workspace.space(target)
+    settings, own, space = workspace.config.downstream, workspace.data.train_part(source).labels, workspace.data.space(target)
     if settings.class_map and settings.method in ("class_map", "box_statistics", "lgpl"):
         return labels_by_class_map(own, read_class_map(Path(settings.class_map), own.space, space), space)
     return labels_by_class_names(own, space)
 
 
 def _pseudo_labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
-    return boxes_per_image(workspace.at(0).read_pseudo_labels(source, target))
+    return boxes_per_image(read_pseudo_labels(workspace.at(0), source, target))
 
 
 def _above_class_thresholds(workspace: Workspace, target: str) -> dict[str, list[LabeledBoxes]]:
     """Of every source's pseudo-labels those above the thresholds that are best on the target's held-out images."""
-    found = workspace.at(0).read_held_out_labels(target, target)
-    least = class_thresholds(found, workspace.held_out_part(target).labels)
+    found = read_held_out_labels(workspace.at(0), target, target)
+    least = class_thresholds(found, workspace.data.held_out_part(target).labels)
     return {
         source: [above_class_thresholds(boxes, least) for boxes in _pseudo_labels(workspace, source, target)]
         for source in workspace.others(target)
@@ -128,18 +131,18 @@ def _above_class_thresholds(workspace: Workspace, target: str) -> dict[str, list
 
 def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
     """Train an LGPL model on the target's images and the sources'."""
-    settings, space = workspace.config.downstream, workspace.space(target)
-    sources = [workspace.train_part(source) for source in workspace.others(target)]
+    settings, space = workspace.config.downstream, workspace.data.space(target)
+    sources = [workspace.data.train_part(source) for source in workspace.others(target)]
     torch.manual_seed(workspace.config.seed)
     detector_settings = part_of(settings, DetectorSettings)
-    items = LgplItems(sources, workspace.train_part(target), settings.augmentation)
+    items = LgplItems(sources, workspace.data.train_part(target), settings.augmentation)
     return train(
         LgplModel(settings.lgpl, detector_settings, space),
         items,
         settings.training,
-        out_dir=workspace.downstream(target) / "lgpl",
+        out_dir=workspace.paths.downstream(target) / "lgpl",
         seed=workspace.config.seed,
-        title=f"train LGPL {workspace.downstream(target).name}",
+        title=f"train LGPL {workspace.paths.downstream(target).name}",
         fabric=workspace.fabric,
         description=describe_lgpl(settings.lgpl, detector_settings, space),
         num_workers=workspace.config.runtime.num_workers,
@@ -150,12 +153,12 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
 
 def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:
     """Let an LGPL model move and judge every source's own boxes."""
-    sources = {source: workspace.train_part(source) for source in workspace.others(target)}
+    sources = {source: workspace.data.train_part(source) for source in workspace.others(target)}
     boxes = {source: _in_target_classes(workspace, source, target) for source in sources}
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)
     labels: dict[str, list[LabeledBoxes]] = {}
     with workspace.fabric.autocast(), track(sum(map(len, sources.values())), "LGPL labels") as progress:
-        least = validity_thresholds(model, workspace.held_out_part(target))
+        least = validity_thresholds(model, workspace.data.held_out_part(target))
         for source, part in sources.items():
             labels[source] = lgpl_labels(model, part, boxes[source], least, advance=progress.advance)
     return labels

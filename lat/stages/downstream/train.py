@@ -30,18 +30,20 @@ from lat.engine.trainer import TrainItems, TrainSettings, train
 from lat.stages.downstream.labels import weighing_of
 from lat.stages.downstream.yolo_training import train_yolo
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
+from lat.workspace.label_files import read_downstream_labels
 from lat.workspace.workspace import Workspace
 
 
-def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> None:
+def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
     """Train a detector on the target's training images and on the sources', and score it on the target's held-out images.
 
     Args:
         workspace: the run; `downstream.method` says which labels the sources' images have.
         target: name of the dataset.
-        inputs: hash of all that goes in; an unfinished training of other inputs is not resumed.
+        due: see `RunSteps`.
     """
     settings = workspace.config.downstream
+    (inputs,) = due.values()
     training: Callable[[Workspace, str, str], nn.Module] = _train_on_labels
     if settings.detector == "yolo":
         training = _train_yolo
@@ -49,7 +51,9 @@ def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> Non
         others = {"student_teacher": _train_student_teacher, "label_unification": _train_unified}
         training = others.get(settings.method, training)
     detector = training(workspace, target, inputs)
-    metrics = evaluate_detector(Predictor(detector, workspace.fabric), workspace.validation_part(target), workspace.processes)
+    metrics = evaluate_detector(
+        Predictor(detector, workspace.fabric), workspace.data.validation_part(target), workspace.processes
+    )
     described = {
         "target": target,
         "name": settings.name,
@@ -58,7 +62,7 @@ def train_downstream(workspace: Workspace, target: str, inputs: str = "") -> Non
         "detector": "yolo" if settings.detector == "yolo" else resolve_detector(part_of(settings, DetectorSettings)).detector,
     }
     if workspace.processes.is_first:
-        write_atomically(workspace.downstream_metrics(target), json.dumps({**described, **metrics}, indent=2) + "\n")
+        write_atomically(workspace.paths.downstream_metrics(target), json.dumps({**described, **metrics}, indent=2) + "\n")
 
 
 def training_datasets(workspace: Workspace, target: str) -> list[DetectionDataset]:
@@ -66,14 +70,14 @@ def training_datasets(workspace: Workspace, target: str) -> list[DetectionDatase
 
     A source none of whose labels count is left out: its images would be nothing but background.
     """
-    datasets = [workspace.train_part(target)]
+    datasets = [workspace.data.train_part(target)]
     if not workspace.config.downstream.uses_sources:
         return datasets
     weighing = weighing_of(workspace.config.downstream)
     for source in workspace.others(target):
-        labels = workspace.read_downstream_labels(source, target)
+        labels = read_downstream_labels(workspace, source, target)
         if (labels.scores >= weighing.score_threshold).any():
-            datasets.append(TransferredDataset.of(workspace.train_part(source), labels, weighing))
+            datasets.append(TransferredDataset.of(workspace.data.train_part(source), labels, weighing))
         else:
             say(f"{labels.path}: no label of a score of {weighing.score_threshold:g} or more; {source} is left out")
     return datasets
@@ -82,7 +86,7 @@ def training_datasets(workspace: Workspace, target: str) -> list[DetectionDatase
 def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """The detector trained on ground truth and the sources' labels, by the strategy."""
     settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
-    model, description = _build(workspace, workspace.space(target))
+    model, description = _build(workspace, workspace.data.space(target))
     items = DetectionItems(datasets, settings.augmentation)
     return load_detector(
         _train(workspace, target, inputs, model, items, description, reserved=settings.reserved(len(datasets[0])))
@@ -92,9 +96,9 @@ def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Modul
 def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """The teacher of a student that sees the sources' images without labels; half of each batch are the target's."""
     settings = workspace.config.downstream
-    model, description = _build(workspace, workspace.space(target))
-    unlabelled = [workspace.train_part(source) for source in workspace.others(target)]
-    items = StudentTeacherItems(workspace.train_part(target), unlabelled, settings.augmentation)
+    model, description = _build(workspace, workspace.data.space(target))
+    unlabelled = [workspace.data.train_part(source) for source in workspace.others(target)]
+    items = StudentTeacherItems(workspace.data.train_part(target), unlabelled, settings.augmentation)
     reserved = Reserved.half(items.num_labelled, settings.training.batch_size)
     training = replace(settings.training, ema_decay=0.0)  # the teacher is the average
     pair = StudentTeacher(model, settings.student_teacher)
@@ -106,8 +110,8 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """One detector of all datasets' label spaces, each image supervised on its own, seen as a detector of the target."""
     settings = workspace.config.downstream
-    parts = [DetectionItems([workspace.train_part(name)], settings.augmentation) for name in workspace.names]
-    items = UnifiedItems(parts, workspace.joint, settings.label_unification)
+    parts = [DetectionItems([workspace.data.train_part(name)], settings.augmentation) for name in workspace.names]
+    items = UnifiedItems(parts, workspace.data.joint, settings.label_unification)
     model, description = _build(workspace, items.space)
     is_binary = settings.label_unification.classification_loss == "null_bce"
     if is_binary:
@@ -117,7 +121,7 @@ def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         detector.roi_heads.is_binary = True
     is_detr = settings.detector in TRANSFORMERS_DETECTORS
     least = settings.score_threshold if is_detr else 0.0
-    return SpaceView(detector, workspace.joint, target, softmax=not is_detr, sigmoids=is_binary, score_threshold=least)
+    return SpaceView(detector, workspace.data.joint, target, softmax=not is_detr, sigmoids=is_binary, score_threshold=least)
 
 
 def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
@@ -126,10 +130,10 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     own, others = len(datasets[0]), sum(map(len, datasets[1:]))
     path = train_yolo(
         datasets,
-        workspace.validation_part(target),
+        workspace.data.validation_part(target),
         settings.yolo,
         settings.training,
-        out_dir=workspace.downstream(target),
+        out_dir=workspace.paths.downstream(target),
         seed=workspace.config.seed,
         target_only_share=settings.target_share if settings.uses_sources and settings.strategy == "mixed_then_target" else 0.0,
         repeat=max(1, round(others / own)) if settings.strategy == "half_and_half" else 1,
@@ -137,7 +141,7 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         device=workspace.fabric.device,
         num_workers=workspace.config.runtime.num_workers,
     )
-    return YoloDetector(path, workspace.space(target), settings.yolo)
+    return YoloDetector(path, workspace.data.space(target), settings.yolo)
 
 
 def _build(workspace: Workspace, space: LabelSpace) -> tuple[nn.Module, dict[str, Any]]:
@@ -163,9 +167,9 @@ def _train(
         model,
         items,
         training or workspace.config.downstream.training,
-        out_dir=workspace.downstream(target),
+        out_dir=workspace.paths.downstream(target),
         seed=workspace.config.seed,
-        title=f"train downstream {workspace.downstream(target).name}",
+        title=f"train downstream {workspace.paths.downstream(target).name}",
         fabric=workspace.fabric,
         description=description,
         num_workers=workspace.config.runtime.num_workers,

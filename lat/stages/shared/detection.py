@@ -21,7 +21,7 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.engine.processes import Processes
 from lat.engine.progress import track
 from lat.evaluation.detection_ap import detection_ap
-from lat.workspace.workspace import require
+from lat.workspace.paths import require
 
 DetectorBatch = tuple[list[Tensor], list[LabeledBoxes]]
 

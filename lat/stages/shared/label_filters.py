@@ -79,7 +79,7 @@ def choose_labels(
     shards = list(_shards(labels, temperature))
     chosen = _choose(workspace, target, shards, len(labels), settings, _scaled(held_out, temperature))
     kept = torch.cat([torch.from_numpy(mask) for mask in chosen.masks(shards)] or [torch.zeros(0, dtype=torch.bool)])
-    found = filters.count_classes(shards, len(workspace.space(target)))
+    found = filters.count_classes(shards, len(workspace.data.space(target)))
     return ChosenLabels(
         kept.split([len(boxes) for boxes in labels]), {"filter": _described(settings, temperature, chosen, found)}
     )
@@ -93,17 +93,17 @@ def _choose(
     settings: FilterSettings,
     held_out: Sequence[LabeledBoxes],
 ) -> ClassFilter:
-    num_classes = len(workspace.space(target))
+    num_classes = len(workspace.data.space(target))
     match settings.method:
         case "score":
             return filters.by_score(settings.threshold, num_classes)
         case "class_balanced":
             return filters.class_balanced(shards, num_classes, settings.share)
         case "validation":
-            truth = workspace.held_out_part(target).labels
+            truth = workspace.data.held_out_part(target).labels
             return filters.by_thresholds(class_thresholds(held_out, truth, settings.beta).numpy())
         case "dars":
-            counts, images = labelled_counts(workspace, target), len(workspace.train_part(target))
+            counts, images = labelled_counts(workspace, target), len(workspace.data.train_part(target))
             wanted = filters.wanted_boxes(counts, images, num_images, settings.labelling_ratio)
             return filters.dars(shards, wanted, workspace.config.seed, sample_ties=settings.sample_ties)
         case method:
@@ -112,7 +112,7 @@ def _choose(
 
 def labelled_counts(workspace: Workspace, target: str) -> np.ndarray:
     """(K,) int64 boxes of each class in the ground truth of a target's training images, less crowds."""
-    own = workspace.train_part(target).labels
+    own = workspace.data.train_part(target).labels
     return np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
 
 
@@ -129,7 +129,7 @@ def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_s
     Source: DARS, section 3.3 (a labelling ratio that grows from round to round).
     """
     rows = np.flatnonzero((labels.scores >= least_score) & ~labels.is_crowd)
-    wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.train_part(target)), len(labels), ratio)
+    wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.data.train_part(target)), len(labels), ratio)
     shard = labels.scores[rows], labels.labels[rows]
     (kept,) = filters.dars([shard], wanted, workspace.config.seed).masks([shard])
     is_crowd = labels.is_crowd.copy()
@@ -166,7 +166,7 @@ def _scaled(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Sequenc
 
 def _fit_temperature(workspace: Workspace, target: str, held_out: Sequence[LabeledBoxes], scored_by_class: bool) -> Temperature:
     """Fit a temperature on all held-out labels but those that lie on crowd boxes alone."""
-    part = workspace.held_out_part(target)
+    part = workspace.data.held_out_part(target)
     truth = [true_classes(boxes, part.boxes(i)) for i, boxes in enumerate(held_out)]
     counted = [boxes[classes >= 0] for boxes, classes in zip(held_out, truth, strict=True)]
     scores, labels = (torch.cat([getattr(boxes, name) for boxes in counted]) for name in ("scores", "labels"))

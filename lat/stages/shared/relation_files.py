@@ -33,7 +33,7 @@ def relation_file(workspace: Workspace, one: str, other: str) -> Path:
     Raises:
         InputError: if `relations.file` is set to a file that does not exist.
     """
-    return _reviewed_file(workspace) if workspace.config.relations.file else workspace.relations_of(one, other)
+    return _reviewed_file(workspace) if workspace.config.relations.file else workspace.paths.relations(one, other)
 
 
 def relation_table(workspace: Workspace) -> Tensor | None:
@@ -48,8 +48,8 @@ def relation_table(workspace: Workspace) -> Tensor | None:
         return None
     matrices = [read_relations(workspace, a, b) for a, b in combinations(workspace.names, 2)]
     if workspace.config.lat.classification_loss == "class_relational_bce":
-        return positive_sets(matrices, workspace.joint, workspace.config.relations.threshold)
-    return universal_members(matrices, workspace.joint)
+        return positive_sets(matrices, workspace.data.joint, workspace.config.relations.threshold)
+    return universal_members(matrices, workspace.data.joint)
 
 
 def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix:
@@ -58,7 +58,7 @@ def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix
     Raises:
         InputError: if the file is missing, of other label spaces, or lacks the pair.
     """
-    return _read(workspace.relations_of(one, other), workspace)
+    return _read(workspace.paths.relations(one, other), workspace)
 
 
 def require_relations(path: Path) -> Path:
@@ -77,14 +77,14 @@ def _read(path: Path, workspace: Workspace) -> RelationMatrix:
     if workspace.config.relations.file:
         return _read_reviewed(path, workspace)
     matrix = RelationMatrix.from_dict(json.loads(require_relations(path).read_text(encoding="utf-8")))
-    if any(space != workspace.space(space.name) for space in (matrix.first, matrix.second)):
+    if any(space != workspace.data.space(space.name) for space in (matrix.first, matrix.second)):
         raise InputError(path, "is of other label spaces", "run `lat relations` again")
     return matrix
 
 
 def _read_reviewed(path: Path, workspace: Workspace) -> RelationMatrix:
     reviewed, names = _reviewed_file(workspace), path.name.split(".")[:2]
-    for matrix in from_yaml(reviewed, [workspace.space(name) for name in workspace.names]):
+    for matrix in from_yaml(reviewed, [workspace.data.space(name) for name in workspace.names]):
         if {matrix.first.name, matrix.second.name} == set(names):
             return matrix
     remedy = "add it, with `relations: []` where nothing is related"

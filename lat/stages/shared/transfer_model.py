@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,10 +25,23 @@ from lat.models.label_transfer import HeadSettings, LabelTransferModel, Transfer
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.detection import load_detector
 from lat.stages.shared.relation_files import relation_table
-from lat.workspace.workspace import Workspace, require
+from lat.workspace.label_files import read_pseudo_labels
+from lat.workspace.paths import require
+from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
 Decoded = dict[str, DecodedProposals]  # of a batch of images, by target
+
+
+def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
+    """The file of the upstream detector whose features the label-transfer model sees, if it sees any."""
+    model = workspace.paths.backbone_model
+    return () if model is None else (model,)
+
+
+def label_set_files(workspace: Workspace, names: Sequence[str]) -> tuple[Path, ...]:
+    """The files of outside label sets that label the images of these datasets."""
+    return tuple(path for one in workspace.config.label_sets for path in one.paths_for(names))
 
 
 class TransferItems:
@@ -36,10 +50,10 @@ class TransferItems:
     def __init__(self, workspace: Workspace, features: FeatureCache, names: Sequence[str]) -> None:
         self.features = features
         self.settings = workspace.config.lat
-        self.generator = PrivilegedProposalGenerator(workspace.joint, part_of(self.settings, ProposalSettings))
-        self.parts = {name: workspace.train_part(name) for name in names}
+        self.generator = PrivilegedProposalGenerator(workspace.data.joint, part_of(self.settings, ProposalSettings))
+        self.parts = {name: workspace.data.train_part(name) for name in names}
         self.pseudo_labels: dict[str, list[LabelTable]] = {
-            name: [workspace.read_pseudo_labels(name, space) for space in workspace.proposal_spaces(name)] for name in names
+            name: [read_pseudo_labels(workspace, name, space) for space in workspace.data.proposal_spaces(name)] for name in names
         }
         self.images = [(name, index) for name in names for index in range(len(self.parts[name]))]
 
@@ -79,30 +93,32 @@ class TransferItems:
 
 def open_features(workspace: Workspace) -> FeatureCache:
     """The frozen backbone's features of all training images; the stages of one process share what is computed."""
-    return _open_features(workspace, "", {name: workspace.train_part(name) for name in workspace.names})
+    return _open_features(workspace, "", {name: workspace.data.train_part(name) for name in workspace.names})
 
 
 def open_held_out_features(workspace: Workspace, target: str) -> FeatureCache:
     """The frozen backbone's features of the held-out images of a target, shared in the same way."""
-    return _open_features(workspace, target, {target: workspace.held_out_part(target)})
+    return _open_features(workspace, target, {target: workspace.data.held_out_part(target)})
 
 
 def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDataset]) -> FeatureCache:
     """A round whose backbone is another detector than before lets go of the features of the round before."""
-    kept, backbone_model = workspace.loaded.features, workspace.backbone_model
+    kept, backbone_model = workspace.data.features, workspace.paths.backbone_model
     if any(model != backbone_model for model, _ in kept):
         kept.clear()
     if (backbone_model, key) not in kept:
         settings = workspace.config.lat
-        kept[backbone_model, key] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.root / "cache")
+        kept[backbone_model, key] = FeatureCache(
+            _frozen_backbone(workspace, settings), parts, settings, workspace.paths.root / "cache"
+        )
     return kept[backbone_model, key]
 
 
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
     """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
     upstream = None
-    if workspace.backbone_model is not None:
-        upstream = load_detector(workspace.backbone_model)
+    if workspace.paths.backbone_model is not None:
+        upstream = load_detector(workspace.paths.backbone_model)
         settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
     backbone = build_backbone(settings, upstream)
     workspace.fabric.to_device(backbone)
@@ -117,7 +133,7 @@ def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
     """
     settings = workspace.config.lat
     parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
-    return LabelTransferModel(workspace.joint, channels, *parts, relation_table(workspace))
+    return LabelTransferModel(workspace.data.joint, channels, *parts, relation_table(workspace))
 
 
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
@@ -126,9 +142,9 @@ def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferMod
     Raises:
         InputError: if it was trained for other label spaces, other settings or another backbone.
     """
-    path = require(workspace.transfer_model, "lat train-lat")
+    path = require(workspace.paths.transfer_model, "lat train-lat")
     content = load_checkpoint(path, "label_transfer")
-    if content["spaces"] != [space.to_dict() for space in workspace.joint.spaces]:
+    if content["spaces"] != [space.to_dict() for space in workspace.data.joint.spaces]:
         raise InputError(path, "was trained for other label spaces", "run `lat train-lat` again")
     if content["backbone"] != features.backbone.weights_fingerprint:
         raise InputError(path, "was trained on the features of another backbone", "run `lat train-lat` again")

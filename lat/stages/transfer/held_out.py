@@ -16,6 +16,7 @@ from lat.labelling.class_prior import RelationPrior
 from lat.models.label_transfer import TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.transfer_model import open_held_out_features
+from lat.workspace.label_files import read_held_out_labels
 from lat.workspace.workspace import Workspace
 
 ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their classes, are taken for one object
@@ -36,11 +37,11 @@ class HeldOutImages:
     """
 
     def __init__(self, workspace: Workspace, source: str, target: str, prior: RelationPrior | None = None) -> None:
-        self.part = workspace.held_out_part(target)
+        self.part = workspace.data.held_out_part(target)
         self.sure_score = workspace.config.transfer.sure_score
-        self.labels = {space: workspace.read_held_out_labels(target, space) for space in workspace.names}
+        self.labels = {space: read_held_out_labels(workspace, target, space) for space in workspace.names}
         self.source, self.target, self.prior = source, target, prior
-        self.generator = PrivilegedProposalGenerator(workspace.joint, ProposalSettings())
+        self.generator = PrivilegedProposalGenerator(workspace.data.joint, ProposalSettings())
         self.features = open_held_out_features(workspace, target)
 
     def __len__(self) -> int:

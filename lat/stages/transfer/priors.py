@@ -26,7 +26,7 @@ def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, .
     if not settings.applies_to(source):
         return ()
     if settings.is_learnt:
-        return (workspace.class_shares,)
+        return (workspace.paths.class_shares,)
     if settings.method == "relations":
         return (relation_file(workspace, source, target),)
     return (Path(settings.table),) if settings.method == "table" else ()
@@ -56,7 +56,7 @@ def _new_shares(workspace: Workspace, source: str, target: str, old: Tensor) -> 
         case "relations":
             return read_relations(workspace, source, target).target_shares(source)
         case "table":
-            tables = read_prior_table(Path(settings.table), {name: workspace.space(name) for name in workspace.names})
+            tables = read_prior_table(Path(settings.table), {name: workspace.data.space(name) for name in workspace.names})
             return shares_of_table(tables.get((source, target), {}), old)
         case "cooccurrence":
             return expected_shares(count_cooccurrence(workspace, source, target))

@@ -12,6 +12,7 @@ from lat.data.dataset import DetectionDataset
 from lat.labelling.class_prior import count_relations
 from lat.labelling.conventions import BoxConventions, BoxPairs, estimate_conventions
 from lat.labels.table import LabelTable
+from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 AT_ONCE = 4096  # images of which all pairs of boxes are in memory together
@@ -22,14 +23,14 @@ def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxCo
     return estimate_conventions(
         BoxPairs.joined(BoxPairs.of_tables(own, sure) for sure, own in _sure_and_own(workspace, source, target)),
         BoxPairs.joined(BoxPairs.of_tables(sure, own) for sure, own in _held_out(workspace, target)),
-        len(workspace.space(source)),
-        len(workspace.space(target)),
+        len(workspace.data.space(source)),
+        len(workspace.data.space(target)),
     )
 
 
 def count_all_relations(workspace: Workspace, source: str, target: str) -> Tensor:
     """(K_s, K_t + 1) `count_relations` over the training images of `target`."""
-    counts = torch.zeros(len(workspace.space(source)), len(workspace.space(target)) + 1)
+    counts = torch.zeros(len(workspace.data.space(source)), len(workspace.data.space(target)) + 1)
     for sure, own in _sure_and_own(workspace, target, source):
         counts += count_relations(sure, own)
     return counts
@@ -37,7 +38,7 @@ def count_all_relations(workspace: Workspace, source: str, target: str) -> Tenso
 
 def count_cooccurrence(workspace: Workspace, source: str, target: str) -> Tensor:
     """(K_s, K_t + 1) `count_relations` over the training images of `source`: which sure pseudo-labels lie on its own boxes."""
-    counts = torch.zeros(len(workspace.space(source)), len(workspace.space(target)) + 1)
+    counts = torch.zeros(len(workspace.data.space(source)), len(workspace.data.space(target)) + 1)
     for sure, own in _sure_and_own(workspace, source, target):
         counts += count_relations(own, sure)
     return counts
@@ -45,12 +46,12 @@ def count_cooccurrence(workspace: Workspace, source: str, target: str) -> Tensor
 
 def _sure_and_own(workspace: Workspace, dataset: str, space: str) -> Iterator[tuple[LabelTable, LabelTable]]:
     """Sure pseudo-labels in `space` and ground truth of the training images of a dataset, some images after another."""
-    return _paired(workspace, workspace.train_part(dataset), workspace.read_pseudo_labels(dataset, space))
+    return _paired(workspace, workspace.data.train_part(dataset), read_pseudo_labels(workspace, dataset, space))
 
 
 def _held_out(workspace: Workspace, target: str) -> Iterator[tuple[LabelTable, LabelTable]]:
     """Sure detections of the target's own detector and ground truth of its held-out images."""
-    return _paired(workspace, workspace.held_out_part(target), workspace.read_held_out_labels(target, target))
+    return _paired(workspace, workspace.data.held_out_part(target), read_held_out_labels(workspace, target, target))
 
 
 def _paired(workspace: Workspace, part: DetectionDataset, labels: LabelTable) -> Iterator[tuple[LabelTable, LabelTable]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -27,18 +27,19 @@ from lat.stages.transfer.class_shares import take_decoded
 from lat.stages.transfer.held_out import HeldOutImages
 from lat.stages.transfer.priors import PriorRecord, find_prior
 from lat.stages.transfer.protocols import compare_conventions
+from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
 Labels = tuple[LabeledBoxes, list[dict[str, Any]]]  # of an image, and where each came from
 
 
-def transfer(workspace: Workspace, source: str, targets: Sequence[str]) -> None:
-    """Transfer the labels of the training images of `source` into the space of each target, with the one trained model.
+def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
+    """Transfer the labels of the training images of `source` into the space of each target due, with the one trained model.
 
     Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space); what a whole dataset tells about its
     boxes (`lat.labelling`) is ours.
     """
-    part, processes = workspace.train_part(source), workspace.processes
+    part, processes, targets = workspace.data.train_part(source), workspace.processes, list(due)
     features = open_features(workspace)
     model = load_model(workspace, features)
     workspace.fabric.to_device(model)
@@ -65,13 +66,13 @@ class _Writer:
 
     def __init__(self, workspace: Workspace, source: str, target: str) -> None:
         self.workspace, self.source, self.target = workspace, source, target
-        self.settings, self.space = workspace.config.transfer, workspace.space(target)
+        self.settings, self.space = workspace.config.transfer, workspace.data.space(target)
         one_for_all = workspace.processes.from_first
         self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.keep else None
         self.prior = one_for_all(find_prior, workspace, source, target)
         self.record: PriorRecord | None = None
         if self.prior is not None:
-            self.record = PriorRecord(self.prior, workspace.space(source), self.settings.score_threshold)
+            self.record = PriorRecord(self.prior, workspace.data.space(source), self.settings.score_threshold)
         self.calibration = Calibration()
         self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
@@ -79,7 +80,7 @@ class _Writer:
 
     def learn_from_held_out(self, model: LabelTransferModel) -> None:
         """Fit scores to the target's held-out images, if it has any, and keep their labels for a filter that asks for them."""
-        calibrates = self.settings.calibration != "none" and self.workspace.validation_part(self.target) is not None
+        calibrates = self.settings.calibration != "none" and self.workspace.data.validation_part(self.target) is not None
         if not calibrates and not self.settings.filter.needs_held_out:
             return
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
@@ -110,7 +111,7 @@ class _Writer:
         """The labels of each image of a batch, and where each came from."""
         boxes, rows = self._labels(decoded)
         counts = decoded.counts(rows)
-        provenance = provenance_of(decoded.proposals, rows, self.workspace.joint)
+        provenance = provenance_of(decoded.proposals, rows, self.workspace.data.joint)
         if self.record is not None:
             priors = self.record.entries(decoded, boxes, rows)
             provenance = [{**origin, **prior} for origin, prior in zip(provenance, priors, strict=True)]
@@ -133,11 +134,11 @@ class _Writer:
 
     def write(self) -> None:
         """Write `transferred/S.T.json`."""
-        info = self.workspace.label_info("label_transfer", self.workspace.transfer_model)
+        info = label_info(self.workspace, "label_transfer", self.workspace.paths.transfer_model)
         kept = choose_labels(self.workspace, self.target, self.boxes, self.settings.filter, self.held_out, scored_by_class=False)
         write_labels(
-            self.workspace.transferred(self.source, self.target),
-            self.workspace.train_part(self.source).labels,
+            self.workspace.paths.transferred(self.source, self.target),
+            self.workspace.data.train_part(self.source).labels,
             self.space,
             kept.boxes(self.boxes),
             info={**info, "calibration": self.calibration.to_dict(), **kept.info},

@@ -4,58 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json, write_atomically
 from lat.engine.progress import track
+from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class Step:
-    """One part of a stage, as data: what goes in and what comes out.
-
-    Attributes:
-        stage: the stage's command.
-        group: the dataset that it works on, perhaps with a word behind it, or "" where the stage has one step; steps of one
-            group are done together.
-        member: the label space that it writes, or "" where a group has one step.
-        settings: what it depends on, as plain types.
-        data: datasets whose images and labels it reads.
-        inputs: files that it reads: those of earlier steps, and files of weights.
-        outputs: files that it writes.
-        round: the round to which it belongs.
-    """
-
-    stage: str
-    group: str
-    member: str
-    settings: Any
-    data: tuple[str, ...]
-    inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
-    round: int = 0
-
-    @property
-    def dataset(self) -> str:
-        """The dataset that it works on, or ""."""
-        return self.group.partition(" ")[0]
-
-    @property
-    def title(self) -> str:
-        ending = f"round {self.round}" if self.round else ""
-        return " ".join(part for part in (self.stage, self.group, self.member, ending) if part)
-
-
-class Records:
+class StepRecords:
     """Says which steps are up to date, and notes those that have been done."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.folder = workspace.root / ".state"
+        self.folder = workspace.paths.root / ".state"
         self._hash_file = self.folder / "hashes.json"
         self._hashes: dict[str, list[Any]] = _read_json(self._hash_file)
         self._data_hashes: dict[str, str] = {}
@@ -94,7 +59,7 @@ class Records:
         if len(outputs) != len(step.outputs):
             return record
         for output, (name, content) in zip(step.outputs, outputs.items(), strict=True):
-            old = self.workspace.root / name
+            old = self.workspace.paths.root / name
             if old == output or not old.is_file() or self._file_hash(old) != content:
                 return record
             write_atomically(output, old.read_bytes())
@@ -105,16 +70,16 @@ class Records:
         return self.folder / f"{step.title.replace(' ', '.')}.json"
 
     def _files(self, paths: tuple[Path, ...]) -> dict[str, str]:
-        root = self.workspace.root
+        root = self.workspace.paths.root
         names = [path.relative_to(root) if path.is_relative_to(root) else path for path in paths]
         return {str(name): self._file_hash(path) for name, path in zip(names, paths, strict=True)}
 
     def _data_hash(self, name: str) -> str:
         """SHA-256 over a dataset's annotation files, how they are split, and the images of both parts."""
         if name not in self._data_hashes:
-            settings = self.workspace.settings_of(name)
+            settings = self.workspace.data.settings_of(name)
             files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
-            for part in (self.workspace.train_part(name), self.workspace.validation_part(name)):
+            for part in (self.workspace.data.train_part(name), self.workspace.data.validation_part(name)):
                 files += [] if part is None else [part.images_dir / file_name for file_name in part.labels.file_names]
             paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}

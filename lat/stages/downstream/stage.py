@@ -1,0 +1,72 @@
+"""The steps of the downstream stage: the sources' labels, where the method is not label transfer, and training on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lat.config.sections import DOWNSTREAM_METHODS, part_of
+from lat.core.errors import InputError
+from lat.detectors.base import DetectorSettings, describe_detector
+from lat.stages.downstream.labels import (
+    WITHOUT_LABELS,
+    label_inputs,
+    label_settings,
+    write_downstream_labels,
+    writes_labels,
+)
+from lat.stages.downstream.train import train_downstream
+from lat.workspace.steps import Stage, Step, weights_file
+from lat.workspace.workspace import Workspace
+
+
+def steps(workspace: Workspace) -> Iterator[Step]:
+    """For each target, a step that writes labels, where the method needs one, and one that trains."""
+    for target in workspace.config.target_names:
+        if writes_labels(workspace.config.downstream):
+            yield _labels_step(workspace, target)
+        yield _training_step(workspace, target)
+
+
+def _labels_step(workspace: Workspace, target: str) -> Step:
+    settings, member = workspace.config.to_dict(), workspace.config.downstream.name
+    depends_on = [*label_settings(workspace), settings["seed"], settings["runtime"]["precision"]]
+    inputs, outputs = label_inputs(workspace, target), _labels_files(workspace, target)
+    run = partial(write_downstream_labels, target=target)
+    return Step("train-downstream", f"{target} labels", member, depends_on, workspace.names, inputs, outputs, run)
+
+
+def _training_step(workspace: Workspace, target: str) -> Step:
+    settings, downstream = workspace.config.to_dict(), workspace.config.downstream
+    detector: dict[str, Any] = {}
+    if downstream.detector == "yolo":
+        weights = weights_file(downstream.yolo.model)
+    else:
+        detector = describe_detector(part_of(downstream, DetectorSettings), workspace.data.space(target))
+        weights = weights_file(downstream.weights)
+    left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {downstream.method, downstream.detector}  # others' settings
+    section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
+    depends_on = [section, detector, settings["seed"], settings["runtime"]["precision"]]
+    inputs = (*_labels_files(workspace, target), *weights)
+    outputs = (workspace.paths.downstream_model(target), workspace.paths.downstream_metrics(target))
+    run = partial(train_downstream, target=target)
+    return Step("train-downstream", target, downstream.name, depends_on, workspace.names, inputs, outputs, run)
+
+
+def _labels_files(workspace: Workspace, target: str) -> tuple[Path, ...]:
+    """The labels files of the sources, if the method has any."""
+    downstream = workspace.config.downstream
+    if not downstream.uses_sources or downstream.method in WITHOUT_LABELS:
+        return ()
+    return tuple(workspace.paths.downstream_labels(source, target) for source in workspace.others(target))
+
+
+def _check(workspace: Workspace) -> None:
+    if workspace.config.downstream.detector == "yolo" and workspace.processes.size > 1:
+        remedy = "set downstream.in_run=false, and start `lat train-downstream` without torchrun or srun"
+        raise InputError("downstream.detector", "is yolo, which trains in one process", remedy)
+
+
+STAGE = Stage("train-downstream", steps, is_in_run=lambda config: config.downstream.in_run, check=_check)

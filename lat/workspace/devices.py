@@ -1,0 +1,43 @@
+"""The device of a run and the processes that share its work, found when they are first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from lightning_fabric import Fabric
+
+from lat.config.load import Config
+from lat.engine.processes import Processes, started_processes
+from lat.engine.runtime import build_fabric, fabric_alone, processes_of
+
+
+class Devices:
+    """The device and processes of a run, as torchrun or srun started it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        return build_fabric(self.config.runtime, self.config.seed)
+
+    @cached_property
+    def processes(self) -> Processes:
+        """This process among those that torchrun or srun started."""
+        return Processes() if started_processes() == (1, 1) else processes_of(self.fabric)
+
+
+class DevicesAlone(Devices):
+    """The same device for one process that works without the others."""
+
+    def __init__(self, together: Devices) -> None:
+        super().__init__(together.config)
+        self.together = together
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        return fabric_alone(self.config.runtime, self.together.fabric)
+
+    @cached_property
+    def processes(self) -> Processes:
+        return Processes()

@@ -1,0 +1,83 @@
+"""Reading the labels files of a run, each checked against the dataset that it labels, and what a new one says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lat.core.errors import InputError
+from lat.core.files import sha256_of_file, sha256_of_json
+from lat.data.dataset import DetectionDataset, load_truth
+from lat.labels.coco.read import read_labels
+from lat.labels.table import LabelTable
+from lat.workspace.paths import require
+from lat.workspace.workspace import Workspace
+
+
+def read_pseudo_labels(workspace: Workspace, source: str, space: str) -> LabelTable:
+    """Pseudo-labels of the images of `source` in another space, checked against both.
+
+    Those of an outside label set are its labels with a score of at least `pseudo_label.score_threshold`.
+    """
+    data = workspace.data
+    if space in data.label_sets:
+        labels = data.label_sets[space].tables[source].at_least(workspace.config.pseudo_label.score_threshold)
+        return labels.laid_over(data.train_part(source).labels)
+    path = require(workspace.paths.pseudo_labels(source, space), "lat pseudo-label")
+    return _aligned(read_labels(path, space, expect=data.space(space)), data.train_part(source))
+
+
+def read_held_out_labels(workspace: Workspace, target: str, space: str) -> LabelTable:
+    """What the detector of `space` finds on the held-out images of `target`, checked against both."""
+    path = require(workspace.paths.held_out_labels(target, space), "lat pseudo-label")
+    return _aligned(read_labels(path, space, expect=workspace.data.space(space)), workspace.data.held_out_part(target))
+
+
+def read_transferred(workspace: Workspace, source: str, target: str) -> LabelTable:
+    """Transferred labels of the images of `source` in the space of `target`, checked against both."""
+    path = require(workspace.paths.transferred(source, target), "lat transfer")
+    return _labels_of_source(workspace, path, source, target)
+
+
+def read_downstream_labels(workspace: Workspace, source: str, target: str) -> LabelTable:
+    """What the downstream detector of `target` trains on: labels of the images of `source`, checked against both."""
+    path = require(workspace.paths.downstream_labels(source, target), "lat train-downstream")
+    return _labels_of_source(workspace, path, source, target)
+
+
+def read_truth(workspace: Workspace, source: str, target: str) -> LabelTable | None:
+    """Known labels of the images of `source` in the space of `target`, where the configuration names any."""
+    data = workspace.data
+    return load_truth(data.settings_of(source), data.train_part(source), data.space(target))
+
+
+def counted_labels(workspace: Workspace, transferred: LabelTable) -> LabelTable:
+    """The transferred labels that count in agreement figures and pictures: those of a high enough score."""
+    return transferred.at_least(workspace.config.evaluation.score_threshold)
+
+
+def label_info(workspace: Workspace, method: str, model: Path) -> dict[str, str]:
+    """The `info` of a labels file: how it was made, from which model and settings."""
+    return {"method": method, "model_sha256": sha256_of_file(model), "config_sha256": config_sha256(workspace)}
+
+
+def config_sha256(workspace: Workspace) -> str:
+    """SHA-256 of the resolved settings, less where they are written, on what device they run, and later rounds."""
+    settings = workspace.config.to_dict()
+    left_out = ("output_dir", "data_root", "runtime", *(() if workspace.round else ("rounds",)))
+    settings["rounds"]["count"] = workspace.round
+    return sha256_of_json({key: settings[key] for key in settings if key not in left_out})
+
+
+def _labels_of_source(workspace: Workspace, path: Path, source: str, target: str) -> LabelTable:
+    return _aligned(read_labels(path, target, expect=workspace.data.space(target)), workspace.data.train_part(source))
+
+
+def _aligned(table: LabelTable, part: DetectionDataset) -> LabelTable:
+    """The table itself.
+
+    Raises:
+        InputError: if its images are not those of the part.
+    """
+    if table.image_ids.tolist() != part.labels.image_ids.tolist():
+        raise InputError(table.path, f"its images are not those of {part.labels.path}", "delete it and run its stage again")
+    return table

@@ -1,0 +1,86 @@
+"""What the stages and rounds of a run read once and share: datasets, label sets, the joint label space, features."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lat.config.load import Config
+from lat.core.errors import InputError
+from lat.core.label_space import JointLabelSpace, LabelSpace
+from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset
+from lat.data.label_sets import LabelSet, load_label_set
+from lat.labels.coco.read import read_labels
+
+if TYPE_CHECKING:
+    from lat.models.feature_cache import FeatureCache
+
+
+class LoadedData:
+    """The data of a run, each part read when it is first asked for.
+
+    Attributes:
+        config: the settings of the run.
+        features: by backbone model and part; see `open_features`.
+        decoded: see `take_decoded`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.features: dict[tuple[Path | None, str], FeatureCache] = {}
+        self.decoded: dict[tuple[Path, int, str], list[Any]] = {}
+
+    @cached_property
+    def _parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:
+        return {settings.name: load_dataset(settings) for settings in self.config.datasets}
+
+    @cached_property
+    def label_sets(self) -> dict[str, LabelSet]:
+        """The outside label sets by name, with all labels that their files hold."""
+        return {
+            one.name: load_label_set(
+                one, {name: read_labels(Path(self.settings_of(name).annotations), name) for name in one.files}
+            )
+            for one in self.config.label_sets
+        }
+
+    @cached_property
+    def joint(self) -> JointLabelSpace:
+        """All label spaces: of the datasets, then of the outside label sets, in the order of the configuration."""
+        return JointLabelSpace(tuple(self.space(name) for name in (*self.config.dataset_names, *self.label_sets)))
+
+    def index(self, dataset: str) -> int:
+        """Position of a dataset.
+
+        Raises:
+            InputError: if the configuration has no dataset of that name.
+        """
+        names = self.config.dataset_names
+        if dataset not in names:
+            raise InputError("datasets", f"there is no dataset '{dataset}'", f"choose among {', '.join(names)}")
+        return names.index(dataset)
+
+    def settings_of(self, dataset: str) -> DatasetSettings:
+        return self.config.datasets[self.index(dataset)]
+
+    def train_part(self, dataset: str) -> DetectionDataset:
+        """The images that carry labels from place to place: the training part of a dataset."""
+        return self._parts[self.settings_of(dataset).name][0]
+
+    def validation_part(self, dataset: str) -> DetectionDataset | None:
+        """Held-out images of a dataset, or None."""
+        return self._parts[self.settings_of(dataset).name][1]
+
+    def held_out_part(self, dataset: str) -> DetectionDataset:
+        """Images on which detectors and transferred labels are judged: the validation part, or else those of training."""
+        return self.validation_part(dataset) or self.train_part(dataset)
+
+    def space(self, name: str) -> LabelSpace:
+        """The label space of a dataset or of an outside label set."""
+        return self.label_sets[name].space if name in self.label_sets else self.train_part(name).space
+
+    def proposal_spaces(self, dataset: str) -> tuple[str, ...]:
+        """The spaces in which the images of a dataset have pseudo-labels: all others, and the label sets that label it."""
+        others = (name for name in self.config.dataset_names if name != dataset)
+        return (*others, *(name for name, labels in self.label_sets.items() if dataset in labels.tables))

@@ -1,0 +1,138 @@
+"""Where a run keeps its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from lat.config.load import Config
+from lat.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The files of one round of a run, under its `output_dir`.
+
+    The files of round 0 lie in `output_dir` itself, those of round r in `rounds/r`, but for transferred labels, of which those of
+    the last round lie in `output_dir`; what a round does not make anew is that of an earlier one.
+
+    Attributes:
+        config: the settings of the run.
+        round: the round.
+        renewed: the datasets whose detectors are trained in this round.
+    """
+
+    config: Config
+    round: int
+    renewed: tuple[str, ...]
+
+    @property
+    def root(self) -> Path:
+        return Path(self.config.output_dir)
+
+    def _folder(self, dataset: str | None = None) -> Path:
+        """Where this round's files lie; what comes from the detector of a `dataset` that is not renewed stays in round 0."""
+        is_first = not self.round or dataset not in (None, *self.renewed)
+        return self.root if is_first else self.root / "rounds" / str(self.round)
+
+    def upstream_model(self, dataset: str) -> Path:
+        return self._folder(dataset) / "upstream" / dataset / "model.pt"
+
+    def upstream_metrics(self, dataset: str) -> Path:
+        return self._folder(dataset) / "upstream" / dataset / "metrics.json"
+
+    def pseudo_labels(self, source: str, space: str) -> Path:
+        return self._folder(space) / "pseudo_labels" / f"{source}.{space}.json"
+
+    def all_pseudo_labels(self) -> tuple[Path, ...]:
+        """The pseudo-labels of every dataset in the space of every other."""
+        names = self.config.dataset_names
+        return tuple(self.pseudo_labels(source, space) for source in names for space in names if space != source)
+
+    def held_out_labels(self, target: str, space: str) -> Path:
+        return self._folder(space) / "pseudo_labels" / "held_out" / f"{target}.{space}.json"
+
+    @property
+    def backbone_model(self) -> Path | None:
+        """The detector that lends the label-transfer model its features, if one does."""
+        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone == "upstream" else None
+
+    @property
+    def transfer_model(self) -> Path:
+        return self._folder() / "lat" / "model.pt"
+
+    @property
+    def transfer_metrics(self) -> Path:
+        return self._folder() / "lat" / "metrics.json"
+
+    @property
+    def class_shares(self) -> Path:
+        return self._folder() / "lat" / "class_shares.json"
+
+    def transferred(self, source: str, target: str) -> Path:
+        """Labels of the last round, the run's result, lie in `output_dir` itself; those of earlier rounds in `rounds/r`."""
+        is_last = self.round == self.config.rounds.count
+        folder = self.root if is_last else self.root / "rounds" / str(self.round)
+        return folder / "transferred" / f"{source}.{target}.json"
+
+    def downstream(self, target: str) -> Path:
+        """The folder of the target's downstream detector."""
+        name = self.config.downstream.name
+        return self.root / "downstream" / (f"{target}.{name}" if name else target)
+
+    def downstream_model(self, target: str) -> Path:
+        return self.downstream(target) / ("yolo.pt" if self.config.downstream.detector == "yolo" else "model.pt")
+
+    def downstream_metrics(self, target: str) -> Path:
+        return self.downstream(target) / "metrics.json"
+
+    def downstream_labels(self, source: str, target: str) -> Path:
+        """The labels of a source that the downstream detector trains on."""
+        if self.config.downstream.method == "label_transfer":
+            return self.transferred(source, target)
+        return self.downstream(target) / "labels" / f"{source}.json"
+
+    def found_downstream(self) -> tuple[Path, ...]:
+        """The metrics of all downstream detectors that have been trained, under whatever name."""
+        return tuple(sorted((self.root / "downstream").glob("*/metrics.json")))
+
+    def relations(self, one: str, other: str) -> Path:
+        """The relations of two datasets, given in either order."""
+        first, second = sorted((one, other), key=self.config.dataset_names.index)
+        return self.root / "relations" / f"{first}.{second}.json"
+
+    def found_relations(self) -> tuple[Path, ...]:
+        """The files of relations that `lat relations` has written, if any."""
+        paths = (self.relations(a, b) for a, b in combinations(self.config.dataset_names, 2))
+        return tuple(path for path in paths if path.is_file())
+
+    @property
+    def relations_review(self) -> Path:
+        return self.root / "relations" / "review.yaml"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation.json"
+
+    def doubt(self, source: str, target: str) -> Path:
+        return self.root / "doubt" / f"{source}.{target}.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report" / "index.html"
+
+    @property
+    def resolved_config(self) -> Path:
+        return self.root / "config.yaml"
+
+
+def require(path: Path, command: str) -> Path:
+    """The path of a file that an earlier stage has written.
+
+    Raises:
+        InputError: naming the command that writes it, if it is not there.
+    """
+    if not path.is_file():
+        raise InputError(path, "is not there yet", f"run `{command}` first, or `lat run`, which does every stage")
+    return path
