@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO, TypeVar
 
@@ -18,6 +19,22 @@ from lat.engine.processes import is_first_process
 Batch = TypeVar("Batch", bound=Sized)
 
 
+@dataclass(frozen=True)
+class Screen:
+    """Where progress is shown.
+
+    Attributes:
+        file: where to write; None for standard error.
+        every_seconds: on anything but a terminal, the time between two lines. One more line comes at the end. Programs are
+            told every second.
+        clock: seconds of a clock that never goes back.
+    """
+
+    file: TextIO | None = None
+    every_seconds: float = 10.0
+    clock: Callable[[], float] = time.monotonic
+
+
 class track:  # noqa: N801 - used like a function: `with track(100, "title") as progress:`
     """Show how far a loop is, with its rate, the time left and the latest figures.
 
@@ -26,11 +43,8 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         title: what the work is.
         done: units that an earlier run has done; the rate counts only what this one does.
         quiet: show nothing; of the processes of a distributed run, all but the first always are.
-        file: where to write; standard error by default.
-        every_seconds: on anything but a terminal, the time between two lines. One more line comes at the end. Programs are
-            told every second.
         after_seconds: show nothing of work that is done by then; for what is usually over at once.
-        clock: seconds of a clock that never goes back.
+        screen: where to show it, and how often.
     """
 
     def __init__(
@@ -40,19 +54,18 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         *,
         done: int = 0,
         quiet: bool = False,
-        file: TextIO | None = None,
-        every_seconds: float = 10.0,
         after_seconds: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        screen: Screen | None = None,
     ) -> None:
+        screen = screen or Screen()
         self.total, self.title, self.done = total, title, done
-        self._start_done, self._clock, self._after = done, clock, after_seconds
+        self._start_done, self._clock, self._after = done, screen.clock, after_seconds
         self._shown = -1
         self._figures: dict[str, float | str] = {}
         self._is_silent = quiet or is_quiet() or not is_first_process()
         self._tells_programs = not self._is_silent and to_programs()
-        self._console = None if self._is_silent or self._tells_programs else Console(file=file or sys.stderr)
-        self._every = 1.0 if self._tells_programs else every_seconds
+        self._console = None if self._is_silent or self._tells_programs else Console(file=screen.file or sys.stderr)
+        self._every = 1.0 if self._tells_programs else screen.every_seconds
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:

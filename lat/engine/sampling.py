@@ -55,9 +55,9 @@ class StepSampler(Sampler[list[Draw]]):
         num_items: number of items in the data, at least 1.
         batch_size: size of the global batch, a multiple of `world_size`.
         seed: seed of the run.
+        steps: the steps of the iteration; a resumed training begins later than at 0.
         reserved: places for the first items; None where all are drawn alike.
-        start: the first step of the iteration, where a resumed run goes on.
-        steps: the iteration ends before this step.
+        process: rank of this process, and how many there are.
     """
 
     def __init__(
@@ -65,32 +65,30 @@ class StepSampler(Sampler[list[Draw]]):
         num_items: int,
         batch_size: int,
         seed: int,
-        *,
+        steps: range,
         reserved: Reserved | None = None,
-        start: int = 0,
-        steps: int,
-        rank: int = 0,
-        world_size: int = 1,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
+        self.rank, self.world_size = process
         assert num_items > 0
-        assert batch_size % world_size == 0
+        assert batch_size % self.world_size == 0
         self.batch_size, self.seed = batch_size, seed
-        self.start, self.steps, self.rank, self.world_size = start, steps, rank, world_size
+        self.steps = steps
         items, places, alone_from = reserved or Reserved(num_items, None)
         assert 0 < items <= num_items
         self.places = batch_size if places is None else places
         assert 0 <= self.places <= batch_size
         assert items < num_items or self.places == batch_size, "the other places need other items"
-        self.alone_from = steps if alone_from is None else alone_from
+        self.alone_from = steps.stop if alone_from is None else alone_from
         self._first = _Epochs(range(num_items if places is None else items), seed, "epoch")
         self._others = _Epochs(range(items, num_items), seed, "epoch of others")
         self._alone = _Epochs(range(items), seed, "epoch alone")
 
     def __len__(self) -> int:
-        return max(0, self.steps - self.start)
+        return len(self.steps)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        return (self.batch(step) for step in range(self.start, self.steps))
+        return (self.batch(step) for step in self.steps)
 
     def batch(self, step: int) -> list[Draw]:
         """This process's share of the batch of `step`."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,15 +15,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_json
-from lat.engine.checkpoint import load_checkpoint, save_checkpoint
 from lat.engine.interrupts import InterruptsBetweenSteps
-from lat.engine.optimization import TrainSettings, build_average, build_optimizer, learning_rate_at, set_learning_rate
+from lat.engine.optimization import TrainSettings, learning_rate_at, set_learning_rate
 from lat.engine.progress import track
-from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
+from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
+from lat.engine.training_state import Batch, TrainingState
 
-__all__ = ["NonFiniteLossError", "RuntimeSettings", "TrainItems", "TrainSettings", "build_fabric", "train"]
+__all__ = ["NonFiniteLossError", "RuntimeSettings", "TrainItems", "TrainJob", "TrainSettings", "build_fabric", "train"]
 
 
 class TrainItems(Protocol):
@@ -47,180 +46,91 @@ class NonFiniteLossError(FloatingPointError):
     """A loss, or the norm of its gradient, became NaN or infinite."""
 
 
-def train(
-    model: nn.Module,
-    items: TrainItems,
-    settings: TrainSettings,
-    *,
-    out_dir: Path,
-    seed: int,
-    title: str,
-    fabric: Fabric,
-    description: Mapping[str, Any],
-    num_workers: int = 0,
-    inputs: str = "",
-    reserved: Reserved | None = None,
-    result: str = "",
-) -> Path:
-    """Train a model, going on from `out_dir/checkpoint.pt` where an earlier run of the same configuration was stopped.
+@dataclass(frozen=True)
+class TrainJob:
+    """One training: what it is called, where it goes, and what makes it this one.
 
-    A run that was stopped and taken up again writes the same `model.pt` and `log.jsonl`, byte for byte, as one that was
-    not (on the CPU; some GPU kernels add in any order). The number of workers does not change the result either.
+    Attributes:
+        title: name in the progress bar and in messages.
+        out_dir: gets `model.pt`, `log.jsonl`, `tensorboard/`, and `checkpoint.pt` while the training lasts.
+        seed: decides the order of the data, the items' generators and the model's own random numbers.
+        description: what `model.pt` holds beside the weights under "model": "kind", and plain types from which the model can
+            be built again.
+        inputs: a hash of what the items are made of, and of `reserved`; a checkpoint of other inputs is not resumed.
+        reserved: places in every batch for the first items; None where all are drawn alike.
+        result: name of the submodule whose weights are the result, if it is not the whole model.
+        num_workers: processes that read and augment items; they do not change the result.
+    """
+
+    title: str
+    out_dir: Path
+    seed: int
+    description: Mapping[str, Any]
+    inputs: str = ""
+    reserved: Reserved | None = None
+    result: str = ""
+    num_workers: int = 0
+
+
+def train(model: nn.Module, items: TrainItems, settings: TrainSettings, job: TrainJob, fabric: Fabric) -> Path:
+    """Train a model, resuming from `checkpoint.pt` where an earlier training of the same configuration was stopped.
+
+    A training that was stopped and resumed writes the same `model.pt` and `log.jsonl`, byte for byte, as one that was not (on
+    the CPU; some GPU kernels add in any order).
 
     Args:
         model: its method `losses(*batch)` returns scalar losses by name; their sum is minimised.
         items: the data.
         settings: how to train; `batch_size` is shared out over all processes.
-        out_dir: gets `model.pt`, `log.jsonl`, `tensorboard/`, and `checkpoint.pt` while the run lasts.
-        seed: decides the order of the data, the items' generators and the model's own random numbers.
-        title: name of the run in the progress bar and in messages.
+        job: which training this is.
         fabric: from `build_fabric`.
-        description: what `model.pt` holds beside the weights under "model": "kind", and plain types from which the model can
-            be built again.
-        num_workers: processes that read and augment items.
-        inputs: a hash of what the items are made of, and of `reserved`; the checkpoint of a run on other inputs is not taken up.
-        reserved: places in every batch for the first items; None where all are drawn alike.
-        result: name of the submodule whose weights are the result, if it is not the whole model.
 
     Returns:
-        The path of `model.pt`: `{**description, "model": state_dict}`, the averaged weights if `settings.ema_decay` is set.
+        The path of `model.pt`: `{**job.description, "model": state_dict}`, the averaged weights if `settings.ema_decay` is set.
 
     Raises:
         InputError: if there is no item, no trainable parameter, or the batch cannot be shared out over the processes.
         NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint stays.
         KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after a checkpoint of the last full step was written.
     """
-    _check(items, settings, title, fabric)
-    run = _Run(model, settings, Path(out_dir), fabric, _fingerprint(settings, seed, description, inputs, len(items), fabric))
-    batches = _load_batches(items, settings, seed, run.step, num_workers, fabric, reserved)
+    _check(items, settings, job.title, fabric)
+    fingerprint = _fingerprint(settings, job, len(items), fabric)
+    state = TrainingState(model, settings, Path(job.out_dir), fabric, fingerprint)
+    batches = _load_batches(items, settings, job, state.step, fabric)
     model.train()
     with (
-        TrainingLog(run.out_dir if fabric.is_global_zero else None, step=run.step, tensorboard=settings.tensorboard) as log,
-        track(settings.steps, title, done=run.step, quiet=not fabric.is_global_zero) as progress,
+        TrainingLog(state.out_dir if fabric.is_global_zero else None, step=state.step, tensorboard=settings.tensorboard) as log,
+        track(settings.steps, job.title, done=state.step, quiet=not fabric.is_global_zero) as progress,
         InterruptsBetweenSteps() as interrupts,
     ):
-        log.restore(run.log_state)
+        log.restore(state.log_state)
         try:
-            for step, batch in enumerate(batches, start=run.step):
-                run.in_step = True
-                torch.manual_seed(derive_seed("step", seed, step, fabric.global_rank))
-                learning_rate = set_learning_rate(run.optimizer, learning_rate_at(settings, step))
-                losses = run.losses(_Batch(fabric.to_device(batch)))
-                run.optimizer.zero_grad()
-                fabric.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
-                gradient_norm = _clip_gradients(fabric, run, settings.gradient_clip)
-                figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, f"{title}, step {step + 1}")
-                run.optimizer.step()
-                if run.average is not None:
-                    run.average.update_parameters(model)
-                log.add(figures)
-                run.step, run.log_state, run.in_step = step + 1, log.state(), False
-
+            for step, batch in enumerate(batches, start=state.step):
+                state.in_step = True
+                torch.manual_seed(derive_seed("step", job.seed, step, fabric.global_rank))
+                learning_rate = set_learning_rate(state.optimizer, learning_rate_at(settings, step))
+                losses, gradient_norm = _backward(state, batch, settings.gradient_clip)
+                figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, f"{job.title}, step {step + 1}")
+                state.update(step, log, figures)
                 progress.advance(loss=sum(figures.values()))
-                if run.step % settings.log_every == 0 or run.step == settings.steps:
-                    log.write_line(run.step, learning_rate)
-                    run.log_state = log.state()
-                if run.step % settings.checkpoint_every == 0 and run.step < settings.steps:
-                    run.save()
+                if state.step % settings.log_every == 0 or state.step == settings.steps:
+                    log.write_line(state.step, learning_rate)
+                    state.log_state = log.state()
+                if state.step % settings.checkpoint_every == 0 and state.step < settings.steps:
+                    state.save()
                 if is_stopping:
                     raise _StoppedError
         except KeyboardInterrupt as error:
-            if not run.in_step:
-                run.save()
+            if not state.in_step:
+                state.save()
                 if isinstance(error, _StoppedError):
                     fabric.barrier()  # no process ends, and the others with it, before the checkpoint is there
             raise
-    return run.finish(description, result)
+    return state.finish(job.description, job.result)
 
 
 class _StoppedError(KeyboardInterrupt):
     """A Ctrl-C or SIGTERM that all processes agreed upon after the same step."""
-
-
-class _Run:
-    """What a training run changes: weights, optimizer, average, number of full steps; and their checkpoint."""
-
-    def __init__(self, model: nn.Module, settings: TrainSettings, out_dir: Path, fabric: Fabric, fingerprint: str) -> None:
-        self.model, self.out_dir, self.fabric, self.fingerprint = model, out_dir, fabric, fingerprint
-        self.processes = processes_of(fabric)
-        self.losses, self.optimizer = fabric.setup(_Losses(model), build_optimizer(model, settings))
-        self.average = build_average(model, settings.ema_decay)
-        self.step = 0
-        self.in_step = False  # weights or statistics may be half changed
-        self.log_state: dict[str, Any] = {"sums": {}, "count": 0}
-        self._resume()
-
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.out_dir / "checkpoint.pt"
-
-    def _resume(self) -> None:
-        saved = self.processes.from_first(self._load)
-        if saved is None:
-            return
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(saved["precision"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
-        self.step, self.log_state = saved["step"], saved["log"]
-
-    def _load(self) -> dict[str, Any] | None:
-        """The checkpoint of an earlier run of the same configuration, if there is one."""
-        if not self.checkpoint_path.is_file():
-            return None
-        saved = load_checkpoint(self.checkpoint_path, "training_run")
-        if saved["fingerprint"] == self.fingerprint:
-            return saved
-        print(f"{self.checkpoint_path}: of another configuration or other inputs, starting anew", file=sys.stderr)
-        return None
-
-    def save(self) -> None:
-        """Write the checkpoint from which the run can be taken up after `step` full steps."""
-        if self.fabric.is_global_zero:
-            content = {
-                "kind": "training_run",
-                "fingerprint": self.fingerprint,
-                "step": self.step,
-                "model": self.model.state_dict(),
-                "average": None if self.average is None else self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-                "log": self.log_state,
-            }
-            save_checkpoint(self.checkpoint_path, content)
-
-    def finish(self, description: Mapping[str, Any], result: str) -> Path:
-        """Write `model.pt`, then take the checkpoint away."""
-        path = self.out_dir / "model.pt"
-        if self.fabric.is_global_zero:
-            model = self.model if self.average is None else self.average.module
-            save_checkpoint(path, {**description, "model": model.get_submodule(result).state_dict()})
-            self.checkpoint_path.unlink(missing_ok=True)
-        self.processes.settle([path] if self.fabric.is_global_zero else [])
-        return path
-
-
-class _Batch:
-    """A batch that passes through Fabric and DDP as it is.
-
-    Under mixed precision Fabric would turn every float tensor among the arguments into 16 bits: box coordinates above 256
-    would lose whole pixels, and frozen structures cannot be rebuilt. Autocast alone decides what is computed in 16 bits.
-    """
-
-    def __init__(self, parts: tuple[Any, ...]) -> None:
-        self.parts = parts
-
-
-class _Losses(nn.Module):
-    """The `losses` of a model as a forward pass, the one entry at which Fabric sets precision and DDP gathers gradients."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: _Batch) -> dict[str, Tensor]:
-        return self.model.losses(*batch.parts)  # type: ignore[operator]
 
 
 class _DrawnItems(Dataset[Any]):
@@ -241,49 +151,36 @@ def _check(items: TrainItems, settings: TrainSettings, title: str, fabric: Fabri
         raise InputError("train.batch_size", f"is {settings.batch_size} for {fabric.world_size} processes", remedy)
 
 
-def _fingerprint(
-    settings: TrainSettings, seed: int, description: Mapping[str, Any], inputs: str, num_items: int, fabric: Fabric
-) -> str:
-    """What must be the same for a checkpoint to be taken up; the number of processes and of workers may differ."""
+def _fingerprint(settings: TrainSettings, job: TrainJob, num_items: int, fabric: Fabric) -> str:
+    """What must be the same for a checkpoint to be resumed; the number of processes and of workers may differ."""
     chosen = {name: value for name, value in asdict(settings).items() if name not in ("checkpoint_every", "tensorboard")}
     precision = getattr(fabric.strategy.precision, "precision", "32-true")
-    return sha256_of_json([chosen, seed, dict(description), inputs, num_items, precision])
+    return sha256_of_json([chosen, job.seed, dict(job.description), job.inputs, num_items, precision])
 
 
-def _load_batches(
-    items: TrainItems,
-    settings: TrainSettings,
-    seed: int,
-    start: int,
-    num_workers: int,
-    fabric: Fabric,
-    reserved: Reserved | None,
-) -> DataLoader[Any]:
-    sampler = StepSampler(
-        len(items),
-        settings.batch_size,
-        seed,
-        reserved=reserved,
-        start=start,
-        steps=settings.steps,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-    )
+def _load_batches(items: TrainItems, settings: TrainSettings, job: TrainJob, start: int, fabric: Fabric) -> DataLoader[Any]:
+    steps, process = range(start, settings.steps), (fabric.global_rank, fabric.world_size)
     return DataLoader(
         _DrawnItems(items),
-        batch_sampler=sampler,
-        num_workers=num_workers,
+        batch_sampler=StepSampler(len(items), settings.batch_size, job.seed, steps, job.reserved, process),
+        num_workers=job.num_workers,
         collate_fn=items.collate,
         pin_memory=fabric.device.type == "cuda",
-        generator=torch.Generator().manual_seed(derive_seed("workers", seed)),
+        generator=torch.Generator().manual_seed(derive_seed("workers", job.seed)),
     )
 
 
-def _clip_gradients(fabric: Fabric, run: _Run, limit: float) -> Tensor:
-    """Scale all gradients so that their common norm is at most `limit` (0 for no limit); returns the norm before."""
-    norm = fabric.clip_gradients(run.losses, run.optimizer, max_norm=limit or math.inf, error_if_nonfinite=False)
+def _backward(state: TrainingState, batch: tuple[Any, ...], clip: float) -> tuple[dict[str, Tensor], Tensor]:
+    """The losses of a batch by name, with gradients scaled so that their common norm is at most `clip` (0 for any norm), and
+    the norm before.
+    """
+    fabric = state.fabric
+    losses = state.losses(Batch(fabric.to_device(batch)))
+    state.optimizer.zero_grad()
+    fabric.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
+    norm = fabric.clip_gradients(state.losses, state.optimizer, max_norm=clip or math.inf, error_if_nonfinite=False)
     assert norm is not None
-    return norm
+    return losses, norm
 
 
 def _finite_figures(

@@ -12,7 +12,7 @@ import torch
 from lat.config.sections import part_of
 from lat.core.files import write_atomically
 from lat.engine.progress import track
-from lat.engine.trainer import train
+from lat.engine.trainer import TrainJob, train
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer import HeadSettings
@@ -56,14 +56,10 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
     torch.manual_seed(workspace.config.seed)
     model = build_model(workspace, features.backbone.channels)
     model.mean_over_processes = lambda value: workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[assignment,return-value]
-    path = train(
-        model,
-        TransferItems(workspace, features, workspace.names),
-        settings.training,
+    job = TrainJob(
+        title="train label transfer",
         out_dir=workspace.paths.transfer_model.parent,
         seed=workspace.config.seed,
-        title="train label transfer",
-        fabric=workspace.fabric,
         description={
             "kind": "label_transfer",
             "settings": {**asdict(part_of(settings, HeadSettings)), **asdict(part_of(settings, FusionSettings))},
@@ -71,9 +67,11 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
             "channels": features.backbone.channels,
             "backbone": features.backbone.weights_fingerprint,
         },
-        num_workers=workspace.config.runtime.num_workers,
         inputs=due[""],
+        num_workers=workspace.config.runtime.num_workers,
     )
+    items = TransferItems(workspace, features, workspace.names)
+    path = train(model, items, settings.training, job, workspace.fabric)
     workspace.processes.from_first(_write_metrics, workspace, path)
 
 

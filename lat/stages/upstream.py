@@ -18,7 +18,7 @@ from lat.data.training_labels import TransferredDataset
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, derive_seed
-from lat.engine.trainer import train
+from lat.engine.trainer import TrainJob, train
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.stages.shared.label_filters import surest_labels
 from lat.workspace.label_files import read_transferred
@@ -79,19 +79,16 @@ def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]
         detector_settings = part_of(settings, DetectorSettings)
         model = build_detector(detector_settings, workspace.data.space(dataset))
         description = describe_detector(detector_settings, workspace.data.space(dataset))
-    path = train(
-        model,
-        DetectionItems(datasets, settings.augmentation, noise),
-        training,
+    job = TrainJob(
+        title=f"train upstream {dataset}",
         out_dir=workspace.paths.upstream_model(dataset).parent,
         seed=seed,
-        title=f"train upstream {dataset}",
-        fabric=workspace.fabric,
         description=description,
-        num_workers=workspace.config.runtime.num_workers,
         inputs=due[""],
         reserved=reserved,
+        num_workers=workspace.config.runtime.num_workers,
     )
+    path = train(model, DetectionItems(datasets, settings.augmentation, noise), training, job, workspace.fabric)
     predictor = Predictor(load_detector(path), workspace.fabric)
     metrics = evaluate_detector(predictor, workspace.data.validation_part(dataset), workspace.processes)
     if workspace.processes.is_first:

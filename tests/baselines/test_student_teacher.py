@@ -18,7 +18,7 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.engine.optimization import TrainSettings
 from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import Reserved
-from lat.engine.trainer import train
+from lat.engine.trainer import TrainJob, train
 
 CITY, WAY = label_space("city", ("car", "truck")), label_space("way", ("vehicle",))
 IMAGE = torch.rand(3, 32, 48, generator=torch.Generator().manual_seed(1))
@@ -191,8 +191,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
 
     def run(out: Path) -> bytes:
         model = StudentTeacher(detector(), StudentTeacherSettings(burn_in_steps=2, teacher_decay=0.5, score_threshold=0.1))
-        options = {"seed": 0, "title": "students", "fabric": fabric, "description": {"kind": "student_teacher"}}
-        return train(model, items, settings, out_dir=out, reserved=Reserved(3, 1), **options).read_bytes()
+        job = TrainJob("students", out, seed=0, description={"kind": "student_teacher"}, reserved=Reserved(3, 1))
+        return train(model, items, settings, job, fabric).read_bytes()
 
     whole = run(tmp_path / "whole")
     log = (tmp_path / "whole/log.jsonl").read_text().splitlines()

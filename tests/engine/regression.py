@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lat.engine.optimization import TrainSettings
 from lat.engine.runtime import RuntimeSettings, build_fabric
-from lat.engine.trainer import train
+from lat.engine.trainer import TrainJob, train
 
 SLOPE, OFFSET = torch.tensor([[2.0, -1.0]]), 0.5
 
@@ -64,4 +64,4 @@ def train_line(out_dir: Path, model: nn.Module, items: Any, chosen: TrainSetting
     """Train on the CPU with seed 3."""
     fabric = build_fabric(RuntimeSettings(accelerator="cpu", precision=options.pop("precision", "32-true")), seed=3)
     given = {"seed": 3, "title": "line", "description": {"kind": "line", "classes": ["a", "b"]}, **options}
-    return train(model, items, chosen, out_dir=out_dir, fabric=fabric, **given)
+    return train(model, items, chosen, TrainJob(out_dir=out_dir, **given), fabric)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from lat.engine import announce
-from lat.engine.progress import track
+from lat.engine.progress import Screen, track
 
 
 class Clock:
@@ -54,7 +54,7 @@ def test_programs_get_one_object_a_line_and_what_libraries_print_goes_to_standar
 
 def test_programs_are_told_of_progress_every_second_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with announce.speaking(json_lines=True), track(10, "work", clock=clock) as progress:
+    with announce.speaking(json_lines=True), track(10, "work", screen=Screen(clock=clock)) as progress:
         for _ in range(10):
             clock.now += 0.25
             progress.advance(loss=float("nan"))
@@ -83,7 +83,7 @@ def test_after_a_failure_people_are_spoken_to_again(capsys: pytest.CaptureFixtur
 def test_work_that_is_over_at_once_is_not_shown() -> None:
     for seconds, shown in ((0.4, ""), (0.6, "read: 5/5 · 100 % · 1.67/s · 0:03\n")):
         clock, out = Clock(), io.StringIO()
-        with track(5, "read", after_seconds=2.5, file=out, clock=clock) as progress:
+        with track(5, "read", after_seconds=2.5, screen=Screen(file=out, clock=clock)) as progress:
             for _ in range(5):
                 clock.now += seconds
                 progress.advance()
@@ -92,7 +92,7 @@ def test_work_that_is_over_at_once_is_not_shown() -> None:
 
 def test_work_that_grows(capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
-    with track(0, "check", file=out, clock=Clock()) as progress:
+    with track(0, "check", screen=Screen(file=out, clock=Clock())) as progress:
         progress.expect(3)
         progress.advance(2)
     assert out.getvalue() == "check: 2/3 · 67 %\n"
@@ -100,6 +100,6 @@ def test_work_that_grows(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_batches_are_counted_as_they_pass() -> None:
     out = io.StringIO()
-    with track(5, "decode", file=out, clock=Clock()) as progress:
+    with track(5, "decode", screen=Screen(file=out, clock=Clock())) as progress:
         assert list(progress.count(iter([[1, 2], [3, 4], [5]]))) == [[1, 2], [3, 4], [5]]
     assert out.getvalue() == "decode: 5/5 · 100 %\n"

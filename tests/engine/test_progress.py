@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from lat.engine.progress import duration, track
+from lat.engine.progress import Screen, duration, track
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 def test_lines_come_every_ten_seconds_and_at_the_end():
     clock, out = Clock(), io.StringIO()
-    with track(120, "upstream city", file=out, clock=clock) as progress:
+    with track(120, "upstream city", screen=Screen(file=out, clock=clock)) as progress:
         for _ in range(120):
             clock.now += 0.25
             progress.advance(loss=0.51234)
@@ -32,14 +32,14 @@ def test_lines_come_every_ten_seconds_and_at_the_end():
 
 def test_the_rate_counts_only_what_this_run_did():
     clock, out = Clock(), io.StringIO()
-    with track(100, "a", done=80, file=out, clock=clock) as progress:
+    with track(100, "a", done=80, screen=Screen(file=out, clock=clock)) as progress:
         clock.now += 5
         progress.advance(10, split="val")
     assert out.getvalue() == "a: 90/100 · 90 % · 2/s · 0:05 left · split val\n"
 
 
 def fail_in_second_step(out):
-    with track(4, "a", file=out, clock=Clock()) as progress:
+    with track(4, "a", screen=Screen(file=out, clock=Clock())) as progress:
         progress.advance()
         raise ZeroDivisionError
 
@@ -55,7 +55,7 @@ def test_a_terminal_gets_a_bar_and_a_quiet_one_nothing(capfd, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     out = Terminal()
-    with track(3, "work", file=out) as progress:
+    with track(3, "work", screen=Screen(file=out)) as progress:
         progress.advance(3, loss=2.0)
     assert "work" in out.getvalue()
     assert "3/3" in out.getvalue()
@@ -67,7 +67,7 @@ def test_a_terminal_gets_a_bar_and_a_quiet_one_nothing(capfd, monkeypatch):
 
 def test_no_work_is_legal():
     out = io.StringIO()
-    with track(0, "nothing", file=out, clock=Clock()):
+    with track(0, "nothing", screen=Screen(file=out, clock=Clock())):
         pass
     assert out.getvalue() == "nothing: 0/0\n"
 
@@ -78,6 +78,6 @@ def test_durations():
 
 def test_work_that_fails_before_its_first_unit_leaves_no_line() -> None:
     file = io.StringIO()
-    with pytest.raises(ValueError, match="wrong input"), track(3, "draw", file=file):
+    with pytest.raises(ValueError, match="wrong input"), track(3, "draw", screen=Screen(file=file)):
         raise ValueError("wrong input")
     assert file.getvalue() == ""

@@ -157,7 +157,7 @@ class NotedItems(Points):
 def test_items_are_asked_for_as_the_sampler_draws_them(tmp_path):
     items = NotedItems()
     train_line(tmp_path, Line(), items, settings(steps=12))
-    assert items.asked == [tuple(draw) for batch in StepSampler(40, 4, seed=3, steps=12) for draw in batch]
+    assert items.asked == [tuple(draw) for batch in StepSampler(40, 4, seed=3, steps=range(12)) for draw in batch]
 
 
 class One(nn.Module):

@@ -17,7 +17,7 @@ from lat.data.dataset import DetectionDataset, load_dataset
 from lat.detectors.ultralytics.yolo import YoloDetector, YoloSettings
 from lat.engine.trainer import TrainSettings
 from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
-from lat.stages.downstream.yolo_training import train_yolo, write_training_folder
+from lat.stages.downstream.yolo_training import YoloJob, train_yolo, write_training_folder
 
 TRAINING = TrainSettings(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
 
@@ -82,16 +82,16 @@ def test_the_target_is_listed_as_often_as_asked_and_the_second_list_is_the_targe
     ],
 )
 def test_values_out_of_range_are_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    arguments = {"training": TRAINING, **change}
+    training, job = change.pop("training", TRAINING), {"out_dir": tmp_path / "out", "seed": 0, **change}
     with pytest.raises(InputError, match=message):
-        train_yolo([dataset(tmp_path, "city")], None, YoloSettings(), out_dir=tmp_path / "out", seed=0, **arguments)
+        train_yolo([dataset(tmp_path, "city")], None, YoloSettings(), training, YoloJob(**job))
     assert not (tmp_path / "out").exists()
 
 
 def test_another_label_space_is_refused(tmp_path: Path) -> None:
     other = dataset(tmp_path, "nu", space=label_space("nu", ["car", "bus"]))
     with pytest.raises(InputError, match=r"categories: the class list is \[1 car, 2 bus\], but that of city is \[1 car, 2 tr"):
-        train_yolo([dataset(tmp_path, "city"), other], None, YoloSettings(), TRAINING, out_dir=tmp_path / "out", seed=0)
+        train_yolo([dataset(tmp_path, "city"), other], None, YoloSettings(), TRAINING, YoloJob(tmp_path / "out", seed=0))
 
 
 def test_a_tiny_training_writes_weights_and_log_and_nothing_else(tmp_path: Path) -> None:
@@ -102,7 +102,8 @@ def test_a_tiny_training_writes_weights_and_log_and_nothing_else(tmp_path: Path)
     before = set(tmp_path.rglob("*"))
     digests = set()
     for out in (tmp_path / "1", tmp_path / "2"):
-        path = train_yolo(datasets, datasets[0], settings, training, out_dir=out, seed=0, target_only_share=0.5, min_score=0.3)
+        job = YoloJob(out_dir=out, seed=0, target_only_share=0.5, min_score=0.3)
+        path = train_yolo(datasets, datasets[0], settings, training, job)
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
         assert sorted(file.name for file in out.iterdir()) == ["log.jsonl", "yolo.pt"]
     assert len(digests) == 1
@@ -118,9 +119,9 @@ def test_no_label_above_the_threshold_and_an_unknown_model_are_refused(tmp_path:
     pytest.importorskip("ultralytics", reason="ultralytics is an optional package that is not installed")
     city = dataset(tmp_path, "city", category_ids=[[1, 1], [1, 1]])
     low = replace(city, labels=city.labels.where(city.labels.scores < 0.5))
-    options: dict[str, Any] = {"out_dir": tmp_path / "out", "seed": 0}
+    job = YoloJob(tmp_path / "out", seed=0)
     with pytest.raises(InputError, match=r"annotations\.json: has no labels of a score of 0\.5 or more"):
-        train_yolo([city, low], None, YoloSettings(), TRAINING, **options)
+        train_yolo([city, low], None, YoloSettings(), TRAINING, job)
     with pytest.raises(InputError, match=r"^model: is 'yolo11z9\.yaml', which ultralytics does not have; check"):
-        train_yolo([city], None, YoloSettings(model="yolo11z9.yaml"), TRAINING, **options)
+        train_yolo([city], None, YoloSettings(model="yolo11z9.yaml"), TRAINING, job)
     assert not (tmp_path / "out" / ".yolo").exists()

@@ -103,12 +103,8 @@ def rtdetr_losses(
     device: torch.device,
     pred_boxes: Tensor,
     config: Any,
-    outputs_class: Tensor,
-    outputs_coord: Tensor,
-    enc_topk_logits: Tensor,
-    enc_topk_bboxes: Tensor,
-    denoising_meta_values: dict[str, Any] | None = None,
-    **_: Any,
+    *of_layers: Tensor,
+    **of_queries: Any,
 ) -> tuple[Tensor, dict[str, Tensor], None]:
     """What an RT-DETR model of transformers takes as `loss_function`: the sum of all terms, and the terms.
 
@@ -118,12 +114,12 @@ def rtdetr_losses(
         device: not looked at.
         pred_boxes: (B, denoising and other queries, 4) of the last layer.
         config: the configuration of the model.
-        outputs_class: (B, L, denoising and other queries, K) logits of each layer.
-        outputs_coord: (B, L, denoising and other queries, 4) boxes of each layer.
-        enc_topk_logits: (B, Q, K) of the encoder's proposals.
-        enc_topk_bboxes: (B, Q, 4) of the encoder's proposals.
-        denoising_meta_values: which queries are for denoising, or None if none are.
+        of_layers: (B, L, denoising and other queries, K) logits of each layer, and its boxes (B, L, ..., 4).
+        of_queries: `enc_topk_logits` (B, Q, K) and `enc_topk_bboxes` (B, Q, 4) of the encoder's proposals;
+            `denoising_meta_values`, which queries are for denoising, or None if none are.
     """
+    outputs_class, outputs_coord = of_layers
+    denoising_meta_values = of_queries["denoising_meta_values"]
     sizes = [0, logits.shape[1]] if denoising_meta_values is None else denoising_meta_values["dn_num_split"]
     noisy_logits, all_logits = outputs_class.split(sizes, dim=2)
     noisy_boxes, all_boxes = outputs_coord.split(sizes, dim=2)
@@ -131,7 +127,7 @@ def rtdetr_losses(
     if config.auxiliary_loss:
         outputs["auxiliary_outputs"] = [
             *_layers(all_logits[:, :-1], all_boxes[:, :-1]),
-            {"logits": enc_topk_logits, "pred_boxes": enc_topk_bboxes},
+            {"logits": of_queries["enc_topk_logits"], "pred_boxes": of_queries["enc_topk_bboxes"]},
         ]
         if denoising_meta_values is not None:
             outputs["dn_auxiliary_outputs"] = _layers(noisy_logits, noisy_boxes)
@@ -146,8 +142,7 @@ def deformable_detr_losses(
     device: torch.device,
     pred_boxes: Tensor,
     config: Any,
-    outputs_class: Tensor,
-    outputs_coord: Tensor,
+    *of_layers: Tensor,
     **_: Any,
 ) -> tuple[Tensor, dict[str, Tensor], None]:
     """What a Deformable-DETR model of transformers takes as `loss_function`: the sum of all terms, and the terms.
@@ -158,9 +153,9 @@ def deformable_detr_losses(
         device: not looked at.
         pred_boxes: (B, Q, 4) of the last layer.
         config: the configuration of the model.
-        outputs_class: (L, B, Q, K) logits of each layer.
-        outputs_coord: (L, B, Q, 4) boxes of each layer.
+        of_layers: (L, B, Q, K) logits and (L, B, Q, 4) boxes of each layer.
     """
+    outputs_class, outputs_coord = of_layers
     outputs: Outputs = {"logits": logits, "pred_boxes": pred_boxes}
     if config.auxiliary_loss:
         outputs["auxiliary_outputs"] = _layers(outputs_class[:-1].transpose(0, 1), outputs_coord[:-1].transpose(0, 1))

@@ -21,7 +21,7 @@ from lat.detectors.settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.progress import track
 from lat.engine.sampling import Reserved
-from lat.engine.trainer import train
+from lat.engine.trainer import TrainJob, train
 from lat.evaluation.transfer_quality import labels_by_class_map, labels_by_class_names, union_labels
 from lat.labels.coco.write import write_labels
 from lat.workspace.label_files import config_sha256, read_held_out_labels, read_pseudo_labels
@@ -136,19 +136,16 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
     torch.manual_seed(workspace.config.seed)
     detector_settings = part_of(settings, DetectorSettings)
     items = LgplItems(sources, workspace.data.train_part(target), settings.augmentation)
-    return train(
-        LgplModel(settings.lgpl, detector_settings, space),
-        items,
-        settings.training,
+    job = TrainJob(
+        title=f"train LGPL {workspace.paths.downstream(target).name}",
         out_dir=workspace.paths.downstream(target) / "lgpl",
         seed=workspace.config.seed,
-        title=f"train LGPL {workspace.paths.downstream(target).name}",
-        fabric=workspace.fabric,
         description=describe_lgpl(settings.lgpl, detector_settings, space),
-        num_workers=workspace.config.runtime.num_workers,
         inputs=inputs,
         reserved=Reserved.half(items.num_target, settings.training.batch_size),
+        num_workers=workspace.config.runtime.num_workers,
     )
+    return train(LgplModel(settings.lgpl, detector_settings, space), items, settings.training, job, workspace.fabric)
 
 
 def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -26,9 +25,9 @@ from lat.detectors.settings import TRANSFORMERS_DETECTORS
 from lat.detectors.ultralytics.yolo import YoloDetector
 from lat.engine.announce import say
 from lat.engine.sampling import Reserved
-from lat.engine.trainer import TrainItems, TrainSettings, train
+from lat.engine.trainer import TrainJob, train
 from lat.stages.downstream.labels import weighing_of
-from lat.stages.downstream.yolo_training import train_yolo
+from lat.stages.downstream.yolo_training import YoloJob, train_yolo
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.workspace.label_files import read_downstream_labels
 from lat.workspace.workspace import Workspace
@@ -88,9 +87,8 @@ def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Modul
     settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
     model, description = _build(workspace, workspace.data.space(target))
     items = DetectionItems(datasets, settings.augmentation)
-    return load_detector(
-        _train(workspace, target, inputs, model, items, description, reserved=settings.reserved(len(datasets[0])))
-    )
+    job = replace(_job(workspace, target, inputs, description), reserved=settings.reserved(len(datasets[0])))
+    return load_detector(train(model, items, settings.training, job, workspace.fabric))
 
 
 def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn.Module:
@@ -102,9 +100,8 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
     reserved = Reserved.half(items.num_labelled, settings.training.batch_size)
     training = replace(settings.training, ema_decay=0.0)  # the teacher is the average
     pair = StudentTeacher(model, settings.student_teacher)
-    return load_detector(
-        _train(workspace, target, inputs, pair, items, description, reserved=reserved, training=training, result="teacher")
-    )
+    job = replace(_job(workspace, target, inputs, description), reserved=reserved, result="teacher")
+    return load_detector(train(pair, items, training, job, workspace.fabric))
 
 
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
@@ -116,7 +113,8 @@ def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     is_binary = settings.label_unification.classification_loss == "null_bce"
     if is_binary:
         cast(Any, model).roi_heads.is_binary = True
-    detector = load_detector(_train(workspace, target, inputs, model, items, description))
+    job = _job(workspace, target, inputs, description)
+    detector = load_detector(train(model, items, settings.training, job, workspace.fabric))
     if is_binary:
         detector.roi_heads.is_binary = True
     is_detr = settings.detector in TRANSFORMERS_DETECTORS
@@ -128,11 +126,7 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """A YOLO trained by ultralytics; a training that was stopped starts anew."""
     settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
     own, others = len(datasets[0]), sum(map(len, datasets[1:]))
-    path = train_yolo(
-        datasets,
-        workspace.data.validation_part(target),
-        settings.yolo,
-        settings.training,
+    job = YoloJob(
         out_dir=workspace.paths.downstream(target),
         seed=workspace.config.seed,
         target_only_share=settings.target_share if settings.uses_sources and settings.strategy == "mixed_then_target" else 0.0,
@@ -141,6 +135,7 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         device=workspace.fabric.device,
         num_workers=workspace.config.runtime.num_workers,
     )
+    path = train_yolo(datasets, workspace.data.validation_part(target), settings.yolo, settings.training, job)
     return YoloDetector(path, workspace.data.space(target), settings.yolo)
 
 
@@ -151,29 +146,14 @@ def _build(workspace: Workspace, space: LabelSpace) -> tuple[nn.Module, dict[str
     return build_detector(settings, space), describe_detector(settings, space)
 
 
-def _train(
-    workspace: Workspace,
-    target: str,
-    inputs: str,
-    model: nn.Module,
-    items: TrainItems,
-    description: Mapping[str, Any],
-    *,
-    reserved: Reserved | None = None,
-    training: TrainSettings | None = None,
-    result: str = "",
-) -> Path:
-    return train(
-        model,
-        items,
-        training or workspace.config.downstream.training,
-        out_dir=workspace.paths.downstream(target),
+def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[str, Any]) -> TrainJob:
+    """The training of a target's detector, where all images are drawn alike and the whole model is the result."""
+    folder = workspace.paths.downstream(target)
+    return TrainJob(
+        title=f"train downstream {folder.name}",
+        out_dir=folder,
         seed=workspace.config.seed,
-        title=f"train downstream {workspace.paths.downstream(target).name}",
-        fabric=workspace.fabric,
         description=description,
-        num_workers=workspace.config.runtime.num_workers,
         inputs=inputs,
-        reserved=reserved,
-        result=result,
+        num_workers=workspace.config.runtime.num_workers,
     )

@@ -6,7 +6,7 @@ import io
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,48 @@ from lat.labels.coco.scan import class_list_mismatch
 from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
 
 
+@dataclass(frozen=True)
+class YoloJob:
+    """One training of a YOLO.
+
+    Attributes:
+        out_dir: gets `yolo.pt`, in the format of ultralytics, and `log.jsonl`; nothing is written elsewhere.
+        seed: of weights, order and augmentation.
+        target_only_share: share of the steps on the target alone.
+        repeat: how often an image of the target stands in the list of all images.
+        min_score: labels with a lower score are left out.
+        device: where to train; one device.
+        num_workers: processes that read images on a GPU; on the CPU ultralytics has none.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    out_dir: Path
+    seed: int
+    target_only_share: float = 0.0
+    repeat: int = 1
+    min_score: float = 0.5
+    device: torch.device | str = "cpu"
+    num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.target_only_share <= 1.0:
+            raise InputError("target_only_share", f"is {self.target_only_share}", "choose a number from 0 to 1")
+        if self.repeat < 1:
+            raise InputError("repeat", f"is {self.repeat}", "choose 1 or more")
+
+
 def train_yolo(
     datasets: Sequence[DetectionDataset],
     validation: DetectionDataset | None,
     settings: YoloSettings,
     training: TrainSettings,
-    *,
-    out_dir: Path,
-    seed: int,
-    target_only_share: float = 0.0,
-    repeat: int = 1,
-    min_score: float = 0.5,
-    device: torch.device | str = "cpu",
-    num_workers: int = 0,
+    job: YoloJob,
 ) -> Path:
     """Train a YOLO on a target and on other datasets whose labels are in the target's space already.
 
-    All images together come first, then, for the last `target_only_share` of the steps, the target alone, from the weights
+    All images together come first, then, for the last `job.target_only_share` of the steps, the target alone, from the weights
     reached. Of `training`, steps, batch size, optimizer, learning rate, weight decay, momentum, warm-up and the schedules
     cosine and constant count; ultralytics clips gradients at a norm of 10 and averages weights in its own way. A YOLO label
     has no weight, so that labels count or do not. A training that was stopped starts anew.
@@ -52,13 +77,7 @@ def train_yolo(
             are kept. None for none.
         settings: which YOLO.
         training: how long and how fast; the epochs are those that make up `steps`, rounded up.
-        out_dir: gets `yolo.pt`, in the format of ultralytics, and `log.jsonl`; nothing is written elsewhere.
-        seed: of weights, order and augmentation.
-        target_only_share: share of the steps on the target alone.
-        repeat: how often an image of the target stands in the list of all images.
-        min_score: labels with a lower score are left out.
-        device: where to train; one device.
-        num_workers: processes that read images on a GPU; on the CPU ultralytics has none.
+        job: where, and what of.
 
     Returns:
         The path of `yolo.pt`, for `YoloDetector`.
@@ -68,18 +87,18 @@ def train_yolo(
             no label is left, or a value is out of its range.
         NonFiniteLossError: if a loss is not finite.
     """
-    _check(datasets, validation, training, target_only_share, repeat)
+    _check(datasets, validation, training)
     load_ultralytics()
     model = _find_model(settings.model)
-    datasets = [_certain(dataset, min_score) for dataset in datasets]
-    out_dir = Path(out_dir).resolve()
+    datasets = [_certain(dataset, job.min_score) for dataset in datasets]
+    out_dir = Path(job.out_dir).resolve()
     work = out_dir / ".yolo"
     shutil.rmtree(work, ignore_errors=True)
     try:
-        write_training_folder(work / "data", datasets, validation and _certain(validation, 0.0), repeat)
-        phases = plan_phases(list(map(len, datasets)), training, target_only_share, repeat)
+        write_training_folder(work / "data", datasets, validation and _certain(validation, 0.0), job.repeat)
+        phases = plan_phases(list(map(len, datasets)), training, job.target_only_share, job.repeat)
         total = sum(phase.epochs * math.ceil(phase.images / training.batch_size) for phase in phases)
-        common = {"seed": seed, "device": _device_name(device), "workers": num_workers}
+        common = {"seed": job.seed, "device": _device_name(job.device), "workers": job.num_workers}
         with (
             track(total, f"train yolo on {datasets[0].name}") as progress,
             TrainingLog(out_dir, step=0, tensorboard=training.tensorboard) as log,
@@ -99,8 +118,6 @@ def _check(
     datasets: Sequence[DetectionDataset],
     validation: DetectionDataset | None,
     training: TrainSettings,
-    target_only_share: float,
-    repeat: int,
 ) -> None:
     space = datasets[0].space
     for dataset in (*datasets[1:], *([] if validation is None else [validation])):
@@ -108,10 +125,6 @@ def _check(
             raise InputError(dataset.labels.path, f"categories: {mismatch}", "ids, names and order must be the same")
     if training.schedule == "multistep":
         raise InputError("training.schedule", "is 'multistep', which YOLO does not have", "choose cosine or constant")
-    if not 0.0 <= target_only_share <= 1.0:
-        raise InputError("target_only_share", f"is {target_only_share}", "choose a number from 0 to 1")
-    if repeat < 1:
-        raise InputError("repeat", f"is {repeat}", "choose 1 or more")
 
 
 def _find_model(name: str) -> str:
