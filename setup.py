@@ -60,7 +60,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "scikit-learn>=1.5",
-            "setuptools>=70",
+            "setuptools>=70.1",
             "types-PyYAML",
             "types-jsonschema",
         ],
