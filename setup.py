@@ -11,7 +11,7 @@ DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documen
 
 setup(
     name="lat-detection",
-    version="0.1.0",
+    version="0.2.0",
     description="Move object-detection labels between datasets whose class lists and box conventions differ",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
