@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from oldest_versions import declared, oldest
 
 import lat
 
@@ -86,3 +87,11 @@ def test_the_wheel_works_without_the_source_tree(wheel: Path, tmp_path: Path) ->
     script = str(venv / "bin" / "lat")
     assert run([script, "--version"], cwd=tmp_path).strip() == lat.__version__
     assert "train-upstream" in run([script, "--help"], cwd=tmp_path)
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    assert oldest(["numpy>=1.26", "omegaconf>=2.3,<2.4"]) == ["numpy==1.26", "omegaconf==2.3"]
+    with pytest.raises(ValueError, match="torch: needs one lower bound"):
+        oldest(["torch"])
+    names = {pin.partition("==")[0] for pin in oldest(declared())}
+    assert {"torch", "numpy", "pandas", "pyarrow", "transformers"} <= names
