@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
 PAGE := tests/report/test_site.py
+OLDEST := .venv-oldest
 
-.PHONY: help install browser demo test unit runs lint docs docker-check clean
+.PHONY: help install browser demo test unit runs lint test-oldest docs docker-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -40,11 +41,21 @@ unit: install ## the tests of single parts
 runs: install ## the tests of whole runs, and of the report in a browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/stages $(PAGE)
 
+test-oldest: $(OLDEST)/.installed ## the tests of single parts with the lowest versions that setup.py allows, in a virtual environment of their own
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 --ignore=tests/stages --ignore=$(PAGE)
+
+$(OLDEST)/.installed: setup.py pyproject.toml tests/oldest_versions.py
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=70.1'
+	$(OLDEST)/bin/python tests/oldest_versions.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[dev]'
+	touch $@
+
 docker-check: install ## do the pip steps of the image in a clean virtual environment, some minutes
 	LAT_DOCKER_CHECK=1 $(BIN)/pytest tests/test_docker.py
 
 docs: install ## the documentation as a site in runs/site
 	$(BIN)/mkdocs build --strict
 
-clean: ## delete the virtual environment, caches and runs
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs
+clean: ## delete the virtual environments, caches and runs
+	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs

@@ -6,12 +6,12 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 WAYMO = ["pyarrow>=20"]  # Waymo's Parquet files
-DETR = ["scipy>=1.11", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
+DETR = ["scipy>=1.11.1", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
 DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documentation
 
 setup(
     name="lat-detection",
-    version="0.1.0",
+    version="0.2.0",
     description="Move object-detection labels between datasets whose class lists and box conventions differ",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -27,15 +27,15 @@ setup(
         "timm>=1.0.20",
         "omegaconf>=2.3,<2.4",
         "numpy>=1.26",
-        "opencv-python-headless>=4.10",
+        "opencv-python-headless>=4.11.0.86",
         "faster-coco-eval>=1.7",
         "ijson>=3.3",
         "jinja2>=3.1",
-        "pillow>=10",
+        "pillow>=11.1",
         "pyyaml>=6",
         "rich>=13.7",
-        "typer>=0.15",
-        "tensorboard>=2.16",
+        "typer>=0.19",
+        "tensorboard>=2.18",
     ],
     extras_require={
         "detr": DETR,
@@ -60,7 +60,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.9",
             "scikit-learn>=1.5",
-            "setuptools>=70",
+            "setuptools>=70.1",
             "types-PyYAML",
             "types-jsonschema",
         ],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lat.api import ImageLabels, Labels, Run, load_labels, run, transfer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["ImageLabels", "Labels", "Run", "__version__", "load_labels", "run", "transfer"]
 
 
