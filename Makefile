@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
-PAGE := tests/report/test_site.py
+RUNS := tests/stages tests/pipeline tests/report/test_site.py # whole runs, and the report in a browser
 OLDEST := .venv-oldest
 
 .PHONY: help install browser demo test unit runs lint test-oldest docs docker-check clean
@@ -36,13 +36,13 @@ lint: install
 	$(BIN)/mypy
 
 unit: install ## the tests of single parts
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/stages --ignore=$(PAGE)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS:%=--ignore=%)
 
 runs: install ## the tests of whole runs, and of the report in a browser
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/stages $(PAGE)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS)
 
 test-oldest: $(OLDEST)/.installed ## the tests of single parts with the lowest versions that setup.py allows, in a virtual environment of their own
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 --ignore=tests/stages --ignore=$(PAGE)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 $(RUNS:%=--ignore=%)
 
 $(OLDEST)/.installed: setup.py pyproject.toml tests/oldest_versions.py
 	$(PYTHON) -m venv --clear $(OLDEST)
