@@ -1,4 +1,4 @@
-"""Fixtures of whole runs. This file puts its folder on the import path: any test can say `from factories import labeled_boxes`."""
+"""Fixtures of whole runs. Its place puts this folder on the import path: any test can say `from factories import coco_dict`."""
 
 from __future__ import annotations
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from lat.commands.draw_street_scenes import benchmark_config
@@ -26,6 +30,7 @@ FEW_STEPS = [
     "transfer.score_threshold=0.0",
     "transfer.max_detections=10",
 ]
+PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]
 
 
 def quiet(line: str) -> None:
@@ -54,3 +59,14 @@ def result_bytes(output_dir: Path) -> dict[str, bytes]:
         for path in sorted(output_dir.rglob("*"))
         if path.is_file() and ".state" not in path.parts and "tensorboard" not in path.parts and path.name != "config.yaml"
     }
+
+
+def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
+    """Run in another process, and kill it as soon as `file` is there."""
+    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "killed before it was done"

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_pipeline import PAIRS, kill_when_there
-from tiny import draw_tiny, quiet, result_bytes, tiny_workspace
+from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_workspace
 
 from lat.cli.tables.evaluation import print_evaluation
 from lat.config.sections import RoundsSettings

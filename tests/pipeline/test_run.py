@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
+from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_workspace
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.labels.coco.read import read_labels
 from lat.pipeline.run import run_stages
 from lat.stages.evaluate import METHODS
-
-PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]
 
 
 @pytest.fixture(scope="module")
@@ -245,14 +239,3 @@ def test_a_run_killed_in_every_stage_goes_on_and_ends_with_the_same_bytes(finish
         kill_when_there(config, run, run / moment)
     run_stages(tiny_workspace(config, run), say=quiet)
     assert result_bytes(run) == result_bytes(undisturbed)
-
-
-def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
-    """Run in another process, and kill it as soon as `file` is there."""
-    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not file.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "killed before it was done"

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from test_pipeline import quiet
-from tiny import draw_tiny, tiny_workspace
+from tiny import draw_tiny, quiet, tiny_workspace
 
 from lat.cli.tables.pseudo_labels import kept_table, print_pseudo_labels
 from lat.config.load import load_config
