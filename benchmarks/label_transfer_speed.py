@@ -23,7 +23,7 @@ from lat.config.load import load_config
 from lat.pipeline.run import run_stages
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.shared.transfer_model import open_features, open_held_out_features
-from lat.stages.transfer.class_shares import learn_class_shares
+from lat.stages.transfer.learn_shares import learn_class_shares
 from lat.stages.transfer.transfer import transfer
 from lat.workspace.workspace import Workspace
 
