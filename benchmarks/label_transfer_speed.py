@@ -51,7 +51,7 @@ def main() -> None:
 def time_training(workspace: Workspace) -> Row:
     """The whole training, from the first batch to the written model."""
     training = workspace.config.lat.training
-    took = seconds(lambda: train_label_transfer(workspace))
+    took = seconds(lambda: train_label_transfer(workspace, due={"": ""}))
     return {
         "what": f"train-lat, {training.steps} steps of {training.batch_size} images",
         **_figures(took, training.steps, "steps"),
@@ -67,9 +67,9 @@ def time_transfer(workspace: Workspace) -> list[Row]:
 
     def transfer_all() -> None:
         for source, targets in targets_of.items():
-            transfer(workspace, source, targets)
+            transfer(workspace, source=source, due=dict.fromkeys(targets, ""))
 
-    learning, labelling = seconds(lambda: learn_class_shares(workspace)), seconds(transfer_all)
+    learning, labelling = seconds(lambda: learn_class_shares(workspace, due={})), seconds(transfer_all)
     return [
         {
             "what": "what classes are in other spaces",

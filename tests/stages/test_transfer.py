@@ -117,7 +117,7 @@ def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: P
 
 def test_a_table_can_forbid_every_class_of_a_source_box(finished: tuple[Path, Path], tmp_path: Path) -> None:
     table = tmp_path / "table.yaml"
-    names = tiny_workspace(*finished).space("nu").class_names
+    names = tiny_workspace(*finished).data.space("nu").class_names
     table.write_text(f"nu: {{city: {{{', '.join(f'{name}: []' for name in names)}}}}}\n")
     run, settings = tmp_path / "run", ["transfer.prior.method=table", f"transfer.prior.table={table}", "transfer.prior.veto=0.5"]
     forbidden = transferred(finished, run, *settings, "transfer.score_threshold=0.01")["annotations"]
