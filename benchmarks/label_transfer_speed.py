@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     finished = Workspace(load_config(options.config, options.overrides))
     for shared in ("upstream", "pseudo_labels", ".state"):
-        shutil.copytree(finished.root / shared, options.out / shared, dirs_exist_ok=True)
+        shutil.copytree(finished.paths.root / shared, options.out / shared, dirs_exist_ok=True)
     workspace = Workspace(load_config(options.config, [*options.overrides, f"output_dir={options.out}"]))
     run_stages(workspace, ["train-upstream", "pseudo-label"])  # nothing, or the held-out images of an older run
     open_features(workspace).fill()

@@ -21,7 +21,7 @@ from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
+from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.detection import load_detector
 from lat.stages.shared.relation_files import relation_table

@@ -13,7 +13,7 @@ from lat.data.tensors import boxes_of
 from lat.evaluation.label_quality import scored_hits, true_classes
 from lat.labelling.calibration import Calibration, CalibrationSettings, fit_calibration
 from lat.labelling.class_prior import ClassPrior
-from lat.models.label_transfer import TransferInput
+from lat.models.label_transfer_model import TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.transfer_model import open_held_out_features
 from lat.workspace.label_files import read_held_out_labels

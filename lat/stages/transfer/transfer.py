@@ -19,7 +19,7 @@ from lat.engine.progress import track
 from lat.labelling.calibration import Calibration, CalibrationSettings
 from lat.labelling.keep_and_fuse import DecodeSettings, FuseSettings, labels_of
 from lat.labels.coco.write import write_labels
-from lat.models.label_transfer import LabelTransferModel
+from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.label_filters import choose_labels
 from lat.stages.shared.transfer_model import TransferItems, decode, load_model, open_features
