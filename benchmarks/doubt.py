@@ -32,7 +32,7 @@ from street_scenes import run_seed
 
 from lat.config.load import load_config
 from lat.data.tensors import boxes_per_image
-from lat.evaluation.doubt import PARTS, WEIGHTS, Doubt, combined, image_doubt
+from lat.evaluation.box_doubt import PARTS, WEIGHTS, Doubt, combined, image_doubt
 from lat.evaluation.label_quality import IOU
 from lat.evaluation.transfer_quality import match_boxes
 from lat.labels.table import LabelTable

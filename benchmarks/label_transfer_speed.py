@@ -23,7 +23,7 @@ from lat.config.load import load_config
 from lat.pipeline.run import run_stages
 from lat.stages.label_transfer import train_label_transfer
 from lat.stages.shared.transfer_model import open_features, open_held_out_features
-from lat.stages.transfer.class_shares import learn_class_shares
+from lat.stages.transfer.learn_shares import learn_class_shares
 from lat.stages.transfer.transfer import transfer
 from lat.workspace.workspace import Workspace
 
@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     finished = Workspace(load_config(options.config, options.overrides))
     for shared in ("upstream", "pseudo_labels", ".state"):
-        shutil.copytree(finished.root / shared, options.out / shared, dirs_exist_ok=True)
+        shutil.copytree(finished.paths.root / shared, options.out / shared, dirs_exist_ok=True)
     workspace = Workspace(load_config(options.config, [*options.overrides, f"output_dir={options.out}"]))
     run_stages(workspace, ["train-upstream", "pseudo-label"])  # nothing, or the held-out images of an older run
     open_features(workspace).fill()
@@ -51,7 +51,7 @@ def main() -> None:
 def time_training(workspace: Workspace) -> Row:
     """The whole training, from the first batch to the written model."""
     training = workspace.config.lat.training
-    took = seconds(lambda: train_label_transfer(workspace))
+    took = seconds(lambda: train_label_transfer(workspace, due={"": ""}))
     return {
         "what": f"train-lat, {training.steps} steps of {training.batch_size} images",
         **_figures(took, training.steps, "steps"),
@@ -67,9 +67,9 @@ def time_transfer(workspace: Workspace) -> list[Row]:
 
     def transfer_all() -> None:
         for source, targets in targets_of.items():
-            transfer(workspace, source, targets)
+            transfer(workspace, source=source, due=dict.fromkeys(targets, ""))
 
-    learning, labelling = seconds(lambda: learn_class_shares(workspace)), seconds(transfer_all)
+    learning, labelling = seconds(lambda: learn_class_shares(workspace, due={})), seconds(transfer_all)
     return [
         {
             "what": "what classes are in other spaces",

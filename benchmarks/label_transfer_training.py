@@ -26,7 +26,7 @@ from lat.engine.trainer import TrainSettings
 from lat.models.backbones.frozen import BackboneSettings, FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
+from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.street_scenes import DEFAULT_DATASETS, SPACES
 

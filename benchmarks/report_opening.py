@@ -25,7 +25,7 @@ from markdown import print_rows
 
 from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
-from lat.evaluation.doubt import doubt
+from lat.evaluation.box_doubt import doubt
 from lat.labels.table import LabelTable
 from lat.report.build import Gallery, ReportContent, ReportSettings, write_report
 

@@ -16,7 +16,7 @@ from lat.data.augment.noise import NoiseSettings
 from lat.data.augment.transforms import AugmentationSettings
 from lat.data.training_labels import WeighingSettings
 from lat.detectors.settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings
-from lat.detectors.ultralytics.yolo import YoloSettings
+from lat.detectors.ultralytics.yolo_detector import YoloSettings
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainSettings
 from lat.labelling.calibration import CalibrationSettings
@@ -24,7 +24,7 @@ from lat.labelling.filters import FilterSettings
 from lat.labelling.keep_and_fuse import DecodeSettings, FuseSettings
 from lat.models.backbones.frozen import BackboneSettings
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings
+from lat.models.label_transfer_model import HeadSettings
 from lat.models.proposals import ProposalSettings
 
 Part = TypeVar("Part")

@@ -25,11 +25,11 @@ class DecodedProposals:
         proposals: the M proposals of all images, image after image.
         images: (M,) int64 index of the image of each, rising.
         sizes_hw: (B, 2) int64 height and width of each image in pixels.
-        source_labels: (M,) int64 classes of the source's own boxes in its label space; -1 for proposals of other origin.
-        class_scores: (M, K_t + 1) float32, each row sums to 1; background last.
-        detector_scores: (M, K_t + 1) float32, what the target's own detector says of those proposals that are its own, in the
-            same way; zeros for the others.
-        boxes_xyxy: (M, K_t, 4) float32, the box that each would be as each class.
+        source_labels: (M,) int64 classes of the human boxes in the source's label space; -1 for other proposals.
+        class_scores: (M, K_t + 1) float32, the model's; each row sums to 1, background last.
+        detector_scores: (M, K_t + 1) float32, the scores that the target's upstream detector gave to its own detections, in the
+            same way; zeros for all other proposals.
+        boxes_xyxy: (M, K_t, 4) float32, the box that the model draws for each proposal as each class.
     """
 
     proposals: Proposals
@@ -52,18 +52,22 @@ class DecodedProposals:
         return torch.bincount(self.images[rows], minlength=len(self)).tolist()
 
     @property
-    def own_rows(self) -> Tensor:
-        """(G,) int64 rows of the source's own boxes."""
+    def human_rows(self) -> Tensor:
+        """(G,) int64 rows of the human boxes."""
         return (self.source_labels >= 0).nonzero().flatten()
 
     @cached_property
     def support(self) -> Tensor:
-        """(M,) int64 row of the source's own box on which each proposal lies, itself if it is one; -1 for none."""
-        own, boxes = self.own_rows, self.proposals.boxes_xyxy
-        rows, places = rows_of_one_group(self.images, self.images[own])
-        iou = aligned_iou(boxes[rows], boxes[own[places]])
+        """(M,) int64 row of the human box on which each proposal lies, its own row if it is a human box; -1 for none."""
+        human, boxes = self.human_rows, self.proposals.boxes_xyxy
+        rows, places = rows_of_one_group(self.images, self.images[human])
+        iou = aligned_iou(boxes[rows], boxes[human[places]])
         best = boxes.new_full((len(boxes),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
         is_best = iou >= best[rows]
         none = len(boxes)  # more than any row
-        support = own.new_full((len(boxes),), none).scatter_reduce(0, rows[is_best], own[places[is_best]], "amin")
+        support = human.new_full((len(boxes),), none).scatter_reduce(0, rows[is_best], human[places[is_best]], "amin")
         return torch.where(support < none, support, -1)
+
+
+Decoded = dict[str, DecodedProposals]
+"""What the model says of one batch of images, by target."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.data.check import DatasetCheck, PartSummary, Repair, summarize
 from lat.data.dataset import DATASET_NAME, DatasetSettings
+from lat.data.dataset_check import DatasetCheck, PartSummary, Repair, summarize
 from lat.labels.coco.problems import Problem, load_json, raise_problems
 from lat.labels.coco.scan import LabelScan, read_space, scan_document, scan_labels
 from lat.labels.table import LabelTable, find_ids

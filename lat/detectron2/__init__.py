@@ -15,8 +15,8 @@ except ImportError as error:
     raise ImportError(f"lat.detectron2 needs Detectron2, which cannot be imported ({error}); see docs/detectron2.md") from error
 
 from lat.detectron2.components import FrozenDINOv2, PrivilegedProposalGenerator, SemanticFeatureFusionROIHeads
-from lat.detectron2.config import add_lat_config, read_lat_config, set_label_spaces
-from lat.detectron2.datasets import register_datasets, registered_datasets, unregister_datasets
+from lat.detectron2.config_node import add_lat_config, read_lat_config, set_label_spaces
+from lat.detectron2.dataset_catalog import register_datasets, registered_datasets, unregister_datasets
 from lat.detectron2.loading import LabelTransferMapper, build_test_loader, build_train_loader
 from lat.detectron2.meta_arch import LabelTransferRCNN, load_transfer_weights, transfer_weights
 

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectron2.config import read_lat_config
+from lat.detectron2.config_node import read_lat_config
 from lat.detectron2.conversion import detections, instances_from_proposals, proposals_from_instances
 from lat.labelling.keep_and_fuse import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
 from lat.models.backbones.dinov2 import PATCH
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
-from lat.models.label_transfer import LabelTransferModel, TransferInput
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator as ProposalMaker
 from lat.models.proposals import ProposalSettings
 
@@ -140,7 +140,7 @@ class PrivilegedProposalGenerator(nn.Module):
 
 @ROI_HEADS_REGISTRY.register()
 class SemanticFeatureFusionROIHeads(nn.Module):
-    """`lat.models.label_transfer.LabelTransferModel` as Detectron2 ROI heads; the model is the attribute `model`.
+    """`lat.models.label_transfer_model.LabelTransferModel` as Detectron2 ROI heads; the model is the attribute `model`.
 
     Args:
         model: the label-transfer model.

@@ -16,9 +16,9 @@ from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import flip_horizontally, mirror_boxes
 from lat.data.images import read_image
-from lat.detectron2.config import read_lat_config
+from lat.detectron2.config_node import read_lat_config
 from lat.detectron2.conversion import drop_outside, instances_from_boxes
-from lat.detectron2.datasets import boxes_of_record
+from lat.detectron2.dataset_catalog import boxes_of_record
 
 _FLIPS = {"horizontal": 0.5, "none": 0.0}
 

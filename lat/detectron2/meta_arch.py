@@ -26,7 +26,7 @@ from lat.detectron2.components import (
     PrivilegedProposalGenerator,
     SemanticFeatureFusionROIHeads,
 )
-from lat.detectron2.config import read_lat_config
+from lat.detectron2.config_node import read_lat_config
 from lat.detectron2.conversion import boxes_from_instances
 from lat.models.backbones.frozen import stack_maps
 

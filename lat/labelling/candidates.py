@@ -1,6 +1,6 @@
-"""What may become a label: proposals as one class each, of which the best suppress others and are averaged with them.
+"""Candidates for labels: proposals as one class each. The best one suppresses those that lie on it, and is averaged with them.
 
-Shape letters: C candidates of all images of a batch, P pairs of candidates of one image and class, N of the candidates.
+Shape letters: C candidates of all images of a batch, P pairs of candidates of one image and class, N best candidates.
 """
 
 from __future__ import annotations
@@ -13,59 +13,57 @@ from torch import Tensor
 
 from lat.core.boxes import aligned_iou, rows_of_one_group
 
-FUSE_IOU = 0.6  # boxes of one class that overlap the best one by this much are averaged with it
+FUSE_IOU = 0.6  # a candidate is averaged with the best one of its class if it overlaps it by this much
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Candidates of some images; only those of one image and one class have to do with each other.
+    """Candidates of some images; only those of one image and one class affect each other.
 
     Attributes:
         boxes_xyxy: (C, 4) float32.
+        precision: (C, 4) float32, inverse variance of each side, relative to a box that the model alone drew.
         labels: (C,) int64 classes in the target's label space.
         scores: (C,) float32.
         images: (C,) int64 index of the image of each.
-        source_labels: (C,) int64 classes of the source's own boxes in its label space; -1 for candidates of other origin.
-        originals_xyxy: (C, 4) float32, the boxes of the proposals.
+        source_labels: (C,) int64 classes of human boxes in the source's label space; -1 for other candidates.
+        proposals_xyxy: (C, 4) float32, the boxes of the proposals before the model moved them.
     """
 
     boxes_xyxy: Tensor
+    precision: Tensor
     labels: Tensor
     scores: Tensor
     images: Tensor
     source_labels: Tensor
-    originals_xyxy: Tensor
+    proposals_xyxy: Tensor
 
-    def best(self, nms_iou: float, most: int, *, own_first: bool) -> Tensor:
-        """Candidates (N,) int64 that no better one suppresses, image after image and best first, at most `most` of an image.
+    def best(self, nms_iou: float, max_per_image: int, *, human_first: bool) -> Tensor:
+        """Candidates (N,) int64 that no better one suppresses, image after image, best first, at most `max_per_image` of each.
 
-        With `own_first` the source's own boxes are better than others whatever the scores. Two boxes of one class that a person
-        drew one upon the other are then two objects, and stay. Two that come to lie on each other only here, such as a rider's
-        and a bicycle's in a space that draws one box for both, are one.
+        With `human_first` human boxes beat all others, whatever the scores. Two human boxes of one class that were drawn on each
+        other are then two objects, and both stay. Two that come to lie on each other only in the target's protocol, such as a
+        rider's and a bicycle's where the target draws one box around both, are one object.
         """
         first, second, iou = self._pairs
         suppresses = iou >= nms_iou
         order = self.scores.argsort(descending=True, stable=True)
-        if own_first:
+        if human_first:
             order = order[(self.source_labels[order] < 0).int().argsort(stable=True)]
-            suppresses &= ~self._are_drawn_apart(nms_iou)
+            suppresses &= ~self._are_drawn_on_each_other(nms_iou)
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order), device=order.device)
         suppresses &= rank[first] < rank[second]
         kept = _unsuppressed(first[suppresses], second[suppresses], len(self.scores)).nonzero().flatten()
-        kept = kept[by_image(self.images[kept], self.scores[kept])]
+        kept = kept[order_by_image(self.images[kept], self.scores[kept])]
         images = self.images[kept]
         place = torch.arange(len(kept), device=kept.device) - torch.searchsorted(images, images)
-        return kept[place < most]
+        return kept[place < max_per_image]
 
-    def fused(self, best: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 4) averaged with the candidates of their class that lie on them, and (N,) the highest score among these.
+    def fused(self, best: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4) of the best (N,) candidates, averaged with those that lie on them; and the highest score (N,) of these.
 
-        The source's own boxes take part in no average but their own.
-
-        Args:
-            best: (N,) int64 candidates.
-            precision: (C, 4) float32 inverse variance of each side, by which and by the score candidates weigh.
+        The weights of a candidate's sides are its score times their precision. A human box joins no average but its own.
         """
         first, second, iou = self._pairs
         place = torch.full_like(self.labels, -1)
@@ -73,7 +71,7 @@ class Candidates:
         agrees = (first == second) | ((iou >= FUSE_IOU) & (self.source_labels[second] < 0))
         agrees &= place[first] >= 0
         into, of = place[first[agrees]], second[agrees]
-        weights = self.scores[of, None].clamp(min=1e-6) * precision[of]
+        weights = self.scores[of, None].clamp(min=1e-6) * self.precision[of]
         nothing = torch.zeros_like(self.boxes_xyxy[best])
         boxes = nothing.index_add(0, into, weights * self.boxes_xyxy[of]) / nothing.index_add(0, into, weights)
         return boxes, self.scores[best].scatter_reduce(0, into, self.scores[of], "amax")
@@ -85,15 +83,15 @@ class Candidates:
         first, second = rows_of_one_group(group, group)
         return first, second, aligned_iou(self.boxes_xyxy[first], self.boxes_xyxy[second])
 
-    def _are_drawn_apart(self, nms_iou: float) -> Tensor:
-        """(P,) bool: pairs of the source's own boxes of one class that lie on each other as a person drew them."""
+    def _are_drawn_on_each_other(self, nms_iou: float) -> Tensor:
+        """(P,) bool: pairs of human boxes of one class that overlap as they were drawn."""
         first, second, _ = self._pairs
-        one_class = (self.source_labels[first] >= 0) & (self.source_labels[first] == self.source_labels[second])
-        return one_class & (aligned_iou(self.originals_xyxy[first], self.originals_xyxy[second]) >= nms_iou)
+        of_one_class = (self.source_labels[first] >= 0) & (self.source_labels[first] == self.source_labels[second])
+        return of_one_class & (aligned_iou(self.proposals_xyxy[first], self.proposals_xyxy[second]) >= nms_iou)
 
 
-def by_image(images: Tensor, scores: Tensor) -> Tensor:
-    """The order (N,) int64 of boxes of `images` (N,) with `scores` (N,): image after image, and best first in each."""
+def order_by_image(images: Tensor, scores: Tensor) -> Tensor:
+    """The order (N,) int64 of boxes of `images` (N,) with `scores` (N,): image after image, best first in each."""
     order = scores.argsort(descending=True, stable=True)
     return order[images[order].argsort(stable=True)]
 
@@ -101,7 +99,7 @@ def by_image(images: Tensor, scores: Tensor) -> Tensor:
 def _unsuppressed(first: Tensor, second: Tensor, count: int) -> Tensor:
     """(count,) bool: what is left if each of `first` (S,), unless itself suppressed, suppresses its worse `second` (S,).
 
-    Every pass settles at least one more link of each chain of suppressions, so that the passes are few.
+    Each pass settles at least one more link of every chain of suppressions, so a few passes are enough.
     """
     kept = torch.ones(count, dtype=torch.bool, device=first.device)
     while True:

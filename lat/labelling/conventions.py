@@ -100,7 +100,7 @@ class BoxConventions:
         moved = boxes_xyxy + offsets.masked_fill(_on_border(boxes_xyxy, sizes_hw), 0.0)
         return clip_to_images(moved, sizes_hw)
 
-    def label_share(self, moved_xyxy: Tensor, drawn_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor) -> Tensor:
+    def human_share(self, moved_xyxy: Tensor, drawn_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor) -> Tensor:
         """(N, 4) in [0, 1]: how much of each side a person's box decides, the rest being the model's.
 
         Where every box follows the convention that is what inverse variances say. Where some do not, a side that the model

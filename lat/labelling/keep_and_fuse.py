@@ -1,7 +1,7 @@
-"""Keep and fuse: from what the label-transfer model says of each proposal to the labels that are written.
+"""Keep and fuse: from decoded proposals to labels, in six steps that `labels_of` lists.
 
 Shape letters: B images, M proposals of all of them, K_t classes of the target's label space, C candidates (a proposal as one
-class), N labels. All images of a batch are done at once; boxes of different images never meet.
+class), N labels. All images of a batch are labelled at once; boxes of different images do not affect each other.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from lat.core.decoded_proposals import DecodedProposals
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.labelling.candidates import Candidates, by_image
-from lat.labelling.class_prior import RelationPrior
+from lat.labelling.candidates import Candidates, order_by_image
+from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.prior_settings import PriorSettings
 
-KEPT_IOU = 0.5  # a person's moved box that overlaps the model's by less than this is not the same box
+SAME_BOX_IOU = 0.5  # below this overlap the model's box and the moved human box are not of the same extent, and the model's holds
 
 
 @dataclass(frozen=True)
@@ -62,86 +62,111 @@ PAPER = FuseSettings(keep=False, prior=PriorSettings(method="none"), fuse=False,
 def labels_of(
     decoded: DecodedProposals,
     space: LabelSpace,
-    decode: DecodeSettings,
-    fuse: FuseSettings = PAPER,
+    decoding: DecodeSettings,
+    fusing: FuseSettings = PAPER,
     conventions: BoxConventions | None = None,
-    prior: RelationPrior | None = None,
+    prior: ClassPrior | None = None,
 ) -> tuple[LabeledBoxes, Tensor]:
     """The labels of B images in the target's label space, and the (N,) int64 rows of the proposals that they came from.
 
-    They are in the order of the images, and in each the best come first.
+    1. The class scores of the target detector's own detections are averaged with the model's.
+    2. The class scores of proposals on a human box are multiplied with the class prior of its class.
+    3. Human boxes are moved to the target's convention and averaged with the boxes that the model draws.
+    4. Each proposal becomes a candidate for every class with a high enough score, or that a human box vouches for.
+    5. The best candidates of each class suppress those that lie on them; human boxes come first.
+    6. Each of the best is averaged with the candidates that lie on it.
 
-    Each proposal is a candidate for every class of the target that its score allows; of its own boxes the target's detector
-    has a say too. The class scores of a proposal that lies on one of the source's own boxes are weighed by the relation prior of
-    that box. The source's own boxes are kept as far as the conventions allow, and the model draws the rest. The best candidate
-    of a class then suppresses others, and is averaged with those that lie on it. A label whose score is below the threshold is
-    one that the source's box supports (`RelationPrior.supported`).
+    Labels come in the order of the images, the best first in each. A label below the score threshold is one that a human box
+    vouches for (`ClassPrior.supported`).
+
+    Args:
+        decoded: the proposals of B images.
+        space: the target's label space.
+        decoding: thresholds.
+        fusing: which of the steps beyond the paper are on.
+        conventions: how human boxes become boxes of the target; step 3 needs them.
+        prior: what the class of a human box says; step 2 needs it.
     """
-    scores = _averaged(decoded, fuse.detector_share)
+    scores = _averaged_with_detector(decoded, fusing.detector_share)
     if prior:
-        scores = _weighed(decoded, scores, prior)
-    boxes, precision = _kept(decoded, conventions) if fuse.keep and conventions else _as_decoded(decoded)
-    rows, labels = _are_candidates(decoded, scores[:, :-1], decode, fuse, prior).nonzero(as_tuple=True)
-    has_area = (boxes[rows, labels, 2:] > boxes[rows, labels, :2]).all(dim=1)
-    rows, labels = rows[has_area], labels[has_area]
-    found = Candidates(
-        boxes[rows, labels],
-        labels,
-        scores[rows, labels],
-        decoded.images[rows],
-        decoded.source_labels[rows],
-        decoded.proposals.boxes_xyxy[rows],
-    )
-    best = found.best(decode.nms_iou, decode.max_detections, own_first=fuse.keep)
-    written, score = found.fused(best, precision[rows, labels]) if fuse.fuse else (found.boxes_xyxy[best], found.scores[best])
-    result = LabeledBoxes(written, labels[best], space, scores=score, class_scores=scores[rows[best], :-1])
-    order = by_image(decoded.images[rows[best]], score)
-    return result[order], rows[best][order]
+        scores = _multiplied_with_prior(decoded, scores, prior)
+    if fusing.keep and conventions:
+        boxes, precision = _averaged_with_human_boxes(decoded, conventions)
+    else:
+        boxes, precision = _drawn_by_model(decoded)
+    is_candidate = _are_candidates(decoded, scores[:, :-1], decoding, fusing, prior)
+    found, rows = _candidates(decoded, scores, boxes, precision, is_candidate)
+    best = found.best(decoding.nms_iou, decoding.max_detections, human_first=fusing.keep)
+    fused, fused_scores = found.fused(best) if fusing.fuse else (found.boxes_xyxy[best], found.scores[best])
+    rows = rows[best]
+    labels = LabeledBoxes(fused, found.labels[best], space, scores=fused_scores, class_scores=scores[rows, :-1])
+    order = order_by_image(decoded.images[rows], fused_scores)
+    return labels[order], rows[order]
 
 
-def _averaged(decoded: DecodedProposals, share: float) -> Tensor:
-    """Class scores (M, K_t + 1), those of the target's own detector averaged with the model's where there are any."""
-    has_own = decoded.detector_scores.sum(dim=1, keepdim=True) > 0
-    both = share * decoded.detector_scores + (1 - share) * decoded.class_scores
-    return torch.where(has_own, both, decoded.class_scores)
+def _averaged_with_detector(decoded: DecodedProposals, detector_share: float) -> Tensor:
+    """Step 1: class scores (M, K_t + 1), those of the target's detector averaged with the model's where there are any."""
+    is_detection = decoded.detector_scores.sum(dim=1, keepdim=True) > 0
+    both = detector_share * decoded.detector_scores + (1 - detector_share) * decoded.class_scores
+    return torch.where(is_detection, both, decoded.class_scores)
 
 
-def _weighed(decoded: DecodedProposals, scores: Tensor, prior: RelationPrior) -> Tensor:
-    """Scores (M, K_t + 1), those of proposals on one of the source's own boxes times the prior of its class."""
+def _multiplied_with_prior(decoded: DecodedProposals, scores: Tensor, prior: ClassPrior) -> Tensor:
+    """Step 2: scores (M, K_t + 1), those of proposals on a human box multiplied with the prior of its class."""
     support = decoded.support
-    supported, weighed = support >= 0, scores.clone()
-    weighed[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
-    return weighed
+    supported, multiplied = support >= 0, scores.clone()
+    multiplied[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
+    return multiplied
 
 
-def _are_candidates(
-    decoded: DecodedProposals, scores: Tensor, decode: DecodeSettings, fuse: FuseSettings, prior: RelationPrior | None
-) -> Tensor:
-    """(M, K_t) bool: the classes as which each proposal may be written, by its score or because a box of the source vouches."""
-    threshold, least_share = decode.score_threshold, fuse.prior.keep_supported
-    high = scores >= threshold
-    if prior is None or not least_share:
-        return high
-    return high | prior.supported(scores, decoded.support, decoded.source_labels, threshold, least_share)
-
-
-def _as_decoded(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:
+def _drawn_by_model(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:
+    """Step 3 without human boxes: the model's boxes (M, K_t, 4), and for each side (M, K_t, 4) the precision 1."""
     return decoded.boxes_xyxy, torch.ones_like(decoded.boxes_xyxy)
 
 
-def _kept(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tensor, Tensor]:
-    """Boxes (M, K_t, 4), those of the source's own proposals averaged with the moved originals; and how precise each side is.
+def _averaged_with_human_boxes(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tensor, Tensor]:
+    """Step 3: boxes (M, K_t, 4), human ones averaged with their moved originals, and how precise each side is.
 
-    The weights of the average are inverse variances. Precision is 1 for a box of the model alone.
+    The weights of the average are inverse variances.
     """
-    boxes, precision = _as_decoded(decoded)
-    own, num_target = decoded.own_rows, boxes.shape[1]
-    boxes, rows = boxes.clone(), own.repeat_interleave(num_target)
-    sources, targets = decoded.source_labels[rows], torch.arange(num_target).repeat(len(own))
+    boxes, precision = _drawn_by_model(decoded)
+    human, num_target = decoded.human_rows, boxes.shape[1]
+    boxes, rows = boxes.clone(), human.repeat_interleave(num_target)
+    sources, targets = decoded.source_labels[rows], torch.arange(num_target).repeat(len(human))
     moved = conventions.moved(decoded.proposals.boxes_xyxy[rows], sources, targets, decoded.sizes_hw[decoded.images[rows]])
-    drawn = boxes[own].flatten(0, 1)
-    same = aligned_iou(moved, drawn) >= KEPT_IOU
-    share = conventions.label_share(moved, drawn, sources, targets) * same[:, None]
-    boxes[own] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
-    precision[own] = (1 / (1 - share)).unflatten(0, (-1, num_target))
+    drawn = boxes[human].flatten(0, 1)
+    is_same = aligned_iou(moved, drawn) >= SAME_BOX_IOU
+    share = conventions.human_share(moved, drawn, sources, targets) * is_same[:, None]
+    boxes[human] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
+    precision[human] = (1 / (1 - share)).unflatten(0, (-1, num_target))
     return boxes, precision
+
+
+def _are_candidates(
+    decoded: DecodedProposals, scores: Tensor, decoding: DecodeSettings, fusing: FuseSettings, prior: ClassPrior | None
+) -> Tensor:
+    """Step 4: (M, K_t) bool, the classes as which each proposal may be written: by its score, or because a human box vouches."""
+    is_high = scores >= decoding.score_threshold
+    share_threshold = fusing.prior.keep_supported
+    if prior is None or not share_threshold:
+        return is_high
+    return is_high | prior.supported(scores, decoded.support, decoded.source_labels, decoding.score_threshold, share_threshold)
+
+
+def _candidates(
+    decoded: DecodedProposals, scores: Tensor, boxes_xyxy: Tensor, precision: Tensor, is_candidate: Tensor
+) -> tuple[Candidates, Tensor]:
+    """Step 4: the candidates that have an area, and the (C,) int64 row of the proposal of each."""
+    rows, labels = is_candidate.nonzero(as_tuple=True)
+    has_area = (boxes_xyxy[rows, labels, 2:] > boxes_xyxy[rows, labels, :2]).all(dim=1)
+    rows, labels = rows[has_area], labels[has_area]
+    candidates = Candidates(
+        boxes_xyxy=boxes_xyxy[rows, labels],
+        precision=precision[rows, labels],
+        labels=labels,
+        scores=scores[rows, labels],
+        images=decoded.images[rows],
+        source_labels=decoded.source_labels[rows],
+        proposals_xyxy=decoded.proposals.boxes_xyxy[rows],
+    )
+    return candidates, rows

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lat.core.structures import LabeledBoxes
 from lat.labelling.keep_and_fuse import DecodeSettings, labels_of
-from lat.models.label_transfer import LabelTransferModel, TransferInput
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput
 
 
 def transfer_labels(

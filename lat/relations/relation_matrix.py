@@ -97,15 +97,15 @@ class RelationMatrix:
             return RelationType.EQUAL if j_inside else RelationType.NARROWER
         return RelationType.BROADER if j_inside else RelationType.OVERLAPPING
 
-    def target_shares(self, source: str) -> Tensor:
-        """P(target class | source class) between the two spaces, in either direction: the shares of related classes alone.
+    def class_shares_of(self, source: str) -> Tensor:
+        """Class shares, P(target class | source class), between the two spaces in either direction; related classes alone count.
 
         Args:
             source: name of the first or of the second label space; the other one is the target.
 
         Returns:
-            (K_s, K_t + 1) float32; rows sum to 1. The last column is the rest of the world, what the target does not label: its
-            background. A source class without any related class has all of its share there.
+            (K_s, K_t + 1) float32; rows sum to 1. The last column is the rest of the world, which the target does not label. A
+            source class without any related class has its whole share there.
 
         Raises:
             KeyError: if neither space has that name.

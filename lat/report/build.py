@@ -25,8 +25,8 @@ from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_script, choose_images
 from lat.report.pairs import PairView, pair_view
 from lat.report.pictures import relative_url, write_pictures
-from lat.report.relations import relation_view, strip_id
-from lat.report.reliability import reliability_views
+from lat.report.relation_views import relation_view, strip_id
+from lat.report.reliability_views import reliability_views
 from lat.report.settings import ReportSettings
 from lat.report.tables import agreement_table, transfer_table
 

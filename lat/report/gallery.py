@@ -15,7 +15,7 @@ import numpy as np
 from lat.core.origin import Origin
 from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_of
-from lat.evaluation.doubt import PARTS, WEIGHTS, Doubt
+from lat.evaluation.box_doubt import PARTS, WEIGHTS, Doubt
 from lat.labels.table import LabelTable
 from lat.report.differences import Differences, find_differences
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lat.core.files import sha256_of_file, write_atomically
-from lat.evaluation.doubt import Doubt, doubt
+from lat.evaluation.box_doubt import Doubt, doubt
 from lat.labels.table import LabelTable
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace

@@ -15,7 +15,7 @@ from lat.engine.progress import track
 from lat.engine.trainer import TrainJob, train
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings
+from lat.models.label_transfer_model import HeadSettings
 from lat.stages.shared.relation_files import relation_files
 from lat.stages.shared.transfer_model import TransferItems, backbone_files, build_model, label_set_files, open_features
 from lat.workspace.steps import Stage, Step, weights_file

@@ -17,7 +17,7 @@ from lat.engine.progress import track
 from lat.models.backbones.frozen import pool_regions
 from lat.relations.find import find_relations
 from lat.relations.relation_matrix import RelationMatrix
-from lat.relations.review import from_yaml, to_yaml
+from lat.relations.reviewed_file import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, image_samples
 from lat.stages.shared.transfer_model import open_features
 from lat.workspace.workspace import Workspace

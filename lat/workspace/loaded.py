@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lat.config.load import Config
+from lat.core.decoded_store import DecodedStore
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset
@@ -23,13 +24,13 @@ class LoadedData:
     Attributes:
         config: the settings of the run.
         features: by backbone model and part; see `open_features`.
-        decoded: see `take_decoded`.
+        decoded: what the step of class shares hands to the transfer of each small source.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.features: dict[tuple[Path | None, str], FeatureCache] = {}
-        self.decoded: dict[tuple[Path, int, str], list[Any]] = {}
+        self.decoded = DecodedStore()
 
     @cached_property
     def _parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:

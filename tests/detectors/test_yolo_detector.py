@@ -12,7 +12,7 @@ import torch
 from factories import label_space
 
 from lat.core.errors import InputError
-from lat.detectors.ultralytics.yolo import YoloDetector, YoloSettings, border, decode, find_weights, load_ultralytics
+from lat.detectors.ultralytics.yolo_detector import YoloDetector, YoloSettings, border, decode, find_weights, load_ultralytics
 
 SPACE = label_space()
 

@@ -10,7 +10,7 @@ from torchvision.ops import clip_boxes_to_image
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
-from lat.models.label_transfer import TransferInput
+from lat.models.label_transfer_model import TransferInput
 
 SPACES = (
     LabelSpace.from_names("city", ("car", "person", "rider")),

@@ -15,7 +15,7 @@ from lat.labelling.keep_and_fuse import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
 from lat.models.classification import CLASSIFICATION_LOSSES, LOSSES_OF_RELATIONS, Classification
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings, LabelTransferModel
+from lat.models.label_transfer_model import HeadSettings, LabelTransferModel
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 
 K = len(JOINT)  # city: 0 car, 1 person, 2 rider; nu: 3 car, 4 adult; way: 5 vehicle, 6 pedestrian, 7 cyclist, 8 sign

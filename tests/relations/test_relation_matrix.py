@@ -53,30 +53,30 @@ def test_swapping_the_spaces_swaps_narrower_and_broader() -> None:
             assert swapped.relation_type(j, i) is turned.get(found, found)
 
 
-def test_target_shares_of_both_directions_by_hand() -> None:
+def test_class_shares_of_both_directions_by_hand() -> None:
     # a0: 0.6 of b0, 0.1 of b1 (unrelated), 0.3 of nothing: 0.6 / 0.9 and 0.3 / 0.9. a1 and b1 have no edge: all is background.
     # b0: 0.5 of a0, 0.25 of a1 (unrelated), 0.25 of nothing: 0.5 / 0.75 and 0.25 / 0.75.
     found = matrix([[0.6, 0.1, 0.3], [0.2, 0.1, 0.7]], [[0.5, 0.25, 0.25], [0, 0.2, 0.8]], [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
-    torch.testing.assert_close(found.target_shares("a"), torch.tensor([[2 / 3, 0, 1 / 3], [0, 0, 1.0]]))
-    torch.testing.assert_close(found.target_shares("b"), torch.tensor([[2 / 3, 0, 1 / 3], [0, 0, 1.0]]))
+    torch.testing.assert_close(found.class_shares_of("a"), torch.tensor([[2 / 3, 0, 1 / 3], [0, 0, 1.0]]))
+    torch.testing.assert_close(found.class_shares_of("b"), torch.tensor([[2 / 3, 0, 1 / 3], [0, 0, 1.0]]))
 
 
-def test_target_shares_of_the_custom_taxonomies() -> None:
-    shares = TRUE.target_shares("second")
+def test_class_shares_of_the_custom_taxonomies() -> None:
+    shares = TRUE.class_shares_of("second")
     # {2, 3} is half of {1, 2}, half of {3}; nothing of the first space is {9}.
     assert shares.shape == (8, 7)
     assert shares[1].tolist() == [0, 0.5, 0.5, 0, 0, 0, 0]
     assert shares[7].tolist() == [0, 0, 0, 0, 0, 0, 1]
 
 
-def test_target_shares_of_an_edge_without_any_share() -> None:
+def test_class_shares_of_an_edge_without_any_share() -> None:
     found = matrix([[0.0, 0.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]], [[1, 1, 0], [0, 0, 0]])
-    torch.testing.assert_close(found.target_shares("a"), torch.tensor([[0.5, 0.5, 0.0]]))
+    torch.testing.assert_close(found.class_shares_of("a"), torch.tensor([[0.5, 0.5, 0.0]]))
 
 
-def test_target_shares_of_an_unknown_space_are_refused() -> None:
+def test_class_shares_of_an_unknown_space_are_refused() -> None:
     with pytest.raises(KeyError, match="no label space 'c': these are relations of a and b"):
-        matrix([[1.0, 0.0]], [[1.0, 0.0]]).target_shares("c")
+        matrix([[1.0, 0.0]], [[1.0, 0.0]]).class_shares_of("c")
 
 
 def test_universal_classes_are_the_edges_and_what_stands_alone() -> None:

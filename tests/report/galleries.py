@@ -14,7 +14,7 @@ from lat.core.files import sha256_of_file
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.data.dataset import load_dataset
-from lat.evaluation.doubt import doubt
+from lat.evaluation.box_doubt import doubt
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_labels
 from lat.report.build import Gallery, ReportContent

@@ -19,12 +19,14 @@ from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.data.tensors import boxes_of
 from lat.labelling.calibration import Calibration
-from lat.labelling.class_prior import RelationPrior, expected_shares
-from lat.labelling.consistency import consistent_shares
+from lat.labelling.class_prior import ClassPrior
+from lat.labelling.class_shares import ClassShares, counted
+from lat.labelling.consistent_shares import make_consistent
 from lat.pipeline.run import run_stages
 from lat.stages.relations import relate
+from lat.stages.transfer.class_shares_file import read_class_shares
+from lat.stages.transfer.evidence import RunEvidence, compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
-from lat.stages.transfer.protocols import compare_conventions, count_all_relations, count_cooccurrence
 from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels, read_transferred
 
 
@@ -84,7 +86,8 @@ def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person
     num_source, num_target, van = len(workspace.data.space("nu")), len(workspace.data.space("city")), 3
     shares = torch.zeros(num_source, num_target + 1)
     shares[van] = 1.0  # no other class of the source is anything in the target
-    held_out = HeldOutImages(workspace, "nu", "city", RelationPrior(torch.ones_like(shares), shares))
+    found = ClassShares(workspace.data.space("nu"), workspace.data.space("city"), shares, "counted")
+    held_out = HeldOutImages(workspace, "nu", "city", ClassPrior(torch.ones_like(shares), found))
     detections, truth = held_out.labels["nu"], held_out.part.boxes(0)
     boxes = np.tile(np.float32([0, 0, 1, 1]), (detections.num_boxes, 1))  # in the corner, but for the first of the image
     boxes[detections.rows(0).start] = truth.boxes_xyxy[0].numpy()
@@ -97,11 +100,11 @@ def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person
 
 def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
     sure = tiny_workspace(*finished, "transfer.sure_score=1.0")
-    assert not count_all_relations(sure, "nu", "city").any()
+    assert not RunEvidence(sure, "nu", "city").counts_on_target.any()
     assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
     every = tiny_workspace(*finished, "transfer.sure_score=0.0")
     found = sum(len(boxes_of(read_pseudo_labels(every, "city", "nu"), i)) for i in range(3))
-    assert count_all_relations(every, "nu", "city").sum() == found
+    assert RunEvidence(every, "nu", "city").counts_on_target.sum() == found
 
 
 def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -114,7 +117,7 @@ def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: P
 
 def test_a_table_can_forbid_every_class_of_a_source_box(finished: tuple[Path, Path], tmp_path: Path) -> None:
     table = tmp_path / "table.yaml"
-    names = tiny_workspace(*finished).space("nu").class_names
+    names = tiny_workspace(*finished).data.space("nu").class_names
     table.write_text(f"nu: {{city: {{{', '.join(f'{name}: []' for name in names)}}}}}\n")
     run, settings = tmp_path / "run", ["transfer.prior.method=table", f"transfer.prior.table={table}", "transfer.prior.veto=0.5"]
     forbidden = transferred(finished, run, *settings, "transfer.score_threshold=0.01")["annotations"]
@@ -136,7 +139,7 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
     labels = transferred(finished, tmp_path / "run", *settings, "transfer.prior.floor=0.05")["annotations"]
     workspace = tiny_workspace(*finished)
     nu, city = (workspace.data.space(name) for name in ("nu", "city"))
-    old = expected_shares(count_all_relations(workspace, "nu", "city"))
+    old = counted(RunEvidence(workspace, "nu", "city")).shares
     own = workspace.data.train_part("nu").labels
     class_of = dict(zip(own.annotation_ids.tolist(), (nu.class_names[k] for k in own.labels), strict=True))
     on_cars = {}
@@ -155,24 +158,24 @@ def test_class_shares_are_learnt_for_every_pair_and_are_what_the_prior_applies(
     finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
     settings = ["transfer.sure_score=0.0", "transfer.score_threshold=0.01"]
-    learnt = transferred(finished, tmp_path / "run", "transfer.prior.method=learnt", *settings)["annotations"]
+    labels = transferred(finished, tmp_path / "run", "transfer.prior.method=learnt", *settings)["annotations"]
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *settings)
     pairs = {(p["source"], p["target"]): p for p in json.loads(workspace.paths.class_shares.read_text())["pairs"]}
     assert sorted(pairs) == sorted(permutations(("city", "nu", "way"), 2))
-    shares = {pair: torch.tensor(content["learnt"]) for pair, content in pairs.items()}
+    learnt = {pair: read_class_shares(workspace, *pair, "learnt") for pair in pairs}
     tables = {name: workspace.data.train_part(name).labels for name in workspace.names}
     boxes = {
-        name: torch.bincount(torch.from_numpy(own.labels[~own.is_crowd]), minlength=len(own.space))
-        for name, own in tables.items()
+        name: torch.bincount(torch.from_numpy(human.labels[~human.is_crowd]), minlength=len(human.space))
+        for name, human in tables.items()
     }
-    for pair, wanted in consistent_shares(shares, boxes).items():
-        torch.testing.assert_close(torch.tensor(pairs[pair]["consistent"]), wanted)
-        torch.testing.assert_close(shares[pair].sum(dim=1), torch.ones(len(shares[pair])))
-    counted = expected_shares(count_all_relations(workspace, "nu", "city"))
-    torch.testing.assert_close(torch.tensor(pairs["nu", "city"]["counted"]), counted)
-    factors = RelationPrior.learnt(shares["nu", "city"], counted).factors
+    for pair, wanted in zip(learnt, make_consistent(list(learnt.values()), boxes), strict=True):
+        torch.testing.assert_close(torch.tensor(pairs[pair]["consistent"]), wanted.shares)
+        torch.testing.assert_close(wanted.shares.sum(dim=1), torch.ones(len(wanted.source)))
+    of_detectors = counted(RunEvidence(workspace, "nu", "city"))
+    torch.testing.assert_close(torch.tensor(pairs["nu", "city"]["counted"]), of_detectors.shares)
+    factors = ClassPrior.of_learnt_shares(learnt["nu", "city"], of_detectors).factors
     nu, city = (workspace.data.space(name) for name in ("nu", "city"))
-    weighed = [one for one in learnt if "prior" in one["provenance"]]
+    weighed = [one for one in labels if "prior" in one["provenance"]]
     assert weighed
     for one in weighed:
         prior, label = one["provenance"]["prior"], city.category_ids.index(one["category_id"])
@@ -184,7 +187,7 @@ def test_what_is_in_memory_still_gives_the_labels_that_decoding_anew_does(finish
     workspace = tiny_workspace(finished[0], run, "target=city")
     steps = run_stages(workspace, ["transfer"], say=quiet)
     assert [step.title for step in steps] == ["transfer class shares", "transfer nu city", "transfer way city"]
-    assert workspace.data.decoded == {}
+    assert len(workspace.data.decoded) == 0
     at_once = workspace.paths.transferred("nu", "city").read_bytes()
     workspace.paths.transferred("nu", "city").unlink()
     again = tiny_workspace(finished[0], run, "target=city")  # another process, which has nothing in memory
@@ -209,10 +212,10 @@ def test_class_shares_are_learnt_anew_if_other_detections_are_sure_and_left_out_
 
 def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "transfer.sure_score=0.0")
-    counts = count_cooccurrence(workspace, "nu", "city")
+    counts = RunEvidence(workspace, "nu", "city").counts_on_source
     labels = workspace.data.train_part("nu").labels
     assert counts.sum(dim=1).tolist() == np.bincount(labels.labels[~labels.is_crowd], minlength=len(labels.space)).tolist()
-    none_sure = count_cooccurrence(tiny_workspace(*finished, "transfer.sure_score=1.0"), "nu", "city")
+    none_sure = RunEvidence(tiny_workspace(*finished, "transfer.sure_score=1.0"), "nu", "city").counts_on_source
     assert torch.equal(none_sure[:, -1], counts.sum(dim=1))
 
 

@@ -14,7 +14,7 @@ from factories import coco_dict, label_space, write_coco
 
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.detectors.ultralytics.yolo import YoloDetector, YoloSettings
+from lat.detectors.ultralytics.yolo_detector import YoloDetector, YoloSettings
 from lat.engine.trainer import TrainSettings
 from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo, write_training_folder

@@ -49,7 +49,7 @@ from lat.detectron2.conversion import instances_from_boxes
 from lat.labelling.keep_and_fuse import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
+from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 
 pytestmark = pytest.mark.detectron2

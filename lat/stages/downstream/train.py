@@ -22,7 +22,7 @@ from lat.data.dataset import DetectionDataset
 from lat.data.training_labels import TransferredDataset
 from lat.detectors.base import DetectorSettings, build_detector, describe_detector, resolve_detector
 from lat.detectors.settings import TRANSFORMERS_DETECTORS
-from lat.detectors.ultralytics.yolo import YoloDetector
+from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.engine.announce import say
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train

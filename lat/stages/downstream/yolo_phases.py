@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lat.detectors.ultralytics.yolo import YoloSettings
+from lat.detectors.ultralytics.yolo_detector import YoloSettings
 from lat.engine.trainer import TrainSettings
 
 LAST_RATE = 0.01

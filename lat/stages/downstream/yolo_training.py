@@ -15,7 +15,7 @@ import torch
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
 from lat.data.dataset import DetectionDataset
-from lat.detectors.ultralytics.yolo import YoloSettings, find_weights, load_ultralytics
+from lat.detectors.ultralytics.yolo_detector import YoloSettings, find_weights, load_ultralytics
 from lat.engine.progress import track
 from lat.engine.trainer import NonFiniteLossError, TrainSettings
 from lat.engine.training_log import TrainingLog

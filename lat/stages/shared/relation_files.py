@@ -12,7 +12,7 @@ from lat.core.errors import InputError
 from lat.models.classification import LOSSES_OF_RELATIONS
 from lat.relations.joint_tables import positive_sets, universal_members
 from lat.relations.relation_matrix import RelationMatrix
-from lat.relations.review import from_yaml
+from lat.relations.reviewed_file import from_yaml
 from lat.workspace.workspace import Workspace
 
 

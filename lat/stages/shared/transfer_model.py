@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lat.config.sections import LabelTransferSettings, part_of
-from lat.core.decoded_proposals import DecodedProposals
+from lat.core.decoded_proposals import Decoded
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
@@ -21,7 +21,7 @@ from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput
+from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.detection import load_detector
 from lat.stages.shared.relation_files import relation_table
@@ -30,7 +30,6 @@ from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
-Decoded = dict[str, DecodedProposals]  # of a batch of images, by target
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:

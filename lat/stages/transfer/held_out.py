@@ -12,31 +12,31 @@ from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
 from lat.evaluation.label_quality import scored_hits, true_classes
 from lat.labelling.calibration import Calibration, CalibrationSettings, fit_calibration
-from lat.labelling.class_prior import RelationPrior
-from lat.models.label_transfer import TransferInput
+from lat.labelling.class_prior import ClassPrior
+from lat.models.label_transfer_model import TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.transfer_model import open_held_out_features
 from lat.workspace.label_files import read_held_out_labels
 from lat.workspace.workspace import Workspace
 
-ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their classes, are taken for one object
+ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their classes, are of one object
 
 
 class HeldOutImages:
     """The held-out images of a target as if they were images of a source, so that a transfer can be scored.
 
-    What the source's detector is sure of, or what it sees where the truth has a box, plays the part of the source's ground truth:
-    one box an object, of the class that a person would give it. The target's detector has not seen these images either, so it
-    errs on them as on any others.
+    Detections of the source's detector stand in for human boxes: those that it is sure of, and those on a truth box. There is
+    one per object, of the class that an annotator of the source would give it. The target's detector has not seen these images
+    either, so it errs on them as on any others.
 
     Args:
         workspace: the run.
-        source: the dataset whose part is played.
+        source: the dataset whose images they stand for.
         target: the dataset of the images.
         prior: how the classes of the two relate; without it the detector's own classes stay.
     """
 
-    def __init__(self, workspace: Workspace, source: str, target: str, prior: RelationPrior | None = None) -> None:
+    def __init__(self, workspace: Workspace, source: str, target: str, prior: ClassPrior | None = None) -> None:
         self.part = workspace.data.held_out_part(target)
         self.sure_score = workspace.config.transfer.sure_score
         self.labels = {space: read_held_out_labels(workspace, target, space) for space in workspace.names}
@@ -54,38 +54,38 @@ class HeldOutImages:
             features=self.features.get(self.target, image),
             scale_yx=self.features.scales(self.target, image),
             size_hw=self.part.size_hw(image),
-            proposals=self.generator.propose(self._as_a_person_draws(image), others),
+            proposals=self.generator.propose(self._stand_ins(image), others),
         )
-
-    def _as_a_person_draws(self, image: int) -> LabeledBoxes:
-        """Detections of the source's detector as if they were its ground truth."""
-        seen, truth = boxes_of(self.labels[self.source], image), self.part.boxes(image)
-        classes = true_classes(seen, truth)
-        is_object = (classes >= 0) & (classes < len(truth.space))
-        drawn = is_object | (seen.scores >= self.sure_score)
-        seen, classes, is_object = seen[drawn], classes[drawn], is_object[drawn]
-        one_each = nms(seen.boxes_xyxy, seen.scores, ONE_OBJECT_IOU)
-        labels = seen.labels.clone()
-        if self.prior is not None and seen.class_scores is not None:
-            labels[is_object] = self.prior.source_classes(seen.class_scores[is_object], classes[is_object])
-        return LabeledBoxes(seen.boxes_xyxy[one_each], labels[one_each], seen.space)
 
     def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]]) -> list[LabeledBoxes]:
         """The labels that can be held against the truth.
 
-        Of a person's box it is not in doubt that there is something, as it is of a detection that plays its part: labels on
-        such a box that lie on no truth box of any class are left out.
+        Under a human box there certainly is an object, and so it shall be for a stand-in: labels on a stand-in that lie on no
+        truth box of any class are left out.
 
         Args:
-            labels: for each image the labels, and (N,) bool whether they lie on boxes that play the source's own.
+            labels: for each image the labels, and (N,) bool whether they lie on stand-ins for human boxes.
         """
         judged = []
-        for i, (boxes, on_own) in enumerate(labels):
+        for i, (boxes, on_stand_in) in enumerate(labels):
             truth = self.part.boxes(i)
-            judged.append(boxes[~on_own | (true_classes(boxes, truth) != len(truth.space))])
+            judged.append(boxes[~on_stand_in | (true_classes(boxes, truth) != len(truth.space))])
         return judged
 
     def calibration(self, judged: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
         """Fit the scores of judged labels to the truth."""
         found = scored_hits(self.part.labels, judged)
         return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)
+
+    def _stand_ins(self, image: int) -> LabeledBoxes:
+        """Detections of the source's detector that stand in for human boxes."""
+        seen, truth = boxes_of(self.labels[self.source], image), self.part.boxes(image)
+        classes = true_classes(seen, truth)
+        is_object = (classes >= 0) & (classes < len(truth.space))
+        is_chosen = is_object | (seen.scores >= self.sure_score)
+        seen, classes, is_object = seen[is_chosen], classes[is_chosen], is_object[is_chosen]
+        one_each = nms(seen.boxes_xyxy, seen.scores, ONE_OBJECT_IOU)
+        labels = seen.labels.clone()
+        if self.prior is not None and seen.class_scores is not None:
+            labels[is_object] = self.prior.source_classes(seen.class_scores[is_object], classes[is_object])
+        return LabeledBoxes(seen.boxes_xyxy[one_each], labels[one_each], seen.space)

@@ -1,4 +1,4 @@
-"""The prior of `transfer.prior` from one source to one target, and what it did to each label."""
+"""The class prior of `transfer.prior` from one source to one target, and what it did to each label."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 
 from lat.core.decoded_proposals import DecodedProposals
-from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.labelling.class_prior import RelationPrior, expected_shares
-from lat.labelling.prior_table import read_prior_table, shares_of_table
-from lat.stages.shared.relation_files import read_relations, relation_file
-from lat.stages.transfer.class_shares import read_class_shares
-from lat.stages.transfer.protocols import count_all_relations, count_cooccurrence
+from lat.labelling.class_prior import ClassPrior
+from lat.labelling.class_shares import ESTIMATORS, counted
+from lat.stages.shared.relation_files import relation_file
+from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.workspace import Workspace
 
 
 def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, ...]:
-    """The files on which the prior depends besides labels, whether they are there or not."""
+    """The files besides labels on which the class prior depends, whether they are there or not."""
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return ()
@@ -32,8 +30,8 @@ def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, .
     return (Path(settings.table),) if settings.method == "table" else ()
 
 
-def find_prior(workspace: Workspace, source: str, target: str) -> RelationPrior | None:
-    """The prior for labels of `source` in the space of `target`; None where it is off.
+def find_prior(workspace: Workspace, source: str, target: str) -> ClassPrior | None:
+    """The class prior for labels of `source` in the space of `target`; None where it is off.
 
     Raises:
         InputError: if a file that it needs is missing or wrong.
@@ -41,50 +39,36 @@ def find_prior(workspace: Workspace, source: str, target: str) -> RelationPrior 
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return None
+    evidence = RunEvidence(workspace, source, target)
+    shares = ESTIMATORS[settings.method](evidence)
     if settings.is_learnt:
-        prior = RelationPrior.learnt(*read_class_shares(workspace, source, target, settings.method))
+        prior = ClassPrior.of_learnt_shares(shares, evidence.learnt("counted"))
     else:
-        old = expected_shares(count_all_relations(workspace, source, target))
-        prior = RelationPrior.of_shares(_new_shares(workspace, source, target, old), old, settings.floor)
+        prior = ClassPrior.of_shares(shares, counted(evidence), settings.floor)
     return prior.vetoing(settings.veto)
-
-
-def _new_shares(workspace: Workspace, source: str, target: str, old: Tensor) -> Tensor:
-    """(K_s, K_t + 1) shares of the target's classes under each class of the source, by the method of the settings."""
-    settings = workspace.config.transfer.prior
-    match settings.method:
-        case "relations":
-            return read_relations(workspace, source, target).target_shares(source)
-        case "table":
-            tables = read_prior_table(Path(settings.table), {name: workspace.data.space(name) for name in workspace.names})
-            return shares_of_table(tables.get((source, target), {}), old)
-        case "cooccurrence":
-            return expected_shares(count_cooccurrence(workspace, source, target))
-        case method:
-            raise AssertionError(f"no prior {method}")
 
 
 @dataclass(frozen=True, eq=False)
 class PriorRecord:
-    """Tells of each label what the prior did to it, as its provenance has it."""
+    """Tells of each label what the class prior did to it, for the label's provenance."""
 
-    prior: RelationPrior
-    source: LabelSpace
+    prior: ClassPrior
     score_threshold: float
 
     def entries(self, decoded: DecodedProposals, boxes: LabeledBoxes, rows: Tensor) -> list[dict[str, Any]]:
-        """For each label {"prior": {"source_class", "factor", "kept"}}, or {} if its proposal lies on none of the source's boxes.
+        """For each label {"prior": {"source_class", "factor", "kept"}}, or {} if its proposal lies on no human box.
 
         Args:
             decoded: some images.
-            boxes: their N labels, with scores as they were when they were chosen.
+            boxes: their N labels, with scores from before calibration.
             rows: (N,) int64 rows of their proposals.
         """
-        own = decoded.support[rows]
-        classes = torch.where(own >= 0, decoded.source_labels[own], -1)
+        class_names = self.prior.shares.source.class_names
+        human = decoded.support[rows]
+        classes = torch.where(human >= 0, decoded.source_labels[human], -1)
         factors = self.prior.factors[classes, boxes.labels].tolist()
         kept = (boxes.scores < self.score_threshold).tolist()
         return [
-            {} if c < 0 else {"prior": {"source_class": self.source.class_names[c], "factor": factor, "kept": is_kept}}
+            {} if c < 0 else {"prior": {"source_class": class_names[c], "factor": factor, "kept": is_kept}}
             for c, factor, is_kept in zip(classes.tolist(), factors, kept, strict=True)
         ]

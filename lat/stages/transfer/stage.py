@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from lat.stages.shared.transfer_model import backbone_files, label_set_files
-from lat.stages.transfer.class_shares import learn_class_shares
+from lat.stages.transfer.learn_shares import learn_class_shares
 from lat.stages.transfer.priors import prior_files
 from lat.stages.transfer.transfer import transfer
 from lat.workspace.steps import Stage, Step

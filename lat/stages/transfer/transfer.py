@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from lat.config.sections import part_of
-from lat.core.decoded_proposals import DecodedProposals
+from lat.core.decoded_proposals import Decoded, DecodedProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
@@ -19,22 +19,24 @@ from lat.engine.progress import track
 from lat.labelling.calibration import Calibration, CalibrationSettings
 from lat.labelling.keep_and_fuse import DecodeSettings, FuseSettings, labels_of
 from lat.labels.coco.write import write_labels
-from lat.models.label_transfer import LabelTransferModel
+from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.label_filters import choose_labels
-from lat.stages.shared.transfer_model import Decoded, TransferItems, decode, load_model, open_features
-from lat.stages.transfer.class_shares import take_decoded
+from lat.stages.shared.transfer_model import TransferItems, decode, load_model, open_features
+from lat.stages.transfer.evidence import compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
 from lat.stages.transfer.priors import PriorRecord, find_prior
-from lat.stages.transfer.protocols import compare_conventions
 from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
-Labels = tuple[LabeledBoxes, list[dict[str, Any]]]  # of an image, and where each came from
+ImageLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
+"""The labels of one image, and the provenance of each."""
 
 
 def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
     """Transfer the labels of the training images of `source` into the space of each target due, with the one trained model.
+
+    If the step that learns class shares has just decoded the images, `workspace.data.decoded` has them.
 
     Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space); what a whole dataset tells about its
     boxes (`lat.labelling`) is ours.
@@ -47,7 +49,7 @@ def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> No
     for writer in writers.values():
         writer.learn_from_held_out(model)
     batches = batches_of(range(len(part)), workspace.config.transfer.batch_size)
-    decoded: Iterable[Decoded] | None = take_decoded(workspace, source)
+    decoded: Iterable[Decoded] | None = workspace.data.decoded.take(workspace.paths.transfer_model, source)
     if decoded is None:
         items = TransferItems(workspace, features, [source])
         decoded = decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
@@ -62,7 +64,10 @@ def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> No
 
 
 class _Writer:
-    """The labels of one source in one target: what the whole source tells about each of its boxes, and what becomes of them."""
+    """The labels of one source in one target: first what whole datasets tell about the two, then labels batch by batch, the file.
+
+    Its methods are called in the order in which they stand here.
+    """
 
     def __init__(self, workspace: Workspace, source: str, target: str) -> None:
         self.workspace, self.source, self.target = workspace, source, target
@@ -72,7 +77,7 @@ class _Writer:
         self.prior = one_for_all(find_prior, workspace, source, target)
         self.record: PriorRecord | None = None
         if self.prior is not None:
-            self.record = PriorRecord(self.prior, workspace.data.space(source), self.settings.score_threshold)
+            self.record = PriorRecord(self.prior, self.settings.score_threshold)
         self.calibration = Calibration()
         self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
@@ -90,24 +95,9 @@ class _Writer:
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
             labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
+        self.calibration = processes.from_first(self._fit_to_held_out, held_out, labels, calibrates)
 
-        def learn() -> Calibration:
-            judged = held_out.judged(labels)
-            if calibrates:
-                self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
-            if self.settings.filter.needs_held_out:
-                self.held_out = [self._calibrated(boxes) for boxes in judged]
-            return self.calibration
-
-        self.calibration = processes.from_first(learn)
-
-    def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
-        """The labels of each held-out image, and (N,) bool whether they lie on boxes that play the source's own."""
-        boxes, rows = self._labels(decoded)
-        counts = decoded.counts(rows)
-        return list(zip(boxes.split(counts), (decoded.support[rows] >= 0).split(counts), strict=True))
-
-    def label(self, decoded: DecodedProposals) -> list[Labels]:
+    def label(self, decoded: DecodedProposals) -> list[ImageLabels]:
         """The labels of each image of a batch, and where each came from."""
         boxes, rows = self._labels(decoded)
         counts = decoded.counts(rows)
@@ -118,19 +108,11 @@ class _Writer:
         entries = iter(provenance)
         return [(one, list(islice(entries, len(one)))) for one in self._calibrated(boxes).split(counts)]
 
-    def add(self, labels: Sequence[Labels]) -> None:
+    def add(self, labels: Sequence[ImageLabels]) -> None:
         """Keep the labels of the next images for `write`."""
         for boxes, provenance in labels:
             self.boxes.append(boxes)
             self.provenance.append(provenance)
-
-    def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
-        return replace(boxes, scores=self.calibration(boxes.scores))
-
-    def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
-        """The labels of a batch of images, and the (N,) rows of their proposals."""
-        decode, fuse = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
-        return labels_of(decoded, self.space, decode, fuse, self.conventions, self.prior)
 
     def write(self) -> None:
         """Write `transferred/S.T.json`."""
@@ -144,6 +126,31 @@ class _Writer:
             info={**info, "calibration": self.calibration.to_dict(), **kept.info},
             provenance=kept.rows(self.provenance),
         )
+
+    def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
+        """The labels of each held-out image, and (N,) bool whether they lie on stand-ins for human boxes."""
+        boxes, rows = self._labels(decoded)
+        counts = decoded.counts(rows)
+        return list(zip(boxes.split(counts), (decoded.support[rows] >= 0).split(counts), strict=True))
+
+    def _fit_to_held_out(
+        self, held_out: HeldOutImages, labels: Sequence[tuple[LabeledBoxes, Tensor]], calibrates: bool
+    ) -> Calibration:
+        """The calibration; called in the first process alone, which keeps the judged labels for the filter."""
+        judged = held_out.judged(labels)
+        if calibrates:
+            self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
+        if self.settings.filter.needs_held_out:
+            self.held_out = [self._calibrated(boxes) for boxes in judged]
+        return self.calibration
+
+    def _calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
+        return replace(boxes, scores=self.calibration(boxes.scores))
+
+    def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
+        """The labels of a batch of images, and the (N,) rows of their proposals."""
+        decoding, fusing = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
+        return labels_of(decoded, self.space, decoding, fusing, self.conventions, self.prior)
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:

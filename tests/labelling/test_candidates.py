@@ -11,7 +11,8 @@ from lat.labelling.candidates import Candidates
 
 
 def candidates(boxes: Tensor, labels: Tensor, scores: Tensor, images: Tensor, source: Tensor | None = None) -> Candidates:
-    return Candidates(boxes, labels, scores, images, torch.full_like(labels, -1) if source is None else source, boxes)
+    source = torch.full_like(labels, -1) if source is None else source
+    return Candidates(boxes, torch.ones_like(boxes), labels, scores, images, source, boxes)
 
 
 def crowded(count: int, seed: int) -> Candidates:
@@ -27,7 +28,7 @@ def crowded(count: int, seed: int) -> Candidates:
 def test_suppression_is_that_of_torchvision_in_each_image(nms_iou: float) -> None:
     for seed in range(5):
         found = crowded(300, seed)
-        best = found.best(nms_iou, 300, own_first=False)
+        best = found.best(nms_iou, 300, human_first=False)
         wanted = batched_nms(found.boxes_xyxy.double(), found.scores.double(), found.images * 3 + found.labels, nms_iou)
         assert sorted(best.tolist()) == sorted(wanted.tolist())
         images, scores = found.images[best], found.scores[best]
@@ -37,18 +38,18 @@ def test_suppression_is_that_of_torchvision_in_each_image(nms_iou: float) -> Non
 
 def test_the_best_of_each_image_are_left_if_there_are_too_many() -> None:
     found = crowded(300, 0)
-    every, few = found.best(0.9, 300, own_first=False), found.best(0.9, 5, own_first=False)
+    every, few = found.best(0.9, 300, human_first=False), found.best(0.9, 5, human_first=False)
     for image in range(4):
         assert few[found.images[few] == image].tolist() == every[found.images[every] == image][:5].tolist()
 
 
-def test_the_sources_own_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None:
+def test_human_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8]])
     labels, scores, images = torch.zeros(3, dtype=torch.int64), torch.tensor([0.9, 0.3, 0.6]), torch.zeros(3, dtype=torch.int64)
     found = candidates(boxes, labels, scores, images, torch.tensor([-1, 0, 0]))
-    best = found.best(0.5, 9, own_first=True)
+    best = found.best(0.5, 9, human_first=True)
     assert best.tolist() == [2, 1]  # two of one class, drawn on each other; the detection is suppressed
-    averaged, highest = found.fused(best, torch.ones(3, 4))
+    averaged, highest = found.fused(best)
     torch.testing.assert_close(averaged[:, 3], torch.tensor([(0.9 * 10 + 0.6 * 8) / 1.5, (0.9 * 10 + 0.3 * 9) / 1.2]))
     assert highest.tolist() == pytest.approx([0.9, 0.9])
 
@@ -56,6 +57,6 @@ def test_the_sources_own_boxes_come_first_and_are_averaged_with_no_other_of_them
 def test_no_candidates() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
     found = candidates(torch.zeros(0, 4), nothing, torch.zeros(0), nothing)
-    best = found.best(0.5, 9, own_first=True)
-    averaged, highest = found.fused(best, torch.zeros(0, 4))
+    best = found.best(0.5, 9, human_first=True)
+    averaged, highest = found.fused(best)
     assert (len(best), averaged.shape, highest.shape) == (0, (0, 4), (0,))

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from factories import coco_dict, label_space, write_coco, write_json
 
-from lat.data.check import DatasetCheck, check_dataset, check_datasets
 from lat.data.dataset import DatasetSettings
+from lat.data.dataset_check import DatasetCheck, check_dataset, check_datasets
 
 BOX = [2, 3, 10, 8]
 SPACE = label_space("city", ["car", "truck", "bus"])

@@ -11,7 +11,7 @@ from factories import coco_dict, label_space, write_coco
 from lat.data.dataset import load_dataset
 from lat.relations.relation_matrix import RelationMatrix
 from lat.report.build import ReportContent, render_page
-from lat.report.relations import CELL, HEAD, LABEL, MARGIN, ROW, relation_view
+from lat.report.relation_views import CELL, HEAD, LABEL, MARGIN, ROW, relation_view
 
 NASTY = "<script>alert('&\"')</script>"
 FIRST, SECOND = label_space("city", ("car", NASTY)), label_space("way", ("vehicle", "pedestrian", "cyclist"))

@@ -9,7 +9,7 @@ import pytest
 from factories import label_space
 from tables import row, table
 
-from lat.evaluation.doubt import PARTS, WEIGHTS, combined, doubt, image_doubt
+from lat.evaluation.box_doubt import PARTS, WEIGHTS, combined, doubt, image_doubt
 from lat.labels.table import LabelTable
 
 TARGET, SOURCE = label_space("target", ("car", "person")), label_space("source", ("vehicle", "walker"))

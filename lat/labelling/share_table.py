@@ -1,11 +1,13 @@
-"""What a person knows of the classes of two datasets, as a YAML table of shares.
+"""Class shares as a person knows them: a YAML table.
 
 way:                                      # a source
   city:                                   # a target
     vehicle: {car: 0.8, truck: 0.15}      # shares of the target's classes; what is left to 1 is none of them
-    cyclist: [rider, bicycle]             # these are possible, however often; all others are not
-    sign: []                              # none of them
-                                          # of a class that is not named nothing is said
+    cyclist: [rider, bicycle]             # only these are possible, however often
+    sign: []                              # always none of them
+                                          # a class that is not named keeps its counted shares
+
+Shape letters: K_s and K_t classes of the source's and of the target's label space; "none" is last, at index K_t.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from torch import Tensor
 from lat.core.errors import InputError, did_you_mean, invalid_yaml
 from lat.core.label_space import LabelSpace
 
-ABOVE_ONE = 1e-6  # by which shares may be more than 1 together, as rounded numbers are
+ROUNDING = 1e-6  # by which the shares of a class may add up to more than 1
 
 
-def read_prior_table(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str, str], dict[int, Tensor]]:
+def read_share_table(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str, str], dict[int, Tensor]]:
     """What a table says of the classes of each source in each target that it names.
 
     Args:
@@ -32,51 +34,51 @@ def read_prior_table(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple
         spaces: label spaces of all datasets of the run by name; the file names no others.
 
     Returns:
-        By (source, target), and there for each source class that is named, by index: (K_t + 1,) float32 shares, none of them
-        last; or (K_t,) bool, the classes that are possible.
+        By (source, target), and there by index of each source class that is named: (K_t + 1,) float32 shares, "none" last; or
+        (K_t,) bool, the classes that are possible.
 
     Raises:
         InputError: if the file is missing or no YAML, names an unknown dataset or class (the nearest is suggested), or holds
-            what are no shares.
+            something other than shares.
     """
     tables = {}
-    for source, parts in _entries(path, _read(path), "a source"):
-        _known(path, source, tuple(spaces), "dataset")
+    for source, parts in _entries(path, _read_yaml(path), "a source"):
+        _position(path, source, tuple(spaces), "dataset")
         for target, classes in _entries(path, parts, "a target", source):
-            _known(path, target, tuple(spaces), "dataset")
+            _position(path, target, tuple(spaces), "dataset")
             rows = _entries(path, classes, "a class", f"{source}, {target}")
             tables[source, target] = dict(_row(path, spaces[source], spaces[target], *row) for row in rows)
     return tables
 
 
-def shares_of_table(rows: Mapping[int, Tensor], expected: Tensor) -> Tensor:
-    """(K_s, K_t + 1) shares, rows sum to 1, of what `read_prior_table` returned for two datasets.
+def overridden_by_table(counted: Tensor, rows: Mapping[int, Tensor]) -> Tensor:
+    """Shares (K_s, K_t + 1), each row summing to 1: the counted ones, overridden by what a table says.
 
     Args:
-        rows: for some classes of the source, by index, shares or what is possible.
-        expected: (K_s, K_t + 1) shares as they are without the table: they hold for classes that are not named, and among
-            classes that are possible.
+        counted: (K_s, K_t + 1) shares; they stay for classes that the table does not name, and in proportion among classes that
+            it calls possible.
+        rows: what `read_share_table` returned for two datasets.
     """
-    shares = expected.clone()
+    shares = counted.clone()
     for i, row in rows.items():
-        shares[i] = restricted(expected[i], row) if row.dtype == torch.bool else row
+        shares[i] = restricted(counted[i], row) if row.dtype == torch.bool else row
     return shares
 
 
-def restricted(expected: Tensor, possible: Tensor) -> Tensor:
-    """(K_t + 1,) shares `expected` of a class where only `possible` (K_t,) bool classes can be, in proportion.
+def restricted(counted: Tensor, is_possible: Tensor) -> Tensor:
+    """Shares (K_t + 1,) of a class that only possible (K_t,) bool classes can be, in proportion to the counted (K_t + 1,) ones.
 
-    None of them is certain where nothing is possible. Where classes are possible that were never expected, all have equal shares.
+    "None" is certain where nothing is possible. Where none of the possible classes was ever counted, all have equal shares.
     """
-    shares = expected * torch.cat([possible, possible.new_ones(1)])
-    if not possible.any():
+    shares = counted * torch.cat([is_possible, is_possible.new_ones(1)])
+    if not is_possible.any():
         shares[-1] = 1.0
     elif not shares[:-1].any():
-        shares[:-1] = (1 - shares[-1]) * possible / possible.sum()
+        shares[:-1] = (1 - shares[-1]) * is_possible / is_possible.sum()
     return shares / shares.sum()
 
 
-def _read(path: Path) -> Any:
+def _read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -86,7 +88,7 @@ def _read(path: Path) -> Any:
 
 
 def _entries(path: Path, value: object, key: str, where: str = "") -> list[tuple[str, Any]]:
-    """The entries of a mapping, which an empty one may leave out."""
+    """The entries of a mapping; null is an empty one."""
     if value is None:
         return []
     if not isinstance(value, dict):
@@ -95,8 +97,8 @@ def _entries(path: Path, value: object, key: str, where: str = "") -> list[tuple
     return [(str(name), entry) for name, entry in value.items()]
 
 
-def _known(path: Path, name: object, known: tuple[str, ...], what: str, where: str = "") -> int:
-    """Position of a name."""
+def _position(path: Path, name: object, known: tuple[str, ...], what: str, where: str = "") -> int:
+    """The position of a name among the known ones."""
     if name not in known:
         raise InputError(path, f"{where}there is no {what} '{name}'", did_you_mean(name, known))
     return known.index(str(name))
@@ -104,22 +106,22 @@ def _known(path: Path, name: object, known: tuple[str, ...], what: str, where: s
 
 def _row(path: Path, source: LabelSpace, target: LabelSpace, name: str, value: object) -> tuple[int, Tensor]:
     where = f"{source.name} {name}: "
-    index = _known(path, name, source.class_names, f"class of {source.name}")
+    index = _position(path, name, source.class_names, f"class of {source.name}")
     listed = [] if value is None else [value] if isinstance(value, str) else value
     if isinstance(listed, list):
-        possible = torch.zeros(len(target), dtype=torch.bool)
+        is_possible = torch.zeros(len(target), dtype=torch.bool)
         for each in listed:
-            possible[_known(path, each, target.class_names, f"class of {target.name}", where)] = True
-        return index, possible
+            is_possible[_position(path, each, target.class_names, f"class of {target.name}", where)] = True
+        return index, is_possible
     if not isinstance(listed, dict):
         raise InputError(path, f"{where}is {value!r}", "write {target class: share} or a list of target classes")
     shares = torch.zeros(len(target) + 1, dtype=torch.float64)
     for each, share in listed.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
             raise InputError(path, f"{where}the share of {each} is {share!r}", "write a number between 0 and 1")
-        shares[_known(path, each, target.class_names, f"class of {target.name}", where)] = share
+        shares[_position(path, each, target.class_names, f"class of {target.name}", where)] = share
     total = float(shares.sum())
-    if total > 1.0 + ABOVE_ONE:
+    if total > 1.0 + ROUNDING:
         raise InputError(path, f"{where}the shares are {total:g} together", "write shares of at most 1 in all")
     shares[-1] = max(0.0, 1.0 - total)
     return index, shares.float() / float(shares.sum())

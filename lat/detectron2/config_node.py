@@ -15,7 +15,7 @@ from lat.labelling.keep_and_fuse import DecodeSettings
 from lat.models.backbones.dinov2 import DINOV2_MODELS
 from lat.models.backbones.frozen import BackboneSettings
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings
+from lat.models.label_transfer_model import HeadSettings
 from lat.models.proposals import ProposalSettings
 
 Settings = TypeVar("Settings")

@@ -9,33 +9,33 @@ import torch
 from factories import label_space
 
 from lat.core.errors import InputError
-from lat.labelling.prior_table import read_prior_table, restricted, shares_of_table
+from lat.labelling.share_table import overridden_by_table, read_share_table, restricted
 
 WAY, CITY = label_space("way", ("vehicle", "cyclist", "sign")), label_space("city", ("car", "truck", "rider"))
 SPACES = {"way": WAY, "city": CITY}
-EXPECTED = torch.tensor([[0.6, 0.2, 0.1, 0.1], [0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.25, 0.25]])
+COUNTED = torch.tensor([[0.6, 0.2, 0.1, 0.1], [0.0, 0.0, 0.5, 0.5], [0.25, 0.25, 0.25, 0.25]])
 
 
 def read(folder: Path, text: str) -> dict[int, torch.Tensor]:
     path = folder / "table.yaml"
     path.write_text(text, encoding="utf-8")
-    return read_prior_table(path, SPACES).get(("way", "city"), {})
+    return read_share_table(path, SPACES).get(("way", "city"), {})
 
 
 def test_shares_lists_and_what_is_not_named(tmp_path: Path) -> None:
     rows = read(
         tmp_path, "way: {city: {vehicle: {car: 0.75, truck: 0.15}, cyclist: [car, rider]}}\ncity: {way: {car: vehicle}}\n"
     )
-    shares = shares_of_table(rows, EXPECTED)
+    shares = overridden_by_table(COUNTED, rows)
     torch.testing.assert_close(shares[0], torch.tensor([0.75, 0.15, 0.0, 0.1]))  # what is left to 1 is none of them
-    assert shares[1].tolist() == [0.0, 0.0, 0.5, 0.5]  # both are possible; car was never expected and stays so
-    assert shares[2].tolist() == EXPECTED[2].tolist()  # nothing is said of signs
+    assert shares[1].tolist() == [0.0, 0.0, 0.5, 0.5]  # both are possible; car was never counted and stays so
+    assert shares[2].tolist() == COUNTED[2].tolist()  # nothing is said of signs
 
 
 @pytest.mark.parametrize("nothing", ["[]", "null", "{}"])
 def test_a_class_that_is_none_of_the_target(tmp_path: Path, nothing: str) -> None:
     rows = read(tmp_path, f"way: {{city: {{sign: {nothing}}}}}")
-    assert shares_of_table(rows, EXPECTED)[2].tolist() == [0, 0, 0, 1]
+    assert overridden_by_table(COUNTED, rows)[2].tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("text", ["", "way: {}", "way: {city: }", "city: {way: {car: vehicle}}"])
@@ -45,8 +45,8 @@ def test_a_table_that_says_nothing_of_two_datasets(tmp_path: Path, text: str) ->
 
 def test_possible_classes_keep_their_proportions() -> None:
     possible = torch.tensor([True, False, True])
-    torch.testing.assert_close(restricted(EXPECTED[0], possible), torch.tensor([0.6, 0.0, 0.1, 0.1]) / 0.8)
-    torch.testing.assert_close(restricted(EXPECTED[1], ~possible), torch.tensor([0.0, 0.5, 0.0, 0.5]))  # never expected
+    torch.testing.assert_close(restricted(COUNTED[0], possible), torch.tensor([0.6, 0.0, 0.1, 0.1]) / 0.8)
+    torch.testing.assert_close(restricted(COUNTED[1], ~possible), torch.tensor([0.0, 0.5, 0.0, 0.5]))  # never counted
     assert restricted(torch.tensor([0.0, 0.0, 0.0, 1.0]), possible).tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
@@ -77,4 +77,4 @@ def test_mistakes_are_named_with_the_remedy(tmp_path: Path, text: str, message: 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no such table of shares; correct transfer\.prior\.table"):
-        read_prior_table(tmp_path / "none.yaml", SPACES)
+        read_share_table(tmp_path / "none.yaml", SPACES)

@@ -83,7 +83,7 @@ def test_images_without_boxes_have_no_pairs() -> None:
     known = estimate_conventions(together, together, 2, 2)
     assert known.label_variance.isinf().all()
     one = torch.tensor([[10.0, 10, 20, 20]])
-    assert not known.label_share(one, one, torch.tensor([0]), torch.tensor([1])).any()
+    assert not known.human_share(one, one, torch.tensor([0]), torch.tensor([1])).any()
 
 
 def test_what_the_detector_does_wrong_is_no_convention() -> None:
@@ -119,13 +119,13 @@ def test_variance_far_beyond_the_detectors_is_the_labels() -> None:
     torch.testing.assert_close(known.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
     beyond = 0.05**2 - 2 * 0.03**2  # a detector may scatter twice as much on images of another dataset
     torch.testing.assert_close(known.label_variance[0, 0], torch.full((4,), beyond), atol=2e-4, rtol=0)
-    share = known.label_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0009 / (0.0007 + 0.0009)
+    share = known.human_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0009 / (0.0007 + 0.0009)
     torch.testing.assert_close(share, torch.full((4,), 0.5625), atol=0.05, rtol=0)
 
 
 def test_boxes_as_sure_as_can_be_decide_nearly_alone() -> None:
     known = estimate_conventions(pairs_of(LOOSE, 0.04, 500, 0), pairs_of(torch.zeros(4), 0.04, 500, 1), 1, 1)
-    share = known.label_share(BOX, BOX, ZERO, ZERO)
+    share = known.human_share(BOX, BOX, ZERO, ZERO)
     assert (share > 0.9).all()
     assert (share <= 1 / (1 + LEAST_SPREAD**2 / 0.05**2)).all()
 
@@ -135,10 +135,10 @@ def test_sides_that_follow_no_convention_are_left_to_the_model() -> None:
     known = estimate_conventions(BoxPairs.joined([following, hidden]), pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
     torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.02, rtol=0)
     drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the person's
-    share = known.label_share(BOX, drawn, ZERO, ZERO)[0]
+    share = known.human_share(BOX, drawn, ZERO, ZERO)[0]
     assert (share[:3] > 0.8).all()
     assert share[3] < 0.01
-    near = known.label_share(BOX, BOX - torch.tensor([0.0, 0, 0, 2.0]), ZERO, ZERO)[0]
+    near = known.human_share(BOX, BOX - torch.tensor([0.0, 0, 0, 2.0]), ZERO, ZERO)[0]
     assert near[3] > 0.8
 
 

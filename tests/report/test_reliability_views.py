@@ -8,7 +8,7 @@ import pytest
 from test_build import NASTY, Page
 
 from lat.report.build import ReportContent, render_page
-from lat.report.reliability import LEFT, SIDE, TOP, reliability_views
+from lat.report.reliability_views import LEFT, SIDE, TOP, reliability_views
 
 BINS = [{"score": 0.25, "precision": 0.5, "count": 1}, {"score": 1.0, "precision": 0.75, "count": 3}]
 FIGURES = ("precision", "recall", "mean_iou", "f1", "f1_best", "threshold_best", "f1_chosen", "threshold_chosen")

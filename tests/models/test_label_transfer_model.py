@@ -24,7 +24,7 @@ from lat.labelling.keep_and_fuse import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
 from lat.models.backbones.frozen import pool_regions
 from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer import HeadSettings, LabelTransferModel, TransferInput, decode_boxes
+from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput, decode_boxes
 from lat.models.matching import match_proposals
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 

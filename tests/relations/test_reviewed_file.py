@@ -11,7 +11,7 @@ from factories import label_space
 
 from lat.core.errors import InputError
 from lat.relations.relation_matrix import RelationMatrix
-from lat.relations.review import from_yaml, to_yaml
+from lat.relations.reviewed_file import from_yaml, to_yaml
 from lat.relations.taxonomies import CUSTOM_FIRST, CUSTOM_SECOND, true_relations
 
 TRUE = true_relations(CUSTOM_FIRST, CUSTOM_SECOND)

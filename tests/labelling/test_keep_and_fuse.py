@@ -13,11 +13,13 @@ from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import Proposals
-from lat.labelling.class_prior import RelationPrior
+from lat.labelling.class_prior import ClassPrior
+from lat.labelling.class_shares import ClassShares
 from lat.labelling.conventions import LEAST_SPREAD, BoxConventions
 from lat.labelling.keep_and_fuse import PAPER, DecodeSettings, FuseSettings, labels_of
 from lat.labelling.prior_settings import PriorSettings
 
+SOURCE = LabelSpace.from_names("source", ["van"])
 TARGET = LabelSpace.from_names("target", ["bus", "truck"])
 DECODE = DecodeSettings(score_threshold=0.1)
 OFF = PAPER
@@ -29,27 +31,27 @@ def decoded(
     boxes: list[list[float]],
     scores: list[list[float]],
     drawn: Tensor | None = None,
-    own: int = 0,
+    human: int = 0,
     detector: list[list[float]] | None = None,
 ) -> DecodedProposals:
-    """Proposals at `boxes`, the first `own` of them the source's (class 0); as each class the model draws `drawn` or the same.
+    """Proposals at `boxes`, the first `human` of them human boxes (class 0); as each class the model draws `drawn` or the same.
 
-    `detector` has what the target's detector says, zeros where a proposal is not its own.
+    `detector` has what the target's detector says of its own detections, zeros for other proposals.
     """
     count, xyxy = len(boxes), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    is_own = torch.arange(count) < own
+    is_human = torch.arange(count) < human
     proposals = Proposals(
         xyxy,
         torch.zeros(count, 3),
         torch.ones(count),
-        torch.where(is_own, int(Origin.GROUND_TRUTH), int(Origin.PSEUDO_LABEL)),
+        torch.where(is_human, int(Origin.GROUND_TRUTH), int(Origin.PSEUDO_LABEL)),
         torch.zeros(count, dtype=torch.int64),
         torch.arange(count),
     )
     drawn = xyxy[:, None].repeat(1, 2, 1) if drawn is None else drawn
     detector_scores = torch.zeros(count, 3) if detector is None else torch.tensor(detector)
     model_scores = torch.tensor(scores).reshape(-1, 3)
-    images, source_labels = torch.zeros(count, dtype=torch.int64), torch.where(is_own, 0, -1)
+    images, source_labels = torch.zeros(count, dtype=torch.int64), torch.where(is_human, 0, -1)
     return DecodedProposals(proposals, images, torch.tensor([SIZE_HW]), source_labels, model_scores, detector_scores, drawn)
 
 
@@ -58,6 +60,10 @@ def together(images: Sequence[DecodedProposals]) -> DecodedProposals:
     joined = [torch.cat([getattr(image, name) for image in images]) for name in ("sizes_hw", *PER_PROPOSAL)]
     numbers = torch.arange(len(images)).repeat_interleave(torch.tensor([len(image.proposals) for image in images]))
     return DecodedProposals(Proposals.joined([image.proposals for image in images]), numbers, *joined)
+
+
+def class_prior(factors: Tensor, shares: Tensor) -> ClassPrior:
+    return ClassPrior(factors, ClassShares(SOURCE, TARGET, shares, "counted"))
 
 
 def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
@@ -88,7 +94,7 @@ def test_boxes_of_one_class_are_averaged_by_score() -> None:
     assert found.scores.tolist() == pytest.approx([0.6])
 
 
-def test_the_targets_detector_has_a_say_of_its_own_boxes() -> None:
+def test_the_targets_detector_has_a_say_about_its_own_detections() -> None:
     scores, detector = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4]], [[0.9, 0.1, 0.0], [0.0, 0.0, 0.0]]
     image = decoded([[0, 0, 40, 40], [60, 60, 90, 90]], scores, detector=detector)
     for share, first in ((0.0, 0.5), (0.25, 0.6), (1.0, 0.9)):
@@ -105,9 +111,9 @@ def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
     assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, 40]]  # IoU 0.55: suppressed, not averaged
 
 
-def test_a_persons_box_is_kept_as_far_as_it_is_precise() -> None:
+def test_a_human_box_is_kept_as_far_as_it_is_precise() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 30]] * 2])
-    image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, human=1)
     keep = FuseSettings()
     for label_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
         found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=label_variance))
@@ -118,27 +124,27 @@ def test_a_persons_box_is_kept_as_far_as_it_is_precise() -> None:
 
 def test_a_kept_box_is_moved_to_the_targets_convention() -> None:
     drawn = torch.tensor([[[19.0, 19, 51, 51]] * 2])
-    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, human=1)
     found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(0.1, 0.01, 0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[21.0, 21, 52, 52]]))  # half way between 23 and 19, 53 and 51
 
 
 def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
     drawn = torch.tensor([[[20.0, 20, 50, 32]] * 2])  # a part of the object, as the target draws it
-    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, own=1)
+    image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, human=1)
     found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions())
     assert found.boxes_xyxy.tolist() == [[20, 20, 50, 32]]
 
 
 def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
-    image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], own=1)
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], human=1)
     found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
 
 
-def test_two_boxes_that_a_person_has_drawn_stay_two_objects() -> None:
+def test_two_human_boxes_drawn_on_each_other_stay_two_objects() -> None:
     boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
-    image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], own=2)
+    image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], human=2)
     found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
     assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
@@ -148,7 +154,7 @@ def test_two_boxes_that_a_person_has_drawn_stay_two_objects() -> None:
 def test_two_boxes_that_become_one_object_are_one() -> None:
     rider_and_bicycle = [[10.0, 0, 30, 40], [0, 40, 40, 80]]
     whole = torch.tensor([[[0.0, 0, 40, 80]] * 2, [[0.0, 1, 40, 80]] * 2])
-    image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, own=2)
+    image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, human=2)
     found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=float("inf")))
     assert rows.tolist() == [1]
     assert found.boxes_xyxy.tolist() == [[0, 1, 40, 80]]
@@ -157,28 +163,28 @@ def test_two_boxes_that_become_one_object_are_one() -> None:
 def test_what_is_suppressed_suppresses_nothing() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 24]] * 2, [[0.0, 0, 40, 14]] * 2])
     apart = [[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]  # nowhere near each other as the source draws them
-    image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, own=3)
+    image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, human=3)
     keep_nothing = conventions(label_variance=float("inf"))
     assert labels_of(image, TARGET, DECODE, FuseSettings(), keep_nothing)[1].tolist() == [0, 2]
 
 
-def test_the_prior_weighs_proposals_on_a_persons_box_and_no_others() -> None:
+def test_the_prior_weighs_proposals_on_a_human_box_and_no_others() -> None:
     scores = [[0.5, 0.4, 0.1]] * 3
-    image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, own=1)
-    prior = RelationPrior(torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]]))
+    image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, human=1)
+    prior = class_prior(torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]]))
     found, rows = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, fuse=False), None, prior)
-    on_own = [labels for labels, row in zip(found.labels.tolist(), rows.tolist(), strict=True) if row < 2]
-    assert on_own == [1]
+    on_human = [labels for labels, row in zip(found.labels.tolist(), rows.tolist(), strict=True) if row < 2]
+    assert on_human == [1]
     assert found.scores[0] == pytest.approx(0.8)
     assert sorted(found.labels[rows == 2].tolist()) == [0, 1]
 
 
-def test_a_box_that_the_source_supports_is_written_below_the_threshold() -> None:
+def test_a_label_that_a_human_box_supports_is_written_below_the_threshold() -> None:
     boxes, scores = [[0, 0, 40, 40], [60, 60, 90, 90]], [[0.05, 0.08, 0.87]] * 2
-    image = decoded(boxes, scores, own=1)
-    prior = RelationPrior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
-    for least_share, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
-        settings = FuseSettings(keep=False, prior=PriorSettings(keep_supported=least_share))
+    image = decoded(boxes, scores, human=1)
+    prior = class_prior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
+    for share_threshold, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
+        settings = FuseSettings(keep=False, prior=PriorSettings(keep_supported=share_threshold))
         labels, rows = labels_of(image, TARGET, DECODE, settings, None, prior)
         assert list(zip(rows.tolist(), labels.labels.tolist(), labels.scores.tolist(), strict=True)) == [
             (row, label, pytest.approx(score)) for row, label, score in found
@@ -186,8 +192,8 @@ def test_a_box_that_the_source_supports_is_written_below_the_threshold() -> None
 
 
 @pytest.mark.parametrize("fuse", [OFF, FuseSettings()])
-def test_images_without_proposals_or_own_boxes(fuse: FuseSettings) -> None:
-    prior = RelationPrior(torch.ones(1, 3), torch.full((1, 3), 1 / 3))
+def test_images_without_proposals_or_human_boxes(fuse: FuseSettings) -> None:
+    prior = class_prior(torch.ones(1, 3), torch.full((1, 3), 1 / 3))
     nothing, rows = labels_of(decoded([], []), TARGET, DECODE, fuse, conventions(), prior)
     assert (len(nothing), len(rows)) == (0, 0)
     found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.9, 0.0, 0.1]]), TARGET, DECODE, fuse, conventions(), prior)
@@ -198,14 +204,14 @@ def test_images_without_proposals_or_own_boxes(fuse: FuseSettings) -> None:
 def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: FuseSettings) -> None:
     generator = torch.Generator().manual_seed(0)
     images = []
-    for count, own in ((30, 8), (0, 0), (12, 0), (25, 25)):
+    for count, human in ((30, 8), (0, 0), (12, 0), (25, 25)):
         corner = 60 * torch.rand(count, 2, generator=generator)
         boxes = torch.cat([corner, corner + 20 + 10 * torch.rand(count, 2, generator=generator)], dim=1)
         scores = torch.softmax(3 * torch.randn(count, 3, generator=generator), dim=1)
         images.append(
-            decoded(boxes.tolist(), scores.tolist(), boxes[:, None] + torch.rand(count, 2, 4, generator=generator), own)
+            decoded(boxes.tolist(), scores.tolist(), boxes[:, None] + torch.rand(count, 2, 4, generator=generator), human)
         )
-    known, prior = conventions(0.02, 0.01), RelationPrior(torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[0.3, 0.7, 0.0]]))
+    known, prior = conventions(0.02, 0.01), class_prior(torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[0.3, 0.7, 0.0]]))
     decode = DecodeSettings(0.3, max_detections=6)
     batch = together(images)
     found, rows = labels_of(batch, TARGET, decode, fuse, known, prior)

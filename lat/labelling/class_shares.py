@@ -1,0 +1,145 @@
+"""Class shares, P(target class | source class), and the ways to estimate them, which `ESTIMATORS` lists.
+
+A class shares its objects among the classes of another label space: of `vehicle` 80 % may be `car`, 15 % `truck`, and the rest
+is nothing that the other protocol labels. Shape letters: K_s and K_t classes of the source's and of the target's label space;
+"none" (no class of the target) is last, at index K_t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.core.label_space import LabelSpace
+from lat.labelling.share_table import overridden_by_table
+from lat.labels.overlaps import overlaps
+from lat.labels.table import LabelTable
+from lat.relations.relation_matrix import RelationMatrix
+
+SAME_OBJECT_IOU = 0.5  # two boxes of two label spaces that overlap by this much are of the same object
+
+
+@dataclass(frozen=True, eq=False)
+class ClassShares:
+    """P(target class | source class) for every class of two label spaces.
+
+    Attributes:
+        source: the source's label space.
+        target: the target's label space.
+        shares: (K_s, K_t + 1) float32; each row sums to 1, "none" last.
+        found_by: how they were found: "counted" or a key of `ESTIMATORS`.
+
+    Raises:
+        ValueError: if the shares have another shape or dtype.
+    """
+
+    source: LabelSpace
+    target: LabelSpace
+    shares: Tensor
+    found_by: str
+
+    def __post_init__(self) -> None:
+        shape = (len(self.source), len(self.target) + 1)
+        if tuple(self.shares.shape) != shape or self.shares.dtype != torch.float32:
+            raise ValueError(f"class shares must be {shape} float32, got {tuple(self.shares.shape)} {self.shares.dtype}")
+
+
+class Evidence(Protocol):
+    """What a run knows about the classes of one source and one target; each part is read or counted when first asked for."""
+
+    source: LabelSpace
+    target: LabelSpace
+
+    @property
+    def counts_on_target(self) -> Tensor:
+        """(K_s, K_t + 1) float32 counts: the human box of the target under each sure detection of the source's detector."""
+        ...
+
+    @property
+    def counts_on_source(self) -> Tensor:
+        """(K_s, K_t + 1) float32 counts: the sure pseudo-label of the target on each human box of the source."""
+        ...
+
+    @property
+    def relations(self) -> RelationMatrix:
+        """The relations that `lat relations` found or a person reviewed."""
+        ...
+
+    @property
+    def table(self) -> Mapping[int, Tensor]:
+        """The rows of a person's table, as `read_share_table` returns them."""
+        ...
+
+    def learnt(self, found_by: str) -> ClassShares:
+        """What the step before learnt for all pairs of datasets: `counted`, `learnt` or `consistent` shares."""
+        ...
+
+
+def count_pairs(boxes: LabelTable, others: LabelTable) -> Tensor:
+    """(K_s, K_t + 1) float32 counts: the class of the box in another label space on which each box lies; "none" without one.
+
+    Args:
+        boxes: in the source's space: detections on images of the target, or human boxes on images of the source.
+        others: in the target's space, on the same images in the same order: human boxes, or detections.
+    """
+    num_target = len(others.space)
+    best, best_iou = overlaps(boxes, others).best()
+    partner = np.full(boxes.num_boxes, num_target)
+    is_same = best_iou >= SAME_OBJECT_IOU
+    partner[is_same] = others.labels[best[is_same]]
+    counts = np.bincount(boxes.labels * (num_target + 1) + partner, minlength=len(boxes.space) * (num_target + 1))
+    return torch.from_numpy(counts.reshape(-1, num_target + 1)).float()
+
+
+def shares_of_counts(counts: Tensor) -> Tensor:
+    """(K_s, K_t + 1) shares from counts; a class with few counts gets nearly the shares of all classes together."""
+    total = counts.sum(dim=0) if counts.any() else torch.ones(counts.shape[1])
+    overall = total / total.sum()
+    return (counts + overall) / (counts.sum(dim=1, keepdim=True) + 1.0)
+
+
+def counted(evidence: Evidence) -> ClassShares:
+    """As the source's detector shows on images of the target: what scores were learnt under, detectors' confusions included."""
+    return ClassShares(evidence.source, evidence.target, shares_of_counts(evidence.counts_on_target), "counted")
+
+
+def learnt(evidence: Evidence) -> ClassShares:
+    """As the model's scores of all human boxes of the source show; see `learn_from_scores`."""
+    return evidence.learnt("learnt")
+
+
+def consistent(evidence: Evidence) -> ClassShares:
+    """The learnt ones, made to agree over all label spaces; see `make_consistent`."""
+    return evidence.learnt("consistent")
+
+
+def from_relations(evidence: Evidence) -> ClassShares:
+    """As `lat relations` found them or a person reviewed them."""
+    shares = evidence.relations.class_shares_of(evidence.source.name)
+    return ClassShares(evidence.source, evidence.target, shares, "relations")
+
+
+def from_table(evidence: Evidence) -> ClassShares:
+    """As a person's table says; where it says nothing, the counted ones."""
+    shares = overridden_by_table(counted(evidence).shares, evidence.table)
+    return ClassShares(evidence.source, evidence.target, shares, "table")
+
+
+def from_cooccurrence(evidence: Evidence) -> ClassShares:
+    """As pseudo-labels of the target lie on human boxes of the source."""
+    return ClassShares(evidence.source, evidence.target, shares_of_counts(evidence.counts_on_source), "cooccurrence")
+
+
+ESTIMATORS: dict[str, Callable[[Evidence], ClassShares]] = {
+    "consistent": consistent,
+    "learnt": learnt,
+    "relations": from_relations,
+    "table": from_table,
+    "cooccurrence": from_cooccurrence,
+}
+"""By the name that `transfer.prior.method` gives them."""

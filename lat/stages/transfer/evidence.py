@@ -1,0 +1,94 @@
+"""What the labels of whole datasets tell about two protocols, before any single box is transferred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.data.dataset import DetectionDataset
+from lat.labelling.class_shares import ClassShares, count_pairs
+from lat.labelling.conventions import BoxConventions, BoxPairs, estimate_conventions
+from lat.labelling.share_table import read_share_table
+from lat.labels.table import LabelTable
+from lat.relations.relation_matrix import RelationMatrix
+from lat.stages.shared.relation_files import read_relations
+from lat.stages.transfer.class_shares_file import read_class_shares
+from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels
+from lat.workspace.workspace import Workspace
+
+IMAGES_AT_ONCE = 4096  # whose pairs of boxes are in memory together
+
+
+class RunEvidence:
+    """What a run knows about the classes of a source and a target; see `lat.labelling.class_shares.Evidence`.
+
+    Reading a part raises `InputError` if a file that it needs is missing or wrong.
+    """
+
+    def __init__(self, workspace: Workspace, source: str, target: str) -> None:
+        self.workspace = workspace
+        self.source, self.target = workspace.data.space(source), workspace.data.space(target)
+
+    @cached_property
+    def counts_on_target(self) -> Tensor:
+        """(K_s, K_t + 1) float32 counts: the human box of the target under each sure detection of the source's detector."""
+        counts = torch.zeros(len(self.source), len(self.target) + 1)
+        for sure, human in _sure_and_human(self.workspace, self.target.name, self.source.name):
+            counts += count_pairs(sure, human)
+        return counts
+
+    @cached_property
+    def counts_on_source(self) -> Tensor:
+        """(K_s, K_t + 1) float32 counts: the sure pseudo-label of the target on each human box of the source."""
+        counts = torch.zeros(len(self.source), len(self.target) + 1)
+        for sure, human in _sure_and_human(self.workspace, self.source.name, self.target.name):
+            counts += count_pairs(human, sure)
+        return counts
+
+    @cached_property
+    def relations(self) -> RelationMatrix:
+        """The relations that `lat relations` found or a person reviewed."""
+        return read_relations(self.workspace, self.source.name, self.target.name)
+
+    @cached_property
+    def table(self) -> Mapping[int, Tensor]:
+        """The rows of `transfer.prior.table`."""
+        spaces = {name: self.workspace.data.space(name) for name in self.workspace.names}
+        tables = read_share_table(Path(self.workspace.config.transfer.prior.table), spaces)
+        return tables.get((self.source.name, self.target.name), {})
+
+    def learnt(self, found_by: str) -> ClassShares:
+        """The shares of `lat/class_shares.json`: `counted`, `learnt` or `consistent`."""
+        return read_class_shares(self.workspace, self.source.name, self.target.name, found_by)
+
+
+def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
+    """How boxes of `source` become boxes of `target`, as the target's detector shows."""
+    return estimate_conventions(
+        BoxPairs.joined(BoxPairs.of_tables(human, sure) for sure, human in _sure_and_human(workspace, source, target)),
+        BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _held_out(workspace, target)),
+        len(workspace.data.space(source)),
+        len(workspace.data.space(target)),
+    )
+
+
+def _sure_and_human(workspace: Workspace, dataset: str, space: str) -> Iterator[tuple[LabelTable, LabelTable]]:
+    """Sure pseudo-labels in `space` and human boxes of the training images of a dataset, some images at a time."""
+    return _paired(workspace, workspace.data.train_part(dataset), read_pseudo_labels(workspace, dataset, space))
+
+
+def _held_out(workspace: Workspace, target: str) -> Iterator[tuple[LabelTable, LabelTable]]:
+    """Sure detections of the target's detector and human boxes of its held-out images, some images at a time."""
+    return _paired(workspace, workspace.data.held_out_part(target), read_held_out_labels(workspace, target, target))
+
+
+def _paired(workspace: Workspace, part: DetectionDataset, labels: LabelTable) -> Iterator[tuple[LabelTable, LabelTable]]:
+    sure, human = labels.at_least(workspace.config.transfer.sure_score), part.labels.where(~part.labels.is_crowd)
+    for start in range(0, len(part), IMAGES_AT_ONCE):
+        images = np.arange(start, min(start + IMAGES_AT_ONCE, len(part)))
+        yield sure.select(images), human.select(images)
