@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lat.baselines.class_names import labels_by_class_names, union_labels
 from lat.config.sections import EvaluationSettings
 from lat.core.files import write_atomically
 from lat.core.structures import LabeledBoxes
@@ -14,7 +15,7 @@ from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
 from lat.evaluation.detection_ap import detection_ap
 from lat.evaluation.label_quality import label_quality
-from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
+from lat.evaluation.transfer_quality import agreement
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
 from lat.workspace.workspace import Workspace
