@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lat.baselines.class_names import labels_by_class_names, union_labels
-from lat.config.sections import EvaluationSettings
 from lat.core.files import write_atomically
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
-from lat.evaluation.detection_ap import detection_ap
-from lat.evaluation.label_quality import label_quality
+from lat.evaluation.label_figures import label_figures
 from lat.evaluation.transfer_quality import agreement
-from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
 from lat.workspace.workspace import Workspace
 
@@ -50,7 +46,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                         "source": source,
                         "target": target,
                         "method": method,
-                        **_figures(truth, labels[method], workspace.config.evaluation),
+                        **label_figures(truth, labels[method], workspace.config.evaluation.score_threshold),
                     }
                     for method in labels
                 ]
@@ -77,16 +73,6 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
         **{method_of(seen): boxes_per_image(seen.read_transferred(source, space.name)) for seen in earlier},
         "label_transfer": boxes_per_image(transferred),
     }
-
-
-def evaluate_files(truth: Path, labels: Path) -> dict[str, Any]:
-    """AP and quality (`label_quality`) of any labels file against any truth file of the same images and categories."""
-    return _figures(read_labels(truth, truth.stem), read_labels(labels, labels.stem), EvaluationSettings())
-
-
-def _figures(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], settings: EvaluationSettings) -> dict[str, Any]:
-    quality = label_quality(truth, labels, settings.score_threshold)
-    return {**detection_ap(truth, labels).to_dict(), **quality.to_dict()}
 
 
 def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:

@@ -15,6 +15,7 @@ import torch
 from tiny import draw_tiny, quiet, tiny_workspace
 from torchvision.ops import nms
 
+from lat.commands.relate import relate
 from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.data.tensors import boxes_of
@@ -22,7 +23,6 @@ from lat.labelling.calibration import Calibration
 from lat.labelling.class_prior import RelationPrior, expected_shares
 from lat.labelling.consistency import consistent_shares
 from lat.pipeline.run import run_stages
-from lat.stages.relations import relate
 from lat.stages.transfer.held_out import HeldOutImages
 from lat.stages.transfer.protocols import compare_conventions, count_all_relations, count_cooccurrence
 
