@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lat.commands.results import Results, Row
+if TYPE_CHECKING:  # the figures of two files are printed without torch
+    from lat.commands.results import Results, Row
 
 METHOD_TITLES = {
     "class_names": "classes matched\nby name",
