@@ -36,8 +36,8 @@ from lat.core.boxes import covered_share
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
+from lat.evaluation.box_matching import match_boxes
 from lat.evaluation.detection_ap import detection_ap
-from lat.evaluation.transfer_quality import match_boxes
 from lat.labels.table import LabelTable
 from lat.stages.evaluate import METHODS, candidate_labels
 from lat.street_scenes import SPACES, paint_image
@@ -126,8 +126,8 @@ def numbers_of(objects: Tensor) -> list[int]:
 def match_classes(truth: LabeledBoxes, labels: LabeledBoxes) -> tuple[set[int], Tensor]:
     """Match labels to truth boxes of the same class one to one, best IoU first: matched truth rows, and labels left over."""
     apart = 1e4  # pixels between the boxes of one class and those of the next: no two of them overlap
-    matches = match_boxes(*(one.boxes_xyxy + apart * one.labels[:, None] for one in (truth, labels)), IOU)
-    return set(matches.first.tolist()), matches.second_unmatched
+    matches = match_boxes(*((one.boxes_xyxy + apart * one.labels[:, None]).numpy() for one in (truth, labels)), IOU)
+    return set(matches.first.tolist()), torch.from_numpy(matches.second_unmatched)
 
 
 def surplus_of(truth_xyxy: Tensor, objects: Tensor, left_over_xyxy: Tensor) -> list[int]:

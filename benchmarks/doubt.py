@@ -26,15 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from markdown import print_rows, spread
 from street_scenes import run_seed
 
 from lat.config.load import load_config
-from lat.data.tensors import boxes_per_image
 from lat.evaluation.box_doubt import PARTS, WEIGHTS, Doubt, combined, image_doubt
+from lat.evaluation.box_matching import match_boxes
 from lat.evaluation.label_quality import IOU
-from lat.evaluation.transfer_quality import match_boxes
 from lat.labels.table import LabelTable
 from lat.stages.doubt import pair_doubt
 from lat.workspace.label_files import counted_labels, read_transferred, read_truth
@@ -96,12 +94,15 @@ def judge_run(folder: Path) -> list[Judged]:
 def judge(truth: LabelTable, transferred: LabelTable) -> tuple[np.ndarray, np.ndarray]:
     """(A,) IoU of each transferred box with the truth box of its class that it finds, 0 for none; (I,) truth boxes not found."""
     ious, missed = [], []
-    for wanted, found in zip(boxes_per_image(truth.where(~truth.is_crowd)), boxes_per_image(transferred), strict=True):
-        same = wanted.labels[:, None] == found.labels
-        matches = match_boxes(wanted.boxes_xyxy, found.boxes_xyxy, IOU, allowed=same, second_scores=found.scores)
-        iou = torch.zeros(len(found))
+    objects = truth.where(~truth.is_crowd)
+    for i in range(len(truth)):
+        wanted, found = objects.rows(i), transferred.rows(i)
+        same = objects.labels[wanted][:, None] == transferred.labels[found]
+        boxes = objects.boxes_xyxy[wanted], transferred.boxes_xyxy[found]
+        matches = match_boxes(*boxes, IOU, allowed=same, second_scores=transferred.scores[found])
+        iou = np.zeros(len(boxes[1]), np.float32)
         iou[matches.second] = matches.iou
-        ious.append(iou.numpy())
+        ious.append(iou)
         missed.append(len(matches.first_unmatched))
     return np.concatenate([np.zeros(0, np.float32), *ious]), np.array(missed)
 

@@ -25,12 +25,12 @@ import yaml
 from markdown import Row, print_rows, spread
 
 from lat.commands.draw_street_scenes import draw_benchmark
+from lat.commands.relate import relate
 from lat.config.load import load_config
 from lat.core.files import write_atomically
 from lat.core.label_space import LabelSpace
 from lat.pipeline.run import run_stages
 from lat.stages.evaluate import mean_ap, method_of
-from lat.stages.relations import relate
 from lat.street_scenes.canvas import Extent
 from lat.street_scenes.protocols import PaintedUser, annotate
 from lat.street_scenes.scene import RIDDEN_SHARES, Kind

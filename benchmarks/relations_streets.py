@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from lat.commands.draw_street_scenes import draw_benchmark
+from lat.commands.relate import region_samples
 from lat.config.load import load_config
 from lat.data.tensors import boxes_of
 from lat.pipeline.run import run_stages
@@ -26,7 +27,6 @@ from lat.relations.relation_matrix import INSIDE_SHARE, RelationMatrix
 from lat.relations.samples import LabeledSamples
 from lat.relations.settings import METHODS, RelationSettings
 from lat.relations.taxonomies import with_standalone
-from lat.stages.relations import region_samples
 from lat.workspace.label_files import read_truth
 from lat.workspace.workspace import Workspace
 

@@ -1,7 +1,7 @@
 """Label-Aligned Transfer: move object-detection labels between datasets whose class lists and box conventions differ.
 
-`lat.run`, `lat.transfer` and `lat.load_labels` are the whole interface for Python; see `lat.api`. Nothing heavy is imported until
-one of them is used.
+`lat.run`, `lat.transfer` and `lat.load_labels` are the whole interface for Python; see `lat.api`. They raise `lat.InputError` for
+mistakes in what they are given. Nothing heavy is imported until one of them is used.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lat.api import ImageLabels, Labels, Run, load_labels, run, transfer
+    from lat.core.errors import InputError
 
 __version__ = "0.2.0"
-__all__ = ["ImageLabels", "Labels", "Run", "__version__", "load_labels", "run", "transfer"]
+__all__ = ["ImageLabels", "InputError", "Labels", "Run", "__version__", "load_labels", "run", "transfer"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "InputError":
+        from lat.core.errors import InputError
+
+        return InputError
     if name in __all__:
         import lat.api
 

@@ -6,8 +6,6 @@ The table is for one target. For each source it names every class, so that none 
       vehicle: car
       pedestrian: person
       barrier: null  # no such class in the target
-
-`lat.evaluation.transfer_quality.labels_by_class_map` applies what is read here.
 """
 
 from __future__ import annotations
@@ -21,6 +19,9 @@ from torch import Tensor
 
 from lat.core.errors import InputError, did_you_mean, invalid_yaml
 from lat.core.label_space import LabelSpace
+from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_of
+from lat.labels.table import LabelTable
 
 
 def read_class_map(path: Path, source: LabelSpace, target: LabelSpace) -> Tensor:
@@ -75,3 +76,24 @@ def _target_class(path: Path, source: LabelSpace, name: str, value: object, targ
         what = f"{source.name} {name}: there is no class '{value}' in {target.name}"
         raise InputError(path, what, did_you_mean(value, target.class_names))
     return target.class_names.index(str(value))
+
+
+def labels_by_class_map(source: LabelTable, target_of: Tensor, target: LabelSpace) -> list[LabeledBoxes]:
+    """The source's human boxes in the classes of the target to which a map leads; crowd boxes are left out.
+
+    Args:
+        source: the labels of a dataset of K_s classes.
+        target_of: (K_s,) int64 class of the target for each class of the source; boxes of a class with -1 are left out.
+        target: the label space of the result.
+
+    Returns:
+        The boxes of each image of `source`, in its order, with score 1 and the annotation ids of the source.
+    """
+    assert target_of.shape == (len(source.space),)
+    images = []
+    for i in range(len(source)):
+        boxes = boxes_of(source, i)
+        labels = target_of[boxes.labels]
+        kept = (labels >= 0) & (boxes.weights > 0)
+        images.append(LabeledBoxes(boxes.boxes_xyxy[kept], labels[kept], target, annotation_ids=boxes.annotation_ids[kept]))
+    return images

@@ -1,6 +1,6 @@
-"""The `lat` command: `app` has the list of commands; the other modules hold one group each.
+"""The `lat` command: `app` lists the commands; the other modules hold one group each.
 
-Commands import what they run when they run, so that help and errors come at once.
+A command imports what it runs when it runs, so that help and errors come at once.
 """
 
 from lat.cli.app import main

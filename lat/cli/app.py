@@ -1,4 +1,4 @@
-"""All commands, and running one of them."""
+"""All commands, and how one is run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Command(NamedTuple):
     Attributes:
         run: what it does; its docstring is the help.
         group: the title under which the help lists it.
-        examples: command lines that its help shows.
+        examples: command lines that the help shows.
     """
 
     run: Callable[..., Any]
@@ -140,7 +140,7 @@ def _root(
     elif context.invoked_subcommand is None:
         print(context.get_help())
     elif context.invoked_subcommand not in IN_SEVERAL_PROCESSES and _started_processes() > 1:
-        raise InputError(f"lat {context.invoked_subcommand}", "works in one process", "start it without torchrun or srun")
+        raise InputError(f"lat {context.invoked_subcommand}", "runs in one process", "start it without torchrun or srun")
 
 
 for _name, _command in COMMANDS.items():
@@ -150,12 +150,12 @@ app.add_typer(review.review, name="review", rich_help_panel=LABELS)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit status 0 done, 2 wrong input (one line on stderr), 1 anything else.
+    """Run the command line; the exit status is 0 if done, 2 for wrong input (one line on stderr), 1 for anything else.
 
-    Of several processes that torchrun or srun started, one prints.
+    If torchrun or srun started several processes, one of them prints.
     """
     if _started_processes() > 1:
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each process says what DDP finds remarkable
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or every process repeats the warnings of DDP
         from lat.engine.processes import together
 
         sys.exit(together(partial(_run, arguments)))
@@ -167,7 +167,7 @@ def _started_processes() -> int:
 
 
 def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
-    """Run the command line and tell what is wrong; returns the exit status."""
+    """Run the command line and say what is wrong; returns the exit status."""
     try:
         status = app(args=arguments, standalone_mode=False)
     except InputError as error:
@@ -180,6 +180,6 @@ def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
         status = 2
     if status == _STOPPED:
         command = shlex.join(["lat", *(sys.argv[1:] if arguments is None else arguments)])
-        say(f"stopped; the same command goes on from here: {command}")
+        say(f"stopped; the same command resumes from here: {command}")
         status = 1
     return status or 0

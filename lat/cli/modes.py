@@ -1,4 +1,4 @@
-"""How a command speaks: `--quiet`, `--json-lines`, and the last line, which says what to run next."""
+"""How a command reports: `--quiet`, `--json-lines`, and the last line, which says what to run next."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lat.engine import announce
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Output")]
 JsonLines = Annotated[
-    bool, typer.Option("--json-lines", help="Print one JSON object a line, for programs.", rich_help_panel="Output")
+    bool, typer.Option("--json-lines", help="Print one JSON object per line, for programs.", rich_help_panel="Output")
 ]
 
 
 def with_modes(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command with the options `--quiet` and `--json-lines`; as JSON lines, an error of the input is an event too."""
+    """The same command with the options `--quiet` and `--json-lines`; with JSON lines, an input error is an event too."""
 
     @wraps(command)
     def speaking(*arguments: Any, quiet: bool = False, json_lines: bool = False, **options: Any) -> Any:
@@ -45,7 +45,7 @@ def with_modes(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def next_step(command: str, config: Path | None = None, overrides: list[str] | None = None) -> None:
-    """Say what to run next, with the configuration and the settings of this command if there are any."""
+    """Say what to run next, with the configuration and the overrides of this command, if any."""
     words = [] if config is None else [str(config), *(overrides or ())]
     line = " ".join([command, *map(shlex.quote, words)])
     if announce.to_programs():

@@ -1,7 +1,8 @@
-"""Arguments and options that several commands take, and opening the run that they name."""
+"""Arguments and options that several commands share, and opening the run that they name."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +14,15 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings that replace those of the file, as in lat.attention=none."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that override those of the file, for example lat.attention=none."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it although it is up to date.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it even if it is up to date.")]
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Names as a choice: `a, b or c`."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def open_run(config: Path, overrides: list[str] | None) -> Workspace:

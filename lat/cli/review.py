@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-review = typer.Typer(no_args_is_help=True, help="Use what was accepted and rejected in the report.")
+review = typer.Typer(no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
 
 
 EXAMPLES = (
@@ -18,18 +18,20 @@ EXAMPLES = (
 
 @review.command(epilog="\n\n".join(("Examples:", *(f"  {line}" for line in EXAMPLES))))
 def apply(
-    decisions: Annotated[Path, typer.Argument(metavar="DECISIONS", help="The JSON file from the report.", show_default=False)],
+    decisions: Annotated[
+        Path, typer.Argument(metavar="DECISIONS", help="The JSON file downloaded from the report.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write; by default NAME.reviewed.json beside the labels.", show_default=False),
+        typer.Option(metavar="FILE", help="File to write; NAME.reviewed.json beside the labels by default.", show_default=False),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The labels that were reviewed, if they lie elsewhere now.", show_default=False),
+        typer.Option(metavar="FILE", help="The labels that were reviewed, if they have moved.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a corrected labels file: rejected boxes left out, accepted ones with score 1. The original stays as it is."""
-    from lat.commands.review import apply_decisions
+    """Write a corrected labels file: without rejected boxes, and with score 1 for accepted ones. The original stays as it is."""
+    from lat.commands.apply_review import apply_decisions
 
     done = apply_decisions(decisions, labels, out)
     images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""
@@ -38,4 +40,4 @@ def apply(
 
 @review.callback()
 def _group() -> None:
-    """Use what was accepted and rejected in the report."""  # without a callback, a group of one command would be that command
+    """Apply what was accepted and rejected in the report."""  # without a callback, a group of one command would be that command

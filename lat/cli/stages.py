@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -22,19 +21,20 @@ if TYPE_CHECKING:
 
 @with_modes
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Check all images and annotation files of a run: a table for each dataset, and every problem found."""
+    """Check all images and annotation files of a run: one table per dataset, and every problem found."""
     from lat.commands.check import check_all
+    from lat.config.load import load_config
 
-    if not check_all(open_run(config, overrides).config):
+    if not check_all(load_config(config, overrides or ())):
         raise typer.Exit(2)
     next_step("lat run", config, overrides)
 
 
 @with_modes
 def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
-    """Do every stage that is not up to date, and print the table.
+    """Run every stage that is not up to date, and print the results.
 
-    Stop it at any moment; the same command goes on from there.
+    It can be stopped at any time; the same command resumes it.
     """
     from lat.pipeline.run import run_stages
 
@@ -56,7 +56,7 @@ def train_upstream(
     dataset: Annotated[str | None, typer.Option(help="Only the detector of this dataset.")] = None,
     force: Force = False,
 ) -> None:
-    """Train one upstream detector for each dataset."""
+    """Train one upstream detector per dataset."""
     _run_stage("train-upstream", config, overrides, force, group=dataset)
     next_step("lat pseudo-label", config, overrides)
 
@@ -69,12 +69,13 @@ def pseudo_label(
     space: Annotated[str | None, typer.Option(help="Only in the label space of this dataset.")] = None,
     force: Force = False,
 ) -> None:
-    """Let each upstream detector label the images of all the other datasets, and print what was kept of each class."""
-    from lat.cli.tables.pseudo_labels import print_pseudo_labels
+    """Let each upstream detector label the images of all other datasets, and print what was kept of each class."""
+    from lat.cli.tables.pseudo_labels import print_kept_labels
+    from lat.commands.kept_labels import read_kept_labels
 
     workspace = _run_stage("pseudo-label", config, overrides, force, group=source, member=space)
     if not announce.to_programs():
-        print_pseudo_labels(workspace, source, space)
+        print_kept_labels(read_kept_labels(workspace, source, space))
     next_step("lat train-lat", config, overrides)
 
 
@@ -105,7 +106,7 @@ def train_downstream(
     target: Annotated[str | None, typer.Option(help="Only the detector of this target.")] = None,
     force: Force = False,
 ) -> None:
-    """Train a detector of each target on its own and the transferred labels."""
+    """Train a detector for each target on its ground truth and the transferred labels."""
     _run_stage("train-downstream", config, overrides, force, group=target)
     next_step("lat evaluate", config, overrides)
 
@@ -115,12 +116,12 @@ def relations(
     config: ConfigFile,
     overrides: Overrides = None,
     review: Annotated[
-        bool, typer.Option("--review", help="Also write them as YAML, to be edited and named as relations.file.")
+        bool, typer.Option("--review", help="Also write them as YAML, to be edited and set as relations.file.")
     ] = False,
 ) -> None:
-    """Find which classes of the datasets are equal, contain each other, overlap or stand alone."""
+    """Find which classes of the datasets are equal, contain one another, overlap or stand alone."""
     from lat.cli.tables.relations import print_relations
-    from lat.stages.relations import relate, write_review
+    from lat.commands.relate import relate, write_review
 
     workspace = open_run(config, overrides)
     matrices = relate(workspace)
@@ -144,28 +145,40 @@ def evaluate(
     ] = None,
     overrides: Overrides = None,
     truth: Annotated[Path | None, typer.Option(help="With --labels: a COCO file of known labels.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="With --truth: a COCO file of labels to score, of the same images.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --truth: a COCO file of labels of the same images, to score.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="With --truth: also write the figures as JSON.")] = None,
     force: Force = False,
 ) -> None:
     """Score all labels of a run, or any labels file against any truth file."""
-    from lat.stages.evaluate import evaluate_files
-
     if truth is not None and labels is not None and config is None:
-        figures = evaluate_files(truth, labels)
-        if announce.to_programs():
-            announce.event("result", table="files", **figures)
-        else:
-            print(json.dumps(figures, indent=2, allow_nan=False))
+        _evaluate_files(truth, labels, out)
         return
     if config is None or truth is not None or labels is not None:
         raise InputError("lat evaluate", "takes either CONFIG or both --truth and --labels", "give one of them")
+    if out is not None:
+        raise InputError("--out", "is given with CONFIG, which says where a run writes", "leave it out")
     _tell_results(_run_stage("evaluate", config, overrides, force))
     next_step("lat report", config, overrides)
 
 
+def _evaluate_files(truth: Path, labels: Path, out: Path | None) -> None:
+    """Print the figures of one labels file, or tell them to programs; `out` is a JSON file to write as well."""
+    from lat.cli.tables.evaluation import print_figures
+    from lat.commands.evaluate_files import SCORE_THRESHOLD, evaluate_files, write_figures
+
+    figures = evaluate_files(truth, labels)
+    if out is not None:
+        write_figures(out, figures)
+    if announce.to_programs():
+        announce.event("result", table="files", **figures)
+    else:
+        counts = f"{figures['images']} images, {figures['boxes']} truth boxes"
+        print_figures(f"{labels} at a score of {SCORE_THRESHOLD:g} against {truth} ({counts})", figures)
+
+
 @with_modes
 def report(config: ConfigFile, overrides: Overrides = None, force: Force = False) -> None:
-    """Write the report: a folder with one page that opens without a network, and `doubt/`, the labels ranked for review."""
+    """Write the report, a page that opens offline, and `doubt/`, the labels ranked for review."""
     workspace = _run_stage("report", config, overrides, force)
     _tell_report(workspace)
     next_step(_export_command(workspace))
@@ -174,7 +187,7 @@ def report(config: ConfigFile, overrides: Overrides = None, force: Force = False
 def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
-    """Do one stage, or the steps of it that `group` and `member` name."""
+    """Run one stage, or only its steps of one group and member."""
     from lat.pipeline.plan import all_steps
     from lat.pipeline.run import run_stages
 
@@ -196,13 +209,14 @@ def _selector(group: str | None, member: str | None) -> Callable[[Step], bool]:
 
 
 def _tell_results(workspace: Workspace) -> None:
-    """Print the tables of `evaluation.json`, or tell programs its rows."""
-    from lat.cli.tables.evaluation import print_evaluation, read_evaluation
+    """Print the tables of a run, or tell programs the rows of `evaluation.json`."""
+    from lat.cli.tables.evaluation import print_results
+    from lat.commands.results import read_results, read_tables
 
     if not announce.to_programs():
-        print_evaluation(workspace)
+        print_results(read_results(workspace))
         return
-    for table, rows in read_evaluation(workspace).items():
+    for table, rows in read_tables(workspace).items():
         for row in rows:
             announce.event("result", table=table, **row)
 
@@ -215,7 +229,7 @@ def _tell_report(workspace: Workspace) -> None:
 
 
 def _export_command(workspace: Workspace) -> str:
-    """The command that gives the first transferred labels to another tool."""
+    """The command that exports the first transferred labels."""
     source, target = workspace.transfers()[0]
     words = (workspace.paths.transferred(source, target), "--images", workspace.data.settings_of(source).images)
     return " ".join(["lat export", *(shlex.quote(str(word)) for word in words), f"--to yolo --out exports/{source}.{target}"])

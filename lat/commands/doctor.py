@@ -1,4 +1,4 @@
-"""What this machine offers, and what `lat` would use of it."""
+"""What this machine offers, and what a run would use of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lat import __version__
-from lat.detectors.base import detectron2_problem
-from lat.engine.runtime import RuntimeSettings
 
 OPTIONAL_PACKAGES = {
     "transformers": "RT-DETR and Deformable-DETR",
@@ -25,37 +22,56 @@ OPTIONAL_PACKAGES = {
     "ultralytics": "YOLO as downstream detector",
     "pandas": "lat.load_labels(...).frame()",
     "supervision": "lat.load_labels(...)[i].detections()",
-    "fiftyone": "looking at exports made with --to fiftyone",
+    "fiftyone": "viewing exports made with --to fiftyone",
 }
 _GIB = 2**30
 
 
 def diagnose(folder: Path) -> dict[str, Any]:
-    """Facts as JSON values; sizes in GiB. `folder` is where runs are to be written: its disk is looked at.
+    """Facts about this machine as JSON values; sizes in GiB, null for what cannot be known.
 
-    Nothing is imported but torch and, if it is there, Detectron2; a value that cannot be known is null.
+    The first half comes from the system and from package metadata; only then are torch, and Detectron2 if it is there, imported.
+
+    Args:
+        folder: where runs will write; its disk is checked.
     """
-    problem = detectron2_problem()
-    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    accelerator = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
+    return {**describe_machine(folder), **_ask_torch()}
+
+
+def describe_machine(folder: Path) -> dict[str, Any]:
+    """What can be said without torch: versions, cores, memory, disk."""
     disk = shutil.disk_usage(_existing(folder))
     return {
         "lat": __version__,
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
-        "torch": torch.__version__,
+        "torch": _version("torch"),
         "torchvision": _version("torchvision"),
+        "packages": {name: _version(name) for name in OPTIONAL_PACKAGES},
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory(),
+        "disk": {"folder": str(folder), "free_gib": round(disk.free / _GIB, 1), "total_gib": round(disk.total / _GIB, 1)},
+    }
+
+
+def _ask_torch() -> dict[str, Any]:
+    """GPUs, threads, whether Detectron2 imports, and what a run would use: what takes torch to know."""
+    import torch
+
+    from lat.detectors.base import detectron2_problem
+    from lat.engine.runtime import RuntimeSettings
+
+    problem = detectron2_problem()
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return {
+        "torch": torch.__version__,
         "cuda": torch.version.cuda if gpus else None,
         "gpus": [{"name": gpu.name, "memory_gib": round(gpu.total_memory / _GIB, 1)} for gpu in gpus],
         "detectron2": {"version": _version("detectron2") if problem is None else None, "problem": problem},
-        "packages": {name: _version(name) for name in OPTIONAL_PACKAGES},
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_gib": _memory(),
-        "disk": {"folder": str(folder), "free_gib": round(disk.free / _GIB, 1), "total_gib": round(disk.total / _GIB, 1)},
         "used": {
-            "accelerator": accelerator,
+            "accelerator": "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu",
             "precision": RuntimeSettings().precision,
             "auto_detector": "torchvision" if problem else "detectron2",
         },
@@ -75,7 +91,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _memory() -> dict[str, float | None]:
-    """Memory of the machine, and what of it is free to use, in GiB."""
+    """Memory of the machine, and how much of it is available, in GiB."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         known = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":", 1) for line in lines)}
@@ -123,15 +139,15 @@ def _gib(value: float | None) -> str:
 
 
 def advice(facts: dict[str, Any]) -> list[str]:
-    """What to change before a run, a line each."""
+    """What to change before a run, one line each."""
     lines = []
     if facts["used"]["accelerator"] == "cpu":
         lines.append("no GPU: the default settings are sized for a CPU; keep `image_size` small")
     elif facts["used"]["accelerator"] == "cuda":
         lines.append("a GPU: choose larger models and `runtime.precision=bf16-mixed`; the README has settings to start from")
     if facts["disk"]["free_gib"] < 5:
-        lines.append("less than 5 GiB of disk are free: set `output_dir` to another disk, or `lat.cache: memory`")
+        lines.append("less than 5 GiB of disk space is free: set `output_dir` to another disk, or `lat.cache: memory`")
     available = facts["memory_gib"]["available"]
     if available is not None and available < 4:
-        lines.append("less than 4 GiB of memory are free: set `lat.cache: disk` and a smaller `batch_size`")
+        lines.append("less than 4 GiB of memory is free: set `lat.cache: disk` and a smaller `batch_size`")
     return lines

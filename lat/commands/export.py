@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,57 +11,66 @@ import numpy as np
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
 from lat.engine.progress import track
-from lat.formats.exports import coco, cvat, fiftyone, label_studio, voc, yolo
+from lat.formats.exports import FORMATS
 from lat.formats.exports.layout import check_is_free, hash_images, new_folder, place_images, write_manifest
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable, find_ids
 
-FORMATS = {
-    **{"yolo": yolo.FORMAT, "voc": voc.FORMAT, "coco": coco.FORMAT},
-    **{"fiftyone": fiftyone.FORMAT, "cvat": cvat.FORMAT, "label-studio": label_studio.FORMAT},
-}
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is exported beside one labels file, and how.
+
+    Attributes:
+        val: a second labels file, for validation.
+        val_images: folder of its images; None for the folder of the others.
+        layers: more labels files of the same images as the first, by name, for formats that hold several.
+        copy: copy the images instead of linking them.
+        min_score: leave out boxes with a lower score, but for those of `layers`.
+    """
+
+    val: Path | None = None
+    val_images: Path | None = None
+    layers: Mapping[str, Path] = field(default_factory=dict)
+    copy: bool = False
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export wrote, and what the format cannot hold, a line each."""
+    """What an export wrote, and what the format cannot hold, one line each."""
 
     images: int
     boxes: int
     losses: tuple[str, ...]
 
 
-def export_files(
-    labels: Path,
-    images: Path,
-    form: str,
-    out: Path,
-    *,
-    val: Path | None = None,
-    val_images: Path | None = None,
-    layers: Mapping[str, Path] | None = None,
-    copy: bool = False,
-    min_score: float = 0.0,
-) -> ExportSummary:
+def export_files(labels: Path, images: Path, form: str, out: Path, options: ExportOptions | None = None) -> ExportSummary:
     """Read one labels file, or one for training and one for validation, and write them with their images as `export` does.
 
-    `layers` are more labels files of the same images as the first, by name, for formats that hold several.
+    Args:
+        labels: a COCO labels file.
+        images: the folder of its images.
+        form: a key of `FORMATS`.
+        out: the folder to make; it may exist if it is empty.
+        options: the defaults of `ExportOptions` if not given.
 
     Raises:
         InputError: see `read_labels` and `export`; the two files must have the same categories.
     """
+    options = options or ExportOptions()
     if form not in FORMATS:
         raise InputError("--to", f"is '{form}'", f"choose one of {', '.join(FORMATS)}")
-    if val_images is not None and val is None:
+    if options.val_images is not None and options.val is None:
         raise InputError("--val-images", "is given without --val", "name the labels file of the validation images")
     check_is_free(out)
     train = DetectionDataset(labels.stem, images, read_labels(labels, labels.stem))
     datasets = {"train": train}
-    if val is not None:
+    if (val := options.val) is not None:
         held_out = read_labels(val, val.stem, expect=train.space)
-        datasets["val"] = DetectionDataset(val.stem, val_images or images, held_out)
-    more = {name: _read_layer(path, train.labels) for name, path in (layers or {}).items()}
-    return export(datasets, form, out, layers=more, copy=copy, min_score=min_score)
+        datasets["val"] = DetectionDataset(val.stem, options.val_images or images, held_out)
+    layers = {name: _read_layer(path, train.labels) for name, path in options.layers.items()}
+    return export(datasets, form, out, layers=layers, copy=options.copy, min_score=options.min_score)
 
 
 def _read_layer(path: Path, images: LabelTable) -> LabelTable:
@@ -119,7 +128,7 @@ def export(
     with new_folder(out) as folder:
         FORMATS[form].write(folder, splits)
         for split in splits:
-            place_images(folder, split, copy=copy, keep_jpegs_whole=form == "yolo")
+            place_images(folder, split, copy=copy, keep_jpegs_whole=FORMATS[form].keeps_jpegs_whole)
         write_manifest(folder, form, splits, hashes, min_score)
     parts = list(chosen.values())
     left_out = sum(part.labels.num_boxes for part in datasets.values()) - sum(part.labels.num_boxes for part in parts)

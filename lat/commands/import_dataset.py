@@ -9,30 +9,19 @@ from typing import Any
 
 from lat.core.errors import InputError, did_you_mean
 from lat.engine.progress import track
-from lat.formats.importers.acdc import Acdc
-from lat.formats.importers.bdd100k import Bdd100k
-from lat.formats.importers.cityscapes import Cityscapes
-from lat.formats.importers.coco import Coco
-from lat.formats.importers.kitti import Kitti
-from lat.formats.importers.nuimages import NuImages
-from lat.formats.importers.open_images import OpenImages
-from lat.formats.importers.shift import Shift
+from lat.formats.importers import FORMATS
 from lat.formats.importers.source import Importer
-from lat.formats.importers.synscapes import Synscapes
-from lat.formats.importers.voc import Voc
-from lat.formats.importers.waymo import Waymo
 from lat.formats.importers.writer import ImportOptions, ImportSummary, write_import
-from lat.formats.importers.yolo import Yolo
-
-FORMATS: dict[str, type[Importer]] = {
-    **{"coco": Coco, "voc": Voc, "yolo": Yolo, "kitti": Kitti, "open-images": OpenImages},
-    **{"cityscapes": Cityscapes, "nuimages": NuImages, "waymo": Waymo, "bdd100k": Bdd100k},
-    **{"acdc": Acdc, "shift": Shift, "synscapes": Synscapes},
-}
 
 
 def import_dataset(
-    form: str, root: Path, out: Path, *, splits: Sequence[str] = (), settings: Sequence[str] = (), **options: Any
+    form: str,
+    root: Path,
+    out: Path,
+    *,
+    splits: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    options: ImportOptions | None = None,
 ) -> list[ImportSummary]:
     """Import splits of a dataset, each as `OUT/SPLIT.json` with `OUT/SPLIT.manifest.json`.
 
@@ -42,7 +31,7 @@ def import_dataset(
         out: where to write; made if it is not there.
         splits: which to import; empty for the one that the format calls its training part.
         settings: `key=value` for each setting of the format that is not to have its default.
-        options: see `ImportOptions`.
+        options: which images to import; all by default.
 
     Raises:
         InputError: if something of this is wrong, or the files are not as the format has them.
@@ -54,9 +43,8 @@ def import_dataset(
         raise InputError("--split", f"is given, but {form} has no splits", "leave it out")
     values = parse_settings(kind, form, settings)
     chosen: list[dict[str, Any]] = [{"split": split} for split in dict.fromkeys(splits)] or [{}]
-    checked = ImportOptions(**options)
     importers = [kind(root, out, **values, **one) for one in chosen]
-    return [_import_split(importer, form, checked) for importer in importers]
+    return [_import_split(importer, form, options or ImportOptions()) for importer in importers]
 
 
 def parse_settings(kind: type[Importer], form: str, settings: Sequence[str]) -> dict[str, Any]:

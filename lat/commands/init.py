@@ -98,7 +98,7 @@ def write_config(
         InputError: if a file or folder is missing or wrong, a name is used twice, or `path` is there and not to be replaced.
     """
     if path.exists() and not force:
-        raise InputError(path, "is there already", "name another file with --out, or replace it with --force")
+        raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
     names = [settings.name for settings in datasets]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError("--dataset", f"names {', '.join(names) or 'none'}", "name two or more, each differently")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.core.lazy_table import LazyTable
 from lat.core.structures import LabeledBoxes
 from lat.detectors.settings import TRANSFORMERS_DETECTORS, DetectorSettings
 
@@ -30,6 +31,24 @@ class Detector(Protocol):
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
         """Detections of each image, best first, with `class_scores` (N, K) beside `scores`; needs no mode, takes no gradient."""
+
+
+BACKENDS: Mapping[str, Callable[..., nn.Module]] = LazyTable(
+    {
+        "torchvision": "lat.detectors.torchvision.faster_rcnn:TorchvisionDetector",
+        "detectron2": "lat.detectors.detectron2.detectron2_backend:Detectron2Detector",
+        **dict.fromkeys(TRANSFORMERS_DETECTORS, "lat.detectors.transformers.detr:TransformersDetector"),
+    }
+)
+"""The class of each detector, called with settings, label space and `load_weights`; looking it up imports its library."""
+
+CONFIGURATIONS: Mapping[str, Callable[[DetectorSettings, LabelSpace], dict[str, str]]] = LazyTable(
+    {
+        "detectron2": "lat.detectors.detectron2.detectron2_config:describe",
+        **dict.fromkeys(TRANSFORMERS_DETECTORS, "lat.detectors.transformers.detr_config:describe"),
+    }
+)
+"""For detectors with a configuration of their own: what a checkpoint holds of it, as text under the name of the library."""
 
 
 def build_detector(settings: DetectorSettings, space: LabelSpace) -> nn.Module:
@@ -82,8 +101,9 @@ def _import_problem(module: str) -> str | None:
     return None
 
 
-def _require_transformers(settings: DetectorSettings) -> None:
-    if (problem := transformers_problem()) is not None:
+def _require_library(settings: DetectorSettings) -> None:
+    """Check that transformers imports, if the settings need it; whether Detectron2 does, `resolve_detector` has checked."""
+    if settings.detector in TRANSFORMERS_DETECTORS and (problem := transformers_problem()) is not None:
         what = f"is {settings.detector}, which needs transformers, and that does not import ({problem})"
         raise InputError("detector", what, "install lat-detection[detr]")
 
@@ -96,15 +116,9 @@ def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str
     """
     settings = resolve_detector(settings)
     content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": space.to_dict()}
-    if settings.detector == "detectron2":
-        from lat.detectors.detectron2.detectron2_config import resolve_config
-
-        content["detectron2"] = resolve_config(settings, len(space)).dump()
-    if settings.detector in TRANSFORMERS_DETECTORS:
-        _require_transformers(settings)
-        from lat.detectors.transformers import detr_config
-
-        content["transformers"] = detr_config.config_to_text(detr_config.resolve_config(settings, space.class_names))
+    if settings.detector in CONFIGURATIONS:
+        _require_library(settings)
+        content |= CONFIGURATIONS[settings.detector](settings, space)
     return content
 
 
@@ -137,16 +151,7 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
 
 
 def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None) -> nn.Module:
-    """A detector of the library that the settings name, which is not `auto` any more."""
-    if settings.detector == "detectron2":
-        from lat.detectors.detectron2.detectron2_backend import Detectron2Detector
-
-        return Detectron2Detector(settings, space, load_weights=load_weights, config_text=config_text)
-    if settings.detector in TRANSFORMERS_DETECTORS:
-        _require_transformers(settings)
-        from lat.detectors.transformers.detr import TransformersDetector
-
-        return TransformersDetector(settings, space, load_weights=load_weights, config_text=config_text)
-    from lat.detectors.torchvision.faster_rcnn import TorchvisionDetector
-
-    return TorchvisionDetector(settings, space, load_weights=load_weights)
+    """A detector of the library that the settings name, which is no longer `auto`."""
+    _require_library(settings)
+    configuration = {} if config_text is None else {"config_text": config_text}
+    return BACKENDS[settings.detector](settings, space, load_weights=load_weights, **configuration)

@@ -83,11 +83,6 @@ def together(command: Callable[[Callable[[str], None]], int]) -> int:
     return status
 
 
-def is_first_process() -> bool:
-    """True in the one process that shows progress."""
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
 def say_once(line: str) -> None:
     """Print on standard error what several processes have to say, from the one that comes first."""
     key = f"lat/{sha256(line.encode()).hexdigest()}"

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lat.engine.announce import event, is_quiet, to_programs
-from lat.engine.processes import is_first_process
 
 Batch = TypeVar("Batch", bound=Sized)
 
@@ -62,7 +61,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         self._start_done, self._clock, self._after = done, screen.clock, after_seconds
         self._shown = -1
         self._figures: dict[str, float | str] = {}
-        self._is_silent = quiet or is_quiet() or not is_first_process()
+        self._is_silent = quiet or is_quiet() or not _is_first_process()
         self._tells_programs = not self._is_silent and to_programs()
         self._console = None if self._is_silent or self._tells_programs else Console(file=screen.file or sys.stderr)
         self._every = 1.0 if self._tells_programs else screen.every_seconds
@@ -148,6 +147,12 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
     def _finite_figures(self) -> dict[str, float | str | None]:
         """The latest figures as JSON has them: null for NaN and infinity."""
         return {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in self._figures.items()}
+
+
+def _is_first_process() -> bool:
+    """True in the one process of a run that shows progress; torch is asked only if it is there, for nothing meets without it."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is None or not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def duration(seconds: float) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lat.core.errors import InputError
-from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
+
+if TYPE_CHECKING:
+    from lat.core.structures import LabeledBoxes
 
 ID_LIMIT = 5
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 
-from lat.core.structures import LabeledBoxes
 from lat.evaluation.box_columns import BoxColumns, paired_columns
 from lat.labels.table import LabelTable
+
+if TYPE_CHECKING:
+    from faster_coco_eval import COCO
+
+    from lat.core.structures import LabeledBoxes
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes])
 
 def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_classes: int) -> np.ndarray:
     """Precision (10 IoU thresholds, 101 recall levels, K classes); -1 where a class has no truth box."""
+    from faster_coco_eval import COCOeval_faster
+
     evaluation = COCOeval_faster(
         _in_memory(wanted, num_images, num_classes),
         _in_memory(found, num_images, num_classes),
@@ -86,6 +91,8 @@ def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_class
 
 def _in_memory(columns: BoxColumns, num_images: int, num_classes: int) -> COCO:
     """A COCO object with ids from 1 in place of the files' own (id 0 means "not matched" to the evaluator)."""
+    from faster_coco_eval import COCO
+
     corners = columns.boxes_xyxy.astype(np.float64)
     sizes = corners[:, 2:] - corners[:, :2]
     rows = zip(

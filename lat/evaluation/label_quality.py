@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision.ops import box_iou
 
-from lat.core.boxes import covered_share
-from lat.core.structures import LabeledBoxes
 from lat.evaluation.box_columns import BoxColumns, paired_columns
+from lat.evaluation.box_matching import match_boxes, share_inside
 from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
-from lat.evaluation.transfer_quality import match_boxes
 from lat.labels.table import LabelTable
+
+if TYPE_CHECKING:  # scoring two files needs no torch
+    from torch import Tensor
+
+    from lat.core.structures import LabeledBoxes
 
 IOU = 0.5
 
@@ -124,16 +124,15 @@ def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], 
 
 def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Classes, scores and IoUs (N,) of the labels of one image that are right or wrong."""
-    boxes, scores = torch.from_numpy(labels.boxes_xyxy), torch.from_numpy(labels.scores)
     wanted, crowds = truth[~truth.is_crowd], truth[truth.is_crowd]
-    same = torch.from_numpy(wanted.labels[:, None] == labels.labels)
-    matches = match_boxes(torch.from_numpy(wanted.boxes_xyxy), boxes, least_iou, allowed=same, second_scores=scores)
-    iou = torch.zeros(len(boxes))
+    same = wanted.labels[:, None] == labels.labels
+    matches = match_boxes(wanted.boxes_xyxy, labels.boxes_xyxy, least_iou, allowed=same, second_scores=labels.scores)
+    iou = np.zeros(len(labels.labels), np.float32)
     iou[matches.second] = matches.iou
-    in_crowd = covered_share(boxes, torch.from_numpy(crowds.boxes_xyxy)) >= least_iou
-    in_crowd &= torch.from_numpy(labels.labels[:, None] == crowds.labels)
-    counted = (iou > 0) | ~in_crowd.any(dim=1)
-    return labels.labels[counted.numpy()], scores[counted].numpy(), iou[counted].numpy()
+    in_crowd = share_inside(labels.boxes_xyxy, crowds.boxes_xyxy) >= least_iou
+    in_crowd &= labels.labels[:, None] == crowds.labels
+    counted = (iou > 0) | ~in_crowd.any(axis=1)
+    return labels.labels[counted], labels.scores[counted], iou[counted]
 
 
 def true_classes(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = IOU) -> Tensor:
@@ -142,6 +141,11 @@ def true_classes(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = IOU) -> 
     A box whose IoU with all of them is below `iou` has the number of the truth's classes, which stands for background, or -1 if
     it lies on a crowd box.
     """
+    import torch
+    from torchvision.ops import box_iou
+
+    from lat.core.boxes import covered_share
+
     background = len(truth.space)
     if not len(truth) or not len(boxes):
         return torch.full((len(boxes),), background)

@@ -34,10 +34,10 @@ def plan(workspace: Workspace, stages: Collection[str]) -> Iterator[tuple[Worksp
 
     The steps of a stage are asked for when it is its turn, for they may depend on files that earlier ones have written.
     """
-    for seen_from in workspace.rounds():
+    for of_round in workspace.rounds():
         for stage in STAGES:
             if stage.is_of_round and stage.name in stages:
-                yield seen_from, list(stage.steps(seen_from))
+                yield of_round, list(stage.steps(of_round))
     for stage in STAGES:
         if not stage.is_of_round and stage.name in stages:
             yield workspace, list(stage.steps(workspace))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lat.core.structures import LabeledBoxes
-from lat.evaluation.transfer_quality import match_boxes
+from lat.evaluation.box_matching import match_boxes
 
 MATCHED_IOU = 0.5
 KEPT_IOU = 0.9
@@ -55,7 +55,7 @@ def find_differences(source: LabeledBoxes, pseudo: LabeledBoxes, transferred: La
     of the ground truth (weight 0: crowds) are neither matched nor dropped.
     """
     real = (source.weights > 0).nonzero().flatten()
-    matches = match_boxes(source.boxes_xyxy[real], transferred.boxes_xyxy, MATCHED_IOU)
+    matches = match_boxes(source.boxes_xyxy[real].numpy(), transferred.boxes_xyxy.numpy(), MATCHED_IOU)
     marks, source_rows = [Mark.ADDED] * len(transferred), [-1] * len(transferred)
     kept = (matches.iou >= KEPT_IOU).tolist()
     for source_row, row, is_kept in zip(real[matches.first].tolist(), matches.second.tolist(), kept, strict=True):
@@ -69,7 +69,7 @@ def find_differences(source: LabeledBoxes, pseudo: LabeledBoxes, transferred: La
 
 
 def _previous_classes(pseudo: LabeledBoxes, transferred: LabeledBoxes) -> tuple[str, ...]:
-    matches = match_boxes(pseudo.boxes_xyxy, transferred.boxes_xyxy, MATCHED_IOU)
+    matches = match_boxes(pseudo.boxes_xyxy.numpy(), transferred.boxes_xyxy.numpy(), MATCHED_IOU)
     names = [""] * len(transferred)
     for pseudo_row, row in zip(matches.first.tolist(), matches.second.tolist(), strict=True):
         if pseudo.labels[pseudo_row] != transferred.labels[row]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from lat.config.sections import EvaluationSettings
+from lat.baselines.class_names import labels_by_class_names, union_labels
 from lat.core.files import write_atomically
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
-from lat.evaluation.detection_ap import detection_ap
-from lat.evaluation.label_quality import label_quality
-from lat.evaluation.transfer_quality import agreement, labels_by_class_names, union_labels
-from lat.labels.coco.read import read_labels
+from lat.evaluation.label_figures import label_figures
+from lat.evaluation.transfer_quality import agreement
 from lat.labels.table import LabelTable
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.steps import Stage, Step
@@ -24,9 +21,9 @@ from lat.workspace.workspace import Workspace
 METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 
 
-def method_of(seen: Workspace) -> str:
+def method_of(of_round: Workspace) -> str:
     """The method of the labels that a round has transferred: the last round's are the result."""
-    return "label_transfer" if seen.round == seen.config.rounds.count else f"label_transfer_round_{seen.round}"
+    return "label_transfer" if of_round.round == of_round.config.rounds.count else f"label_transfer_round_{of_round.round}"
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
@@ -67,7 +64,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                         "source": source,
                         "target": target,
                         "method": method,
-                        **_figures(truth, labels[method], workspace.config.evaluation),
+                        **label_figures(truth, labels[method], workspace.config.evaluation.score_threshold),
                     }
                     for method in labels
                 ]
@@ -91,19 +88,9 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
         "class_names": by_name,
         "pseudo_label": pseudo,
         "union": union_labels(by_name, pseudo),
-        **{method_of(seen): boxes_per_image(read_transferred(seen, source, space.name)) for seen in earlier},
+        **{method_of(of_round): boxes_per_image(read_transferred(of_round, source, space.name)) for of_round in earlier},
         "label_transfer": boxes_per_image(transferred),
     }
-
-
-def evaluate_files(truth: Path, labels: Path) -> dict[str, Any]:
-    """AP and quality (`label_quality`) of any labels file against any truth file of the same images and categories."""
-    return _figures(read_labels(truth, truth.stem), read_labels(labels, labels.stem), EvaluationSettings())
-
-
-def _figures(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], settings: EvaluationSettings) -> dict[str, Any]:
-    quality = label_quality(truth, labels, settings.score_threshold)
-    return {**detection_ap(truth, labels).to_dict(), **quality.to_dict()}
 
 
 def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:

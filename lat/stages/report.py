@@ -68,10 +68,10 @@ def report(workspace: Workspace) -> None:
 
 def _curves(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     curves: dict[str, list[dict[str, Any]]] = {}
-    for seen in workspace.rounds():
-        ending = f", round {seen.round}" if seen.round else ""
-        curves |= {f"upstream {name}{ending}": _read_log(seen.paths.upstream_model(name).parent) for name in seen.renewed}
-        curves[f"label transfer{ending}"] = _read_log(seen.paths.transfer_model.parent)
+    for of_round in workspace.rounds():
+        ending = f", round {of_round.round}" if of_round.round else ""
+        curves |= {f"upstream {name}{ending}": _read_log(of_round.paths.upstream_model(name).parent) for name in of_round.renewed}
+        curves[f"label transfer{ending}"] = _read_log(of_round.paths.transfer_model.parent)
     return curves | {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.paths.found_downstream()}
 
 

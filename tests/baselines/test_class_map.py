@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 from factories import coco_dict, label_space, write_json
 
-from lat.baselines.class_map import read_class_map
+from lat.baselines.class_map import labels_by_class_map, read_class_map
 from lat.core.errors import InputError
-from lat.evaluation.transfer_quality import labels_by_class_map
 from lat.labels.coco.read import read_labels
 
 CITY = label_space("city", ("car", "truck", "person"))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from factories import coco_dict, labeled_boxes, write_coco
 
+from lat.baselines.class_names import labels_by_class_names
 from lat.baselines.lgpl import LgplModel, describe_lgpl, lgpl_from_checkpoint
 from lat.baselines.lgpl_labels import LgplItems, histogram_threshold, lgpl_labels, validity_thresholds
 from lat.baselines.lgpl_pairs import LgplSettings
@@ -18,7 +19,6 @@ from lat.detectors.settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, StepSampler
 from lat.engine.trainer import RuntimeSettings, TrainSettings, build_fabric, train
-from lat.evaluation.transfer_quality import labels_by_class_names
 
 STILL = AugmentationSettings(horizontal_flip=0.0, color_jitter=0.0)
 BOXES_XYWH = [[[8, 6, 30, 20], [44, 30, 16, 24]], [], [[30, 10, 24, 30]], [[4, 30, 20, 20], [40, 4, 20, 30]]]

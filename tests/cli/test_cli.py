@@ -38,6 +38,7 @@ def run(*arguments: str) -> int:
         (["run"], "Missing"),
         (["evaluate"], "takes either CONFIG or both --truth and --labels"),
         (["evaluate", "--truth", "a.json"], "takes either CONFIG or both --truth and --labels"),
+        (["evaluate", "a.yaml", "--out", "a.json"], "--out: is given with CONFIG, which says where a run writes; leave it out"),
         (["street-scenes", "OUT", "--difficulty", "odd"], "difficulty: is 'odd'; choose one of easy, hard"),
         (["street-scenes", "OUT", "--dataset", "city"], "dataset: names 1; choose two or more of city, nu, way, bdd"),
         (["street-scenes", "OUT", "--dataset", "city", "--dataset", "town"], "dataset: is 'town'; choose two or more"),
@@ -83,7 +84,7 @@ def test_help_lists_every_command_and_version_is_a_number(capsys: pytest.Capture
 def test_a_command_of_one_process_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run("check", "none.yaml") == 2
-    assert capsys.readouterr().err == "error: lat check: works in one process; start it without torchrun or srun\n"
+    assert capsys.readouterr().err == "error: lat check: runs in one process; start it without torchrun or srun\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -137,14 +138,21 @@ def test_any_two_files_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixtu
     truth, labels = tmp_path / "truth.json", tmp_path / "labels.json"
     truth.write_text(json.dumps(coco_dict([[(0, 0, 10, 10), (20, 0, 10, 10)]])))
     labels.write_text(json.dumps(coco_dict([[(0, 0, 10, 10)]])))
-    assert run("evaluate", "--truth", str(truth), "--labels", str(labels)) == 0
-    result = json.loads(capsys.readouterr().out)
+    files = ("--truth", str(truth), "--labels", str(labels))
+    assert run("evaluate", *files, "--out", str(tmp_path / "figures.json")) == 0
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines() if "│" in line]
+    result = json.loads((tmp_path / "figures.json").read_text())
     # One of two boxes found, exactly: precision 1 up to recall 0.5, that is at 51 of the 101 recall levels.
     assert result["ap"] == pytest.approx(100 * 51 / 101)
     assert result["ap50"] == pytest.approx(100 * 51 / 101)
     assert (result["images"], result["boxes"]) == (1, 2)
     assert (result["precision"], result["recall"], result["mean_iou"], result["ece"]) == (1, 0.5, 1, 0)
     assert result["reliability"] == [{"score": 1, "precision": 1, "count": 1}]
+    # F1 is 2 * 1 / (1 + 2); without truth, too, the one label is kept, at its score of 1.
+    assert lines[0] == ["50.5", "/", "50.5", "1.000", "0.500", "1.000", "0.000", "0.667", "0.667,", "1.00"]
+    assert lines[1:] == [["car", "50.5"], ["truck", "-"]]
+    assert run("evaluate", *files, "--json-lines") == 0
+    assert json.loads(capsys.readouterr().out) == {"event": "result", "table": "files", **result}
 
 
 def test_check_lists_every_problem_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,5 +196,5 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert errors.splitlines()[-1] == f"stopped; the same command goes on from here: lat street-scenes {tmp_path}/scenes"
+    assert errors.splitlines()[-1] == f"stopped; the same command resumes from here: lat street-scenes {tmp_path}/scenes"
     assert process.returncode == 1

@@ -10,7 +10,7 @@ import pytest
 from factories import coco_dict, write_json
 
 from lat.cli import main
-from lat.commands.review import apply_decisions
+from lat.commands.apply_review import apply_decisions
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.labels.coco.read import read_labels

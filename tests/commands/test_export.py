@@ -12,7 +12,7 @@ import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
 from lat.cli import main
-from lat.commands.export import export, export_files
+from lat.commands.export import ExportOptions, export, export_files
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.data.dataset import DetectionDataset
@@ -59,7 +59,7 @@ def test_the_command_writes_every_format_and_says_what_is_lost(tmp_path: Path, c
 
 def test_the_manifest_names_every_image_and_its_hash(tmp_path: Path) -> None:
     write_coco(tmp_path, coco_dict(space=label_space(ids=[9, 4])))
-    export_files(tmp_path / "annotations.json", tmp_path / "images", "voc", tmp_path / "out", min_score=0.25)
+    export_files(tmp_path / "annotations.json", tmp_path / "images", "voc", tmp_path / "out", ExportOptions(min_score=0.25))
     content = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (content["format"], content["min_score"]) == ("voc", 0.25)
     assert content["classes"] == [{"index": 0, "id": 9, "name": "car"}, {"index": 1, "id": 4, "name": "truck"}]
@@ -77,7 +77,7 @@ def test_a_validation_file_becomes_a_part_of_its_own(tmp_path: Path) -> None:
     files = (tmp_path / "train" / "annotations.json", tmp_path / "train" / "images")
     val = {"val": tmp_path / "val" / "annotations.json", "val_images": tmp_path / "val" / "images"}
     for form in ("yolo", "voc", "coco"):
-        export_files(*files, form, tmp_path / form, **val)
+        export_files(*files, form, tmp_path / form, ExportOptions(**val))
         content = json.loads((tmp_path / form / "manifest.json").read_text())
         assert list(content["splits"]) == ["train", "val"]
         for name, split in content["splits"].items():
@@ -97,7 +97,7 @@ def test_an_export_can_be_moved_and_a_copied_one_stands_alone(tmp_path: Path) ->
     export_files(*files, "yolo", tmp_path / "empty")
     (tmp_path / "empty").rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "images" / "train" / "001.png").read_bytes() == (files[1] / "001.png").read_bytes()
-    export_files(*files, "yolo", tmp_path / "copied", copy=True)
+    export_files(*files, "yolo", tmp_path / "copied", ExportOptions(copy=True))
     assert not any(path.is_symlink() for path in (tmp_path / "copied").rglob("*"))
 
 

@@ -14,8 +14,8 @@ import pytest
 from factories import coco_dict, label_space, write_coco
 
 from lat.cli import main
-from lat.commands.export import export_files
-from lat.commands.import_corrections import TOOLS, import_corrections, parse_settings
+from lat.commands.export import ExportOptions, export_files
+from lat.commands.import_corrections import FORMATS, CorrectionOptions, import_corrections, parse_options
 from lat.core.errors import InputError
 
 BOXES = [(4, 5, 10.123, 2.5), (20, 1, 9, 9), (1, 1, 3.3333, 3), (30, 10, 5, 5)]
@@ -95,7 +95,7 @@ CHANGES: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", FORMATS)
 def test_there_and_back(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, images = labels(tmp_path)
     before = file.read_bytes()
@@ -127,7 +127,7 @@ def test_there_and_back(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert new["info"]["corrected"]["tool"] == tool
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", FORMATS)
 def test_what_nobody_touched_comes_back_as_it_was(tool: str, tmp_path: Path) -> None:
     file, images = labels(tmp_path)
     export_files(file, images, tool, tmp_path / "out")
@@ -144,10 +144,10 @@ def test_what_nobody_touched_comes_back_as_it_was(tool: str, tmp_path: Path) -> 
 
 def test_boxes_below_the_score_of_the_export_were_not_seen_and_stay(tmp_path: Path) -> None:
     file, images = labels(tmp_path)
-    export_files(file, images, "cvat", tmp_path / "out", min_score=0.3)
+    export_files(file, images, "cvat", tmp_path / "out", ExportOptions(min_score=0.3))
     xml = tmp_path / "out" / "train.xml"
     assert 'annotation_id">14' not in xml.read_text()
-    found, _ = import_corrections("cvat", xml, file, tmp_path / "a.json", min_score=0.3)
+    found, _ = import_corrections("cvat", xml, file, tmp_path / "a.json", CorrectionOptions(min_score=0.3))
     assert (found.unchanged, found.deleted) == (6, 0)
     found, _ = import_corrections("cvat", xml, file, tmp_path / "b.json")
     assert (found.unchanged, found.deleted) == (5, 1)
@@ -155,13 +155,13 @@ def test_boxes_below_the_score_of_the_export_were_not_seen_and_stay(tmp_path: Pa
 
 def test_a_box_drawn_where_one_was_not_seen_is_new(tmp_path: Path) -> None:
     file, images = labels(tmp_path)
-    export_files(file, images, "cvat", tmp_path / "out", min_score=0.3)
+    export_files(file, images, "cvat", tmp_path / "out", ExportOptions(min_score=0.3))
     tree = ElementTree.parse(tmp_path / "out" / "train.xml")
     x, y, width, height = BOXES[3]
     corners = {"xtl": x, "ytl": y, "xbr": x + width, "ybr": y + height}
     SubElement(next(tree.getroot().iter("image")), "box", {"label": "car", **{key: str(side) for key, side in corners.items()}})
     tree.write(tmp_path / "drawn.xml")
-    found, _ = import_corrections("cvat", tmp_path / "drawn.xml", file, tmp_path / "a.json", min_score=0.3)
+    found, _ = import_corrections("cvat", tmp_path / "drawn.xml", file, tmp_path / "a.json", CorrectionOptions(min_score=0.3))
     assert (found.unchanged, found.added) == (6, 1)
     assert found.table.annotation_ids.tolist() == [11, 12, 13, 14, 17, 15, 16]
 
@@ -274,10 +274,10 @@ def test_other_tools_too(tool: str, content: Any, message: str, tmp_path: Path) 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     file, images = labels(tmp_path)
     export_files(file, images, "fiftyone", tmp_path / "out")
-    with pytest.raises(InputError, match="is the labels file itself, which stays as it is"):
+    with pytest.raises(InputError, match="is the labels file itself, which must not change"):
         import_corrections("fiftyone", tmp_path / "out", file, file, force=True)
     (tmp_path / "a.json").write_text("precious")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         import_corrections("fiftyone", tmp_path / "out", file, tmp_path / "a.json")
     assert (tmp_path / "a.json").read_text() == "precious"
     import_corrections("fiftyone", tmp_path / "out", file, tmp_path / "a.json", force=True)
@@ -287,8 +287,8 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cvat"], "lat import cvat: needs --labels; corrections of labels come from cvat, label-studio, fiftyone"),
-        (["yolo", "--labels", "a.json"], "lat import yolo: takes no --labels; corrections of labels come from cvat, label-"),
+        (["cvat"], "lat import cvat: needs --labels; corrected labels come from cvat, label-studio or fiftyone"),
+        (["yolo", "--labels", "a.json"], "lat import yolo: takes no --labels; corrected labels come from cvat, label-"),
         (["cvat", "--labels", "a.json", "--subset", "2"], "lat import cvat: takes no --split, --subset or --hash-images; leave"),
     ],
 )
@@ -312,9 +312,9 @@ def test_corrections_need_labels_and_datasets_take_none(
 )
 def test_settings_of_an_import(tool: str, setting: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_settings(tool, [setting])
+        parse_options(tool, [setting])
     assert str(caught.value) == message
-    assert parse_settings("fiftyone", ["min_score=0.5", "field=a"]) == {"min_score": 0.5, "field": "a"}
+    assert parse_options("fiftyone", ["min_score=0.5", "field=a"]) == CorrectionOptions(field="a", min_score=0.5)
 
 
 def test_polygons_are_told_of(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_images_that_are_small_anyway_keep_their_size(tmp_path: Path) -> None:
 def test_a_file_is_replaced_by_force_alone(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("precious")
-    with pytest.raises(InputError, match="is there already; name another file with --out, or replace it with --force"):
+    with pytest.raises(InputError, match="already exists; name another file with --out, or replace it with --force"):
         write_config(path, datasets(tmp_path))
     assert path.read_text() == "precious"
     write_config(path, datasets(tmp_path), force=True)
@@ -122,7 +122,7 @@ def test_without_datasets_and_terminal_init_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("sys.stdin", (tmp_path / "none").open("w+"))
     assert run("init") == 2
-    assert "no terminal to ask on; give each with --dataset" in capsys.readouterr().err
+    assert "no terminal to ask on; name each with --dataset" in capsys.readouterr().err
 
 
 def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.prompt", lambda *words, **options: next(answers))
     assert run("init", "--out", str(tmp_path / "mine.yaml")) == 0
-    assert "datasets.name: is 'bad name'; use letters, digits, '_' and '-'; once more, please" in capsys.readouterr().out
+    assert "datasets.name: is 'bad name'; use letters, digits, '_' and '-'; please enter it again" in capsys.readouterr().out
     assert load_config(tmp_path / "mine.yaml").dataset_names == ("a", "b")
 
 

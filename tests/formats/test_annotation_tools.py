@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
-from lat.commands.export import export, export_files
+from lat.commands.export import ExportOptions, export, export_files
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
 from lat.labels.coco.read import read_labels
@@ -32,7 +32,7 @@ def transferred() -> dict[str, Any]:
 
 def export_to(form: str, folder: Path, **options: Any) -> Path:
     settings = write_coco(folder / "data", transferred())
-    export_files(Path(settings.annotations), Path(settings.images), form, folder / "out", **options)
+    export_files(Path(settings.annotations), Path(settings.images), form, folder / "out", ExportOptions(**options))
     return folder / "out"
 
 

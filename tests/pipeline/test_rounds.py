@@ -13,7 +13,9 @@ import pytest
 import torch
 from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_workspace
 
-from lat.cli.tables.evaluation import print_evaluation
+from lat.cli.tables.evaluation import print_results
+from lat.commands.evaluate_files import evaluate_files
+from lat.commands.results import read_results
 from lat.config.sections import RoundsSettings
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
@@ -22,7 +24,7 @@ from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
 from lat.pipeline.plan import ROUND
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import METHODS, evaluate_files, mean_ap
+from lat.stages.evaluate import METHODS, mean_ap
 from lat.stages.shared.detection import DetectionItems
 from lat.stages.shared.label_filters import surest_labels
 from lat.workspace.label_files import read_pseudo_labels, read_transferred
@@ -87,7 +89,7 @@ def test_every_round_is_scored_and_the_last_is_the_result(
             ("pseudo_label", run / "pseudo_labels"),
         ):
             assert rows[source, target, method]["ap"] == evaluate_files(truth, labels / f"{source}.{target}.json")["ap"]
-    print_evaluation(last)
+    print_results(read_results(last))
     output = capsys.readouterr().out
     means = [mean_ap(list(rows.values()), method) for method in ("label_transfer_round_0", "label_transfer")]
     assert re.search(rf"label transfer, mean: round 0 {means[0]:.1f} / [\d.]+, round 1 {means[1]:.1f} /", output)

@@ -12,7 +12,7 @@ import pytest
 from factories import label_space, labeled_boxes
 from galleries import NASTY, content_of, make_gallery
 
-from lat.commands.review import apply_decisions
+from lat.commands.apply_review import apply_decisions
 from lat.labels.coco.read import read_labels
 from lat.report.build import ReportSettings, write_report
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tiny import draw_tiny, quiet, tiny_workspace
 
+from lat.commands.relate import relate
 from lat.core.errors import InputError
 from lat.engine.checkpoint import load_checkpoint
 from lat.pipeline.run import run_stages
-from lat.stages.relations import relate
 from lat.stages.shared.relation_files import relation_table
 from lat.stages.shared.transfer_model import load_model, open_features
 from lat.workspace.workspace import Workspace

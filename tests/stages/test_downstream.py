@@ -11,10 +11,10 @@ import pytest
 import torch
 from tiny import FEW_STEPS, draw_tiny, quiet, tiny_workspace
 
+from lat.baselines.class_names import labels_by_class_names
 from lat.cli import main
 from lat.core.errors import InputError
 from lat.engine.checkpoint import load_checkpoint
-from lat.evaluation.transfer_quality import labels_by_class_names
 from lat.labels.coco.read import read_labels
 from lat.pipeline.plan import stages_of_run
 from lat.pipeline.run import run_stages

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 from tiny import draw_tiny, quiet, tiny_workspace
 
-from lat.cli.tables.pseudo_labels import kept_table, print_pseudo_labels
+from lat.cli.tables.pseudo_labels import kept_table, print_kept_labels
+from lat.commands.kept_labels import count_kept, read_kept_labels
 from lat.config.load import load_config
 from lat.core.errors import InputError
 from lat.labelling.filters import wanted_boxes
@@ -138,14 +139,14 @@ def test_wrong_settings_name_the_file_and_the_key(finished: tuple[Path, Path]) -
 
 
 def test_what_is_kept_of_each_class_is_printed(finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    print_pseudo_labels(tiny_workspace(*finished, "target=city"), source="nu")
+    print_kept_labels(read_kept_labels(tiny_workspace(*finished, "target=city"), source="nu"))
     titles = [line for line in capsys.readouterr().out.splitlines() if "KL divergence" in line]
     assert [title.split(":")[0] for title in titles] == ["nu in classes of city", "nu in classes of way"]
 
 
 def test_a_table_has_a_row_for_each_class() -> None:
     info = {"found": [9, 4, 0], "wanted": [6, 2, 1], "thresholds": [0.75, 0.5, None]}
-    table = kept_table(("car", "bus", "tram"), np.array([30, 10, 0]), np.array([6, 2, 0]), info, 0.3)
+    table = kept_table(count_kept("nu", ("car", "bus", "tram"), np.array([30, 10, 0]), np.array([6, 2, 0]), info))
     console = Console(width=100, file=io.StringIO(), record=True)
     console.print(table)
     lines = [line.replace("│", " ").split() for line in console.export_text().splitlines() if "│" in line]

@@ -15,6 +15,7 @@ import torch
 from tiny import draw_tiny, quiet, tiny_workspace
 from torchvision.ops import nms
 
+from lat.commands.relate import relate
 from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.data.tensors import boxes_of
@@ -23,7 +24,6 @@ from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import ClassShares, counted
 from lat.labelling.consistent_shares import make_consistent
 from lat.pipeline.run import run_stages
-from lat.stages.relations import relate
 from lat.stages.transfer.class_shares_file import read_class_shares
 from lat.stages.transfer.evidence import RunEvidence, compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages

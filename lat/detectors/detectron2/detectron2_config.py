@@ -10,6 +10,7 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.detectors.image_batch import IMAGENET_MEAN, IMAGENET_STD
 from lat.detectors.settings import DetectorSettings
 
@@ -50,6 +51,15 @@ def resolve_config(settings: DetectorSettings, num_classes: int) -> CfgNode:
     _check(config, settings.detectron2_config or "detectron2_overrides")
     config.freeze()
     return config
+
+
+def describe(settings: DetectorSettings, space: LabelSpace) -> dict[str, str]:
+    """What a checkpoint holds of the configuration: its `dump()`.
+
+    Raises:
+        InputError: see `resolve_config`.
+    """
+    return {"detectron2": resolve_config(settings, len(space)).dump()}
 
 
 def config_from_text(text: str) -> CfgNode:

@@ -14,6 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig, RTDetrResNetConfig
 
 from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
 from lat.detectors.settings import DetectorSettings
 
 _PREFIXES = {"rtdetr": "RTDetr", "rtdetr_v2": "RTDetrV2", "deformable_detr": "DeformableDetr"}
@@ -93,6 +94,15 @@ def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> Pr
         return kind.from_dict(values | names)
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise _impossible(settings, error) from error
+
+
+def describe(settings: DetectorSettings, space: LabelSpace) -> dict[str, str]:
+    """What a checkpoint holds of the configuration: all of it, as JSON.
+
+    Raises:
+        InputError: see `resolve_config`.
+    """
+    return {"transformers": config_to_text(resolve_config(settings, space.class_names))}
 
 
 def config_to_text(config: PreTrainedConfig) -> str:

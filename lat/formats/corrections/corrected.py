@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,21 @@ class Corrections:
     path: Path
     images: tuple[CorrectedImage, ...]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CorrectionFormat:
+    """How the corrections of one tool are read.
+
+    Attributes:
+        read: reads what the tool has exported; takes its path, and the name of a label field if `has_fields`, else "".
+        exported_as: what the tool's export is called where an example names it.
+        has_fields: whether the tool keeps several sets of labels side by side, each as a named field.
+    """
+
+    read: Callable[[Path, str], Corrections]
+    exported_as: str
+    has_fields: bool = False
 
 
 def read_json(path: Path, remedy: str) -> Any:

@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from lat.core.errors import InputError
-from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, Corrections, as_box, as_id
+from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, CorrectionFormat, Corrections, as_box, as_id
 
 _REMEDY = "export the task as 'CVAT for images 1.1'"
 _IN_ARCHIVE = "annotations.xml"
 
 
-def read(path: Path) -> Corrections:
-    """Read every image of a task; its boxes are in pixels.
+def read(path: Path, field: str = "") -> Corrections:
+    """Read every image of a task; its boxes are in pixels. CVAT has no label fields: `field` plays no part.
 
     Raises:
         InputError: if the file is missing or is not in this format, or a box is rotated.
@@ -53,3 +53,6 @@ def _box(path: Path, item: str, box: Element) -> CorrectedBox:
     said = {attribute.get("name"): (attribute.text or "").strip() for attribute in box.iter("attribute")}
     corners = as_box(path, item, [box.get(key) for key in ("xtl", "ytl", "xbr", "ybr")])
     return CorrectedBox(box.get("label", ""), corners, as_id(said.get("annotation_id")), said.get("iscrowd") == "1")
+
+
+FORMAT = CorrectionFormat(read, "task.zip")

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from lat.core.errors import InputError, did_you_mean
-from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, Corrections, as_box, as_id, read_json
+from lat.formats.corrections.corrected import (
+    CorrectedBox,
+    CorrectedImage,
+    CorrectionFormat,
+    Corrections,
+    as_box,
+    as_id,
+    read_json,
+)
 
 _REMEDY = "export the dataset from FiftyOne with dataset_type=fiftyone.types.LegacyFiftyOneDataset"
 
@@ -50,3 +58,6 @@ def _box(path: Path, item: str, detection: dict[str, Any]) -> CorrectedBox:
     return CorrectedBox(
         str(detection.get("label")), corners, as_id(detection.get("annotation_id")), detection.get("iscrowd") == 1
     )
+
+
+FORMAT = CorrectionFormat(read, "FOLDER", has_fields=True)

@@ -6,14 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from lat.core.errors import InputError
-from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, Corrections, as_box, as_id, read_json
+from lat.formats.corrections.corrected import (
+    CorrectedBox,
+    CorrectedImage,
+    CorrectionFormat,
+    Corrections,
+    as_box,
+    as_id,
+    read_json,
+)
 
 _REMEDY = "export the project as 'JSON' (not JSON-MIN)"
 _ID_PREFIX = "annotation-"
 
 
-def read(path: Path) -> Corrections:
-    """Read the tasks that a person has submitted; of several annotations of one task the last. Boxes are shares of the image.
+def read(path: Path, field: str = "") -> Corrections:
+    """Read the submitted tasks, of each its last annotation; boxes are shares of the image.
+
+    Label Studio has no label fields: `field` plays no part.
 
     Raises:
         InputError: if the file is missing or is not in this format, or a box is rotated.
@@ -56,3 +66,6 @@ def _box(path: Path, item: str, region: dict[str, Any]) -> CorrectedBox:
     kept = as_id(said.get("annotation_id")) or as_id(str(region.get("id", "")).removeprefix(_ID_PREFIX))
     corners = (x / 100, y / 100, (x + width) / 100, (y + height) / 100)
     return CorrectedBox(str(labels[0]), corners, kept, said.get("iscrowd") == 1)
+
+
+FORMAT = CorrectionFormat(read, "project.json")

@@ -54,12 +54,17 @@ class ExportFormat:
         write: writes all but images and manifest into a folder.
         losses: what the format cannot hold of these datasets, a line each; empty if it holds all.
         has_layers: whether it holds several sets of labels side by side.
+        keeps_jpegs_whole: copy JPEG files that have bytes after their end, which readers of the format would rewrite, instead
+            of linking them.
+        train_with: a command that trains on the export, `{out}` standing for its folder; "" for none.
     """
 
     arrange: Callable[[Mapping[str, DetectionDataset]], list[Split]]
     write: Callable[[Path, Sequence[Split]], None]
     losses: Callable[[Sequence[DetectionDataset]], list[str]]
     has_layers: bool = False
+    keeps_jpegs_whole: bool = False
+    train_with: str = ""
 
 
 def keep_names(datasets: Mapping[str, DetectionDataset]) -> list[Split]:

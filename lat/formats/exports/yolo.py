@@ -86,4 +86,4 @@ def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
     return lines
 
 
-FORMAT = ExportFormat(arrange, write, losses)
+FORMAT = ExportFormat(arrange, write, losses, keeps_jpegs_whole=True, train_with="yolo detect train data={out}/data.yaml")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from lat.baselines.box_statistics import normalise_box_statistics
-from lat.baselines.class_map import read_class_map
-from lat.baselines.class_thresholds import above_class_thresholds, class_thresholds
+from lat.baselines.class_thresholds import class_thresholds
 from lat.baselines.lgpl import LgplModel, describe_lgpl, lgpl_from_checkpoint
 from lat.baselines.lgpl_labels import LgplItems, lgpl_labels, validity_thresholds
+from lat.baselines.methods import METHODS, MethodInputs, in_target_classes
 from lat.config.sections import DownstreamSettings, part_of
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_per_image
@@ -22,7 +23,6 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.engine.progress import track
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train
-from lat.evaluation.transfer_quality import labels_by_class_map, labels_by_class_names, union_labels
 from lat.labels.coco.write import write_labels
 from lat.workspace.label_files import config_sha256, read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
@@ -74,59 +74,42 @@ def write_downstream_labels(workspace: Workspace, *, target: str, due: Mapping[s
 
 def _write_labels(workspace: Workspace, target: str, lgpl_model: Path | None) -> None:
     method, space = workspace.config.downstream.method, workspace.data.space(target)
-    names = workspace.others(target)
-    match method:
-        case "lgpl":
-            assert lgpl_model is not None
-            labels = _lgpl(workspace, target, lgpl_model)
-        case "class_thresholds":
-            labels = _above_class_thresholds(workspace, target)
-        case _:
-            labels = {source: _labels(workspace, source, target) for source in names}
+    if method == "lgpl":
+        assert lgpl_model is not None
+        labels = _lgpl(workspace, target, lgpl_model)
+    else:
+        labels = {source: METHODS[method](inputs) for source, inputs in _method_inputs(workspace, target).items()}
     info = {"method": method, "config_sha256": config_sha256(workspace)}
-    for source in names:
+    for source in workspace.others(target):
         images = workspace.data.train_part(source).labels
         write_labels(workspace.paths.downstream_labels(source, target), images, space, labels[source], info=info)
 
 
-def _labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
-    """The labels of each training image of a source by the method."""
-    match workspace.config.downstream.method:
-        case "class_names" | "class_map":
-            return _in_target_classes(workspace, source, target)
-        case "box_statistics":
-            sizes_hw = workspace.data.train_part(source).labels.sizes_hw
-            own = workspace.data.train_part(target).labels
-            return normalise_box_statistics(_in_target_classes(workspace, source, target), sizes_hw, own)
-        case "pseudo_label":
-            return _pseudo_labels(workspace, source, target)
-        case "union":
-            by_names = _in_target_classes(workspace, source, target)
-            return union_labels(by_names, _pseudo_labels(workspace, source, target))
-        case method:
-            raise AssertionError(f"no labels by {method}")
+def _method_inputs(workspace: Workspace, target: str) -> dict[str, MethodInputs]:
+    """What a method may use for the training images of each source."""
+    settings, first = workspace.config.downstream, workspace.at(0)
+    has_map = settings.class_map and settings.method in ("class_map", "box_statistics", "lgpl")
 
+    @cache
+    def thresholds() -> Tensor:
+        """Those that are best on the target's held-out images."""
+        found = read_held_out_labels(first, target, target)
+        return class_thresholds(found, workspace.data.held_out_part(target).labels)
 
-def _in_target_classes(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
-    """The source's own boxes in classes of the target: by the class map, where the method has one, or else by name."""
-    settings, own, space = workspace.config.downstream, workspace.data.train_part(source).labels, workspace.data.space(target)
-    if settings.class_map and settings.method in ("class_map", "box_statistics", "lgpl"):
-        return labels_by_class_map(own, read_class_map(Path(settings.class_map), own.space, space), space)
-    return labels_by_class_names(own, space)
+    return {
+        source: MethodInputs(
+            source=workspace.data.train_part(source).labels,
+            target=workspace.data.train_part(target).labels,
+            pseudo_labels=partial(_pseudo_labels, workspace, source, target),
+            class_thresholds=thresholds,
+            class_map=Path(settings.class_map) if has_map else None,
+        )
+        for source in workspace.others(target)
+    }
 
 
 def _pseudo_labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
     return boxes_per_image(read_pseudo_labels(workspace.at(0), source, target))
-
-
-def _above_class_thresholds(workspace: Workspace, target: str) -> dict[str, list[LabeledBoxes]]:
-    """Of every source's pseudo-labels those above the thresholds that are best on the target's held-out images."""
-    found = read_held_out_labels(workspace.at(0), target, target)
-    least = class_thresholds(found, workspace.data.held_out_part(target).labels)
-    return {
-        source: [above_class_thresholds(boxes, least) for boxes in _pseudo_labels(workspace, source, target)]
-        for source in workspace.others(target)
-    }
 
 
 def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
@@ -151,7 +134,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
 def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:
     """Let an LGPL model move and judge every source's own boxes."""
     sources = {source: workspace.data.train_part(source) for source in workspace.others(target)}
-    boxes = {source: _in_target_classes(workspace, source, target) for source in sources}
+    boxes = {source: in_target_classes(inputs) for source, inputs in _method_inputs(workspace, target).items()}
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)
     labels: dict[str, list[LabeledBoxes]] = {}
     with workspace.fabric.autocast(), track(sum(map(len, sources.values())), "LGPL labels") as progress:

@@ -63,7 +63,7 @@ def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: 
     if not labels_file.is_file():
         raise InputError(decisions_file, f"is about {labels_file}, which is not there", "name the labels file with --labels")
     if out.resolve() == labels_file.resolve():
-        raise InputError(out, "is the labels file itself, which stays as it is", "choose another file with --out")
+        raise InputError(out, "is the labels file itself, which must not change", "choose another file with --out")
     if sha256_of_file(labels_file) != decisions.labels_sha256:
         what = f"is about another state of {labels_file}: its SHA-256 is not the one that was reviewed"
         raise InputError(decisions_file, what, "review the present labels, or name the file that was reviewed with --labels")

@@ -1,0 +1,75 @@
+"""The figures of a run, read back to be printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lat.stages.evaluate import METHODS, mean_ap, method_of
+from lat.workspace.paths import require
+from lat.workspace.workspace import Workspace
+
+Row = dict[str, Any]
+"""One row of `evaluation.json`: what it is about, and its figures, None where undefined."""
+
+MEANS = ("ap", "ap50", "precision", "recall", "mean_iou", "ece", "f1", "f1_chosen")
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a run's tables show.
+
+    Attributes:
+        tables: what `evaluation.json` holds: rows by table, `transfer`, `agreement` and `downstream`.
+        means: for each method of the transfer rows, the mean of its figures over the transfers.
+        rounds: the method of each round's labels, the first round's first; empty without further rounds.
+        score_threshold: labels below it do not count in label quality and agreement.
+        upstream: AP of each upstream detector, by the words that name it; empty if no dataset holds out images.
+    """
+
+    tables: dict[str, list[Row]]
+    means: dict[str, Row]
+    rounds: tuple[str, ...]
+    score_threshold: float
+    upstream: dict[str, Row]
+
+
+def read_tables(workspace: Workspace) -> dict[str, list[Row]]:
+    """What `evaluation.json` holds: rows by table.
+
+    Raises:
+        InputError: if it has not been written yet.
+    """
+    content: dict[str, list[Row]] = json.loads(require(workspace.paths.evaluation, "lat evaluate").read_text("utf-8"))
+    return content
+
+
+def read_results(workspace: Workspace) -> Results:
+    """The figures of a run that has been evaluated.
+
+    Raises:
+        InputError: if a file has not been written yet.
+    """
+    tables = read_tables(workspace)
+    rounds = tuple(method_of(of_round) for of_round in workspace.rounds()) if workspace.config.rounds.count else ()
+    upstream = {
+        f"{name}, round {of_round.round}" if of_round.round else name: json.loads(
+            of_round.paths.upstream_metrics(name).read_text("utf-8")
+        )
+        for of_round in workspace.rounds()
+        for name in of_round.renewed
+    }
+    return Results(
+        tables=tables,
+        means=mean_figures(tables["transfer"], (*METHODS, *rounds)),
+        rounds=rounds,
+        score_threshold=workspace.config.evaluation.score_threshold,
+        upstream=upstream if any(metrics["ap"] is not None for metrics in upstream.values()) else {},
+    )
+
+
+def mean_figures(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Row]:
+    """For each method the mean of each figure over the transfers where it is defined; None if it is nowhere."""
+    return {method: {key: mean_ap([row for row in rows if key in row], method, key) for key in MEANS} for method in methods}

@@ -1,0 +1,36 @@
+"""A table whose entries are imported when they are looked up, so that the names in it cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+Entry = TypeVar("Entry")
+
+
+class LazyTable(Mapping[str, Entry]):
+    """A mapping from names to objects of other modules; an entry's module is imported when the entry is first looked up.
+
+    Iterating, `in` and `len` import nothing.
+
+    Args:
+        places: for each name where its object is, as `package.module:object`.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+
+    def __getitem__(self, name: str) -> Entry:
+        module, _, attribute = self._places[name].partition(":")
+        entry: Any = getattr(import_module(module), attribute)
+        return entry
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
