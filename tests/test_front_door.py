@@ -76,3 +76,14 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert released == (declared, str(citation["date-released"]))
     assert citation["version"] == declared
     assert f"/lat:{declared}\n" in read("docker/kubernetes_job.yaml")
+
+
+def test_every_module_that_the_page_of_the_house_names_is_there() -> None:
+    named = set(re.findall(r"`(lat/[\w/]+(?:\.py|/))`", read("docs/architecture.md")))
+    assert len(named) > 30
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_page_of_the_house_names_every_room() -> None:
+    rooms = {f"lat/{path.name}/" for path in (ROOT / "lat").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms - set(re.findall(r"^\| `(lat/\w+/)` \|", read("docs/architecture.md"), re.MULTILINE)) == set()

@@ -35,7 +35,7 @@ ALLOWED = {
     "workspace": BELOW | {"config"},
     "stages": BELOW | {"config", "workspace"},
     "commands": BELOW | {"config", "workspace", "stages"},
-    "pipeline": {"core", "detectors", "engine", "config", "workspace", "stages"},
+    "pipeline": {"core", "engine", "config", "workspace", "stages"},
     "api": {"core", "labels", "engine", "config", "workspace", "pipeline"},
     "cli": {"core", "engine", "config", "workspace", "pipeline", "commands", "formats"},  # of formats, only `FACES`
     "cli.tables": {"core", "labels", "formats", "relations", "commands"},
