@@ -10,7 +10,7 @@ the same detections, of a score of 0.05 or more. KL is the divergence of the kep
 AP[.5:.95] is that of labels against truth, both mean over the transfers; tail AP is the mean over tail classes. Runs are kept
 under --out; what is up to date is not done again.
 
-With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in shards of 4,096 images; time of choosing
+With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in chunks of 4,096 images; time of choosing
 thresholds and marking what is kept, and the most memory that it takes beyond the columns of scores, labels and marks.
 """
 
@@ -31,7 +31,7 @@ from markdown import Row, print_rows, spread
 from lat.commands.draw_street_scenes import draw_benchmark
 from lat.config.load import load_config
 from lat.core.files import write_atomically
-from lat.labelling.filters import ClassFilter, Shard, by_score, class_balanced, dars, kl_divergence, wanted_boxes
+from lat.labelling.filters import Chunk, ClassFilter, by_score, class_balanced, dars, kl_divergence, wanted_boxes
 from lat.pipeline.run import run_stages
 from lat.stages.shared.label_filters import SHARD_IMAGES, labelled_counts
 from lat.street_scenes import DEFAULT_TRAIN_IMAGES
@@ -148,23 +148,23 @@ def _counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
 def cost_rows(count: int) -> list[Row]:
     """A row for each filter on that many boxes."""
     images, shares = count // BOXES_AN_IMAGE, 1 / np.arange(1, CLASSES + 1)
-    shards = draw_shards(count, shares / shares.sum())
+    chunks = draw_chunks(count, shares / shares.sum())
     wanted = wanted_boxes(shares / shares.sum() * BOXES_AN_IMAGE * 1000, 1000, images, SHARE)
     filters: dict[str, Callable[[], ClassFilter]] = {
         "score": lambda: by_score(0.5, CLASSES),
-        "class_balanced": lambda: class_balanced(shards, CLASSES, SHARE),
-        "dars": lambda: dars(shards, wanted),
+        "class_balanced": lambda: class_balanced(chunks, CLASSES, SHARE),
+        "dars": lambda: dars(chunks, wanted),
     }
     return [
-        {"boxes": f"{count:,}", "images": f"{images:,}", "filter": name, **cost(make, shards)} for name, make in filters.items()
+        {"boxes": f"{count:,}", "images": f"{images:,}", "filter": name, **cost(make, chunks)} for name, make in filters.items()
     ]
 
 
-def cost(make: Callable[[], ClassFilter], shards: Sequence[Shard]) -> dict[str, object]:
+def cost(make: Callable[[], ClassFilter], chunks: Sequence[Chunk]) -> dict[str, object]:
     """Seconds, the shorter of two turns, and in a turn of its own the peak of memory, of making and applying a filter."""
 
     def turn() -> int:
-        return sum(int(mask.sum()) for mask in make().masks(shards))
+        return sum(int(mask.sum()) for mask in make().masks(chunks))
 
     durations = []
     for _ in range(2):
@@ -175,22 +175,22 @@ def cost(make: Callable[[], ClassFilter], shards: Sequence[Shard]) -> dict[str, 
     turn()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    columns = sum(scores.nbytes + labels.nbytes for scores, labels in shards)
+    columns = sum(scores.nbytes + labels.nbytes for scores, labels in chunks)
     row = {"kept": f"{kept:,}", "seconds": f"{min(durations):.2f}", "columns, MiB": f"{columns / 2**20:.0f}"}
     return {**row, "peak beyond them, MiB": f"{peak / 2**20:.1f}"}
 
 
-def draw_shards(count: int, shares: np.ndarray) -> list[Shard]:
+def draw_chunks(count: int, shares: np.ndarray) -> list[Chunk]:
     """Columns of boxes of an overconfident detector: a quarter of the scores are 1, the others have 4 decimals."""
     generator = np.random.default_rng(0)
     size = SHARD_IMAGES * BOXES_AN_IMAGE
-    shards: list[Shard] = []
+    chunks: list[Chunk] = []
     for start in range(0, count, size):
         boxes = min(size, count - start)
         scores = np.round(generator.beta(1.0, 2.0, boxes), 4).astype(np.float32)
         scores[generator.random(boxes) < 0.25] = 1.0
-        shards.append((scores, generator.choice(len(shares), boxes, p=shares).astype(np.int16)))
-    return shards
+        chunks.append((scores, generator.choice(len(shares), boxes, p=shares).astype(np.int16)))
+    return chunks
 
 
 if __name__ == "__main__":

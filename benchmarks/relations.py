@@ -25,7 +25,7 @@ from lat.relations.find import SlamdunksResult, find_by_slamdunks, find_relation
 from lat.relations.metrics import average_precision, graph_edit_distance, shared_accuracy
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import METHODS, RelationSettings
+from lat.relations.settings import RELATION_METHODS, RelationSettings
 from lat.street_scenes import SPACES
 
 ABLATION_LAMBDA = 0.6
@@ -134,7 +134,7 @@ def ablation_row(chosen: tuple[bool, bool, bool], pairs: list[DigitPair]) -> Row
 def halves_rows(seeds: int) -> list[Row]:
     """The two halves of the digits under the paper's taxonomies."""
     pairs = [digit_pair("custom", seed) for seed in range(seeds)]
-    return [digit_row(method, pairs, "digits-C", PAPER[method]) for method in METHODS]
+    return [digit_row(method, pairs, "digits-C", PAPER[method]) for method in RELATION_METHODS]
 
 
 def domains_rows(seeds: int) -> list[Row]:
@@ -142,7 +142,7 @@ def domains_rows(seeds: int) -> list[Row]:
     rows = []
     for taxonomies, name, paper in (("digits", "digits, text", PAPER_DOMAINS), ("custom", "digits, text-C", PAPER_DOMAINS_C)):
         pairs = [digit_pair(taxonomies, seed, scene_text=True) for seed in range(seeds)]
-        rows += [digit_row(method, pairs, name, paper[method]) for method in METHODS]
+        rows += [digit_row(method, pairs, name, paper[method]) for method in RELATION_METHODS]
     return rows
 
 
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="tables of digits; all three")
     parser.add_argument("--streets", type=Path, nargs="?", const=Path("runs/benchmark_relations"), metavar="FOLDER")
     parser.add_argument("--datasets", nargs="+", choices=list(SPACES), default=["city", "nu", "way"], help="with --streets")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="with --streets")
+    parser.add_argument("--methods", nargs="+", choices=RELATION_METHODS, default=list(RELATION_METHODS), help="with --streets")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write the rows to FILE, of digits with the part before its ending"
     )

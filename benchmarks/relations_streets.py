@@ -25,7 +25,7 @@ from lat.relations.find import find_relations
 from lat.relations.metrics import average_precision, directed_average_precision, graph_edit_distance
 from lat.relations.relation_matrix import INSIDE_SHARE, RelationMatrix
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import METHODS, RelationSettings
+from lat.relations.settings import RELATION_METHODS, RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.workspace.label_files import read_truth
 from lat.workspace.workspace import Workspace
@@ -71,7 +71,7 @@ def _same_boxes(workspace: Workspace, dataset: str, space: str) -> Tensor:
     return (counts / counts.sum(dim=1, keepdim=True).clamp(min=1)).clamp(0, 1)
 
 
-def street_rows(folder: Path, seeds: int, datasets: tuple[str, ...], methods: tuple[str, ...] = METHODS) -> list[Row]:
+def street_rows(folder: Path, seeds: int, datasets: tuple[str, ...], methods: tuple[str, ...] = RELATION_METHODS) -> list[Row]:
     """A row for each pair of label spaces and method, then one for the mean of the pairs.
 
     Each seed draws, trains and searches anew. `kinds right` is the share of the true relations that are found with their type;

@@ -13,7 +13,15 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 LIGHT = (
-    *("lat.cli", "lat.labels", "lat.formats", "lat.street_scenes", "lat.data.dataset", "lat.data.check", "lat.data.label_sets"),
+    *(
+        "lat.cli",
+        "lat.labels",
+        "lat.formats",
+        "lat.street_scenes",
+        "lat.data.dataset",
+        "lat.data.dataset_check",
+        "lat.data.label_sets",
+    ),
     *("lat.evaluation.label_figures", "lat.engine.announce", "lat.engine.progress", "lat.core.files", "lat.core.lazy_table"),
     *("lat.commands.export", "lat.commands.import_dataset", "lat.commands.import_corrections", "lat.commands.apply_review"),
     *("lat.commands.draw_street_scenes", "lat.commands.doctor", "lat.commands.evaluate_files"),

@@ -25,7 +25,7 @@ from lat.data.augment.transforms import AugmentationSettings, augment
 from lat.data.dataset import DetectionDataset
 
 # The losses that pseudo-labels give; boxes of pseudo-labels are not trusted, so all other losses are dropped.
-CLASSIFICATION_LOSSES = frozenset(
+DETECTOR_CLASS_LOSSES = frozenset(
     {
         *("loss_classifier", "loss_objectness"),  # torchvision
         *("loss_cls", "loss_rpn_cls"),  # Detectron2
@@ -120,7 +120,7 @@ class StudentTeacher(nn.Module):
         losses: dict[str, Tensor] = dict(self.student.losses([*weak, *strong], [*targets, *targets]))
         if int(self.steps) >= self.settings.burn_in_steps:
             found = self.student.losses(unlabelled_strong, self._pseudo_labels(unlabelled_weak))
-            of_classes = {name: loss for name, loss in found.items() if name in CLASSIFICATION_LOSSES}
+            of_classes = {name: loss for name, loss in found.items() if name in DETECTOR_CLASS_LOSSES}
             assert of_classes, f"none of {', '.join(found)} is known as a classification loss"
             losses |= {f"{name}_unsupervised": self.settings.unsupervised_weight * loss for name, loss in of_classes.items()}
         self.steps += 1

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lat.core.errors import InputError
 
-METHODS = ("platt", "isotonic", "none")
+CALIBRATIONS = ("platt", "isotonic", "none")
 
 _HALF_STEP = 2.0**-25  # half a step of float32 below 1: a raw score of 1 stays above every other one
 _SURE_LOGIT = 6.0  # surer than a few hundred pairs can tell
@@ -31,9 +31,9 @@ class CalibrationSettings:
     calibration: str = "platt"  # of scores to held-out images: platt (slope and bias of the logit), isotonic (any curve) or none
 
     def __post_init__(self) -> None:
-        if self.calibration not in METHODS:
+        if self.calibration not in CALIBRATIONS:
             raise InputError(
-                "transfer.calibration", f"is '{self.calibration}'", f"choose {', '.join(METHODS[:-1])} or {METHODS[-1]}"
+                "transfer.calibration", f"is '{self.calibration}'", f"choose {', '.join(CALIBRATIONS[:-1])} or {CALIBRATIONS[-1]}"
             )
 
 
@@ -59,7 +59,12 @@ class Calibration:
 
     def __post_init__(self) -> None:
         columns = np.array([self.raw_logits, self.logits], dtype=np.float64)
-        if self.method not in METHODS or columns.shape[1] < 2 or not np.isfinite(columns).all() or (np.diff(columns) <= 0).any():
+        if (
+            self.method not in CALIBRATIONS
+            or columns.shape[1] < 2
+            or not np.isfinite(columns).all()
+            or (np.diff(columns) <= 0).any()
+        ):
             raise ValueError("a calibration needs a known method and two or more finite logits that rise strictly")
 
     def __call__(self, scores: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """Which labels of a whole set are kept, class by class: one threshold, balanced classes, chosen thresholds, or DARS.
 
 A filter first looks at all labels and chooses a threshold for each class, then says of each label whether it is kept. Both go
-over shards, (scores, labels) columns of many boxes each. A threshold that is the n-th highest score of a class is found by
+over chunks, (scores, labels) columns of many boxes each. A threshold that is the n-th highest score of a class is found by
 counting the bits of scores, not by sorting, so that memory does not grow with the number of boxes.
 
-Shape letters: B boxes of a shard, K classes.
+Shape letters: B boxes of a chunk, K classes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 from lat.core.errors import InputError
 
-METHODS = ("score", "class_balanced", "validation", "dars")
+FILTERS = ("score", "class_balanced", "validation", "dars")
 
-Shard = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
+Chunk = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
 
 _DIGIT_BITS = 10  # a float32 in [0, 1] is below 2^30 as an integer, three digits, and of two scores the higher has the higher one
 _DIGITS = 3
@@ -38,8 +38,8 @@ class FilterSettings:
     sample_ties: bool = True  # of dars: of boxes that tie at the threshold keep as many as are wanted, at random; false keeps all
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError("filter.method", f"is '{self.method}'", f"choose one of {', '.join(METHODS)}")
+        if self.method not in FILTERS:
+            raise InputError("filter.method", f"is '{self.method}'", f"choose one of {', '.join(FILTERS)}")
         if not 0.0 <= self.threshold <= 1.0:
             raise InputError("filter.threshold", f"is {self.threshold}", "choose a number between 0 and 1")
         if not 0.0 < self.share <= 1.0:
@@ -77,14 +77,14 @@ class ClassFilter:
     kept_ties: np.ndarray | None = None
     seed: int = 0
 
-    def masks(self, shards: Sequence[Shard]) -> Iterator[np.ndarray]:
-        """For each shard (B,) bool, the labels that are kept.
+    def masks(self, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
+        """For each chunk (B,) bool, the labels that are kept.
 
         Args:
-            shards: those for which the filter was made, in any cut but in the same order of boxes.
+            chunks: those for which the filter was made, in any cut but in the same order of boxes.
         """
         drawn = {} if self.ties is None else {int(k): self._draw(int(k)) for k in np.flatnonzero(self.ties)}
-        for scores, labels in shards:
+        for scores, labels in chunks:
             least = self.thresholds[labels]
             kept = scores >= least
             tied = np.flatnonzero(scores == least) if drawn else np.zeros(0, np.int64)
@@ -111,16 +111,16 @@ def by_thresholds(thresholds: np.ndarray) -> ClassFilter:
     return ClassFilter(np.asarray(thresholds, np.float32))
 
 
-def class_balanced(shards: Sequence[Shard], num_classes: int, share: float) -> ClassFilter:
+def class_balanced(chunks: Sequence[Chunk], num_classes: int, share: float) -> ClassFilter:
     """The surest `share` of the labels of each class, rounded up; those that tie with the last one are kept too.
 
     Source: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training (2018).
     """
-    wanted = np.ceil(np.round(share * count_classes(shards, num_classes), 6)).astype(np.int64)
-    return ClassFilter(_highest(shards, wanted)[0], wanted)
+    wanted = np.ceil(np.round(share * count_classes(chunks, num_classes), 6)).astype(np.int64)
+    return ClassFilter(_highest(chunks, wanted)[0], wanted)
 
 
-def dars(shards: Sequence[Shard], wanted: np.ndarray, seed: int = 0, *, sample_ties: bool = True) -> ClassFilter:
+def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_ties: bool = True) -> ClassFilter:
     """As many labels of each class as are wanted, the surest ones; all of a class that has fewer.
 
     The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels one score, so
@@ -129,14 +129,14 @@ def dars(shards: Sequence[Shard], wanted: np.ndarray, seed: int = 0, *, sample_t
     same number, of higher scores, and the same thing where all scores are equal.
 
     Args:
-        shards: the labels; they are gone over several times.
+        chunks: the labels; they are gone over several times.
         wanted: (K,) int64 n_j, as of `wanted_boxes`.
         seed: of the random choice.
         sample_ties: False keeps all ties: distribution alignment alone (DA).
 
     Source: DARS, section 3.2 (equation 4 and Algorithm 1), boxes in the place of pixels.
     """
-    thresholds, above, ties = _highest(shards, wanted)
+    thresholds, above, ties = _highest(chunks, wanted)
     if not sample_ties:
         return ClassFilter(thresholds, wanted)
     left = np.maximum(wanted - above, 0)
@@ -182,23 +182,23 @@ def kl_divergence(labelled: np.ndarray, kept: np.ndarray) -> float | None:
     return max(0.0, float((p * np.log(p / q)).sum()))
 
 
-def count_classes(shards: Sequence[Shard], num_classes: int) -> np.ndarray:
+def count_classes(chunks: Sequence[Chunk], num_classes: int) -> np.ndarray:
     """(K,) int64 labels of each class."""
-    return sum((np.bincount(labels, minlength=num_classes) for _, labels in shards), np.zeros(num_classes, np.int64))
+    return sum((np.bincount(labels, minlength=num_classes) for _, labels in chunks), np.zeros(num_classes, np.int64))
 
 
-def _highest(shards: Sequence[Shard], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _highest(chunks: Sequence[Chunk], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each class the `wanted`-th highest score (K,) float32, and how many labels are above it and at it, (K,) int64 each.
 
     The lowest score where a class has fewer labels; infinite where none is wanted or it has none. Read as integers, float32
-    scores from 0 have the same order; each pass over the shards finds one more digit of those numbers.
+    scores from 0 have the same order; each pass over the chunks finds one more digit of those numbers.
     """
     num_classes = len(wanted)
     found, above = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
-    ties = count_classes(shards, num_classes)
+    ties = count_classes(chunks, num_classes)
     wanted = np.minimum(wanted, ties)
     for digit in range(_DIGITS):
-        counts = _count_digits(shards, found, digit)
+        counts = _count_digits(chunks, found, digit)
         higher = counts[:, ::-1].cumsum(axis=1)[:, ::-1] - counts  # labels of a higher digit, all before being equal
         left = (wanted - above)[:, None]
         fits = (higher < left) & (higher + counts >= left)
@@ -211,11 +211,11 @@ def _highest(shards: Sequence[Shard], wanted: np.ndarray) -> tuple[np.ndarray, n
     return thresholds, above, np.where(exists, ties, 0)
 
 
-def _count_digits(shards: Sequence[Shard], found: np.ndarray, digit: int) -> np.ndarray:
+def _count_digits(chunks: Sequence[Chunk], found: np.ndarray, digit: int) -> np.ndarray:
     """(K, base) int64 labels of each class whose first `digit` digits are those `found` (K,), by their next digit."""
     counts = np.zeros(len(found) * _BASE, np.int64)
     shift = _DIGIT_BITS * (_DIGITS - 1 - digit)
-    for scores, labels in shards:
+    for scores, labels in chunks:
         bits = _bits(scores) >> shift
         columns = np.asarray(labels, np.int32)
         if digit:

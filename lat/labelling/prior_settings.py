@@ -7,7 +7,7 @@ from typing import Any
 
 from lat.core.errors import InputError
 
-PRIOR_METHODS = ("consistent", "learnt", "relations", "table", "cooccurrence", "none")
+PRIORS = ("consistent", "learnt", "relations", "table", "cooccurrence", "none")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class PriorSettings:
     sources: Any = "all"  # a dataset's name, a list of names, or all: the sources whose boxes are asked
 
     def __post_init__(self) -> None:
-        if self.method not in PRIOR_METHODS:
-            raise InputError("transfer.prior.method", f"is '{self.method}'", f"choose one of {', '.join(PRIOR_METHODS)}")
+        if self.method not in PRIORS:
+            raise InputError("transfer.prior.method", f"is '{self.method}'", f"choose one of {', '.join(PRIORS)}")
         if self.method == "table" and not self.table:
             raise InputError("transfer.prior.table", "is empty", "name the YAML file of shares, or choose another method")
         if self.method != "table" and self.table:

@@ -1,4 +1,4 @@
-"""What the logits of the label-transfer model mean: the loss that trains them, and the class scores that are read off them.
+"""What the logits of the label-transfer model mean: the loss that trains them, and the class scores read off them.
 
 Shape letters: R regions, N label spaces, K classes of the joint label space, K_t of one space, U universal classes, L logits.
 """
@@ -22,15 +22,15 @@ class Classification(nn.Module):
     | loss | logits | scores of a target's classes |
     |---|---|---|
     | masked_softmax | K classes, background | softmax over the target's classes and background |
-    | null_bce, class_relational_bce | K classes | sigmoids of the target's classes; background is what they leave of 1 |
-    | nll_plus | U universal classes, what no space labels | softmax, summed over the members of each class |
+    | null_bce, class_relational_bce | K classes | sigmoids of the target's classes; background is what is left to 1 |
+    | nll_plus | U universal classes, and what no space labels | softmax, summed over the members of each class |
 
     Args:
         joint: the label spaces.
         loss: its name.
-        relations: with `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.core.losses`); with
-            `nll_plus` (K + N, U + 1) bool, the universal classes of each class and of each space's background, a space's rows
-            disjoint and together all. It is part of the state dict.
+        relations: for `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.core.losses`); for
+            `nll_plus` (K + N, U + 1) bool, the universal classes of each class and of each space's background; the rows of a
+            space are a partition. Part of the state dict.
 
     Raises:
         InputError: if the loss needs relations and there are none.
@@ -64,7 +64,7 @@ class Classification(nn.Module):
         return len(self.joint) if self.is_binary else self.relations.shape[1]
 
     def forward(self, logits: Tensor, labels: Tensor, spaces: Tensor, weights: Tensor) -> Tensor:
-        """The scalar loss of regions, each supervised on its own label space alone.
+        """The scalar loss of regions; each is supervised on its own label space alone.
 
         Args:
             logits: (R, L) float.
@@ -85,20 +85,20 @@ class Classification(nn.Module):
 
     def scores(self, logits: Tensor, target: str) -> Tensor:
         """Class scores (..., K_t + 1) float32 of logits (..., L) in a target space, background last; each row sums to 1."""
-        own, index = self.joint.slice(target), self.joint.index(target)
+        classes, index = self.joint.slice(target), self.joint.index(target)
         if self.loss == "masked_softmax":
             mask = self.space_masks[index]
             return masked_softmax(logits, mask)[..., mask]
         if self.is_binary:
-            return _with_background(logits[..., own].float().sigmoid())
-        rows = torch.cat([self.relations[own], self.relations[None, len(self.joint) + index]])
+            return _with_background(logits[..., classes].float().sigmoid())
+        rows = torch.cat([self.relations[classes], self.relations[None, len(self.joint) + index]])
         return (torch.softmax(logits.float(), dim=-1) @ rows.float().T).clamp(max=1.0)  # sums may round to above 1
 
 
 def _with_background(scores: Tensor) -> Tensor:
-    """Scores (..., K_t) of classes of which at most one is true, and background as what they leave of 1.
+    """Scores (..., K_t) of classes of which at most one is true, and what they leave to 1 as background.
 
-    Where they are more than 1 together they are divided by their sum: classes of one space are disjoint.
+    If they add up to more than 1 they are divided by their sum, since classes of one space are disjoint.
     """
     total = scores.sum(dim=-1, keepdim=True)
     return torch.cat([scores / total.clamp(min=1.0), (1.0 - total).clamp(min=0.0)], dim=-1)

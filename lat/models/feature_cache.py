@@ -41,8 +41,8 @@ class ImageSource(Protocol):
         ...
 
 
-class Processes(Protocol):
-    """Processes that share work, as `lat.engine.processes` has them."""
+class WorkSharing(Protocol):
+    """WorkSharing that share work, as `lat.engine.processes` has them."""
 
     here: int  # how many are on this machine
 
@@ -130,7 +130,7 @@ class FeatureCache:
         self,
         progress: Callable[[int], None] = lambda _: None,
         flips: Sequence[bool] = (False, True),
-        processes: Processes | None = None,
+        processes: WorkSharing | None = None,
     ) -> None:
         """Compute every map that is not there yet.
 

@@ -23,7 +23,7 @@ class BoxHead(nn.Module):
 
 
 class TransferPredictor(nn.Module):
-    """Fused features (..., D) -> logits (..., L) and box deltas (..., K, 4), one a class.
+    """Fused features (..., D) -> logits (..., L) and box deltas (..., K, 4), one per class.
 
     Deltas are class-specific because the class says whose box convention to draw.
     """

@@ -1,8 +1,11 @@
 """The label-transfer model: privileged proposals in, labels of any space of the joint label space out.
 
-Shape letters: B images, M proposals an image (padded), G ground-truth boxes an image (padded), C channels of the feature map,
-D channels of a region feature, K classes of the joint label space (background last, at index K), L logits of a proposal, K + 1
-unless `classification_loss` says otherwise.
+An image passes through it from top to bottom of this module: its proposals (`TransferInput`) are pooled from the frozen
+backbone's map, fused with each other and classified (`forward`); then they are trained (`losses`) or read off (`decode`).
+
+Shape letters: B images, M proposals per image (padded), G ground-truth boxes per image (padded), C channels of the feature map,
+D channels of a region feature, K classes of the joint label space (background last, at index K), K_t classes of the target, L
+logits of a proposal (K + 1 unless `classification_loss` says otherwise).
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class TransferInput:
 
     Attributes:
         features: (C, h, w) map of the frozen backbone.
-        scale_yx: pixels of the map for one pixel of the original image, down and across.
+        scale_yx: map cells per pixel of the original image, down and across.
         size_hw: height and width of the original image in pixels.
         proposals: its privileged proposals, in pixels of the original image.
     """
@@ -111,22 +114,21 @@ class LabelTransferModel(nn.Module):
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
         """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
         counts = [len(image.proposals) for image in images]
-        regions = self.box_head(self._pool(images)).split(counts)
+        regions = pad(self.box_head(self._pool(images)).split(counts))
         attendable = self._attendable(images)
         class_scores = pad([image.proposals.class_scores for image in images])
         confidence = pad([image.proposals.confidence for image in images])
-        return self.predictor(self.fusion(pad(regions), class_scores, confidence, attendable))
+        return self.predictor(self.fusion(regions, class_scores, confidence, attendable))
 
     def losses(self, images: Sequence[TransferInput], ground_truth: Sequence[LabeledBoxes]) -> dict[str, Tensor]:
         """Classification and box loss against the untouched ground truth of each image's own dataset.
 
-        A proposal is matched to the ground-truth box of highest IoU, if that is at least `match_iou`, and is background
-        otherwise; it is don't-care (weight 0) if half of its area lies in a ground-truth box of weight 0. Each
-        proposal is supervised on the classes of the image's own space and background.
+        Proposals are matched by `match_proposals`. Each is supervised on background and the classes of its image's label space
+        alone.
 
         Args:
-            images: B > 0 images with training proposals; none of them need have any, which gives zero losses.
-            ground_truth: B entries, the label space of each names the image's dataset.
+            images: B > 0 images with training proposals; without any proposal the losses are 0.
+            ground_truth: B entries; the label space of each names the image's dataset.
 
         Returns:
             {"loss_class", "loss_box"}: scalars.
@@ -134,45 +136,40 @@ class LabelTransferModel(nn.Module):
         logits, deltas = self(images)
         boxes = pad([image.proposals.boxes_xyxy for image in images])
         target = match_proposals(boxes, ground_truth, self.joint, self.head.match_iou)
-        valid = _valid_rows(images, boxes.shape[1])
+        is_proposal = _are_proposals(images, boxes.shape[1])
         spaces = torch.tensor([self.joint.index(truth.space.name) for truth in ground_truth], device=logits.device)
-        spaces = spaces[:, None].expand_as(valid)
-        loss_class = self.classification(logits[valid], target.labels[valid], spaces[valid], target.weights[valid])
-        matched = valid & (target.labels < len(self.joint))
-        wanted = _BOX_CODER.encode_single(target.boxes_xyxy[matched], boxes[matched])
-        rows = torch.arange(int(matched.sum()), device=logits.device)
-        predicted = deltas[matched][rows, target.labels[matched]]
-        loss_box = matched_box_loss(predicted, wanted, target.weights[matched])
+        spaces = spaces[:, None].expand_as(is_proposal)
+        labels, weights = target.labels[is_proposal], target.weights[is_proposal]
+        loss_class = self.classification(logits[is_proposal], labels, spaces[is_proposal], weights)
+        is_object = is_proposal & (target.labels < len(self.joint))
+        wanted = _BOX_CODER.encode_single(target.boxes_xyxy[is_object], boxes[is_object])
+        predicted = _deltas_of_class(deltas[is_object], target.labels[is_object])
+        loss_box = matched_box_loss(predicted, wanted, target.weights[is_object])
         return {
-            "loss_class": loss_class * self._share(target.weights[valid]),
-            "loss_box": self.head.box_loss_weight * loss_box * self._share(target.weights[matched]),
+            "loss_class": loss_class * self._share_of_batch(weights),
+            "loss_box": self.head.box_loss_weight * loss_box * self._share_of_batch(target.weights[is_object]),
         }
-
-    def _share(self, weights: Tensor) -> Tensor:
-        """How many regions this process has beside the mean of all: what makes the mean of losses that of the whole batch."""
-        count = weights.sum().clamp(min=1.0)
-        return count / self.mean_over_processes(count)
 
     @torch.no_grad()
     def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, DecodedProposals]:
-        """What each proposal is in each target space: class scores of the target's classes and background, and its boxes.
+        """What each proposal is in each target space: its class scores, and the box that it would be as each class.
 
-        Scores are those of `Classification.scores`; boxes are decoded with the deltas of their class, clipped, in pixels of the
-        original image.
+        Scores are those of `Classification.scores`. Boxes are decoded with the deltas of their class and clipped, in pixels of
+        the original image.
         """
         logits, deltas = self(images)
         proposals = Proposals.joined([image.proposals for image in images])
-        valid = _valid_rows(images, logits.shape[1])
-        of_image = valid.nonzero()[:, 0]
+        is_proposal = _are_proposals(images, logits.shape[1])
+        of_image = is_proposal.nonzero()[:, 0]
         sizes_hw = torch.tensor([image.size_hw for image in images], device=logits.device)
-        source_labels, deltas = source_labels_of(proposals, self.joint), deltas[valid]
+        source_labels, deltas = source_labels_of(proposals, self.joint), deltas[is_proposal]
         return {
             target: DecodedProposals(
                 proposals,
                 of_image,
                 sizes_hw,
                 source_labels,
-                self.classification.scores(logits, target)[valid],
+                self.classification.scores(logits, target)[is_proposal],
                 detector_scores_of(proposals, self.joint, target),
                 decode_boxes(deltas[:, self.joint.slice(target)], proposals.boxes_xyxy, sizes_hw[of_image]),
             )
@@ -187,7 +184,7 @@ class LabelTransferModel(nn.Module):
         return pool_regions(maps, boxes, [image.scale_yx for image in images], self.head.pooled_size)
 
     def _attendable(self, images: Sequence[TransferInput]) -> Tensor:
-        """(B, M, M) bool: keys are real proposals other than background ones, that overlap the query or are the query."""
+        """(B, M, M) bool, query row, key column: keys are proposals but no background ones, and overlap the query or are it."""
         boxes = pad([image.proposals.boxes_xyxy for image in images])
         is_key = pad([image.proposals.origin != Origin.BACKGROUND for image in images])  # padding is no key
         if self.attend_image:
@@ -195,30 +192,40 @@ class LabelTransferModel(nn.Module):
         itself = torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
         return ((pairwise_iou(boxes, boxes) > 0) | itself) & is_key[:, None, :]
 
+    def _share_of_batch(self, weights: Tensor) -> Tensor:
+        """This process's number of regions, relative to the mean of all: it makes the mean of losses that of the whole batch."""
+        count = weights.sum().clamp(min=1.0)
+        return count / self.mean_over_processes(count)
+
 
 def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
-    """Apply deltas (M, K_t, 4) to boxes (M, 4) and clip each to its image, (M, 2) height and width: (M, K_t, 4) float32."""
+    """Boxes (M, K_t, 4) float32: deltas (M, K_t, 4) applied to boxes (M, 4), clipped to images of height and width (M, 2)."""
     m, k = deltas.shape[:2]
     decoded = _BOX_CODER.decode_single(deltas.reshape(m, k * 4).float(), boxes_xyxy)
     return clip_to_images(decoded.reshape(m, k, 4), sizes_hw[:, None])
 
 
 def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:
-    """(M,) int64 class, in its own label space, of each proposal from ground truth; -1 for the others."""
+    """(M,) int64 class of each human box in the source's label space; -1 for other proposals."""
     offsets = torch.tensor([joint.offset(name) for name in joint.names], device=proposals.origin.device)
     labels = proposals.class_scores.argmax(dim=1) - offsets[proposals.space_index]
     return torch.where(proposals.origin == Origin.GROUND_TRUTH, labels, -1)
 
 
 def detector_scores_of(proposals: Proposals, joint: JointLabelSpace, target: str) -> Tensor:
-    """(M, K_t + 1) class scores of the proposals from the target's detector, background last; zeros for the others."""
-    is_own = (proposals.origin == Origin.PSEUDO_LABEL) & (proposals.space_index == joint.index(target))
+    """(M, K_t + 1) class scores of the target detector's own detections, background last; zeros for other proposals."""
+    is_detection = (proposals.origin == Origin.PSEUDO_LABEL) & (proposals.space_index == joint.index(target))
     scores = proposals.class_scores[:, joint.slice(target)]
     background = (1 - scores.sum(dim=1, keepdim=True)).clamp(min=0.0)
-    return torch.cat([scores, background], dim=1) * is_own[:, None]
+    return torch.cat([scores, background], dim=1) * is_detection[:, None]
 
 
-def _valid_rows(images: Sequence[TransferInput], count: int) -> Tensor:
+def _deltas_of_class(deltas: Tensor, labels: Tensor) -> Tensor:
+    """(R, 4): of the deltas (R, K, 4) of regions, those of the class (R,) of each."""
+    return deltas[torch.arange(len(labels), device=deltas.device), labels]
+
+
+def _are_proposals(images: Sequence[TransferInput], count: int) -> Tensor:
     """(B, M) bool: rows that hold a proposal and not padding."""
     device = images[0].proposals.boxes_xyxy.device
     counts = torch.tensor([len(image.proposals) for image in images], device=device)

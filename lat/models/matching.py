@@ -1,6 +1,6 @@
-"""Padded batches of boxes: which ground-truth box a proposal is to become.
+"""Matching: which ground-truth box each proposal of a padded batch is to become.
 
-Shape letters: B images, M proposals an image (padded), G ground-truth boxes an image (padded), K classes of the joint space.
+Shape letters: B images, M proposals per image (padded), G ground-truth boxes per image (padded), K classes of the joint space.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from lat.core.boxes import covered_share, pairwise_iou
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
 
+DONT_CARE_SHARE = 0.5  # an unmatched proposal with this much of its area in a don't-care box is itself don't-care
+
 
 @dataclass(frozen=True, eq=False)
 class MatchedTargets:
-    """What each padded proposal is to become: `labels` (B, M) in 0..K, `boxes_xyxy` (B, M, 4), `weights` (B, M)."""
+    """What each padded proposal is to become.
+
+    Attributes:
+        labels: (B, M) int64 in 0..K, background K.
+        boxes_xyxy: (B, M, 4) float32; rows of background mean nothing.
+        weights: (B, M) float32; 0 for don't-care.
+    """
 
     labels: Tensor
     boxes_xyxy: Tensor
@@ -29,12 +37,14 @@ class MatchedTargets:
 def match_proposals(
     boxes_xyxy: Tensor, ground_truth: Sequence[LabeledBoxes], joint: JointLabelSpace, match_iou: float
 ) -> MatchedTargets:
-    """Match padded proposals (B, M, 4) to the ground truth of their images; see `LabelTransferModel.losses`."""
+    """Match padded proposals (B, M, 4) to the ground truth of their images.
+
+    A proposal becomes the ground-truth box of highest IoU if that is at least `match_iou`, and background otherwise. Boxes of
+    weight 0 are not matched: a proposal that lies in them by `DONT_CARE_SHARE` or more, and matches no other box, has weight 0.
+    """
     truth_boxes = pad([truth.boxes_xyxy for truth in ground_truth])
-    batch, count = boxes_xyxy.shape[:2]
     if truth_boxes.shape[1] == 0:
-        labels = torch.full((batch, count), len(joint), device=boxes_xyxy.device)
-        return MatchedTargets(labels, boxes_xyxy, torch.ones(batch, count, device=boxes_xyxy.device))
+        return _all_background(boxes_xyxy, joint)
     truth_weights = pad([truth.weights for truth in ground_truth])
     truth_labels = pad([truth.labels + joint.offset(truth.space.name) for truth in ground_truth])
     iou = pairwise_iou(boxes_xyxy, truth_boxes) * (truth_weights > 0)[:, None, :]
@@ -42,12 +52,23 @@ def match_proposals(
     is_matched = best_iou >= match_iou
     labels = torch.where(is_matched, truth_labels.gather(1, best), len(joint))
     weights = torch.where(is_matched, truth_weights.gather(1, best), 1.0)
-    is_dont_care = pad([truth.weights == 0 for truth in ground_truth])
-    covered = covered_share(boxes_xyxy, truth_boxes) * is_dont_care[:, None, :]
-    weights = torch.where(~is_matched & (covered.amax(dim=2) >= 0.5), 0.0, weights)
+    weights = torch.where(~is_matched & _lies_in_dont_care(boxes_xyxy, truth_boxes, ground_truth), 0.0, weights)
     return MatchedTargets(labels, truth_boxes.gather(1, best[..., None].expand(-1, -1, 4)), weights)
 
 
 def pad(rows: Sequence[Tensor]) -> Tensor:
     """B tensors (M_i, ...) -> (B, M, ...) with M the largest M_i and zeros (False) behind each."""
     return pad_sequence(list(rows), batch_first=True)
+
+
+def _all_background(boxes_xyxy: Tensor, joint: JointLabelSpace) -> MatchedTargets:
+    """The targets of proposals (B, M, 4) on images without any ground truth."""
+    shape, device = boxes_xyxy.shape[:2], boxes_xyxy.device
+    return MatchedTargets(torch.full(shape, len(joint), device=device), boxes_xyxy, torch.ones(shape, device=device))
+
+
+def _lies_in_dont_care(boxes_xyxy: Tensor, truth_boxes: Tensor, ground_truth: Sequence[LabeledBoxes]) -> Tensor:
+    """(B, M) bool: proposals (B, M, 4) that lie for the most part in one of the boxes (B, G, 4) of weight 0."""
+    is_dont_care = pad([truth.weights == 0 for truth in ground_truth])
+    covered = covered_share(boxes_xyxy, truth_boxes) * is_dont_care[:, None, :]
+    return covered.amax(dim=2) >= DONT_CARE_SHARE

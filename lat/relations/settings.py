@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lat.core.errors import InputError
 
-METHODS = ("slamdunks", "missing_link", "aut", "class_relational")
+RELATION_METHODS = ("slamdunks", "missing_link", "aut", "class_relational")
 FEATURES = ("regions", "crops")
 
 
@@ -36,8 +36,8 @@ class RelationSettings:
     crop_size: int = 48  # with crops: pixels of a side to which each crop is resized
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError("relations.method", f"is '{self.method}'", f"choose one of {', '.join(METHODS)}")
+        if self.method not in RELATION_METHODS:
+            raise InputError("relations.method", f"is '{self.method}'", f"choose one of {', '.join(RELATION_METHODS)}")
         if self.features not in FEATURES:
             raise InputError("relations.features", f"is '{self.features}'", f"choose one of {', '.join(FEATURES)}")
         least_values = {

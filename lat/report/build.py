@@ -22,13 +22,13 @@ from lat.data.dataset import DetectionDataset
 from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
+from lat.report.evaluation_views import agreement_view, transfer_view
 from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_script, choose_images
 from lat.report.pairs import PairView, pair_view
 from lat.report.pictures import relative_url, write_pictures
 from lat.report.relation_views import relation_view, strip_id
 from lat.report.reliability_views import reliability_views
 from lat.report.settings import ReportSettings
-from lat.report.tables import agreement_table, transfer_table
 
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
 
@@ -158,12 +158,12 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
         .get_template("report.html.j2")
         .render(
             content=content,
-            table=transfer_table(content.evaluation.get("transfer") or []),
+            table=transfer_view(content.evaluation.get("transfer") or []),
             reliability=reliability_views(content.evaluation.get("transfer") or []),
             charts=[chart for chart in charts if chart],
             pairs=pairs,
             anchors=defaultdict(str, {(pair.source, pair.target): pair.key for pair in pairs}),
-            agreement=[agreement_table(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
+            agreement=[agreement_view(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
             relations=[relation_view(one, strips) for one in content.relations],
             strips=list(strips.values()),

@@ -54,7 +54,7 @@ class PaintedUser:
         return self.body if self.rider is None else self.body | self.rider
 
 
-Box = tuple[float, float, float, float]
+BoxXywh = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Annotation:
     """A labelled box: xywh in continuous pixels (x is the left edge of the first pixel column), area in mask pixels."""
 
     class_name: str
-    box_xywh: Box
+    box_xywh: BoxXywh
     area: int
 
 
@@ -74,18 +74,18 @@ def annotate(users: Sequence[PaintedUser], protocol: str) -> list[Annotation]:
     return [Annotation(class_name, box_of(mask), int(mask.sum())) for class_name, mask in labels]
 
 
-Labels = Iterator[tuple[str, np.ndarray]]
+LabeledMasks = Iterator[tuple[str, np.ndarray]]
 
 
-def _label_city(user: PaintedUser) -> Labels:
+def _label_city(user: PaintedUser) -> LabeledMasks:
     return _label_apart(user, "person", rider_takes_in_vehicle=False)
 
 
-def _label_bdd(user: PaintedUser) -> Labels:
+def _label_bdd(user: PaintedUser) -> LabeledMasks:
     return _label_apart(user, "pedestrian", rider_takes_in_vehicle=True)
 
 
-def _label_apart(user: PaintedUser, walking: str, *, rider_takes_in_vehicle: bool) -> Labels:
+def _label_apart(user: PaintedUser, walking: str, *, rider_takes_in_vehicle: bool) -> LabeledMasks:
     """A box of the vehicle, or of the one who walks, and one of the rider."""
     class_name = walking if user.kind in (Kind.ADULT, Kind.CHILD) else user.kind.value
     if _is_seen(user.body):
@@ -94,12 +94,12 @@ def _label_apart(user: PaintedUser, walking: str, *, rider_takes_in_vehicle: boo
         yield "rider", (user.whole if rider_takes_in_vehicle else user.rider).visible
 
 
-def _label_nu(user: PaintedUser) -> Labels:
+def _label_nu(user: PaintedUser) -> LabeledMasks:
     if _is_seen(user.whole) and user.whole.visible_share >= NU_MIN_VISIBLE_SHARE:
         yield user.kind.value, user.whole.full
 
 
-def _label_way(user: PaintedUser) -> Labels:
+def _label_way(user: PaintedUser) -> LabeledMasks:
     if user.kind is Kind.BICYCLE:
         class_name = "" if user.rider is None else "cyclist"
     else:
@@ -112,14 +112,14 @@ def _is_seen(extent: Extent) -> bool:
     return int(extent.visible.sum()) >= MIN_VISIBLE_PIXELS
 
 
-def _box_around(mask: np.ndarray) -> Box:
+def _box_around(mask: np.ndarray) -> BoxXywh:
     """The box of all pixels of a mask (H, W) bool: from the left edge of the first to the right edge of the last."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     x, y = float(columns[0]), float(rows[0])
     return x, y, columns[-1] + 1.0 - x, rows[-1] + 1.0 - y
 
 
-def _box_between_pixel_indices(mask: np.ndarray) -> Box:
+def _box_between_pixel_indices(mask: np.ndarray) -> BoxXywh:
     """The box from the index of the first pixel to that of the last; a side of one pixel stays one pixel long."""
     x, y, width, height = _box_around(mask)
     return x, y, max(width - 1.0, 1.0), max(height - 1.0, 1.0)

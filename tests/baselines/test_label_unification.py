@@ -27,7 +27,7 @@ from lat.detectors.torchvision.weighted_rcnn import binary_class_loss
 from lat.engine.optimization import TrainSettings
 from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import StepSampler
-from lat.engine.trainer import train
+from lat.engine.trainer import TrainJob, train
 from lat.stages.upstream import DetectionItems
 
 CITY, WAY = label_space("city", ("car", "truck"), (5, 9)), label_space("way", ("car", "person", "cart"))
@@ -80,7 +80,7 @@ def test_an_epoch_has_equal_shares_and_every_image_equally_often_but_for_a_rest(
     items = UnifiedItems([Numbers(0, 3), Numbers(100, 10)], JOINT, LabelUnificationSettings())
     drawn = Counter(
         int(items.item(draw.item_index, torch.Generator().manual_seed(draw.item_seed))[0].max())
-        for batch in StepSampler(len(items), 4, seed=1, steps=5 * 3)
+        for batch in StepSampler(len(items), 4, seed=1, steps=range(5 * 3))
         for draw in batch
     )  # three epochs of 20 items
     assert sum(drawn[i] for i in range(3)) == 30
@@ -212,16 +212,8 @@ def test_a_detector_of_two_datasets_trains_and_detects_in_each(tmp_path: Path) -
     detector = build_detector(DetectorSettings(score_threshold=0.0), SPACE)
     fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
     settings = TrainSettings(steps=3, batch_size=2, tensorboard=False, ema_decay=0.5)
-    train(
-        detector,
-        UnifiedItems(parts, JOINT, LabelUnificationSettings()),
-        settings,
-        out_dir=tmp_path / "out",
-        seed=0,
-        title="unified",
-        fabric=fabric,
-        description={"kind": "detector"},
-    )
+    job = TrainJob("unified", tmp_path / "out", seed=0, description={"kind": "detector"})
+    train(detector, UnifiedItems(parts, JOINT, LabelUnificationSettings()), settings, job, fabric)
     for space, dataset in zip((CITY, WAY), datasets, strict=True):
         view = SpaceView(detector, JOINT, space.name, softmax=True)
         assert isinstance(view, Detector)

@@ -18,7 +18,7 @@ from lat.data.dataset import DetectionDataset, load_dataset
 from lat.detectors.settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, StepSampler
-from lat.engine.trainer import RuntimeSettings, TrainSettings, build_fabric, train
+from lat.engine.trainer import RuntimeSettings, TrainJob, TrainSettings, build_fabric, train
 
 STILL = AugmentationSettings(horizontal_flip=0.0, color_jitter=0.0)
 BOXES_XYWH = [[[8, 6, 30, 20], [44, 30, 16, 24]], [], [[30, 10, 24, 30]], [[4, 30, 20, 20], [40, 4, 20, 30]]]
@@ -67,7 +67,7 @@ def test_without_hits_nothing_is_known() -> None:
 def test_batches_are_split_into_sources_and_target(source: DetectionDataset, target: DetectionDataset) -> None:
     items = LgplItems([source, source], target, STILL)
     assert len(items) == 4 + 3 + 3
-    sampler = StepSampler(len(items), 4, seed=0, reserved=Reserved(items.num_target, 2), steps=5)
+    sampler = StepSampler(len(items), 4, seed=0, reserved=Reserved(items.num_target, 2), steps=range(5))
     for draws in sampler:
         batch = items.collate([items.item(draw.item_index, torch.Generator().manual_seed(0)) for draw in draws])
         assert [len(part) for part in batch] == [2, 2, 2, 2]
@@ -107,17 +107,11 @@ def test_a_short_training_lowers_the_loss_and_labels_a_source(
     settings, detector = LgplSettings(pairs_per_image=32), DetectorSettings()
     torch.manual_seed(0)
     items = LgplItems([source], target, STILL)
-    path = train(
-        LgplModel(settings, detector, target.space),
-        items,
-        TrainSettings(steps=30, batch_size=4, warmup_steps=5, log_every=5, learning_rate=2e-3, tensorboard=False),
-        out_dir=tmp_path / "lgpl",
-        seed=0,
-        title="train LGPL",
-        fabric=build_fabric(RuntimeSettings(accelerator="cpu"), seed=0),
-        description=describe_lgpl(settings, detector, target.space),
-        reserved=Reserved(items.num_target, 2),
-    )
+    training = TrainSettings(steps=30, batch_size=4, warmup_steps=5, log_every=5, learning_rate=2e-3, tensorboard=False)
+    description = describe_lgpl(settings, detector, target.space)
+    job = TrainJob("train LGPL", tmp_path / "lgpl", 0, description, reserved=Reserved(items.num_target, 2))
+    fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
+    path = train(LgplModel(settings, detector, target.space), items, training, job, fabric)
     totals = [json.loads(line)["total"] for line in (tmp_path / "lgpl" / "log.jsonl").read_text().splitlines()]
     assert totals[-1] < 0.7 * totals[0]
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl"))

@@ -8,7 +8,7 @@ from known_evidence import SOURCE, TARGET, KnownEvidence, class_shares
 from tables import row, table
 
 from lat.labelling.class_shares import ESTIMATORS, ClassShares, Evidence, count_pairs, counted, shares_of_counts
-from lat.labelling.prior_settings import PRIOR_METHODS
+from lat.labelling.prior_settings import PRIORS
 from lat.relations.relation_matrix import RelationMatrix
 
 
@@ -36,7 +36,7 @@ def test_shares_of_counts_by_hand() -> None:
 
 
 def test_there_is_an_estimator_for_every_method_of_the_settings() -> None:
-    assert (*ESTIMATORS, "none") == PRIOR_METHODS
+    assert (*ESTIMATORS, "none") == PRIORS
 
 
 @pytest.mark.parametrize("method", ESTIMATORS)

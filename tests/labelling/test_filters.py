@@ -1,4 +1,4 @@
-"""Filters by hand numbers, and laws: shards do not matter, seeds do."""
+"""Filters by hand numbers, and laws: chunks do not matter, seeds do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from lat.core.errors import InputError
 from lat.labelling.filters import (
+    Chunk,
     ClassFilter,
     FilterSettings,
-    Shard,
     by_score,
     by_thresholds,
     class_balanced,
@@ -24,16 +24,16 @@ from lat.labelling.filters import (
 # Ten boxes: six of class 0, three of class 1, one of class 2, and none of class 3.
 SCORES = np.array([0.9, 0.5, 0.8, 0.7, 0.6, 0.4, 0.95, 0.35, 0.65, 0.3], np.float32)
 LABELS = np.array([0, 0, 1, 0, 1, 0, 0, 1, 0, 2])
-TEN: list[Shard] = [(SCORES, LABELS)]
+TEN: list[Chunk] = [(SCORES, LABELS)]
 INF = float("inf")
 
 
-def cut(*ends: int, scores: np.ndarray = SCORES, labels: np.ndarray = LABELS) -> list[Shard]:
+def cut(*ends: int, scores: np.ndarray = SCORES, labels: np.ndarray = LABELS) -> list[Chunk]:
     return list(zip(np.split(scores, ends), np.split(labels, ends), strict=True))
 
 
-def kept_rows(chosen: ClassFilter, shards: list[Shard] = TEN) -> list[int]:
-    return np.flatnonzero(np.concatenate(list(chosen.masks(shards)))).tolist()
+def kept_rows(chosen: ClassFilter, chunks: list[Chunk] = TEN) -> list[int]:
+    return np.flatnonzero(np.concatenate(list(chosen.masks(chunks)))).tolist()
 
 
 def test_algorithm_1_on_ten_boxes() -> None:
@@ -56,16 +56,16 @@ def test_ties_are_thinned_to_the_wanted_number_at_random() -> None:
     # 40 boxes: 5 above 0.5, 20 at 0.5, 15 below; of the 12 that are wanted 7 of 20 come from the ties: each with 0.35.
     scores = np.array([0.5] * 10 + [0.7] * 5 + [0.5] * 10 + [0.2] * 15, np.float32)
     labels = np.zeros(40, np.int64)
-    shards: list[Shard] = [(scores, labels)]
-    runs = np.array([next(dars(shards, np.array([12]), seed).masks(shards)) for seed in range(400)])
+    chunks: list[Chunk] = [(scores, labels)]
+    runs = np.array([next(dars(chunks, np.array([12]), seed).masks(chunks)) for seed in range(400)])
     assert (runs.sum(axis=1) == 12).all()
     assert runs[:, scores > 0.5].all()
     assert not runs[:, scores < 0.5].any()
     shares = runs[:, scores == 0.5].mean(axis=0)  # deviation of one: sqrt(0.35 * 0.65 / 400) = 0.024
     assert np.abs(shares - 0.35).max() < 4 * 0.024
-    assert (runs[0] == next(dars(shards, np.array([12]), 0).masks(shards))).all()
+    assert (runs[0] == next(dars(chunks, np.array([12]), 0).masks(chunks))).all()
     assert (runs[0] != runs[1]).any()
-    assert len(kept_rows(dars(shards, np.array([12]), sample_ties=False), shards)) == 25
+    assert len(kept_rows(dars(chunks, np.array([12]), sample_ties=False), chunks)) == 25
 
 
 def test_class_balanced_keeps_the_same_share_of_each_class() -> None:
@@ -74,7 +74,7 @@ def test_class_balanced_keeps_the_same_share_of_each_class() -> None:
     assert chosen.thresholds.tolist() == pytest.approx([0.7, 0.6, 0.3, INF])
     assert kept_rows(chosen) == [0, 2, 3, 4, 6, 9]
     assert len(kept_rows(class_balanced(TEN, 4, 1.0))) == 10
-    equal: list[Shard] = [(np.full(20, 0.5, np.float32), np.zeros(20, np.int64))]
+    equal: list[Chunk] = [(np.full(20, 0.5, np.float32), np.zeros(20, np.int64))]
     assert class_balanced(equal, 1, 0.55).wanted is not None
     assert class_balanced(equal, 1, 0.55).wanted.tolist() == [11]  # type: ignore[union-attr]
 
@@ -122,11 +122,11 @@ def test_thresholds_are_those_of_a_sort() -> None:
 
 
 def test_no_boxes() -> None:
-    empty: list[Shard] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))]
-    for shards in ([], empty):
-        chosen = dars(shards, np.array([2, 0]))
+    empty: list[Chunk] = [(np.zeros(0, np.float32), np.zeros(0, np.int64))]
+    for chunks in ([], empty):
+        chosen = dars(chunks, np.array([2, 0]))
         assert chosen.thresholds.tolist() == [INF, INF]
-        assert [mask.tolist() for mask in chosen.masks(shards)] == [[]] * len(shards)
+        assert [mask.tolist() for mask in chosen.masks(chunks)] == [[]] * len(chunks)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lat.commands.relate import relate
 from lat.core.errors import InputError
 from lat.engine.checkpoint import load_checkpoint
 from lat.pipeline.run import run_stages
-from lat.stages.shared.relation_files import relation_table
+from lat.stages.shared.relation_files import joint_relation_table
 from lat.stages.shared.transfer_model import load_model, open_features
 from lat.workspace.workspace import Workspace
 
@@ -87,7 +87,7 @@ def test_found_relations_are_asked_for_and_must_be_of_the_same_spaces(labelled: 
 
 def test_class_relational_positives_are_directed(labelled: Path, tmp_path: Path) -> None:
     workspace = workspace_of(labelled, tmp_path / "run", "class_relational_bce")
-    table = relation_table(workspace)
+    table = joint_relation_table(workspace)
     assert table is not None
     names = [f"{space.name}.{name}" for space in workspace.data.joint.spaces for name in space.class_names]
     found = {(names[c], names[k]) for c, k in table.nonzero().tolist()}

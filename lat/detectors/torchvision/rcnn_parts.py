@@ -63,7 +63,7 @@ def recipe_of(backbone: str) -> RcnnRecipe:
     return _SMALL if backbone == "small" else _RESNET
 
 
-def build_backbone(settings: DetectorSettings, *, download: bool) -> nn.Module:
+def build_detector_backbone(settings: DetectorSettings, *, download: bool) -> nn.Module:
     """The backbone with its feature pyramid.
 
     With `weights: none` nothing is frozen and norm layers train. A ResNet with any other weights has frozen norm layers and

@@ -10,7 +10,7 @@ from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
 from lat.detectors.image_batch import ImageBatch, batch_images
 from lat.detectors.settings import DetectorSettings
-from lat.detectors.torchvision.rcnn_parts import build_backbone, build_region_proposal_network, recipe_of
+from lat.detectors.torchvision.rcnn_parts import build_detector_backbone, build_region_proposal_network, recipe_of
 from lat.detectors.torchvision.weighted_rcnn import Target
 
 
@@ -27,7 +27,7 @@ class RcnnTrunk(nn.Module):
         self.settings = settings
         recipe = recipe_of(settings.backbone)
         self.strides, self.proposal_levels = recipe.strides, recipe.proposal_levels
-        self.backbone = build_backbone(settings, download=load_weights)
+        self.backbone = build_detector_backbone(settings, download=load_weights)
         self.channels: int = self.backbone.out_channels  # type: ignore[assignment]
         self.rpn = build_region_proposal_network(self.channels, recipe)
 

@@ -11,7 +11,7 @@ import yaml
 
 from lat.core.label_space import LabelSpace
 
-SPACES = Path(__file__).parent / "spaces"
+CLASS_LIST_FOLDER = Path(__file__).parent / "spaces"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ClassList:
 
 def load_class_list(name: str) -> ClassList:
     """The list `spaces/NAME.yaml`; `spaces/README.md` says what its keys mean."""
-    content = yaml.safe_load((SPACES / f"{name}.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((CLASS_LIST_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     classes: list[dict[str, Any]] = content["classes"]
     space = LabelSpace(name, tuple(entry["name"] for entry in classes), tuple(entry["id"] for entry in classes))
     labels: dict[str, tuple[int, bool]] = {}

@@ -14,14 +14,14 @@ from lat.baselines.class_thresholds import class_thresholds
 from lat.core.structures import LabeledBoxes
 from lat.evaluation.label_quality import true_classes
 from lat.labelling import filters
-from lat.labelling.filters import ClassFilter, FilterSettings, Shard
+from lat.labelling.filters import Chunk, ClassFilter, FilterSettings
 from lat.labelling.temperature import Temperature, fit_temperature
 from lat.labels.table import LabelTable
 from lat.workspace.workspace import Workspace
 
 SHARD_IMAGES = 4096
 
-Row = TypeVar("Row")
+ImageRows = TypeVar("ImageRows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class ChosenLabels:
             return images
         return [boxes[mask] for boxes, mask in zip(images, self.masks, strict=True)]
 
-    def rows(self, images: Sequence[Sequence[Row]]) -> Sequence[Sequence[Row]]:
+    def rows(self, images: Sequence[Sequence[ImageRows]]) -> Sequence[Sequence[ImageRows]]:
         """Of what lists say of the boxes of each image, what belongs to boxes that are kept."""
         if self.masks is None:
             return images
@@ -76,10 +76,10 @@ def choose_labels(
     temperature = Temperature()
     if settings.temperature:
         temperature = _fit_temperature(workspace, target, held_out, scored_by_class)
-    shards = list(_shards(labels, temperature))
-    chosen = _choose(workspace, target, shards, len(labels), settings, _scaled(held_out, temperature))
-    kept = torch.cat([torch.from_numpy(mask) for mask in chosen.masks(shards)] or [torch.zeros(0, dtype=torch.bool)])
-    found = filters.count_classes(shards, len(workspace.data.space(target)))
+    chunks = list(_chunks(labels, temperature))
+    chosen = _choose(workspace, target, chunks, len(labels), settings, _scaled(held_out, temperature))
+    kept = torch.cat([torch.from_numpy(mask) for mask in chosen.masks(chunks)] or [torch.zeros(0, dtype=torch.bool)])
+    found = filters.count_classes(chunks, len(workspace.data.space(target)))
     return ChosenLabels(
         kept.split([len(boxes) for boxes in labels]), {"filter": _described(settings, temperature, chosen, found)}
     )
@@ -88,7 +88,7 @@ def choose_labels(
 def _choose(
     workspace: Workspace,
     target: str,
-    shards: Sequence[Shard],
+    chunks: Sequence[Chunk],
     num_images: int,
     settings: FilterSettings,
     held_out: Sequence[LabeledBoxes],
@@ -98,14 +98,14 @@ def _choose(
         case "score":
             return filters.by_score(settings.threshold, num_classes)
         case "class_balanced":
-            return filters.class_balanced(shards, num_classes, settings.share)
+            return filters.class_balanced(chunks, num_classes, settings.share)
         case "validation":
             truth = workspace.data.held_out_part(target).labels
             return filters.by_thresholds(class_thresholds(held_out, truth, settings.beta).numpy())
         case "dars":
             counts, images = labelled_counts(workspace, target), len(workspace.data.train_part(target))
             wanted = filters.wanted_boxes(counts, images, num_images, settings.labelling_ratio)
-            return filters.dars(shards, wanted, workspace.config.seed, sample_ties=settings.sample_ties)
+            return filters.dars(chunks, wanted, workspace.config.seed, sample_ties=settings.sample_ties)
         case method:
             raise AssertionError(f"no filter {method}")
 
@@ -130,8 +130,8 @@ def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_s
     """
     rows = np.flatnonzero((labels.scores >= least_score) & ~labels.is_crowd)
     wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.data.train_part(target)), len(labels), ratio)
-    shard = labels.scores[rows], labels.labels[rows]
-    (kept,) = filters.dars([shard], wanted, workspace.config.seed).masks([shard])
+    chunk = labels.scores[rows], labels.labels[rows]
+    (kept,) = filters.dars([chunk], wanted, workspace.config.seed).masks([chunk])
     is_crowd = labels.is_crowd.copy()
     is_crowd[rows[~kept]] = True
     return replace(labels, is_crowd=is_crowd)
@@ -148,7 +148,7 @@ def _described(settings: FilterSettings, temperature: Temperature, chosen: Class
     }
 
 
-def _shards(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Iterator[Shard]:
+def _chunks(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Iterator[Chunk]:
     """Scores, scaled, and labels of all images, in columns of some thousand images each."""
     for start in range(0, len(labels), SHARD_IMAGES):
         images = labels[start : start + SHARD_IMAGES]

@@ -36,7 +36,7 @@ def relation_file(workspace: Workspace, one: str, other: str) -> Path:
     return _reviewed_file(workspace) if workspace.config.relations.file else workspace.paths.relations(one, other)
 
 
-def relation_table(workspace: Workspace) -> Tensor | None:
+def joint_relation_table(workspace: Workspace) -> Tensor | None:
     """The table of `lat.classification_loss`, bool, as `Classification` takes it; None where it needs none.
 
     Classes of outside label sets are related to nothing.

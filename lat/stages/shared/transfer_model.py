@@ -24,7 +24,7 @@ from lat.models.feature_fusion import FusionSettings
 from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
 from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
 from lat.stages.shared.detection import load_detector
-from lat.stages.shared.relation_files import relation_table
+from lat.stages.shared.relation_files import joint_relation_table
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
@@ -132,7 +132,7 @@ def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
     """
     settings = workspace.config.lat
     parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
-    return LabelTransferModel(workspace.data.joint, channels, *parts, relation_table(workspace))
+    return LabelTransferModel(workspace.data.joint, channels, *parts, joint_relation_table(workspace))
 
 
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
@@ -155,7 +155,7 @@ def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferMod
     return model.eval()
 
 
-def decode(
+def decode_batches(
     workspace: Workspace,
     model: LabelTransferModel,
     input_of: Callable[[int], TransferInput],

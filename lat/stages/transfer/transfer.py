@@ -22,7 +22,7 @@ from lat.labels.coco.write import write_labels
 from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.label_filters import choose_labels
-from lat.stages.shared.transfer_model import TransferItems, decode, load_model, open_features
+from lat.stages.shared.transfer_model import TransferItems, decode_batches, load_model, open_features
 from lat.stages.transfer.evidence import compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
 from lat.stages.transfer.priors import PriorRecord, find_prior
@@ -52,7 +52,7 @@ def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> No
     decoded: Iterable[Decoded] | None = workspace.data.decoded.take(workspace.paths.transfer_model, source)
     if decoded is None:
         items = TransferItems(workspace, features, [source])
-        decoded = decode(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
+        decoded = decode_batches(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
     labelled = ({target: writer.label(batch[target]) for target, writer in writers.items()} for batch in decoded)
     with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
         for labels, images in zip(processes.in_order(labelled, len(batches)), batches, strict=False):  # only the first has any
@@ -90,7 +90,7 @@ class _Writer:
             return
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
         batches = batches_of(range(len(held_out)), self.settings.batch_size)
-        decoded = decode(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
+        decoded = decode_batches(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
         mine = (self._label_held_out(batch[self.target]) for batch in decoded)
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:

@@ -21,7 +21,7 @@ from lat.formats.importers.nuimages import NuImages
 from lat.formats.importers.source import Box
 from lat.formats.importers.writer import draw_subset
 
-SPACES = sorted(class_lists.SPACES.glob("*.yaml"))
+SPACES = sorted(class_lists.CLASS_LIST_FOLDER.glob("*.yaml"))
 
 
 def test_boxes_are_clipped_and_counted_and_those_without_an_area_reported(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-METHOD_TITLES = {
+SHOWN_METHODS = {
     "class_names": "Classes by name",
     "pseudo_label": "Pseudo-labels",
     "union": "Union",
@@ -15,7 +15,7 @@ METHOD_TITLES = {
 }
 AGREEMENT_COUNTS = ("kept", "moved", "added", "dropped")
 OURS, BASELINE = "label_transfer", "pseudo_label"
-Row = Mapping[str, Any]
+EvaluationRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TransferRow:
 
 
 @dataclass(frozen=True)
-class TransferTable:
+class TransferView:
     """Transfer AP of every source, target and method; `gain` is label transfer minus pseudo-labels."""
 
     methods: tuple[str, ...]
@@ -67,7 +67,7 @@ class TransferTable:
         return self.mean[self.methods.index(method)].ap if method in self.methods else None
 
 
-def transfer_table(rows: Sequence[Row]) -> TransferTable | None:
+def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
     """Arrange the `transfer` rows; None where there are none.
 
     Methods follow the order class_names, pseudo_label, union, label_transfer, then others as they come. A method has a mean
@@ -75,22 +75,22 @@ def transfer_table(rows: Sequence[Row]) -> TransferTable | None:
     """
     if not rows:
         return None
-    known = [method for method in METHOD_TITLES if any(row["method"] == method for row in rows)]
+    known = [method for method in SHOWN_METHODS if any(row["method"] == method for row in rows)]
     methods = tuple(dict.fromkeys([*known, *(str(row["method"]) for row in rows)]))
     pairs = list(dict.fromkeys((str(row["source"]), str(row["target"])) for row in rows))
     table = [_transfer_row(pair, methods, rows) for pair in pairs]
     columns = [[row.scores[i] for row in table] for i in range(len(methods))]
     mean = [Score(_mean([score.ap for score in column]), _mean([score.ap50 for score in column])) for column in columns]
-    return TransferTable(
+    return TransferView(
         methods=methods,
-        titles=tuple(METHOD_TITLES.get(method, method.replace("_", " ")) for method in methods),
+        titles=tuple(SHOWN_METHODS.get(method, method.replace("_", " ")) for method in methods),
         rows=tuple(table),
         mean=_mark_best(mean),
         mean_gain=_gain(methods, mean),
     )
 
 
-def _transfer_row(pair: tuple[str, str], methods: Sequence[str], rows: Sequence[Row]) -> TransferRow:
+def _transfer_row(pair: tuple[str, str], methods: Sequence[str], rows: Sequence[EvaluationRow]) -> TransferRow:
     own = {str(row["method"]): row for row in rows if (row["source"], row["target"]) == pair}
     found = [own.get(method, {}) for method in methods]
     scores = [Score(row.get("ap"), row.get("ap50")) for row in found]
@@ -134,7 +134,7 @@ class HeatRow:
 
 
 @dataclass(frozen=True)
-class AgreementTable:
+class AgreementView:
     """What became of one source's boxes: `AGREEMENT_COUNTS` with their percentage of the source's boxes, and classes."""
 
     source: str
@@ -144,7 +144,7 @@ class AgreementTable:
     matrix: tuple[HeatRow, ...]
 
 
-def agreement_table(row: Row, target_classes: Sequence[str] = ()) -> AgreementTable:
+def agreement_view(row: EvaluationRow, target_classes: Sequence[str] = ()) -> AgreementView:
     """Arrange one `agreement` row; target classes that no box became are left out of the matrix.
 
     Args:
@@ -161,4 +161,4 @@ def agreement_table(row: Row, target_classes: Sequence[str] = ()) -> AgreementTa
         matrix.append(HeatRow(name, tuple(cells)))
     source_boxes = sum(int(row[name]) for name in ("kept", "moved", "dropped"))
     shares = [(int(row[name]), 100 * int(row[name]) / source_boxes if source_boxes else None) for name in AGREEMENT_COUNTS]
-    return AgreementTable(str(row["source"]), str(row["target"]), tuple(shares), tuple(columns), tuple(matrix if columns else ()))
+    return AgreementView(str(row["source"]), str(row["target"]), tuple(shares), tuple(columns), tuple(matrix if columns else ()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lat.report.tables import HeatCell, agreement_table, transfer_table
+from lat.report.evaluation_views import HeatCell, agreement_view, transfer_view
 
 
 def row(source: str, target: str, method: str, ap: float | None, **more: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def row(source: str, target: str, method: str, ap: float | None, **more: Any) ->
 
 
 def test_methods_rows_means_and_gain() -> None:
-    table = transfer_table(
+    table = transfer_view(
         [
             row("a", "b", "mine", 50.0),
             row("a", "b", "label_transfer", 80.0, per_class={"car": 90.0, "bus": 70.0}),
@@ -50,12 +50,12 @@ def test_methods_rows_means_and_gain() -> None:
 
 
 def test_no_rows_no_table() -> None:
-    assert transfer_table([]) is None
+    assert transfer_view([]) is None
 
 
 def test_agreement_shares_and_heat() -> None:
     changes = {"vehicle": {"bus": 1, "car": 9}, "cyclist": {}, "person": {"person": 4, "car": 1}}
-    table = agreement_table(
+    table = agreement_view(
         {"source": "way", "target": "city", "kept": 10, "moved": 5, "added": 4, "dropped": 5, "class_changes": changes},
         ("car", "truck", "bus", "person"),
     )
@@ -67,7 +67,7 @@ def test_agreement_shares_and_heat() -> None:
 
 
 def test_agreement_without_boxes() -> None:
-    table = agreement_table(
+    table = agreement_view(
         {"source": "a", "target": "b", "kept": 0, "moved": 0, "added": 2, "dropped": 0, "class_changes": {"car": {}}}
     )
     assert table.counts == ((0, None), (0, None), (2, None), (0, None))
