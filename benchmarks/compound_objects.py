@@ -7,7 +7,7 @@ painted again, so that the boxes of ridden two-wheelers are known exactly. A row
 
 objects   ridden two-wheelers of which the truth in the target's label space has a box
 complete  those of which every truth box has a label of its own: right class, IoU of at least 0.5, a score of at least
-          `evaluation.score_threshold`; where the target draws one box, there must also be no box too many (at that IoU a box of
+          `evaluation.counted_threshold`; where the target draws one box, there must also be no box too many (at that IoU a box of
           the two-wheeler alone may pass for the one of both: AP tells them apart)
 too many  labels of such a score that no truth box has, that lie in an object by half of their area, and that overlap no other
           truth box more
@@ -78,7 +78,7 @@ class Direction:
 
     def found(self, method: str) -> tuple[int, int]:
         """Number of complete objects, and of boxes too many, among the labels of a method."""
-        threshold = self.workspace.config.evaluation.score_threshold
+        threshold = self.workspace.config.evaluation.counted_threshold
         complete = too_many = 0
         for i, objects in enumerate(self.objects):
             labels = self.labels[method][i]

@@ -15,7 +15,7 @@ below 0 is worse), as mean and standard deviation over all transfers of all runs
 - of a box, `wrong or off`: 1 less that IoU, and 1 for a wrong box;
 - of an image: the number of wrong boxes and of truth boxes that none finds; its doubt is made of those of its boxes.
 
-Boxes are those with a score of at least `evaluation.score_threshold`; crowd boxes of the truth take no part.
+Boxes are those with a score of at least `evaluation.counted_threshold`; crowd boxes of the truth take no part.
 """
 
 from __future__ import annotations

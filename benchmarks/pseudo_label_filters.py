@@ -40,15 +40,15 @@ from lat.workspace.workspace import Workspace
 
 STAYS = {"truck": 0.4, "motorcycle": 0.25, "bus": 0.1}  # chance of an image for each of these classes that is in it
 DRAWN = {name: 3 * DEFAULT_TRAIN_IMAGES[name] for name in ("city", "nu", "way")}
-COMMON = ["target=[city, nu]", "pseudo_label.score_threshold=0.05"]
+COMMON = ["target=[city, nu]", "pseudo_label.threshold=0.05"]
 FILTERS = {
     "ST": ["method=score", "threshold=0.3"],
     "ST + TS": ["method=score", "threshold=0.3", "temperature=true"],
     "CBST": ["method=class_balanced"],
     "validation": ["method=validation"],
-    "DA": ["method=dars", "sample_ties=false"],
+    "DA": ["method=da"],
     "DARS": ["method=dars"],
-    "DARS, ratio 1": ["method=dars", "labelling_ratio=1.0"],
+    "DARS, ratio 1": ["method=dars", "share=1.0"],
 }
 BOXES, CLASSES, BOXES_AN_IMAGE = (1_000_000, 2_000_000, 5_000_000, 10_000_000), 30, 50
 SHARE = 0.2  # of the boxes is wanted: fewer than those of score 1, among which lots are drawn

@@ -10,37 +10,15 @@ Source: Shi et al., Plain-Det (2024); Zhou et al., Simple Multi-dataset Detectio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.core.structures import LabeledBoxes
-
-UNIFICATION_LOSSES = ("masked_softmax", "null_bce")
-
-
-@dataclass(frozen=True)
-class LabelUnificationSettings:
-    """How the datasets share the batches.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    share_power: float = 0.0  # share of a dataset ~ images^this: 0 equal shares, 0.5 by square root, 1 every image alike
-    classification_loss: str = "masked_softmax"  # or null_bce, a sigmoid per class; DETRs have sigmoids of their own
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.share_power <= 1.0:
-            raise InputError("share_power", f"is {self.share_power}", "choose a number from 0 to 1")
-        if self.classification_loss not in UNIFICATION_LOSSES:
-            remedy = f"choose one of {', '.join(UNIFICATION_LOSSES)}"
-            raise InputError("label_unification.classification_loss", f"is '{self.classification_loss}'", remedy)
 
 
 def joint_space_of(joint: JointLabelSpace) -> LabelSpace:
@@ -71,13 +49,13 @@ class UnifiedItems:
     Args:
         parts: images of each dataset, whose boxes are in a space of `joint`.
         joint: the label spaces, in any order.
-        settings: how the datasets share the batches.
+        share_power: share of a dataset ~ images^this: 0 equal shares, 0.5 by square root, 1 every image alike.
     """
 
-    def __init__(self, parts: Sequence[ImageItems], joint: JointLabelSpace, settings: LabelUnificationSettings) -> None:
+    def __init__(self, parts: Sequence[ImageItems], joint: JointLabelSpace, share_power: float = 0.0) -> None:
         self.parts, self.joint = parts, joint
         self.space = joint_space_of(joint)
-        self.counts = epoch_counts([len(part) for part in parts], settings.share_power)
+        self.counts = epoch_counts([len(part) for part in parts], share_power)
         self._ends = list(accumulate(self.counts))
 
     def __len__(self) -> int:

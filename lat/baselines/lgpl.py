@@ -20,19 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
-from lat.baselines.lgpl_pairs import LgplSettings, Pairs, draw_pairs, jittered_copies, match_to_classes
+from lat.baselines.baseline_settings import LgplSettings
+from lat.baselines.lgpl_pairs import Pairs, draw_pairs, jittered_copies, match_to_classes
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.detectors.base import settings_from_checkpoint
 from lat.detectors.detections import indices_by_size, inference
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.torchvision.faster_rcnn import TorchvisionDetector
 from lat.detectors.torchvision.rcnn_parts import RcnnRecipe, build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
 from lat.detectors.torchvision.weighted_rcnn import Target
 
-Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 _BETA = 1 / 9  # where the box loss turns linear, as in torchvision's own head
@@ -246,8 +247,8 @@ def lgpl_from_checkpoint(content: Mapping[str, Any]) -> LgplModel:
     """
     if content.get("kind") != "lgpl":
         raise InputError("checkpoint", f"holds '{content.get('kind')}', not an LGPL model", "name the model.pt of LGPL")
-    settings = _read_settings(LgplSettings, content["settings"])
-    detector_settings = _read_settings(DetectorSettings, content["detector_settings"])
+    settings = _lgpl_settings(content["settings"])
+    detector_settings = settings_from_checkpoint(content["detector_settings"])
     model = LgplModel(settings, detector_settings, LabelSpace.from_dict(content["space"]), load_weights=False)
     try:
         model.load_state_dict(content["model"])
@@ -256,7 +257,7 @@ def lgpl_from_checkpoint(content: Mapping[str, Any]) -> LgplModel:
     return model.eval()
 
 
-def _read_settings(part: type[Part], values: Mapping[str, Any]) -> Part:
-    if unknown := sorted(set(values) - {field.name for field in fields(part)}):  # type: ignore[arg-type]
+def _lgpl_settings(values: Mapping[str, Any]) -> LgplSettings:
+    if unknown := sorted(set(values) - {field.name for field in fields(LgplSettings)}):
         raise InputError("checkpoint", f"has unknown settings {', '.join(unknown)}", "train LGPL again")
-    return part(**values)
+    return LgplSettings(**values)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lat.baselines.lgpl import LgplModel
 from lat.core.structures import LabeledBoxes
-from lat.data.augment.transforms import AugmentationSettings, augment
+from lat.data.augment.augment_settings import AugmentationSettings
+from lat.data.augment.transforms import augment
 from lat.data.dataset import DetectionDataset
 
 UNKNOWN_THRESHOLD = 0.5  # for a class of which the held-out images have no valid proposal

@@ -11,37 +11,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
+from lat.baselines.baseline_settings import LgplSettings
 from lat.core.boxes import covered_share, move_sides, pairwise_iou
-from lat.core.errors import InputError
 from lat.detectors.torchvision.weighted_rcnn import Target
 
 DONT_CARE_SHARE = 0.5  # a region of which this much lies in a don't-care box is not counted as invalid
-
-
-@dataclass(frozen=True)
-class LgplSettings:
-    """Label-guided pseudo-labelling: the class-conditioned head, what it is trained on, and which boxes are kept.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    pairs_per_image: int = 128  # pairs of a region and a class that the head is trained on in each target image
-    valid_share: float = 0.5  # of the pairs of a class that the image has, about this share is valid
-    match_iou: float = 0.5  # a region is valid for a class if its IoU with a target box of that class is at least this
-    jittered_copies: int = 2  # moved copies of each target box that are regions in training, beside the proposals; 0 for none
-    jitter_scale: float = 0.2  # largest move of a side of such a copy, as a share of the box's width or height
-    least_precision: float = 0.5  # validity thresholds are the lowest at which this share of held-out proposals is valid
-
-    def __post_init__(self) -> None:
-        for name, least in (("pairs_per_image", 1), ("jittered_copies", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"lgpl.{name}", f"is {getattr(self, name)}", f"choose {least} or more")
-        for name in ("valid_share", "match_iou", "least_precision"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"lgpl.{name}", f"is {getattr(self, name)}", "choose a number above 0 and at most 1")
-        if not 0.0 <= self.jitter_scale < 0.5:
-            raise InputError("lgpl.jitter_scale", f"is {self.jitter_scale}", "choose a share of at least 0 and below 0.5")
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,7 +58,7 @@ COMMANDS = {
         RUN,
         (
             "lat run mine.yaml",
-            "lat run mine.yaml upstream.image_size=360 output_dir=runs/larger",
+            "lat run mine.yaml upstream.model.image_size=360 output_dir=runs/larger",
             "lat run mine.yaml --json-lines > run.jsonl",
         ),
     ),
@@ -75,7 +75,10 @@ COMMANDS = {
     "train-downstream": Command(
         stages.train_downstream,
         STAGES,
-        ("lat train-downstream mine.yaml", "lat train-downstream mine.yaml downstream.detector=rtdetr downstream.name=rtdetr"),
+        (
+            "lat train-downstream mine.yaml",
+            "lat train-downstream mine.yaml downstream.model.detector=rtdetr downstream.name=rtdetr",
+        ),
     ),
     "evaluate": Command(
         stages.evaluate, STAGES, ("lat evaluate mine.yaml", "lat evaluate --truth known.json --labels transferred.json")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lat.config.load import Config
-from lat.data.dataset import DatasetSettings
+from lat.data.data_settings import DatasetSettings
 from lat.data.dataset_check import DatasetCheck, check_datasets
 from lat.data.label_sets import check_label_set
 from lat.engine import announce

@@ -13,7 +13,8 @@ import yaml
 from lat.config.load import load_config
 from lat.core.errors import InputError, did_you_mean
 from lat.core.files import write_atomically
-from lat.data.dataset import DatasetSettings, existing_folder, load_dataset
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import existing_folder, load_dataset
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
 
@@ -37,15 +38,12 @@ datasets:
 
 _GPU = """\
 # On a GPU, larger models that train longer are better; for a start:
+# training: {{warmup_steps: 1000}}
 # upstream:
-#   backbone: resnet50
-#   weights: pretrained # or a file
-#   image_size: {gpu_size}
-#   training: {{steps: 20000, batch_size: 16, optimizer: sgd, learning_rate: 0.02, warmup_steps: 1000}}
+#   model: {{backbone: resnet50, weights: pretrained, image_size: {gpu_size}}} # weights may also be a file
+#   training: {{steps: 20000, batch_size: 16, optimizer: sgd, learning_rate: 0.02}}
 # lat:
-#   backbone: dinov2_vitb14
-#   weights: pretrained # or a file
-#   image_size: 518
+#   backbone: {{name: dinov2_vitb14, weights: pretrained, image_size: 518}} # weights may also be a file
 #   training: {{steps: 10000, batch_size: 16}}
 # runtime: {{precision: bf16-mixed, num_workers: 8}}
 """
@@ -185,7 +183,7 @@ def _image_sizes(looks: Sequence[_Look]) -> str:
         kept = f", {look.small_box * size / look.shorter_side:.0f} as seen" if size else ""
         lines.append(f"#   {look.settings.name}: {look.small_box:.0f} pixels in images {look.shorter_side} high or wide{kept}")
     what = "0 keeps the images' own size" if not size else "shorter side in pixels; 0 keeps the images' own size"
-    lines += [f"upstream: {{image_size: {size}}} # {what}", f"downstream: {{image_size: {size}}}"]
+    lines += [f"upstream: {{model: {{image_size: {size}}}}} # {what}", f"downstream: {{model: {{image_size: {size}}}}}"]
     return "\n".join(lines) + "\n"
 
 

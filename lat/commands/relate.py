@@ -22,6 +22,9 @@ from lat.relations.samples import LabeledSamples, image_samples
 from lat.stages.shared.transfer_model import open_features
 from lat.workspace.workspace import Workspace
 
+POOLED_SIZE = 3  # side of the RoIAlign grid over a box
+CROP_SIZE = 48  # pixels of a side to which each crop is resized
+
 
 def relate(workspace: Workspace) -> list[RelationMatrix]:
     """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file a pair.
@@ -63,7 +66,7 @@ def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
     pooled, labels = [], []
     for i, boxes in _counted_boxes(part, f"box features of {dataset}"):
         one, scales = features.get(dataset, i)[None], [features.scales(dataset, i)]
-        pooled.append(pool_regions(one, [boxes.boxes_xyxy], scales, workspace.config.relations.pooled_size))
+        pooled.append(pool_regions(one, [boxes.boxes_xyxy], scales, POOLED_SIZE))
         labels.append(boxes.labels)
     return LabeledSamples(torch.cat(pooled), torch.cat(labels), part.space)
 
@@ -83,7 +86,7 @@ def crop_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
         corners = torch.minimum(corners.clamp(min=0), size_hw.flip(0).repeat(2))
         crops += [image[:, y1:y2, x1:x2] for x1, y1, x2, y2 in corners.tolist()]
         labels += boxes.labels.tolist()
-    return image_samples(crops, labels, part.space, workspace.config.relations.crop_size)
+    return image_samples(crops, labels, part.space, CROP_SIZE)
 
 
 def _counted_boxes(part: DetectionDataset, title: str) -> Iterator[tuple[int, LabeledBoxes]]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.data.dataset import DatasetSettings, missing_part, split_images, truth_mismatches
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import missing_part, split_images, truth_mismatches
 from lat.data.images import read_image
 from lat.labels.coco.problems import Problem
 from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan_labels

@@ -13,7 +13,7 @@ from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.lazy_table import LazyTable
 from lat.core.structures import LabeledBoxes
-from lat.detectors.settings import TRANSFORMERS_DETECTORS, DetectorSettings
+from lat.detectors.detector_settings import TRANSFORMERS_DETECTORS, DetectorSettings
 
 
 @runtime_checkable
@@ -51,10 +51,15 @@ CONFIGURATIONS: Mapping[str, Callable[[DetectorSettings, LabelSpace], dict[str, 
 """For detectors with a configuration of their own: what a checkpoint holds of it, as text under the name of the library."""
 
 
-def build_detector(settings: DetectorSettings, space: LabelSpace) -> nn.Module:
+def build_detector(settings: DetectorSettings, space: LabelSpace, *, is_binary: bool = False) -> nn.Module:
     """A new `Detector` of `space` with the weights that the settings name; its library is imported here and not before.
 
     With `detector: auto` a line is printed that names the library taken.
+
+    Args:
+        settings: the detector.
+        space: the label space to detect.
+        is_binary: of the torchvision detector: whether every class has a sigmoid of its own in place of the softmax.
 
     Raises:
         InputError: if the library does not import, the backbone is unknown, or the weights cannot be read or do not fit.
@@ -63,7 +68,7 @@ def build_detector(settings: DetectorSettings, space: LabelSpace) -> nn.Module:
     if settings.detector == "auto":
         reason = "" if resolved.detector == "detectron2" else f" (Detectron2 does not import: {detectron2_problem()})"
         print(f"detector: auto takes {resolved.detector}{reason}")
-    return _build(resolved, space, load_weights=True)
+    return _build(resolved, space, load_weights=True, is_binary=is_binary)
 
 
 def resolve_detector(settings: DetectorSettings) -> DetectorSettings:
@@ -78,9 +83,9 @@ def resolve_detector(settings: DetectorSettings) -> DetectorSettings:
     if problem is None:
         return replace(settings, detector="detectron2")
     if settings.detector == "detectron2" or settings.detectron2_config:
-        where = "detector" if settings.detector == "detectron2" else "detectron2_config"
+        where = "detector" if settings.detector == "detectron2" else "backbone"
         raise InputError(where, f"needs Detectron2, which does not import ({problem})", "see docs/detectron2.md to install it")
-    return replace(settings, detector="torchvision", detectron2_overrides=[])
+    return replace(settings, detector="torchvision", overrides={})
 
 
 def detectron2_problem() -> str | None:
@@ -108,25 +113,28 @@ def _require_library(settings: DetectorSettings) -> None:
         raise InputError("detector", what, "install lat-detection[detr]")
 
 
-def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str, Any]:
+def describe_detector(settings: DetectorSettings, space: LabelSpace, *, is_binary: bool = False) -> dict[str, Any]:
     """What a checkpoint must hold beside `model`, the state dict, for `detector_from_checkpoint`; plain types only.
 
     The settings name the library in use, never `auto`; for Detectron2 and transformers the whole configuration of the
-    model is kept as text.
+    model is kept as text. `is_binary` is kept where it is true.
     """
     settings = resolve_detector(settings)
     content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": space.to_dict()}
+    if is_binary:
+        content["is_binary"] = True
     if settings.detector in CONFIGURATIONS:
         _require_library(settings)
         content |= CONFIGURATIONS[settings.detector](settings, space)
     return content
 
 
-def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
+def detector_from_checkpoint(content: Mapping[str, Any], *, dropout: float = 0.0) -> nn.Module:
     """The `Detector` that a checkpoint holds, in eval mode on the CPU; files named in its settings are not needed.
 
     Args:
         content: what `describe_detector` returned, and `model`, the state dict of the detector.
+        dropout: of the torchvision detector: share of the box head's activations that are dropped if it is trained on.
 
     Raises:
         InputError: if the content is no detector, was written by another version, is of a library that does not import, or
@@ -134,15 +142,13 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
     """
     if content.get("kind") != "detector":
         raise InputError("checkpoint", f"holds '{content.get('kind')}', not a detector", "name the model.pt of a detector")
-    unknown = sorted(set(content["settings"]) - {field.name for field in fields(DetectorSettings)})
-    if unknown:
-        raise InputError("checkpoint", f"has unknown detector settings {', '.join(unknown)}", "train the detector again")
-    settings = DetectorSettings(**content["settings"])
+    settings = settings_from_checkpoint(content["settings"])
     if settings.detector == "detectron2" and (problem := detectron2_problem()) is not None:
         what = f"holds a detector of Detectron2, which does not import ({problem})"
         raise InputError("checkpoint", what, "see docs/detectron2.md to install it")
     config_text = content.get("detectron2") or content.get("transformers")
-    detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text)
+    options = {"is_binary": content.get("is_binary", False), "dropout": dropout}
+    detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text, **options)
     try:
         detector.load_state_dict(content["model"])
     except RuntimeError as error:
@@ -150,8 +156,40 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
     return detector.eval()
 
 
-def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None) -> nn.Module:
-    """A detector of the library that the settings name, which is no longer `auto`."""
+def settings_from_checkpoint(values: Mapping[str, Any]) -> DetectorSettings:
+    """The settings that a checkpoint holds; those that have other names now, or are gone, are read too.
+
+    Raises:
+        InputError: if a name is unknown.
+    """
+    known, values = {field.name for field in fields(DetectorSettings)}, dict(values)
+    values.pop("regions_per_image", None)  # of training alone
+    flat, config = values.pop("detectron2_overrides", []), values.pop("detectron2_config", "")
+    overrides = dict(zip(flat[::2], flat[1::2], strict=True)) | values.pop("transformers_overrides", {})
+    if overrides:
+        values["overrides"] = overrides
+    if config:
+        values["backbone"] = config
+    if "score_threshold" in values:
+        values["detection_threshold"] = values.pop("score_threshold")
+    if unknown := sorted(set(values) - known):
+        raise InputError("checkpoint", f"has unknown detector settings {', '.join(unknown)}", "train the detector again")
+    return DetectorSettings(**values)
+
+
+def _build(
+    settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None, **options: Any
+) -> nn.Module:
+    """A detector of the library that the settings name, which is no longer `auto`.
+
+    Args:
+        settings: the detector.
+        space: the label space to detect.
+        load_weights: whether the weights that the settings name are read.
+        config_text: the library's own configuration of a detector that was trained.
+        options: `is_binary` and `dropout`, which only the torchvision detector has.
+    """
     _require_library(settings)
-    configuration = {} if config_text is None else {"config_text": config_text}
-    return BACKENDS[settings.detector](settings, space, load_weights=load_weights, **configuration)
+    if config_text is not None:
+        options["config_text"] = config_text
+    return BACKENDS[settings.detector](settings, space, load_weights=load_weights, **options)

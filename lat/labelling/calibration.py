@@ -13,28 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.core.errors import InputError
-
-CALIBRATIONS = ("platt", "isotonic", "none")
+from lat.labelling.labelling_settings import CALIBRATIONS
 
 _HALF_STEP = 2.0**-25  # half a step of float32 below 1: a raw score of 1 stays above every other one
 _SURE_LOGIT = 6.0  # surer than a few hundred pairs can tell
 _LEAST_SLOPE = 0.05  # a fit that would turn the order round, or nearly, keeps this much of it
 _PRIOR_PAIRS = 10  # with which a run of pairs is held to Platt's line
 _MOST_ITERATIONS = 100
-
-
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """How raw scores become calibrated ones."""
-
-    calibration: str = "platt"  # of scores to held-out images: platt (slope and bias of the logit), isotonic (any curve) or none
-
-    def __post_init__(self) -> None:
-        if self.calibration not in CALIBRATIONS:
-            raise InputError(
-                "transfer.calibration", f"is '{self.calibration}'", f"choose {', '.join(CALIBRATIONS[:-1])} or {CALIBRATIONS[-1]}"
-            )
 
 
 @dataclass(frozen=True)
@@ -59,12 +44,8 @@ class Calibration:
 
     def __post_init__(self) -> None:
         columns = np.array([self.raw_logits, self.logits], dtype=np.float64)
-        if (
-            self.method not in CALIBRATIONS
-            or columns.shape[1] < 2
-            or not np.isfinite(columns).all()
-            or (np.diff(columns) <= 0).any()
-        ):
+        is_sound = columns.shape[1] >= 2 and np.isfinite(columns).all() and (np.diff(columns) > 0).all()
+        if self.method not in CALIBRATIONS or not is_sound:
             raise ValueError("a calibration needs a known method and two or more finite logits that rise strictly")
 
     def __call__(self, scores: Tensor) -> Tensor:
@@ -99,7 +80,7 @@ class Calibration:
         return cls(content["method"], tuple(content["raw_logits"]), tuple(content["logits"]), content["pairs"])
 
 
-def fit_calibration(scores: Tensor, hits: Tensor, settings: CalibrationSettings) -> Calibration:
+def fit_calibration(scores: Tensor, hits: Tensor, method: str) -> Calibration:
     """Fit a calibration on N pairs; N may be 0, and all or none of the labels may be hits.
 
     `platt` is the most probable line `slope * logit + bias` under independent normal priors of deviation 1 around slope 1 and
@@ -113,23 +94,23 @@ def fit_calibration(scores: Tensor, hits: Tensor, settings: CalibrationSettings)
     Args:
         scores: (N,) float raw scores in [0, 1].
         hits: (N,) bool or 0/1, whether the label was right.
-        settings: the method.
+        method: platt, isotonic or none.
 
     Source: Platt, Probabilistic Outputs for Support Vector Machines (1999), with a prior in place of its softened targets;
     Zadrozny and Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates (2002).
     """
     assert scores.shape == hits.shape == (len(scores),), "one hit a score"
-    if settings.calibration == "none":
+    if method == "none":
         return Calibration()
     x = scores.detach().cpu().double().clamp(_HALF_STEP, 1 - _HALF_STEP).logit().numpy()
     y = hits.cpu().double().numpy()
     slope, bias = _fit_line(x, y)
     raw, calibrated = np.array([-1.0, 1.0]), np.array([bias - slope, bias + slope])
-    if settings.calibration == "isotonic" and len(x):
+    if method == "isotonic" and len(x):
         raw, calibrated = _fit_runs(x, y, slope, bias)
         raw = np.concatenate([raw[:1] - 1, raw, raw[-1:] + 1])
         calibrated = np.concatenate([calibrated[:1] - slope, calibrated, calibrated[-1:] + slope])
-    return Calibration(settings.calibration, tuple(raw.tolist()), tuple(calibrated.tolist()), len(x))
+    return Calibration(method, tuple(raw.tolist()), tuple(calibrated.tolist()), len(x))
 
 
 def _fit_line(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:

@@ -14,49 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.core.errors import InputError
-
-FILTERS = ("score", "class_balanced", "validation", "dars")
-
 Chunk = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
 
 _DIGIT_BITS = 10  # a float32 in [0, 1] is below 2^30 as an integer, three digits, and of two scores the higher has the higher one
 _DIGITS = 3
 _BASE = 1 << _DIGIT_BITS
-
-
-@dataclass(frozen=True)
-class FilterSettings:
-    """Which labels of a set are kept, after the score threshold, the NMS and the most of an image that its section has."""
-
-    method: str = "score"  # score, class_balanced (CBST), validation (thresholds from held-out images) or dars
-    temperature: bool = False  # choose by scores that are scaled to held-out images; the scores that are written stay
-    threshold: float = 0.0  # of score: labels below it are left out
-    share: float = 0.5  # of class_balanced: share of each class's labels that is kept
-    beta: float = 1.0  # of validation: F_beta is highest; recall counts beta times as much as precision
-    labelling_ratio: float = 0.5  # of dars: labels wanted, as a share of the boxes that as many images of the target have
-    sample_ties: bool = True  # of dars: of boxes that tie at the threshold keep as many as are wanted, at random; false keeps all
-
-    def __post_init__(self) -> None:
-        if self.method not in FILTERS:
-            raise InputError("filter.method", f"is '{self.method}'", f"choose one of {', '.join(FILTERS)}")
-        if not 0.0 <= self.threshold <= 1.0:
-            raise InputError("filter.threshold", f"is {self.threshold}", "choose a number between 0 and 1")
-        if not 0.0 < self.share <= 1.0:
-            raise InputError("filter.share", f"is {self.share}", "choose a number above 0, at most 1")
-        for name in ("beta", "labelling_ratio"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise InputError(f"filter.{name}", f"is {getattr(self, name)}", "choose a number above 0")
-
-    @property
-    def keeps_all(self) -> bool:
-        """True if no label is left out."""
-        return self.method == "score" and self.threshold == 0.0
-
-    @property
-    def needs_held_out(self) -> bool:
-        """True if labels of held-out images, with their ground truth, go in."""
-        return not self.keeps_all and (self.temperature or self.method == "validation")
 
 
 @dataclass(frozen=True, eq=False)

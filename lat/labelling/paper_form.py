@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from lat.core.structures import LabeledBoxes
-from lat.labelling.keep_and_fuse import DecodeSettings, labels_of
+from lat.labelling.keep_and_fuse import labels_of
+from lat.labelling.labelling_settings import DecodeSettings
 from lat.models.label_transfer_model import LabelTransferModel, TransferInput
 
 

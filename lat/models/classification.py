@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import class_relational_bce, masked_cross_entropy, masked_softmax, nll_plus, null_bce
-
-LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus")
-CLASSIFICATION_LOSSES = ("masked_softmax", "null_bce", *LOSSES_OF_RELATIONS)
+from lat.models.model_settings import CLASSIFICATION_LOSSES, LOSSES_OF_RELATIONS
 
 
 class Classification(nn.Module):
@@ -48,7 +46,7 @@ class Classification(nn.Module):
         if loss in LOSSES_OF_RELATIONS:
             if relations is None:
                 remedy = "run `lat relations`, or choose masked_softmax or null_bce"
-                raise InputError("lat.classification_loss", f"is '{loss}', which needs class relations", remedy)
+                raise InputError("lat.head.classification_loss", f"is '{loss}', which needs class relations", remedy)
             self.register_buffer("relations", relations)
 
     @property

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from lat.core.errors import InputError
-from lat.models.backbones.frozen import CACHE_DTYPES, BackboneSettings, FrozenBackbone
+from lat.models.backbones.frozen import FrozenBackbone
+from lat.models.model_settings import BackboneSettings
 
 IMAGES_PER_SHARD = 8
 
@@ -100,7 +101,7 @@ class FeatureCache:
         self.sources = sources
         self.settings = settings
         self.folder = folder
-        self.dtype = CACHE_DTYPES[settings.cache_dtype]
+        self.dtype = getattr(torch, settings.cache_dtype)
         self.shards = [shard for name, source in sources.items() for shard in _plan_shards(name, source)]
         self._place = {(shard.dataset, index): (shard, row) for shard in self.shards for row, index in enumerate(shard.indices)}
         self._kept: dict[tuple[Shard, bool], Tensor] = {}
@@ -188,7 +189,7 @@ class FeatureCache:
         needed, available = self.estimate_bytes(flips), available_memory()
         if needed > available:
             what = f"is 'memory', but the features take {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are available"
-            raise InputError("lat.cache", what, "set lat.cache=disk")
+            raise InputError("lat.backbone.cache", what, "set lat.backbone.cache=disk")
 
     def _read_images(self, shard: Shard) -> Tensor:
         with ThreadPoolExecutor(min(len(shard.indices), os.cpu_count() or 1)) as readers:
@@ -198,7 +199,9 @@ class FeatureCache:
         maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype).cpu()
         if not torch.isfinite(maps).all():
             what = f"is '{self.settings.cache_dtype}', but the backbone's features leave its range or are not finite"
-            raise InputError("lat.cache_dtype", what, "set lat.cache_dtype=float32, or check the backbone's weights")
+            raise InputError(
+                "lat.backbone.cache_dtype", what, "set lat.backbone.cache_dtype=float32, or check the backbone's weights"
+            )
         return maps
 
     def _has(self, shard: Shard, flip: bool) -> bool:

@@ -6,38 +6,12 @@ Shape letters: B images, M proposals an image (padded), D channels of a region f
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lat.core.errors import InputError
 from lat.core.losses import masked_softmax
-
-_CHOICES = {
-    "attention": ("sff", "standard", "none"),
-    "attend": ("overlapping", "image"),
-    "cap": ("scale", "clamp", "none"),
-    "cap_branch": ("class", "feature"),
-    "confidence": ("multiply", "add_log"),
-}
-
-
-@dataclass(frozen=True)
-class FusionSettings:
-    """How proposals of an image attend to each other."""
-
-    attention: str = "sff"  # sff | standard (one softmax over both values, no cap, no confidence) | none
-    attend: str = "overlapping"  # overlapping (only proposals with IoU > 0) | image (all proposals of the image)
-    cap: str = "scale"  # how a row is held below 1/sqrt(N): scale the whole row | clamp its entries | none
-    cap_branch: str = "class"  # the branch that the cap acts on: class | feature
-    confidence: str = "multiply"  # how key confidence enters the feature branch: multiply the logit | add_log
-    residual: bool = True  # add the fused values to the region feature instead of replacing it
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(f"lat.{name}", f"is '{getattr(self, name)}'", f"choose one of {', '.join(choices)}")
+from lat.models.model_settings import FusionSettings
 
 
 class SemanticFeatureFusion(nn.Module):

@@ -19,41 +19,18 @@ from torchvision.models.detection._utils import BoxCoder
 
 from lat.core.boxes import clip_to_images, pairwise_iou
 from lat.core.decoded_proposals import DecodedProposals
-from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import matched_box_loss
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.models.backbones.frozen import pool_regions, stack_maps
-from lat.models.classification import CLASSIFICATION_LOSSES, Classification
-from lat.models.feature_fusion import FusionSettings, SemanticFeatureFusion
+from lat.models.classification import Classification
+from lat.models.feature_fusion import SemanticFeatureFusion
 from lat.models.heads import BoxHead, TransferPredictor
 from lat.models.matching import match_proposals, pad
+from lat.models.model_settings import FusionSettings, HeadSettings
 
 _BOX_CODER = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """Size of the heads and how proposals are matched to ground truth."""
-
-    pooled_size: int = 7  # side of the RoIAlign grid
-    dim: int = 256  # channels of a region feature
-    match_iou: float = 0.5  # least IoU of a proposal with the ground-truth box that it is to become
-    box_loss_weight: float = 1.0  # weight of the box loss beside the classification loss
-    classification_loss: str = "masked_softmax"  # masked_softmax (the paper's) or null_bce; class_relational_bce and
-    # nll_plus need `lat relations` first
-
-    def __post_init__(self) -> None:
-        if self.pooled_size < 1 or self.dim < 1:
-            raise InputError("lat.pooled_size, lat.dim", f"are {self.pooled_size}, {self.dim}", "choose 1 or more")
-        if not 0.0 < self.match_iou <= 1.0:
-            raise InputError("lat.match_iou", f"is {self.match_iou}", "choose an IoU above 0 and at most 1")
-        if self.box_loss_weight < 0.0:
-            raise InputError("lat.box_loss_weight", f"is {self.box_loss_weight}", "choose 0 or more")
-        if self.classification_loss not in CLASSIFICATION_LOSSES:
-            remedy = f"choose one of {', '.join(CLASSIFICATION_LOSSES)}"
-            raise InputError("lat.classification_loss", f"is '{self.classification_loss}'", remedy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +63,7 @@ class LabelTransferModel(nn.Module):
         head: sizes and matching.
         fusion: how proposals attend to each other.
         relations: the table of class relations that `head.classification_loss` needs, if it needs one; see `Classification`.
+        mean_over_processes: the mean of a number over all processes that train the model together.
 
     Raises:
         InputError: if the classification loss needs relations and there are none.
@@ -100,6 +78,7 @@ class LabelTransferModel(nn.Module):
         head: HeadSettings,
         fusion: FusionSettings,
         relations: Tensor | None = None,
+        mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value,
     ) -> None:
         super().__init__()
         self.joint = joint
@@ -109,7 +88,7 @@ class LabelTransferModel(nn.Module):
         self.fusion = SemanticFeatureFusion(head.dim, len(joint), len(joint.spaces), fusion)
         self.classification = Classification(joint, head.classification_loss, relations)
         self.predictor = TransferPredictor(head.dim, len(joint), self.classification.num_logits)
-        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value  # of several that train together
+        self.mean_over_processes = mean_over_processes
 
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
         """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
@@ -147,7 +126,7 @@ class LabelTransferModel(nn.Module):
         loss_box = matched_box_loss(predicted, wanted, target.weights[is_object])
         return {
             "loss_class": loss_class * self._share_of_batch(weights),
-            "loss_box": self.head.box_loss_weight * loss_box * self._share_of_batch(target.weights[is_object]),
+            "loss_box": loss_box * self._share_of_batch(target.weights[is_object]),
         }
 
     @torch.no_grad()

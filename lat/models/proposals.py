@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 from lat.core.boxes import move_sides
-from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
-
-
-@dataclass(frozen=True)
-class ProposalSettings:
-    """How training proposals are made from ground truth and pseudo-labels; nothing of it acts at transfer."""
-
-    jitter_probability: float = 0.5  # share of ground-truth boxes that are moved
-    jitter_scale: float = 0.1  # largest move of a side, as a share of the box's width or height
-    drop_probability: float = 0.05  # share of ground-truth boxes that are left out
-    hide_ground_truth: float = 0.0  # share of images whose ground-truth boxes are all left out
-    hide_class_vectors: float = 0.5  # share of images whose ground-truth boxes lose their class vector
-    background_proposals: int = 8  # random boxes an image that teach what background looks like
-
-    def __post_init__(self) -> None:
-        for name in ("jitter_probability", "drop_probability", "hide_ground_truth", "hide_class_vectors"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"lat.{name}", f"is {getattr(self, name)}", "choose a share between 0 and 1")
-        if not 0.0 <= self.jitter_scale < 0.5:
-            raise InputError("lat.jitter_scale", f"is {self.jitter_scale}", "choose a share of at least 0 and below 0.5")
-        if self.background_proposals < 0:
-            raise InputError("lat.background_proposals", f"is {self.background_proposals}", "choose 0 or more")
+from lat.models.model_settings import ProposalSettings
 
 
 class PrivilegedProposalGenerator:

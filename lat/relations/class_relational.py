@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from lat.core.losses import null_bce
 from lat.relations.extractors import build_extractor
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationSearch
 from lat.relations.samples import LabeledSamples, draw_batches
-from lat.relations.settings import RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise
 
@@ -33,12 +33,12 @@ class CosineClassifier(nn.Module):
 
 
 def find_by_class_relations(
-    first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
+    first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> RelationMatrix:
     """Relations from the mean scores that regions of each class have for the classes of the other dataset.
 
     A classifier over the classes of both datasets learns from each region the classes of its own dataset alone (Null BCE): what
-    it says of the others it was never told. Two classes are related if either score reaches `settings.threshold`, a class whose
+    it says of the others it was never told. Two classes are related if either score reaches the threshold, a class whose
     score in a broad one is high while the converse is low is narrower.
 
     Source: Kim et al., UniSeg (2022). How the paper computes relations is not in its appendix; cosine classifier, mean scores
@@ -46,10 +46,10 @@ def find_by_class_relations(
     """
     k1, parts = len(first.space), (first, second)
     # Not normalised in itself: that would be over both datasets together.
-    extractor = build_extractor(first, settings, is_normalized=False)
-    head = CosineClassifier(settings.dim, k1 + len(second.space))
-    size = settings.batch_size // 2
-    batches = [draw_batches(part, size, settings.weighted_sampling, generator) for part in parts]
+    extractor = build_extractor(first, search, is_normalized=False)
+    head = CosineClassifier(search.training.dim, k1 + len(second.space))
+    size = search.training.batch_size // 2
+    batches = [draw_batches(part, size, search.training.weighted_sampling, generator) for part in parts]
     is_first = torch.arange(k1 + len(second.space)) < k1
     allowed = torch.cat([is_first.expand(size, -1), ~is_first.expand(size, -1)])
 
@@ -59,10 +59,10 @@ def find_by_class_relations(
         logits = head(torch.cat([normalized(one, torch.ones(size)) for one in features.split(size)]))
         return null_bce(logits, torch.cat([first.labels[i], second.labels[j] + k1]), allowed, torch.ones(2 * size))
 
-    minimise(loss, [*extractor.parameters(), *head.parameters()], settings.steps, settings.learning_rate)
+    minimise(loss, [*extractor.parameters(), *head.parameters()], search.settings.steps, search.training.learning_rate)
     with torch.no_grad():
-        scores = [head(_features(extractor, part, settings.weighted_sampling)).sigmoid() for part in parts]
-    return relations_of_scores(first, second, scores[0][:, k1:], scores[1][:, :k1], settings.threshold)
+        scores = [head(_features(extractor, part, search.training.weighted_sampling)).sigmoid() for part in parts]
+    return relations_of_scores(first, second, scores[0][:, k1:], scores[1][:, :k1], search.settings.threshold)
 
 
 def relations_of_scores(

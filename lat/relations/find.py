@@ -13,8 +13,8 @@ from lat.relations.class_relational import find_by_class_relations
 from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.missing_link import find_by_missing_link
 from lat.relations.relation_matrix import RELATED_SCORE, RelationMatrix
+from lat.relations.relation_settings import RelationSearch, RelationSettings, RelationTraining
 from lat.relations.samples import LabeledSamples, check_comparable, draw_batches
-from lat.relations.settings import RelationSettings
 from lat.relations.slamdunks import GridSize, Slamdunks, slamdunks_loss
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise, train_heads
@@ -27,27 +27,35 @@ COMMON_SHARE = 0.02  # a universal class that less of either class falls into is
 GATE_SPEED = 10.0
 
 
-def find_relations(first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, seed: int = 0) -> RelationMatrix:
+def find_relations(
+    first: LabeledSamples,
+    second: LabeledSamples,
+    settings: RelationSettings,
+    seed: int = 0,
+    training: RelationTraining | None = None,
+) -> RelationMatrix:
     """Relations by the method that the settings name. The same samples, settings and seed give the same relations.
+
+    Each dataset's samples get mean 0 and deviation 1 first, which takes off most of a domain shift.
 
     Raises:
         InputError: if the samples of the two datasets differ in size.
     """
     check_comparable(first, second)
-    if settings.standardize:
-        first, second = first.standardized(), second.standardized()
+    first, second = first.standardized(), second.standardized()
+    search = RelationSearch(settings, training or RelationTraining())
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match settings.method:
             case "slamdunks":
-                return find_by_slamdunks(first, second, settings, generator).relations
+                return find_by_slamdunks(first, second, search, generator).relations
             case "missing_link":
-                return find_by_missing_link(first, second, settings, generator)
+                return find_by_missing_link(first, second, search, generator)
             case "class_relational":
-                return find_by_class_relations(first, second, settings, generator)
+                return find_by_class_relations(first, second, search, generator)
             case _:
-                return find_by_aut(first, second, settings, generator)
+                return find_by_aut(first, second, search, generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,7 @@ class SlamdunksResult:
 def find_by_slamdunks(
     first: LabeledSamples,
     second: LabeledSamples,
-    settings: RelationSettings,
+    search: RelationSearch,
     generator: torch.Generator,
     extractor: nn.Module | None = None,
 ) -> SlamdunksResult:
@@ -73,19 +81,19 @@ def find_by_slamdunks(
     Args:
         first: samples of the first label space.
         second: samples of the second.
-        settings: the method's settings.
+        search: the method's settings.
         generator: where batches and the held-out part come from.
         extractor: inputs -> (B, dim), trained in place of what the settings name; `pretrain_steps` apply to it as well.
 
     Source: SLAMDUNKS, section 3.3.
     """
-    extractor = extractor or build_extractor(first, settings)
-    if settings.standalone_bias < 0:
-        bias, model = search_standalone_bias(extractor, first, second, settings, generator)
+    extractor = extractor or build_extractor(first, search)
+    if search.settings.standalone_bias < 0:
+        bias, model = search_standalone_bias(extractor, first, second, search, generator)
     else:
-        bias = torch.full((len(first.space) + len(second.space),), settings.standalone_bias)
-        pretrain(extractor, first, second, settings, generator)
-        model = train_slamdunks(extractor, first, second, settings, bias, generator)
+        bias = torch.full((len(first.space) + len(second.space),), search.settings.standalone_bias)
+        pretrain(extractor, first, second, search, generator)
+        model = train_slamdunks(extractor, first, second, search, bias, generator)
     return SlamdunksResult(relations_of(model, first, second), model, bias)
 
 
@@ -93,7 +101,7 @@ def search_standalone_bias(
     extractor: nn.Module,
     first: LabeledSamples,
     second: LabeledSamples,
-    settings: RelationSettings,
+    search: RelationSearch,
     generator: torch.Generator,
 ) -> tuple[Tensor, Slamdunks]:
     """The lambda of each class, (K1 + K2,), with which held-out samples still land in classes of their own, and its model.
@@ -107,14 +115,14 @@ def search_standalone_bias(
     Source: SLAMDUNKS, section 4.5, searches one lambda in [0, 1] linearly; it does not say what a lambda is judged by.
     """
     (train_first, held_first), (train_second, held_second) = (p.hold_out(HELD_OUT_SHARE, generator) for p in (first, second))
-    heads = pretrain(extractor, train_first, train_second, settings, generator)
+    heads = pretrain(extractor, train_first, train_second, search, generator)
     is_kept = have_partners(extractor, heads, train_first, train_second)
     state = generator.get_state()
-    levels = torch.linspace(0, 1, settings.search_points)
+    levels = torch.linspace(0, 1, search.training.search_points)
 
     def fit(bias: Tensor) -> tuple[Slamdunks, Tensor]:
         generator.set_state(state)
-        model = train_slamdunks(deepcopy(extractor), train_first, train_second, settings, bias, generator)
+        model = train_slamdunks(deepcopy(extractor), train_first, train_second, search, bias, generator)
         return model, contradictions(model, held_first, held_second)
 
     best, least = fit(levels[0].expand(len(is_kept)))
@@ -137,12 +145,12 @@ def search_standalone_bias(
 
 
 def pretrain(
-    extractor: nn.Module, first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
+    extractor: nn.Module, first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> list[nn.Linear]:
     """Teach the extractor the classes of each dataset, `pretrain_steps` long; returns the heads, none without a step."""
-    if not settings.pretrain_steps:
+    if not search.pretrain_steps:
         return []
-    return train_heads(extractor, [first, second], settings, settings.pretrain_steps, generator)
+    return train_heads(extractor, [first, second], search, search.pretrain_steps, generator)
 
 
 def have_partners(extractor: nn.Module, heads: list[nn.Linear], first: LabeledSamples, second: LabeledSamples) -> Tensor:
@@ -163,7 +171,7 @@ def train_slamdunks(
     extractor: nn.Module,
     first: LabeledSamples,
     second: LabeledSamples,
-    settings: RelationSettings,
+    search: RelationSearch,
     standalone_bias: Tensor,
     generator: torch.Generator,
 ) -> Slamdunks:
@@ -172,8 +180,9 @@ def train_slamdunks(
     `standalone_bias` (K1 + K2,) is the lambda of each class.
     """
     size = GridSize(len(first.space), len(second.space))
-    model = Slamdunks(extractor, settings.dim, size, settings.zero_init)
-    batches = [draw_batches(p, settings.batch_size // 2, settings.weighted_sampling, generator) for p in (first, second)]
+    model = Slamdunks(extractor, search.training.dim, size, search.training.zero_init)
+    half, is_weighted = search.training.batch_size // 2, search.training.weighted_sampling
+    batches = [draw_batches(part, half, is_weighted, generator) for part in (first, second)]
 
     def loss() -> Tensor:
         i, j = (next(batch) for batch in batches)
@@ -182,8 +191,8 @@ def train_slamdunks(
         return slamdunks_loss(universal, gate, labels, size, standalone_bias)
 
     slow = [*model.extractor.parameters(), *model.classification.parameters()]
-    groups = [{"params": slow}, {"params": list(model.gating.parameters()), "lr": GATE_SPEED * settings.learning_rate}]
-    minimise(loss, groups, settings.steps, settings.learning_rate)
+    groups = [{"params": slow}, {"params": list(model.gating.parameters()), "lr": GATE_SPEED * search.training.learning_rate}]
+    minimise(loss, groups, search.settings.steps, search.training.learning_rate)
     return model
 
 

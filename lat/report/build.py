@@ -28,7 +28,7 @@ from lat.report.pairs import PairView, pair_view
 from lat.report.pictures import relative_url, write_pictures
 from lat.report.relation_views import relation_view, strip_id
 from lat.report.reliability_views import reliability_views
-from lat.report.settings import ReportSettings
+from lat.report.report_settings import ReportSettings
 
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
 

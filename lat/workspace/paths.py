@@ -56,7 +56,7 @@ class RunPaths:
     @property
     def backbone_model(self) -> Path | None:
         """The detector that lends the label-transfer model its features, if one does."""
-        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone == "upstream" else None
+        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone.name == "upstream" else None
 
     @property
     def transfer_model(self) -> Path:
@@ -82,7 +82,7 @@ class RunPaths:
         return self.root / "downstream" / (f"{target}.{name}" if name else target)
 
     def downstream_model(self, target: str) -> Path:
-        return self.downstream(target) / ("yolo.pt" if self.config.downstream.detector == "yolo" else "model.pt")
+        return self.downstream(target) / ("yolo.pt" if self.config.downstream.model.detector == "yolo" else "model.pt")
 
     def downstream_metrics(self, target: str) -> Path:
         return self.downstream(target) / "metrics.json"

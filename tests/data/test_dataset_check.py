@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from factories import coco_dict, label_space, write_coco, write_json
 
-from lat.data.dataset import DatasetSettings
+from lat.data.data_settings import DatasetSettings
 from lat.data.dataset_check import DatasetCheck, check_dataset, check_datasets
 
 BOX = [2, 3, 10, 8]

@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import Detector, DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import Detector, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 
 SPACE = LabelSpace("shapes", ("disc", "bar"), (7, 3))
 BACKENDS = {
     "small": DetectorSettings(),
     "small, resized": DetectorSettings(image_size=48, max_image_size=64),
-    "resnet18": DetectorSettings(backbone="resnet18", regions_per_image=16),
+    "resnet18": DetectorSettings(backbone="resnet18"),
     "detectron2 small": DetectorSettings(detector="detectron2"),
     "detectron2 small, resized": DetectorSettings(detector="detectron2", image_size=48, max_image_size=64),
-    "detectron2 resnet18": DetectorSettings(detector="detectron2", backbone="resnet18", regions_per_image=16),
+    "detectron2 resnet18": DetectorSettings(detector="detectron2", backbone="resnet18"),
     # every query is kept: an untrained Deformable-DETR gives low scores
-    "rtdetr": DetectorSettings(detector="rtdetr", score_threshold=0.0),
-    "rtdetr, resized": DetectorSettings(detector="rtdetr", image_size=48, max_image_size=64, score_threshold=0.0),
-    "deformable_detr": DetectorSettings(detector="deformable_detr", score_threshold=0.0),
+    "rtdetr": DetectorSettings(detector="rtdetr", detection_threshold=0.0),
+    "rtdetr, resized": DetectorSettings(detector="rtdetr", image_size=48, max_image_size=64, detection_threshold=0.0),
+    "deformable_detr": DetectorSettings(detector="deformable_detr", detection_threshold=0.0),
 }
 MARKS = {"detectron2": NEEDS_DETECTRON2, **dict.fromkeys(NAMES, NEEDS_TRANSFORMERS)}
 

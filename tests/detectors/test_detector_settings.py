@@ -14,7 +14,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
 
@@ -26,7 +27,7 @@ SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
         ({"backbone": "resnet51"}, "did you mean resnet50?"),
         ({"weights": "pretrained"}, "weights: is 'pretrained', which the small backbone has not"),
         ({"image_size": -1}, "image_size: is -1; choose 0 or more"),
-        ({"score_threshold": 1.5}, "score_threshold: is 1.5; choose a number from 0 to 1"),
+        ({"detection_threshold": 1.5}, "detection_threshold: is 1.5; choose a number from 0 to 1"),
         ({"trainable_layers": 6}, "trainable_layers: is 6; choose a number from 0 to 5"),
     ],
 )

@@ -13,14 +13,15 @@ from detectron2_files import NEEDS_DETECTRON2, SPACE, THIN_FPN, from_yaml, write
 from torch import Tensor, nn
 
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import DetectorSettings, build_detector
+from lat.detectors.base import build_detector
+from lat.detectors.detector_settings import DetectorSettings
 
 pytestmark = list(NEEDS_DETECTRON2)
 
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1))
 BOXES = torch.tensor([[4.0, 4.0, 28.0, 30.0], [50.0, 8.0, 90.0, 40.0]])
 FAR = torch.tensor([[0.0, 50.0, 9.0, 60.0]])
-RESNET = DetectorSettings(detector="detectron2", backbone="resnet18", regions_per_image=32, detectron2_overrides=THIN_FPN)
+RESNET = DetectorSettings(detector="detectron2", backbone="resnet18", overrides=THIN_FPN)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_detections_are_those_of_detectron2() -> None:
 
 def test_each_axis_goes_back_to_the_original_frame_at_its_own_scale() -> None:
     torch.manual_seed(0)
-    settings = DetectorSettings(detector="detectron2", image_size=48, score_threshold=0.0, nms_iou=1.0, max_detections=1000)
+    settings = DetectorSettings(detector="detectron2", image_size=48, detection_threshold=0.0, nms_iou=1.0, max_detections=1000)
     detector = build_detector(settings, SPACE)
     # 33 x 105 becomes 48 x 153 (152.7 rounded): the border of the resized image must be the border of the original one
     found = detector.predict([torch.rand(3, 33, 105, generator=torch.Generator().manual_seed(0))])[0]

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 
 FRUIT = LabelSpace.from_names("fruit", ("apple", "pear", "plum"))
 
@@ -27,10 +28,9 @@ FRUIT = LabelSpace.from_names("fruit", ("apple", "pear", "plum"))
         ({"weights": "pretrained"}, "weights: is 'pretrained', which rtdetr has not"),
         ({"weights": "a/b", "backbone": "resnet50"}, "backbone: is 'resnet50', but the weights bring their own"),
         ({"nms_iou": 0.6}, "nms_iou: is set, but the detector is rtdetr; leave it out, or choose detector: torchvision"),
-        ({"regions_per_image": 8}, "regions_per_image: is set, but the detector is rtdetr"),
         ({"trainable_layers": 2}, "trainable_layers: is set, but the detector is rtdetr"),
-        ({"detectron2_overrides": ["A", "1"]}, "detectron2_overrides: is set, but the detector is rtdetr"),
-        ({"detector": "torchvision", "transformers_overrides": {"num_queries": 9}}, "is set, but the detector is torchvision"),
+        ({"backbone": "a.yaml"}, "backbone: is the configuration a.yaml, but the detector is rtdetr"),
+        ({"detector": "torchvision", "overrides": {"num_queries": 9}}, "is set, but the detector is torchvision"),
     ],
 )
 def test_settings_without_meaning_are_refused(values: dict[str, Any], message: str) -> None:
@@ -40,7 +40,7 @@ def test_settings_without_meaning_are_refused(values: dict[str, Any], message: s
 
 
 def test_overrides_come_through_a_structured_config() -> None:
-    given = {"detector": "rtdetr", "transformers_overrides": {"num_queries": 9, "feat_strides": [8, 16, 32]}}
+    given = {"detector": "rtdetr", "overrides": {"num_queries": 9, "feat_strides": [8, 16, 32]}}
     config = OmegaConf.merge(OmegaConf.structured(DetectorSettings), given)
     assert OmegaConf.to_object(config) == DetectorSettings(**given)
 
@@ -70,7 +70,7 @@ def test_the_librarys_sizes_have_their_widths(name: str) -> None:
 
 @NEEDS_TRANSFORMERS
 def test_overrides_reach_the_model_and_its_checkpoint() -> None:
-    detector = detr("deformable_detr", transformers_overrides={"num_queries": 11, "auxiliary_loss": False})
+    detector = detr("deformable_detr", overrides={"num_queries": 11, "auxiliary_loss": False})
     assert detector.network.model.query_position_embeddings.weight.shape[0] == 11
     assert not detector.network.config.auxiliary_loss
     content = describe_detector(detector.settings, SPACE) | {"model": detector.state_dict()}
@@ -89,8 +89,8 @@ def test_overrides_reach_the_model_and_its_checkpoint() -> None:
 )
 def test_wrong_overrides_are_refused_in_one_line(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as error:
-        detr("rtdetr", transformers_overrides=overrides)
-    assert str(error.value).startswith("transformers_overrides: ")
+        detr("rtdetr", overrides=overrides)
+    assert str(error.value).startswith("overrides: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -132,7 +132,7 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
         saved, detector="deformable_detr"
     )
     assert "file.pt is a file; name the folder" in error_of(tmp_path / "file.pt")
-    assert "do not fit: " in error_of(saved, transformers_overrides={"decoder_ffn_dim": 96})
+    assert "do not fit: " in error_of(saved, overrides={"decoder_ffn_dim": 96})
     (saved / "model.safetensors").write_bytes(b"no weights")
     assert f"{saved} cannot be read" in error_of(saved)
     (saved / "model.safetensors").unlink()

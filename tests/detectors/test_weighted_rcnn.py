@@ -11,7 +11,8 @@ from torchvision.models.detection import FasterRCNN
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import DetectorSettings, build_detector
+from lat.detectors.base import build_detector
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.torchvision.weighted_rcnn import masked_logits, weighted_box_losses
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
@@ -36,7 +37,7 @@ def detector() -> nn.Module:
 
 def test_with_all_weights_one_the_losses_are_those_of_torchvision() -> None:
     torch.manual_seed(0)
-    ours = build_detector(DetectorSettings(backbone="resnet18", image_size=64, regions_per_image=32), SPACE).train()
+    ours = build_detector(DetectorSettings(backbone="resnet18", image_size=64), SPACE).train()
     theirs = FasterRCNN(ours.backbone, num_classes=3, min_size=64, max_size=1333, box_batch_size_per_image=32).train()
     theirs.load_state_dict(ours.state_dict())
     theirs.transform.eval()  # in train mode it draws a size, even from one size, and so shifts the random numbers

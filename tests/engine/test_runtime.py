@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
 from lat.engine.processes import started_processes
-from lat.engine.runtime import RuntimeSettings, build_fabric
+from lat.engine.runtime import build_fabric
+from lat.engine.training_settings import RuntimeSettings
 
 
 @pytest.mark.parametrize(

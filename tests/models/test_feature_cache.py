@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from lat.core.errors import InputError
 from lat.models import feature_cache
-from lat.models.backbones.frozen import BackboneSettings, FrozenBackbone, build_backbone
+from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import IMAGES_PER_SHARD, FeatureCache, file_identity
+from lat.models.model_settings import BackboneSettings
 
 
 class Pixels:
@@ -240,7 +241,7 @@ def test_memory_that_does_not_suffice_is_an_input_error_that_names_the_disk(
     # 10 images of 4 x 6 cells, 3 of 6 x 4, 1 of 4 x 6; two flips, six channels, two bytes
     assert cache.estimate_bytes() == 14 * 24 * 2 * 6 * 2
     monkeypatch.setattr(feature_cache, "available_memory", lambda: cache.estimate_bytes() - 1)
-    with pytest.raises(InputError, match=r"set lat\.cache=disk"):
+    with pytest.raises(InputError, match=r"set lat\.backbone\.cache=disk"):
         cache.fill()
     assert network.seen == 0
     assert feature_cache.available_memory() > 0
@@ -254,7 +255,7 @@ def test_features_beyond_the_number_format_are_an_input_error(make_cache: MakeCa
 
 
 def test_a_real_backbone_with_resized_images_estimates_its_size_exactly(sources: dict[str, Pixels]) -> None:
-    settings = BackboneSettings(backbone="random", image_size=28)
+    settings = BackboneSettings(name="random", image_size=28)
     cache = FeatureCache(build_backbone(settings), sources, settings)
     cache.fill()
     kept = [cache.get(*key) for key in KEYS]

@@ -11,7 +11,8 @@ from torch import Tensor
 from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.model_settings import ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 
 PLAIN = ProposalSettings(jitter_probability=0, drop_probability=0, background_proposals=0)
 

@@ -24,10 +24,15 @@ NAMES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*
 PAPER = ("paper/class_divergent.yaml", "paper/one_to_one.yaml", "paper/small_large.yaml")
 ONE_STEP = [
     *FEW_STEPS,
-    *("upstream.backbone=small", "upstream.weights=none", "upstream.image_size=0", "upstream.training.steps=1"),
-    *("lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=28", "lat.training.steps=1"),
-    *("downstream.backbone=small", "downstream.weights=none", "downstream.image_size=0", "downstream.training.steps=1"),
-    *("downstream.training.batch_size=2", "downstream.max_detections=5", "runtime.num_workers=0"),
+    *("upstream.model.backbone=small", "upstream.model.weights=none", "upstream.model.image_size=0", "upstream.training.steps=1"),
+    *("lat.backbone.name=dinov2_vits14", "lat.backbone.weights=none", "lat.backbone.image_size=28", "lat.training.steps=1"),
+    *(
+        "downstream.model.backbone=small",
+        "downstream.model.weights=none",
+        "downstream.model.image_size=0",
+        "downstream.training.steps=1",
+    ),
+    *("downstream.training.batch_size=2", "downstream.model.max_detections=5", "runtime.num_workers=0"),
 ]
 
 

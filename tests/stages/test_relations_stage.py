@@ -13,7 +13,7 @@ from lat.commands.draw_street_scenes import benchmark_config
 from lat.relations.relation_matrix import RelationMatrix
 from lat.street_scenes import draw_street_scenes
 
-FEW = ["lat.backbone=random", "relations.steps=3", "relations.pretrain_steps=2", "relations.standalone_bias=0.1"]
+FEW = ["lat.backbone.name=random", "relations.steps=3", "relations.standalone_bias=0.1"]
 
 
 def run(*arguments: object) -> int:
@@ -57,7 +57,7 @@ def test_a_reviewed_file_is_taken_as_given(config: Path, capsys: pytest.CaptureF
 
 
 def test_crops_need_no_detector(config: Path) -> None:
-    few = ["relations.method=missing_link", "relations.features=crops", "relations.crop_size=8", "relations.steps=1"]
+    few = ["relations.method=missing_link", "relations.features=crops", "relations.steps=1"]
     assert run("relations", config, *few, f"output_dir={config.parent / 'crops'}") == 0
     assert len(list((config.parent / "crops" / "relations").glob("*.json"))) == 3
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import coco_dict, label_space, write_coco
+from factories import coco_dict, label_space, training, write_coco
 
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.detectors.ultralytics.yolo_detector import YoloDetector, YoloSettings
-from lat.engine.trainer import TrainSettings
+from lat.detectors.detector_settings import YoloSettings
+from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo, write_training_folder
 
-TRAINING = TrainSettings(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
+TRAINING = training(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
 
 
 def dataset(folder: Path, name: str, images: int = 2, **options: Any) -> DetectionDataset:
@@ -96,14 +96,14 @@ def test_another_label_space_is_refused(tmp_path: Path) -> None:
 
 def test_a_tiny_training_writes_weights_and_log_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics", reason="ultralytics is an optional package that is not installed")
-    settings = YoloSettings(image_size=32, score_threshold=0.0, max_detections=5)
-    training = TrainSettings(steps=4, batch_size=2, log_every=2, tensorboard=False)
+    settings = YoloSettings(image_size=32)
+    few = training(steps=4, batch_size=2, log_every=2, tensorboard=False)
     datasets = [dataset(tmp_path, "city"), dataset(tmp_path, "nu", 4)]
     before = set(tmp_path.rglob("*"))
     digests = set()
     for out in (tmp_path / "1", tmp_path / "2"):
         job = YoloJob(out_dir=out, seed=0, target_only_share=0.5, min_score=0.3)
-        path = train_yolo(datasets, datasets[0], settings, training, job)
+        path = train_yolo(datasets, datasets[0], settings, few, job)
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
         assert sorted(file.name for file in out.iterdir()) == ["log.jsonl", "yolo.pt"]
     assert len(digests) == 1

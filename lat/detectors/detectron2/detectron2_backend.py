@@ -15,12 +15,12 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.detectron2.detectron2_config import config_from_text, resolve_config
 from lat.detectors.detectron2.detectron2_parts import build_parts, region_predictions, weighted_region_losses
 from lat.detectors.detectron2.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
 from lat.detectors.region_detections import TwoStagePrediction, keep_detections
-from lat.detectors.settings import DetectorSettings
 
 
 class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
@@ -42,7 +42,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         self, settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True, config_text: str | None = None
     ) -> None:
         config = resolve_config(settings, len(space)) if config_text is None else config_from_text(config_text)
-        super().__init__(**build_parts(config, settings.detectron2_config or "detectron2_overrides"))
+        super().__init__(**build_parts(config, settings.detectron2_config or "overrides"))
         self.settings = settings
         self.space = space
         self.config = config

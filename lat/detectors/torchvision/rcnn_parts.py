@@ -13,8 +13,8 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
 from lat.core.errors import InputError
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.region_pooling import SingleLevelRoIAlign
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.small_resnet import SmallResNet
 from lat.detectors.torchvision.weighted_rcnn import FullPrecisionRPNHead, WeightedRegionProposalNetwork, WeightedRoIHeads
 
@@ -105,7 +105,15 @@ def build_region_proposal_network(channels: int, recipe: RcnnRecipe) -> Weighted
     )
 
 
-def build_roi_heads(channels: int, recipe: RcnnRecipe, regions_per_image: int, num_outputs: int) -> WeightedRoIHeads:
+def build_roi_heads(
+    channels: int,
+    recipe: RcnnRecipe,
+    regions_per_image: int,
+    num_outputs: int,
+    *,
+    is_binary: bool = False,
+    dropout: float = 0.0,
+) -> WeightedRoIHeads:
     """Box head over RoIAlign 7 x 7 with `num_outputs` = K + 1; thresholds are torchvision's."""
     pool = _build_pool(recipe)
     return WeightedRoIHeads(
@@ -120,6 +128,8 @@ def build_roi_heads(channels: int, recipe: RcnnRecipe, regions_per_image: int, n
         score_thresh=0.0,  # the four numbers of torchvision's own post-processing, which is not used
         nms_thresh=1.0,
         detections_per_img=1,
+        is_binary=is_binary,
+        dropout=dropout,
     )
 
 

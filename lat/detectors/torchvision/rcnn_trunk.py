@@ -8,8 +8,8 @@ from torchvision.models.detection.image_list import ImageList
 
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch, batch_images
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.torchvision.rcnn_parts import build_detector_backbone, build_region_proposal_network, recipe_of
 from lat.detectors.torchvision.weighted_rcnn import Target
 

@@ -6,6 +6,8 @@ A target is a dict of `boxes` (G, 4) float32, `labels` (G,) int64 in 1..K (-1 fo
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,14 +58,16 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
 class WeightedRoIHeads(RoIHeads):
     """torchvision's box head with a weight for every ground-truth box, and with whole score vectors in prediction.
 
-    Attributes:
+    Args:
         is_binary: whether every class has a sigmoid of its own (Null BCE) in place of the softmax; the background logit then
-            means nothing. Not in the state dict: set it before training and after loading.
-        dropout: share of the box head's activations that are dropped in training; not in the state dict either.
+            means nothing.
+        dropout: share of the box head's activations that are dropped in training.
+        parts: what torchvision's box head takes, and `more` by name.
     """
 
-    is_binary = False
-    dropout = 0.0
+    def __init__(self, *parts: Any, is_binary: bool = False, dropout: float = 0.0, **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self.is_binary, self.dropout = is_binary, dropout
 
     def losses(
         self,

@@ -17,8 +17,8 @@ from torchvision.ops import box_convert, clip_boxes_to_image
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import BatchedPrediction, handed_out, is_solid
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch, batch_images
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.transformers.detr_config import build_network, config_from_text, resolve_config
 from lat.detectors.transformers.detr_loss import Target, deformable_detr_losses, rtdetr_losses, summed_over_layers
 from lat.detectors.transformers.detr_weights import initialise, load_pretrained, unfreeze_backbone
@@ -139,6 +139,6 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         boxes_xyxy = clip_boxes_to_image(boxes_xyxy, sizes_hw[0])
         scores, labels = class_scores.max(dim=1)
         best_first = scores.argsort(descending=True, stable=True)
-        usable = is_solid(boxes_xyxy) & (scores > self.settings.score_threshold)
+        usable = is_solid(boxes_xyxy) & (scores > self.settings.detection_threshold)
         kept = best_first[usable[best_first]][: self.settings.max_detections]
         return handed_out(boxes_xyxy[kept], labels[kept], class_scores[kept], sizes_hw, self.space)

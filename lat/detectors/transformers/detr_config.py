@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, RTDetrResNetConfig
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.detector_settings import DetectorSettings
 
 _PREFIXES = {"rtdetr": "RTDetr", "rtdetr_v2": "RTDetrV2", "deformable_detr": "DeformableDetr"}
 _CLASS_KEYS = ("num_labels", "id2label", "label2id")  # follow from the label space
@@ -88,7 +88,7 @@ def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> Pr
     values = _own_values(settings) if settings.weights == "none" else _values_of(settings.weights, settings.detector, kind)
     _check_overrides(settings, kind)
     own = {"anchor_image_size": None, "eval_size": None, "auxiliary_loss": True}
-    values |= {name: value for name, value in own.items() if name in _known(kind)} | settings.transformers_overrides
+    values |= {name: value for name, value in own.items() if name in _known(kind)} | settings.overrides
     names = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     try:
         return kind.from_dict(values | names)
@@ -124,15 +124,15 @@ def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:
     try:
         return library_class(settings.detector, "ForObjectDetection")(config)
     except Exception as error:
-        if not settings.transformers_overrides:
+        if not settings.overrides:
             raise
         raise _impossible(settings, error) from error
 
 
 def _impossible(settings: DetectorSettings, error: Exception) -> InputError:
-    chosen = ", ".join(f"{name}: {value}" for name, value in settings.transformers_overrides.items())
+    chosen = ", ".join(f"{name}: {value}" for name, value in settings.overrides.items())
     what = f"no {settings.detector} can be made with {{{chosen}}} ({' '.join(str(error).split())})"
-    return InputError("transformers_overrides", what, "look the values up in the configuration of transformers")
+    return InputError("overrides", what, "look the values up in the configuration of transformers")
 
 
 def _own_values(settings: DetectorSettings) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _known(kind: Any) -> set[str]:
 
 def _check_overrides(settings: DetectorSettings, kind: Any) -> None:
     known = sorted(_known(kind) - {one.name for one in fields(PreTrainedConfig)})
-    for name in settings.transformers_overrides:
+    for name in settings.overrides:
         if name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
             what = f"has '{name}', which {kind.__name__} has not"
-            raise InputError("transformers_overrides", what, f"did you mean {nearest}? known are {', '.join(known)}")
+            raise InputError("overrides", what, f"did you mean {nearest}? known are {', '.join(known)}")

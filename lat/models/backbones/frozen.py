@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -18,47 +17,8 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from lat.core.errors import InputError
-from lat.models.backbones.dinov2 import DINOV2_MODELS, PATCH, load_dinov2
-
-BACKBONES = ("upstream", *DINOV2_MODELS, "random")
-CACHES = ("memory", "disk", "none")
-CACHE_DTYPES = {"float16": torch.float16, "float32": torch.float32}
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """Which frozen features the label-transfer model sees, and where they are kept.
-
-    Raises:
-        InputError: if a field has a value that it does not offer.
-    """
-
-    backbone: str = (
-        "upstream"  # upstream (an upstream detector's own features), dinov2_vit{s,b,l,g}14 (also with _reg), or random
-    )
-    weights: str = "pretrained"  # of DINOv2: pretrained (downloaded once), a local file, or none (random weights)
-    blocks: int = 1  # of DINOv2: blocks whose tokens stand side by side, spread evenly up to the last; 1 for the last alone
-    image_size: int = 0  # shorter side in pixels to which images are resized before the backbone; 0 keeps their own size
-    cache: str = "memory"  # where features are kept: memory, disk, or none (computed again at each use)
-    cache_dtype: str = "float16"  # number format of kept features: float16 or float32
-    weights_seed: int = 0  # seed of random weights (backbone random, or weights none)
-
-    def __post_init__(self) -> None:
-        offers = (("backbone", BACKBONES), ("cache", CACHES), ("cache_dtype", tuple(CACHE_DTYPES)))
-        for field, choices in offers:
-            if getattr(self, field) not in choices:
-                raise InputError(f"lat.{field}", f"is '{getattr(self, field)}'", f"choose one of {', '.join(choices)}")
-        if self.blocks < 1:
-            raise InputError("lat.blocks", f"is {self.blocks}", "choose 1 or more")
-        if self.image_size < 0:
-            raise InputError(
-                "lat.image_size", f"is {self.image_size}", "give the shorter side in pixels, or 0 for the image's own size"
-            )
-        if self.backbone in DINOV2_MODELS and self.image_size % PATCH:
-            nearest = max(PATCH, round(self.image_size / PATCH) * PATCH)
-            raise InputError(
-                "lat.image_size", f"is {self.image_size}, not a multiple of DINOv2's patch side {PATCH}", f"give {nearest}"
-            )
+from lat.models.backbones.dinov2 import load_dinov2
+from lat.models.model_settings import BackboneSettings
 
 
 class FeatureExtractor(Protocol):
@@ -187,30 +147,33 @@ class RandomConvolutions(nn.Module):
         return self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
 
 
-def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None) -> FrozenBackbone:
+def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None, seed: int = 0) -> FrozenBackbone:
     """The frozen backbone that `settings` name.
 
     Args:
         settings: which network, with which weights, at which image size.
-        upstream: the upstream detector whose features are used when `backbone` is upstream; frozen in place.
+        upstream: the upstream detector whose features are used when `name` is upstream; frozen in place.
+        seed: of random weights.
 
     Raises:
         InputError: if an upstream detector is asked for and not given or lends no features, or the weights cannot be loaded.
     """
-    if settings.backbone == "upstream":
+    if settings.name == "upstream":
         if upstream is None:
             raise InputError(
-                "lat.backbone", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
+                "lat.backbone.name", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
             )
         if not hasattr(upstream, "feature_maps"):
             what = f"is 'upstream', but {type(upstream).__name__} lends no features"
-            raise InputError("lat.backbone", what, "choose upstream.detector torchvision or detectron2, or a dinov2 backbone")
+            raise InputError(
+                "lat.backbone.name", what, "choose upstream.model.detector torchvision or detectron2, or a dinov2 backbone"
+            )
         return FrozenBackbone(upstream, settings.image_size)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.weights_seed)
-        if settings.backbone == "random":
+        torch.default_generator.manual_seed(seed)
+        if settings.name == "random":
             return FrozenBackbone(RandomConvolutions(), settings.image_size)
-        network = load_dinov2(settings.backbone, settings.weights, settings.blocks)
+        network = load_dinov2(settings.name, settings.weights, settings.blocks)
     return FrozenBackbone(network, settings.image_size)
 
 

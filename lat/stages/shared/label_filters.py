@@ -14,7 +14,8 @@ from lat.baselines.class_thresholds import class_thresholds
 from lat.core.structures import LabeledBoxes
 from lat.evaluation.label_quality import true_classes
 from lat.labelling import filters
-from lat.labelling.filters import Chunk, ClassFilter, FilterSettings
+from lat.labelling.filters import Chunk, ClassFilter
+from lat.labelling.labelling_settings import FilterSettings
 from lat.labelling.temperature import Temperature, fit_temperature
 from lat.labels.table import LabelTable
 from lat.workspace.workspace import Workspace
@@ -95,17 +96,15 @@ def _choose(
 ) -> ClassFilter:
     num_classes = len(workspace.data.space(target))
     match settings.method:
-        case "score":
-            return filters.by_score(settings.threshold, num_classes)
         case "class_balanced":
             return filters.class_balanced(chunks, num_classes, settings.share)
         case "validation":
             truth = workspace.data.held_out_part(target).labels
-            return filters.by_thresholds(class_thresholds(held_out, truth, settings.beta).numpy())
-        case "dars":
+            return filters.by_thresholds(class_thresholds(held_out, truth).numpy())
+        case "dars" | "da":
             counts, images = labelled_counts(workspace, target), len(workspace.data.train_part(target))
-            wanted = filters.wanted_boxes(counts, images, num_images, settings.labelling_ratio)
-            return filters.dars(chunks, wanted, workspace.config.seed, sample_ties=settings.sample_ties)
+            wanted = filters.wanted_boxes(counts, images, num_images, settings.share)
+            return filters.dars(chunks, wanted, workspace.config.seed, sample_ties=settings.method == "dars")
         case method:
             raise AssertionError(f"no filter {method}")
 

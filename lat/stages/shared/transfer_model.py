@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from lat.config.sections import LabelTransferSettings, part_of
 from lat.core.decoded_proposals import Decoded
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
@@ -20,9 +20,9 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput
+from lat.models.model_settings import BackboneSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 from lat.stages.shared.detection import load_detector
 from lat.stages.shared.relation_files import joint_relation_table
 from lat.workspace.label_files import read_pseudo_labels
@@ -30,6 +30,8 @@ from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
+
+IMAGES_PER_BATCH = 16  # at transfer
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
@@ -48,8 +50,8 @@ class TransferItems:
 
     def __init__(self, workspace: Workspace, features: FeatureCache, names: Sequence[str]) -> None:
         self.features = features
-        self.settings = workspace.config.lat
-        self.generator = PrivilegedProposalGenerator(workspace.data.joint, part_of(self.settings, ProposalSettings))
+        self.horizontal_flip = workspace.config.augmentation.horizontal_flip
+        self.generator = PrivilegedProposalGenerator(workspace.data.joint, workspace.config.lat.proposals)
         self.parts = {name: workspace.data.train_part(name) for name in names}
         self.pseudo_labels: dict[str, list[LabelTable]] = {
             name: [read_pseudo_labels(workspace, name, space) for space in workspace.data.proposal_spaces(name)] for name in names
@@ -63,7 +65,7 @@ class TransferItems:
         """Image `index` with training proposals, sometimes mirrored, and its ground truth."""
         name, image = self.images[index]
         size_hw = self.parts[name].size_hw(image)
-        flip = bool(torch.rand((), generator=generator) < self.settings.horizontal_flip)
+        flip = bool(torch.rand((), generator=generator) < self.horizontal_flip)
         boxes = self._boxes(name, image)
         ground_truth, *pseudo_labels = [mirror_boxes(one, size_hw) for one in boxes] if flip else boxes
         proposals = self.generator.propose_for_training(ground_truth, pseudo_labels, size_hw, generator)
@@ -90,6 +92,11 @@ class TransferItems:
         )
 
 
+def images_per_batch(workspace: Workspace) -> int:
+    """How many images are transferred at once."""
+    return workspace.config.runtime.images_per_batch or IMAGES_PER_BATCH
+
+
 def open_features(workspace: Workspace) -> FeatureCache:
     """The frozen backbone's features of all training images; the stages of one process share what is computed."""
     return _open_features(workspace, "", {name: workspace.data.train_part(name) for name in workspace.names})
@@ -106,33 +113,35 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
     if any(model != backbone_model for model, _ in kept):
         kept.clear()
     if (backbone_model, key) not in kept:
-        settings = workspace.config.lat
+        settings = workspace.config.lat.backbone
         kept[backbone_model, key] = FeatureCache(
             _frozen_backbone(workspace, settings), parts, settings, workspace.paths.root / "cache"
         )
     return kept[backbone_model, key]
 
 
-def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
+def _frozen_backbone(workspace: Workspace, settings: BackboneSettings) -> FrozenBackbone:
     """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
     upstream = None
     if workspace.paths.backbone_model is not None:
         upstream = load_detector(workspace.paths.backbone_model)
-        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
+        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.model.image_size)
     backbone = build_backbone(settings, upstream)
     workspace.fabric.to_device(backbone)
     return backbone
 
 
-def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
+def build_model(
+    workspace: Workspace, channels: int, mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value
+) -> LabelTransferModel:
     """A new label-transfer model of the run's settings.
 
     Raises:
         InputError: if its classification loss needs relations that are not there yet, or are of other label spaces.
     """
     settings = workspace.config.lat
-    parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
-    return LabelTransferModel(workspace.data.joint, channels, *parts, joint_relation_table(workspace))
+    relations = joint_relation_table(workspace)
+    return LabelTransferModel(workspace.data.joint, channels, settings.head, settings.fusion, relations, mean_over_processes)
 
 
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:

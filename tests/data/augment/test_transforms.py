@@ -7,7 +7,8 @@ import torch
 from factories import label_space, labeled_boxes
 
 from lat.core.errors import InputError
-from lat.data.augment.transforms import AugmentationSettings, augment
+from lat.data.augment.augment_settings import AugmentationSettings
+from lat.data.augment.transforms import augment
 
 SPACE = label_space()
 IMAGE = torch.rand(3, 6, 10, generator=torch.Generator().manual_seed(0))
