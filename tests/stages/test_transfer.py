@@ -101,7 +101,7 @@ def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person
 def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
     sure = tiny_workspace(*finished, "transfer.sure_score=1.0")
     assert not RunEvidence(sure, "nu", "city").counts_on_target.any()
-    assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
+    assert compare_conventions(sure, "nu", "city").human_variance.isinf().all()
     every = tiny_workspace(*finished, "transfer.sure_score=0.0")
     found = sum(len(boxes_of(read_pseudo_labels(every, "city", "nu"), i)) for i in range(3))
     assert RunEvidence(every, "nu", "city").counts_on_target.sum() == found
