@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from lat.core.boxes import covered_share, move_sides, pairwise_iou
+from lat.core.boxes import DONT_CARE_SHARE, covered_share, move_sides, pairwise_iou
 from lat.core.errors import InputError
 from lat.detectors.torchvision.weighted_rcnn import Target
-
-DONT_CARE_SHARE = 0.5  # a region of which this much lies in a don't-care box is not counted as invalid
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+DONT_CARE_SHARE = 0.5  # a region with this much of its area in a don't-care box is don't-care itself, unless it is an object
+
 
 def _intersection(a: Tensor, b: Tensor) -> Tensor:
     corner = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])

@@ -134,7 +134,7 @@ def test_sides_that_follow_no_convention_are_left_to_the_model() -> None:
     following, hidden = pairs_of(torch.zeros(4), 0.03, 400, 0), pairs_of(torch.tensor([0.0, 0, 0, -0.4]), 0.03, 100, 1)
     known = estimate_conventions(BoxPairs.joined([following, hidden]), pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
     torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.02, rtol=0)
-    drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the person's
+    drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the human box's
     share = known.human_share(BOX, drawn, ZERO, ZERO)[0]
     assert (share[:3] > 0.8).all()
     assert share[3] < 0.01
