@@ -48,7 +48,7 @@ BACKBONES = {
 ALONE = ["transfer.keep=false", "transfer.prior.method=none", "transfer.fuse=false", "transfer.detector_share=0"]
 PARTS = {
     "boxes of the source not kept": ["transfer.keep=false"],
-    "no relation prior": ["transfer.prior.method=none"],
+    "no class prior": ["transfer.prior.method=none"],
     "agreeing boxes not fused": ["transfer.fuse=false"],
     "the target's detector has no say": ["transfer.detector_share=0"],
 }

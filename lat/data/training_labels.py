@@ -14,7 +14,7 @@ from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
 from lat.labels.table import LabelTable
 
-FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are the protocol's own boxes
+FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are human boxes of the protocol
 
 
 @dataclass(frozen=True)
