@@ -58,7 +58,7 @@ ALONE = [
 ]
 PARTS = {
     "boxes of the source not kept": ["transfer.combine.keep=false"],
-    "no relation prior": ["transfer.prior.method=none"],
+    "no class prior": ["transfer.prior.method=none"],
     "agreeing boxes not fused": ["transfer.combine.fuse=false"],
     "the target's detector has no say": ["transfer.combine.detector_share=0"],
 }

@@ -29,7 +29,7 @@ def class_thresholds(
         detections: of the truth's images, as the first labels argument of `detection_ap`: unthresholded, or nearly so.
         truth: ground truth of held-out images, K classes.
         beta: above 0; how many times as much recall counts as precision.
-        iou: least IoU of a right detection.
+        iou: IoU from which a detection is right.
         default: the threshold of classes without a truth box or without a right detection, for which no threshold is best.
 
     Returns:

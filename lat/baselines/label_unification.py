@@ -1,7 +1,7 @@
 """Label unification: one detector over the joint label space, each image supervised on the classes of its own space alone.
 
 Any detector whose `losses` take `class_masks` can be trained on the batches of `UnifiedItems` as it is, built for
-`joint_space_of` the label spaces; `SpaceView` then is a detector of one of them. Text embeddings in place of classifier
+`joint_space_of` the label spaces; `SpaceView` then is a detector of one of them. Text embeddings instead of classifier
 weights, which Plain-Det adds, are left out. Shape letters: N boxes of an image, K classes of the joint label space.
 
 Source: Shi et al., Plain-Det (2024); Zhou et al., Simple Multi-dataset Detection (2022), its partitioned detector.
@@ -35,7 +35,7 @@ class ImageItems(Protocol):
         ...
 
     def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
-        """Image `index` (3, H, W) and its boxes, augmented with chance from `generator`."""
+        """Image `index` (3, H, W) and its boxes, augmented at random from `generator`."""
         ...
 
 
@@ -72,9 +72,9 @@ class UnifiedItems:
 
     def collate(self, items: list[tuple[Tensor, LabeledBoxes]]) -> tuple[list[Tensor], list[LabeledBoxes], list[Tensor]]:
         """Images, their boxes in the joint label space, and for each the classes (K,) bool that it is supervised on."""
-        images, boxes = [image for image, _ in items], [own for _, own in items]
-        masks = [self.joint.mask(own.space.name)[:-1] for own in boxes]
-        return images, [to_joint_space(own, self.joint, self.space) for own in boxes], masks
+        images, boxes = [image for image, _ in items], [one for _, one in items]
+        masks = [self.joint.mask(one.space.name)[:-1] for one in boxes]
+        return images, [to_joint_space(one, self.joint, self.space) for one in boxes], masks
 
 
 def epoch_counts(sizes: Sequence[int], power: float) -> list[int]:
@@ -126,8 +126,9 @@ class SpaceView(nn.Module):
         raise NotImplementedError
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections in this space alone, best first, of those that the detector itself has not left out by its threshold and
-        its limit of detections an image, which are for all spaces together.
+        """Detections in this space alone, best first.
+
+        The detector's own threshold and its number of detections per image act before, on all spaces together.
         """
         return [self._in_space(found) for found in self.detector.predict(images)]
 

@@ -1,8 +1,8 @@
 """Label-guided pseudo-labelling (LGPL): which of a source's boxes the target would have drawn, and where.
 
 One image encoder is trained for two things at once: a region proposal network learns from the source's boxes where that protocol
-draws boxes, and a head learns from the target's labels whether a proposal is valid for a class and how to move it. A source's own
-boxes then pass through the head as if they were proposals. Boxes are removed and moved; none is added.
+draws boxes, and a head learns from the target's labels whether a proposal is valid for a class and how to move it. The
+source's human boxes then pass through the head as if they were proposals. Boxes are removed and moved; none is added.
 
 Source: Liao et al., Translating Labels to Solve Annotation Mismatches Across Object Detection Datasets (2024). No code of it is
 public: how pairs are drawn, the shape of the head and the thresholds (`lat.baselines.lgpl_labels`) are ours.
@@ -42,8 +42,8 @@ _BETA = 1 / 9  # where the box loss turns linear, as in torchvision's own head
 class ClassConditionedHead(nn.Module):
     """Validity of a region for a class, and the box to draw there: Faster R-CNN's box head on region feature + class embedding.
 
-    The embedding, one number a channel, is added at each cell of the pooled region. Attached behind the pooled cells as a few
-    more inputs of the first layer it drowns in them: after 300 steps on drawn street scenes no validity was learnt.
+    The embedding, one number per channel, is added at each cell of the pooled region. Appended to the pooled cells as a few more
+    inputs of the first layer it drowns in them: after 300 steps on drawn street scenes no validity was learnt.
     """
 
     def __init__(self, channels: int, recipe: RcnnRecipe, num_classes: int) -> None:
@@ -132,7 +132,7 @@ class LgplModel(RcnnTrunk):
         return losses | head_losses(logits, deltas, valid, wanted, weights)
 
     def refine(self, images: list[Tensor], boxes: list[LabeledBoxes]) -> list[LabeledBoxes]:
-        """The same boxes, moved to where the target would draw them, with their validity as score; on the boxes' own device.
+        """The same boxes, moved to where the target would draw them, with their validity as score; on the boxes' device.
 
         Every box is there, however low its validity. The result for an image does not depend on the other images.
 
@@ -183,8 +183,8 @@ class LgplModel(RcnnTrunk):
         for index, (one, corners, validity) in enumerate(zip(boxes, moved, logits.sigmoid().split(counts), strict=True)):
             in_original = clip_boxes_to_image(corners, batch.sizes_hw[index]) / batch.scale_xyxy(index)
             in_original = clip_boxes_to_image(in_original, batch.originals_hw[index])
-            own = one.labels.device
-            refined.append(replace(one, boxes_xyxy=in_original.to(own), scores=validity.to(own)))
+            home = one.labels.device
+            refined.append(replace(one, boxes_xyxy=in_original.to(home), scores=validity.to(home)))
         return refined
 
     def _rate_batch(self, images: list[Tensor], targets: list[LabeledBoxes]) -> list[RatedProposals]:

@@ -12,10 +12,8 @@ from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 from lat.baselines.baseline_settings import LgplSettings
-from lat.core.boxes import covered_share, move_sides, pairwise_iou
+from lat.core.boxes import DONT_CARE_SHARE, covered_share, move_sides, pairwise_iou
 from lat.detectors.torchvision.weighted_rcnn import Target
-
-DONT_CARE_SHARE = 0.5  # a region of which this much lies in a don't-care box is not counted as invalid
 
 
 @dataclass(frozen=True, eq=False)

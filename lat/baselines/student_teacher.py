@@ -4,7 +4,7 @@ Shape letters: B labelled images of a batch, U unlabelled ones. A weak view is a
 same with other colours and erased patches (`strong_view`); boxes of one lie right in the other.
 
 Source: Liu et al., Unbiased Teacher for Semi-Supervised Object Detection (2021), and its published code. What differs: the
-classification loss is the detector's own in place of a focal loss, and pseudo-labels weigh 1 in place of 4, as the authors advise
+classification loss is the detector's own instead of a focal loss, and pseudo-labels weigh 1 instead of 4, as the authors advise
 for other data.
 """
 
@@ -50,7 +50,7 @@ class StudentTeacher(nn.Module):
 
     Attributes:
         student: the detector given.
-        teacher: a `Detector` with the averaged weights; buffers that are no whole numbers are averaged as well.
+        teacher: a `Detector` with the averaged weights; floating-point buffers are averaged as well.
         steps: () int64, steps done; in the state dict, so that a resumed run goes on as if it had not been stopped.
     """
 
@@ -132,8 +132,8 @@ class StudentTeacherItems:
 
     Args:
         labelled: images of the target with their boxes.
-        unlabelled: images of the sources, whose boxes are not looked at.
-        augmentation: of the weak view; its colours are left as they are.
+        unlabelled: images of the sources; their boxes are ignored.
+        augmentation: of the weak view, which keeps its colours.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def _check_boxes(boxes_xyxy: Tensor) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _PerBox:
-    """Shared by structures whose tensor fields all have one row a box."""
+    """Base of structures whose tensor fields all have one row per box."""
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """The chosen rows (bool mask, int64 indices or slice) of every per-box field."""
@@ -63,7 +63,7 @@ class LabeledBoxes(_PerBox):
 
     Attributes:
         boxes_xyxy: (N, 4) float32, absolute pixels of the original image.
-        labels: (N,) int64 class indices 0..K-1 of `space`; there is no background index out here.
+        labels: (N,) int64 class indices 0..K-1 of `space`; there is no background index here.
         space: the label space of `labels`.
         scores: (N,) float32 in [0, 1]; 1 for ground truth.
         class_scores: (N, K) float32 in [0, 1], the full score vector of each box, or None.
@@ -148,6 +148,6 @@ class Proposals(_PerBox):
 
     @classmethod
     def joined(cls, parts: Sequence[Proposals]) -> Proposals:
-        """One set of proposals from several, one at least, in order."""
+        """One set of proposals from several, at least one, in order."""
         columns = [part._columns() for part in parts]  # checked, each in its place
         return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})

@@ -14,7 +14,7 @@ from lat.data.data_settings import WeighingSettings
 from lat.data.dataset import DetectionDataset
 from lat.labels.table import LabelTable
 
-FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are the protocol's own boxes
+FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are human boxes of the protocol
 
 
 def weigh_labels(boxes: LabeledBoxes, settings: WeighingSettings, silent: Tensor) -> LabeledBoxes:

@@ -30,7 +30,7 @@ class Detector(Protocol):
         """Named loss terms, each a scalar, to be summed by the trainer; the model must be in train mode."""
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image, best first, with `class_scores` (N, K) beside `scores`; needs no mode, takes no gradient."""
+        """Detections of each image, best first, with `class_scores` (N, K) beside `scores`; in either mode, without gradients."""
 
 
 BACKENDS: Mapping[str, Callable[..., nn.Module]] = LazyTable(

@@ -1,4 +1,4 @@
-"""What a command says while it works: lines for people, nothing at all, or one JSON object a line for programs."""
+"""What a command says while it works: lines for people, nothing at all, or one JSON object per line for programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def speaking(*, quiet: bool = False, json_lines: bool = False) -> Iterator[None]
 
     Args:
         quiet: nothing goes to standard output, and no progress is shown; errors go to standard error as ever.
-        json_lines: standard output gets one JSON object a line, each with the key `event`, and nothing else: what libraries
+        json_lines: standard output gets one JSON object per line, each with the key `event`, and nothing else: what libraries
             print there goes to standard error.
     """
     global _manner

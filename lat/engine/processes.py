@@ -1,4 +1,4 @@
-"""The processes of a run that torchrun or srun has started: who does what of a shared job, and how the results come together."""
+"""The processes of a run that torchrun or srun started: how they share a job, and how the results come together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from torch.distributed.rendezvous import rendezvous
 from lat.core.errors import InputError
 
 BLOCK = 4  # parts of a shared job that each process does before results are handed over
-PATIENCE = timedelta(days=30)  # a process may wait that long for what another computes; one that dies is noticed at once
-SECONDS_TO_SEE = 60.0  # within which a file that one process has written is to be seen by all
+PATIENCE = timedelta(days=30)  # how long a process waits for what another computes; a dead one is noticed at once
+SECONDS_TO_SEE = 60.0  # within this time all processes must see a file that one has written
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -42,7 +42,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         title: what the work is.
         done: units that an earlier run has done; the rate counts only what this one does.
         quiet: show nothing; of the processes of a distributed run, all but the first always are.
-        after_seconds: show nothing of work that is done by then; for what is usually over at once.
+        after_seconds: show nothing before then; for work that is usually over at once.
         screen: where to show it, and how often.
     """
 

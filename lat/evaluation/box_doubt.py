@@ -1,4 +1,4 @@
-"""How doubtful each transferred box is, told without truth: a number from 0 to 1 that ranks boxes and images for review.
+"""How doubtful each transferred box is, without any truth: a number from 0 to 1 that ranks boxes and images for review.
 
 Shape letters: I images, A transferred boxes.
 """
@@ -14,7 +14,7 @@ from lat.evaluation.objectlab import objectlab_scores, soft_minimum
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
-LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken as the same object
+LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken for the same object
 
 PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped")
 WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # what ranks best on street scenes; the other parts explain
@@ -28,7 +28,7 @@ class Doubt:
         boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`.
         parts: for each of `PARTS` (A,) float64.
         images: (I,) float64, `image_doubt`.
-        overlooked: (I,) float64, how sure it is that the image has a detection of the target's own detector without a label.
+        overlooked: (I,) float64, how surely the target's detector found something in the image that has no label.
     """
 
     boxes: np.ndarray
@@ -40,18 +40,18 @@ class Doubt:
 def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable]) -> Doubt:
     """Doubt of the transferred boxes of a source.
 
-    - score: 1 less the score.
-    - margin: 1 less the distance of its class score to the next, background among them.
-    - agreement: 1 less the mean agreement of the other label spaces: the IoU of the best box there, times how far its class
-      and that of the transferred box go together in the whole dataset.
-    - spread: how far, on average, the boxes of all spaces that lie on it differ from it (1 less IoU).
-    - badly_located, swapped: 1 less ObjectLab's scores against the target's own detector.
+    - score: 1 minus the score.
+    - margin: 1 minus the distance from its class score to the next one, background included.
+    - agreement: 1 minus the mean agreement of the other label spaces: the IoU of the best box there, times how often its class
+      and that of the transferred box occur together in the whole dataset.
+    - spread: the mean difference (1 minus IoU) from the boxes of all spaces that lie on it.
+    - badly_located, swapped: 1 minus ObjectLab's scores against the target's detector.
 
     Args:
         transferred: the labels, in the target's space.
-        pseudo: what the target's own detector found.
-        views: what each label space says of the same images: the source's ground truth, and pseudo-labels of every space;
-            all tables are of the same images in the same order.
+        pseudo: what the target's detector found.
+        views: the labels of the same images in each label space: the source's human boxes, and pseudo-labels of every space;
+            all tables have the same images in the same order.
     """
     objectlab = objectlab_scores(transferred, pseudo)
     agreement, spread = _views(transferred, views)
@@ -85,10 +85,10 @@ def _margin(transferred: LabelTable, score: np.ndarray) -> np.ndarray:
         return score
     scores = transferred.class_scores.astype(np.float64)
     rows = np.arange(len(scores))
-    own = scores[rows, transferred.labels]
+    of_label = scores[rows, transferred.labels]
     others = np.concatenate([scores, 1 - scores.sum(axis=1, keepdims=True)], axis=1)
     others[rows, transferred.labels] = 0.0
-    return np.clip(1 - (own - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+    return np.clip(1 - (of_label - others.max(axis=1, initial=0.0)), 0.0, 1.0)
 
 
 def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +99,7 @@ def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.nda
         pairs = overlaps(transferred, view)
         row, iou = pairs.best()
         on = (iou >= LIES_ON_IOU) & (row >= 0)
-        shares = _shares(transferred.labels[on], view.labels[row[on]], len(transferred.space), len(view.space))
+        shares = _cooccurrence(transferred.labels[on], view.labels[row[on]], len(transferred.space), len(view.space))
         together = shares[transferred.labels[pairs.first], view.labels[pairs.second]]
         agreement += pairs.highest(pairs.iou * together, 0.0)
         distance += np.where(on, 1 - iou, 0.0)
@@ -108,8 +108,8 @@ def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.nda
     return 1 - agreement / max(len(views), 1), np.clip(spread, 0.0, 1.0)
 
 
-def _shares(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """(rows, columns): of classes that lie on each other, the larger of the two shares that a pair has of its row and column."""
+def _cooccurrence(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """(rows, columns): how often two classes lie on each other, as the larger of the pair's shares of its row and its column."""
     counts = np.zeros((rows, columns))
     np.add.at(counts, (first, second), 1)
     return np.maximum(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), counts / np.maximum(counts.sum(axis=0), 1))

@@ -1,4 +1,4 @@
-"""Confidence that means something: raw scores become the share of such labels that are right.
+"""Calibration: a raw score becomes the share of labels of that score that are right.
 
 A calibration is fitted on pairs of a raw score and whether that label was a hit. It works on logits: the calibrated logit is a
 strictly rising, piecewise linear function of the raw logit, so the order of labels, and with it their AP, stays what it was.

@@ -26,11 +26,11 @@ class ClassFilter:
     """What a filter decided about a set of labels.
 
     Attributes:
-        thresholds: (K,) float32; labels of this score or more are kept; infinite for classes of which none is.
+        thresholds: (K,) float32; labels of this score or more are kept; infinite for classes that keep none.
         wanted: (K,) int64 labels that were wanted, or None where the method names no number.
         ties: (K,) int64 labels at the threshold of their class of which only `kept_ties` are kept; 0 where all are.
         kept_ties: (K,) int64.
-        seed: of the lots that are drawn among ties.
+        seed: of the random choice among ties.
     """
 
     thresholds: np.ndarray
@@ -40,16 +40,16 @@ class ClassFilter:
     seed: int = 0
 
     def masks(self, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
-        """For each chunk (B,) bool, the labels that are kept.
+        """For each chunk (B,) bool: the labels that are kept.
 
         Args:
-            chunks: those for which the filter was made, in any cut but in the same order of boxes.
+            chunks: the labels for which the filter was made, in the same order, but cut anywhere.
         """
         drawn = {} if self.ties is None else {int(k): self._draw(int(k)) for k in np.flatnonzero(self.ties)}
         for scores, labels in chunks:
-            least = self.thresholds[labels]
-            kept = scores >= least
-            tied = np.flatnonzero(scores == least) if drawn else np.zeros(0, np.int64)
+            thresholds = self.thresholds[labels]
+            kept = scores >= thresholds
+            tied = np.flatnonzero(scores == thresholds) if drawn else np.zeros(0, np.int64)
             for k, lots in drawn.items():
                 rows = tied[labels[tied] == k]
                 kept[rows], drawn[k] = lots[: len(rows)], lots[len(rows) :]
@@ -91,12 +91,12 @@ def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_t
     same number, of higher scores, and the same thing where all scores are equal.
 
     Args:
-        chunks: the labels; they are gone over several times.
+        chunks: the labels; read several times.
         wanted: (K,) int64 n_j, as of `wanted_boxes`.
         seed: of the random choice.
         sample_ties: False keeps all ties: distribution alignment alone (DA).
 
-    Source: DARS, section 3.2 (equation 4 and Algorithm 1), boxes in the place of pixels.
+    Source: DARS, section 3.2 (equation 4 and Algorithm 1), with boxes instead of pixels.
     """
     thresholds, above, ties = _highest(chunks, wanted)
     if not sample_ties:
@@ -107,13 +107,13 @@ def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_t
 
 
 def wanted_boxes(counts: np.ndarray, labelled_images: int, images: int, labelling_ratio: float) -> np.ndarray:
-    """(K,) int64 labels wanted of each class on `images` images: labelling ratio * images * boxes of the class an image.
+    """(K,) int64 labels wanted of each class on `images` images: labelling ratio * images * boxes of the class per image.
 
     Args:
         counts: (K,) ground-truth boxes of each class of the target.
         labelled_images: number of images on which these are.
         images: number of images that are labelled anew.
-        labelling_ratio: above 0; 0.5 wants half as many boxes an image as the target has.
+        labelling_ratio: above 0; 0.5 wants half as many boxes per image as the target has.
 
     Source: DARS, equation 4.
     """

@@ -1,4 +1,4 @@
-"""Label transfer as the paper has it: the model's own boxes, without what a whole dataset tells about each of them."""
+"""Label transfer as in the paper: the model's boxes alone, without anything that a whole dataset tells about them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lat.models.label_transfer_model import LabelTransferModel, TransferInput
 def transfer_labels(
     model: LabelTransferModel, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
 ) -> dict[str, list[tuple[LabeledBoxes, Tensor]]]:
-    """Labels of every image in each target space in the paper's form, in pixels of the original image.
+    """Labels of every image in each target space, as in the paper, in pixels of the original image.
 
     Returns:
-        For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
-        from which it came.
+        For each target space, B pairs: N boxes (highest score first), and the (N,) int64 row of the proposal from which each
+        came.
 
     Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space).
     """

@@ -22,7 +22,7 @@ FACTOR_DECIMALS = 6
 
 @dataclass(frozen=True, eq=False)
 class AppliedPrior:
-    """What the class of a source's own box did to the labels that lie on it, for each annotation.
+    """What the class of a human box did to the labels that lie on it, for each annotation.
 
     Attributes:
         source_class: (A,) int32 index into `source_classes`; -1 where no prior was applied.

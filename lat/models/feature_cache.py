@@ -38,14 +38,14 @@ class ImageSource(Protocol):
         ...
 
     def image_path(self, index: int) -> Path:
-        """The image file; asked for by the disk cache alone."""
+        """The image file; only the disk cache needs it."""
         ...
 
 
 class WorkSharing(Protocol):
-    """WorkSharing that share work, as `lat.engine.processes` has them."""
+    """How several processes share work; `lat.engine.processes.Processes` does it."""
 
-    here: int  # how many are on this machine
+    here: int  # number of processes on this machine
 
     def share(self, items: Sequence[Any]) -> list[Any]:
         """The items that this process works on."""
@@ -124,7 +124,7 @@ class FeatureCache:
         return torch.from_numpy(np.array(stored[row]))
 
     def scales(self, dataset: str, index: int) -> tuple[float, float]:
-        """Exact (scale_y, scale_x) of one image's map, map cells to one original pixel."""
+        """Exact (scale_y, scale_x) of one image's map, map cells per original pixel."""
         return self.backbone.scales(self._place[dataset, index][0].size_hw)
 
     def fill(
@@ -138,7 +138,7 @@ class FeatureCache:
         Args:
             progress: called with the number of maps that became ready, shard by shard; `count_missing` is their total.
             flips: False for the images as they are, True for the flipped ones.
-            processes: share the work; all of them must call this. With `cache: memory` each has all maps in the end.
+            processes: share the work; all of them must call this. With `cache: memory` each ends up with all maps.
 
         Raises:
             InputError: if `cache: memory` needs more memory than there is.
@@ -162,7 +162,7 @@ class FeatureCache:
         return sum(len(shard.indices) for shard in self.shards for flip in flips if not self._has(shard, flip))
 
     def estimate_bytes(self, flips: int = 2) -> int:
-        """Size of all maps in bytes, `flips` of them an image."""
+        """Size of all maps in bytes, `flips` of them per image."""
         cells = 0
         for shard in self.shards:
             scale_y, scale_x = self.backbone.scales(shard.size_hw)
@@ -170,7 +170,7 @@ class FeatureCache:
         return cells * flips * self.backbone.channels * self.dtype.itemsize
 
     def _fill(self, shard: Shard, flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
-        """Compute the maps of a shard that are not there yet: their number, and those of all flips, unless they are on disk."""
+        """Compute the missing maps of a shard; returns their number, and the maps of all flips unless they are on disk."""
         missing = [flip for flip in flips if not self._has(shard, flip)]
         images = self._read_images(shard) if missing else None
         for flip in missing:
@@ -219,7 +219,7 @@ class FeatureCache:
         return self._files[shard, flip]
 
     def _open(self, shard: Shard, flip: bool) -> np.ndarray | None:
-        """The memory-mapped maps of a shard, (images, C, h, w), or None if there is no sound file of them."""
+        """The memory-mapped maps of a shard, (images, C, h, w), or None without a sound file."""
         try:
             return np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):  # absent, or damaged from outside: computed again
@@ -252,7 +252,7 @@ def _plan_shards(dataset: str, source: ImageSource) -> list[Shard]:
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: Linux's own estimate, elsewhere the whole physical memory."""
+    """Bytes that can be used without swapping, by Linux's estimate; elsewhere the whole physical memory."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -1,6 +1,6 @@
-"""Semantic Feature Fusion (SFF): region features enriched by what overlapping proposals of all label spaces say.
+"""Semantic Feature Fusion (SFF): overlapping proposals of all label spaces enrich each other's region features.
 
-Shape letters: B images, M proposals an image (padded), D channels of a region feature, K classes of the joint space.
+Shape letters: B images, M proposals per image (padded), D channels of a region feature, K classes of the joint space.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SemanticFeatureFusion(nn.Module):
             regions: (B, M, D) region features.
             class_scores: (B, M, K) class scores over the joint label space.
             confidence: (B, M) in [0, 1].
-            attendable: (B, M, M) bool; query row, key column. A row without any key gets no fused value.
+            attendable: (B, M, M) bool, query row, key column. A row without any key gets no fused value.
 
         Returns:
             (B, M, D) fused features.
@@ -75,7 +75,7 @@ class SemanticFeatureFusion(nn.Module):
         return logits + keys.clamp(min=1e-6).log()
 
     def _cap(self, weights: Tensor) -> Tensor:
-        """Hold every row's largest weight at or below 1/sqrt(N); rows below it stay as they are."""
+        """Hold every row's largest weight at or below 1/sqrt(N); rows below stay as they are."""
         if self.settings.cap == "none" or weights.shape[-1] == 0:
             return weights
         if self.settings.cap == "clamp":

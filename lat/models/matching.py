@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lat.core.boxes import covered_share, pairwise_iou
+from lat.core.boxes import DONT_CARE_SHARE, covered_share, pairwise_iou
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
-
-DONT_CARE_SHARE = 0.5  # an unmatched proposal with this much of its area in a don't-care box is itself don't-care
 
 
 @dataclass(frozen=True, eq=False)

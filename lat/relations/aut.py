@@ -20,7 +20,7 @@ STRONG_SHARE = 0.5  # the share of a class's samples from which a connection is 
 def find_by_aut(
     first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> RelationMatrix:
-    """Relations from the co-occurrence of own labels with predictions in the other label space; edges are decided.
+    """Relations from how often labels occur together with predictions in the other label space; edges are decided.
 
     Source: Bevandić & Šegvić, Automatic universal taxonomies (BMVC 2022), as adapted in SLAMDUNKS, section 4.4.
     """

@@ -20,7 +20,7 @@ SCALE = 10.0  # of cosines, so that sigmoids can come near 0 and 1
 class CosineClassifier(nn.Module):
     """Features (B, dim) -> logits (B, classes): scaled cosines between features and class weights, and one bias for all.
 
-    Which dataset a feature came from must not tell what it is of: each dataset's features are normalised by themselves before.
+    The dataset that a feature came from must not give away its class: each dataset's features are normalised separately before.
     """
 
     def __init__(self, dim: int, classes: int) -> None:
@@ -35,11 +35,11 @@ class CosineClassifier(nn.Module):
 def find_by_class_relations(
     first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> RelationMatrix:
-    """Relations from the mean scores that regions of each class have for the classes of the other dataset.
+    """Relations from the mean scores of each class's regions for the classes of the other dataset.
 
-    A classifier over the classes of both datasets learns from each region the classes of its own dataset alone (Null BCE): what
-    it says of the others it was never told. Two classes are related if either score reaches the threshold, a class whose
-    score in a broad one is high while the converse is low is narrower.
+    A classifier over the classes of both datasets learns from each region the classes of its own dataset alone (Null BCE),
+    so it was never told what it says of the others. Two classes are related if either score reaches the threshold; a class
+    with a high score for another that has a low score for it is the narrower one.
 
     Source: Kim et al., UniSeg (2022). How the paper computes relations is not in its appendix; cosine classifier, mean scores
     and threshold are our reconstruction, features normalised for each dataset our addition.
@@ -81,7 +81,7 @@ def relations_of_scores(
         `first_to_second[c, k]` is the mean score for k over the samples of class c, that for the rest of the world the mean of
         1 - the largest score. Not symmetric.
     """
-    forward, backward = (part.class_means(_with_rest(own)) for part, own in ((first, of_first), (second, of_second)))
+    forward, backward = (part.class_means(_with_rest(scores)) for part, scores in ((first, of_first), (second, of_second)))
     related = torch.maximum(forward[:, :-1], backward[:, :-1].T) >= threshold
     shares = forward.clamp(0.0, 1.0), backward.clamp(0.0, 1.0)
     return RelationMatrix(first.space, second.space, *shares, edges=with_standalone(related))

@@ -20,9 +20,9 @@ from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise, train_heads
 
 HELD_OUT_SHARE = 0.3  # of each class, to judge lambda by
-CONTRADICTION_TOLERANCE = 0.1  # by how much the contradictions of a class may rise above those of lambda 0
-PARTNER_SHARE = 0.5  # of a class, for the other dataset's classifier: most of it
-COMMON_SHARE = 0.02  # a universal class that less of either class falls into is not shared
+CONTRADICTION_TOLERANCE = 0.1  # the contradictions of a class may rise this much above those of lambda 0
+PARTNER_SHARE = 0.5  # share of a class that the other dataset's classifier takes for one class, from which that is its partner
+COMMON_SHARE = 0.02  # a universal class is shared if at least this share of either class falls into it
 # The gate must follow the classification head, which it judges, and not the other way round.
 GATE_SPEED = 10.0
 
@@ -83,7 +83,7 @@ def find_by_slamdunks(
         second: samples of the second.
         search: the method's settings.
         generator: where batches and the held-out part come from.
-        extractor: inputs -> (B, dim), trained in place of what the settings name; `pretrain_steps` apply to it as well.
+        extractor: inputs -> (B, dim), trained instead of the one that the settings name; `pretrain_steps` apply to it too.
 
     Source: SLAMDUNKS, section 3.3.
     """
@@ -125,19 +125,19 @@ def search_standalone_bias(
         model = train_slamdunks(deepcopy(extractor), train_first, train_second, search, bias, generator)
         return model, contradictions(model, held_first, held_second)
 
-    best, least = fit(levels[0].expand(len(is_kept)))
+    best, lowest = fit(levels[0].expand(len(is_kept)))
     low, high = 0, len(levels)
     while high - low > 1:
         middle = (low + high) // 2
         model, found = fit(levels[middle].expand(len(is_kept)))
-        if (found - least <= CONTRADICTION_TOLERANCE).all():
+        if (found - lowest <= CONTRADICTION_TOLERANCE).all():
             low, best = middle, model
         else:
             high = middle
     while low < len(levels) - 1 and not is_kept.all():
         bias = torch.where(is_kept, levels[low], 1.0)
         model, found = fit(bias)
-        is_contradicted = (found - least > CONTRADICTION_TOLERANCE) & ~is_kept
+        is_contradicted = (found - lowest > CONTRADICTION_TOLERANCE) & ~is_kept
         if not is_contradicted.any():
             return bias, model
         is_kept = is_kept | is_contradicted
@@ -154,7 +154,7 @@ def pretrain(
 
 
 def have_partners(extractor: nn.Module, heads: list[nn.Linear], first: LabeledSamples, second: LabeledSamples) -> Tensor:
-    """(K1 + K2,) bool: classes most of which is, for a classifier of the other dataset, one class; or conversely.
+    """(K1 + K2,) bool: classes that a classifier of the other dataset mostly takes for one class; or conversely.
 
     The heads are those of `pretrain`; without any, every class counts as having a partner.
     """
@@ -175,7 +175,7 @@ def train_slamdunks(
     standalone_bias: Tensor,
     generator: torch.Generator,
 ) -> Slamdunks:
-    """A SLAMDUNKS model on top of an extractor, trained with batches of which each dataset has half.
+    """A SLAMDUNKS model on top of an extractor, trained with batches half from each dataset.
 
     `standalone_bias` (K1 + K2,) is the lambda of each class.
     """
@@ -224,7 +224,7 @@ def own_shares(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) 
 
 
 def contradictions(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> Tensor:
-    """(K1 + K2,): what speaks against each class's being as alone as the model has it.
+    """(K1 + K2,): the evidence against each class standing alone to the degree that the model says.
 
     The mean probability that samples of the class have in universal classes of others, plus that which samples of the other
     dataset have, class by class, in the universal class that is this class alone.

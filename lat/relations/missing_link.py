@@ -1,4 +1,4 @@
-"""Missing Link: a classifier of each dataset is asked about the samples of the other."""
+"""Missing Link: a classifier of each dataset is applied to the samples of the other."""
 
 from __future__ import annotations
 

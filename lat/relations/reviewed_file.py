@@ -1,4 +1,4 @@
-"""Relations as YAML that a person edits: proposed with scores, read back as given."""
+"""The reviewed file: relations as YAML for a person to edit, written with scores and read back as given."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def _matrix(path: Path, first: LabelSpace, second: LabelSpace, relations: object
         inside_second[i, j] = float(kind in (RelationType.EQUAL, RelationType.NARROWER))
         inside_first[j, i] = float(kind in (RelationType.EQUAL, RelationType.BROADER))
     edges = with_standalone(related)
-    return RelationMatrix(first, second, _shares(inside_second, related), _shares(inside_first, related.T), edges)
+    return RelationMatrix(first, second, _inside_shares(inside_second, related), _inside_shares(inside_first, related.T), edges)
 
 
-def _shares(inside: torch.Tensor, related: torch.Tensor) -> torch.Tensor:
+def _inside_shares(inside: torch.Tensor, related: torch.Tensor) -> torch.Tensor:
     """(K, K' + 1): 1 where a class lies inside another, else equal shares of at most a half, the rest of the world last."""
     even = related / related.sum(dim=1, keepdim=True).clamp(min=2)
     shares = torch.where(inside > 0, 1.0, even)

@@ -1,4 +1,4 @@
-"""What relations are found from: samples (box crops or region features) with a class each, and how they are drawn."""
+"""Samples from which relations are found: box crops or region features, each with a class; and how they are drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 
-FEWEST_SAMPLES = 2
+MIN_SAMPLES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class LabeledSamples:
     """Samples of one label space.
 
     Attributes:
-        inputs: (N, ...) float32, one feature vector, feature map or image crop a sample.
+        inputs: (N, ...) float32, one feature vector, feature map or image crop per sample.
         labels: (N,) int64 class indices 0..K-1.
         space: the label space of `labels`.
         fewest: samples that every class must have.
@@ -33,7 +33,7 @@ class LabeledSamples:
     inputs: Tensor
     labels: Tensor
     space: LabelSpace
-    fewest: int = FEWEST_SAMPLES
+    fewest: int = MIN_SAMPLES
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.inputs.shape[:1] or self.labels.dtype != torch.int64:
@@ -114,7 +114,7 @@ def draw_batches(samples: LabeledSamples, batch_size: int, is_weighted: bool, ge
 
     Args:
         samples: what to draw from.
-        batch_size: indices a batch.
+        batch_size: indices per batch.
         is_weighted: whether every class is drawn equally often, however rare; otherwise every sample.
         generator: where the randomness comes from.
 

@@ -29,7 +29,7 @@ class GridSize:
         return (self.k1 + 1) * (self.k2 + 1) - 1
 
     def grid(self, values: Tensor, corner: float) -> Tensor:
-        """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` in the place that has no class."""
+        """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` where there is no class."""
         return F.pad(values, (0, 1), value=corner).unflatten(1, (self.k1 + 1, self.k2 + 1))
 
 
@@ -102,7 +102,7 @@ class Slamdunks(nn.Module):
 
     @torch.no_grad()
     def universal_probabilities(self, samples: LabeledSamples) -> Tensor:
-        """P(universal class | x) of each sample as (N, K1 + 1, K2 + 1), 0 in the corner; the gating head is not asked."""
+        """P(universal class | x) of each sample as (N, K1 + 1, K2 + 1), 0 in the corner; without the gating head."""
         self.eval()
         probabilities = torch.cat([self(chunk)[0].softmax(dim=1) for chunk in samples.inputs.split(1024)])
         self.train()

@@ -32,7 +32,7 @@ def minimise(loss: Callable[[], Tensor], parameters: Iterable[Any], steps: int, 
 def train_heads(
     extractor: nn.Module, parts: Sequence[LabeledSamples], search: RelationSearch, steps: int, generator: torch.Generator
 ) -> list[nn.Linear]:
-    """Train an extractor (B, ...) -> (B, dim) with a softmax head of its own for each part; returns the heads.
+    """Train an extractor (B, ...) -> (B, dim) with a softmax head for each part; returns the heads.
 
     Source: Kalluri et al. (2019), dataset-specific heads, as in SLAMDUNKS, section 5.3.
     """
@@ -44,8 +44,8 @@ def train_heads(
         rows = [next(batch) for batch in batches]
         features = extractor(torch.cat([part.inputs[i] for part, i in zip(parts, rows, strict=True)]))
         losses = [
-            F.cross_entropy(head(own), part.labels[i])
-            for head, own, part, i in zip(heads, features.split(size), parts, rows, strict=True)
+            F.cross_entropy(head(of_part), part.labels[i])
+            for head, of_part, part, i in zip(heads, features.split(size), parts, rows, strict=True)
         ]
         return torch.stack(losses).mean()
 

@@ -15,7 +15,7 @@ from lat.core.origin import Origin
 from lat.core.structures import Proposals
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import ClassShares
-from lat.labelling.conventions import LEAST_SPREAD, BoxConventions
+from lat.labelling.conventions import MIN_SPREAD, BoxConventions
 from lat.labelling.keep_and_fuse import PAPER, labels_of
 from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
 
@@ -66,10 +66,10 @@ def class_prior(factors: Tensor, shares: Tensor) -> ClassPrior:
     return ClassPrior(factors, ClassShares(SOURCE, TARGET, shares, "counted"))
 
 
-def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
+def conventions(offset: float = 0.0, human_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
     return BoxConventions(
         torch.full((1, 2, 4), offset),
-        torch.full((1, 2, 4), label_variance),
+        torch.full((1, 2, 4), human_variance),
         torch.full((2, 4), detector_variance),
         torch.zeros(1, 2, 4),
     )
@@ -115,11 +115,11 @@ def test_a_human_box_is_kept_as_far_as_it_is_precise() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 30]] * 2])
     image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, human=1)
     keep = CombineSettings()
-    for label_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
-        found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=label_variance))
+    for human_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
+        found, _ = labels_of(image, TARGET, DECODE, keep, conventions(human_variance=human_variance))
         assert found.boxes_xyxy[0].tolist() == pytest.approx([0, 0, 40, y2])
-    found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=0.0))
-    assert found.boxes_xyxy[0, 3] == pytest.approx(40 - 10 * LEAST_SPREAD**2 / (0.01 + LEAST_SPREAD**2), abs=1e-3)
+    found, _ = labels_of(image, TARGET, DECODE, keep, conventions(human_variance=0.0))
+    assert found.boxes_xyxy[0, 3] == pytest.approx(40 - 10 * MIN_SPREAD**2 / (0.01 + MIN_SPREAD**2), abs=1e-3)
 
 
 def test_a_kept_box_is_moved_to_the_targets_convention() -> None:
@@ -138,14 +138,14 @@ def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
 
 def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], human=1)
-    found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(label_variance=0.01))
+    found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
 
 
 def test_two_human_boxes_drawn_on_each_other_stay_two_objects() -> None:
     boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
     image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], human=2)
-    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(label_variance=0.01))
+    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
     assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
     assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
@@ -155,7 +155,7 @@ def test_two_boxes_that_become_one_object_are_one() -> None:
     rider_and_bicycle = [[10.0, 0, 30, 40], [0, 40, 40, 80]]
     whole = torch.tensor([[[0.0, 0, 40, 80]] * 2, [[0.0, 1, 40, 80]] * 2])
     image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, human=2)
-    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(label_variance=float("inf")))
+    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=float("inf")))
     assert rows.tolist() == [1]
     assert found.boxes_xyxy.tolist() == [[0, 1, 40, 80]]
 
@@ -164,7 +164,7 @@ def test_what_is_suppressed_suppresses_nothing() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 24]] * 2, [[0.0, 0, 40, 14]] * 2])
     apart = [[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]  # nowhere near each other as the source draws them
     image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, human=3)
-    keep_nothing = conventions(label_variance=float("inf"))
+    keep_nothing = conventions(human_variance=float("inf"))
     assert labels_of(image, TARGET, DECODE, CombineSettings(), keep_nothing)[1].tolist() == [0, 2]
 
 

@@ -67,16 +67,16 @@ def test_without_held_out_images_scores_stay_as_they_are(finished: tuple[Path, P
     assert labels["info"]["calibration"] == Calibration().to_dict()
 
 
-def test_on_held_out_images_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
+def test_on_held_out_images_detections_stand_in_for_human_boxes(finished: tuple[Path, Path]) -> None:
     workspace = tiny_workspace(*finished, "target=city", "transfer.combine.sure_threshold=0.05")
     held_out = HeldOutImages(workspace, "nu", "city")
     detections = {space: boxes_of(read_held_out_labels(workspace, "city", space), 0) for space in ("city", "nu", "way")}
     proposals = held_out.transfer_input(0).proposals
-    own = proposals[proposals.origin == Origin.GROUND_TRUTH]
-    one_an_object = detections["nu"][nms(detections["nu"].boxes_xyxy, detections["nu"].scores, 0.5)]
-    torch.testing.assert_close(own.boxes_xyxy, one_an_object.boxes_xyxy)
-    assert own.confidence.tolist() == [1.0] * len(one_an_object)
-    assert own.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == one_an_object.labels.tolist()
+    stand_ins = proposals[proposals.origin == Origin.GROUND_TRUTH]
+    one_per_object = detections["nu"][nms(detections["nu"].boxes_xyxy, detections["nu"].scores, 0.5)]
+    torch.testing.assert_close(stand_ins.boxes_xyxy, one_per_object.boxes_xyxy)
+    assert stand_ins.confidence.tolist() == [1.0] * len(one_per_object)
+    assert stand_ins.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == one_per_object.labels.tolist()
     others = proposals[proposals.origin == Origin.PSEUDO_LABEL]
     torch.testing.assert_close(others.boxes_xyxy, torch.cat([detections[name].boxes_xyxy for name in ("city", "way")]))
 
@@ -93,15 +93,15 @@ def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person
     boxes[detections.rows(0).start] = truth.boxes_xyxy[0].numpy()
     held_out.labels["nu"] = replace(detections, boxes_xyxy=boxes)
     proposals = held_out.transfer_input(0).proposals
-    own = proposals[proposals.origin == Origin.GROUND_TRUTH]
-    assert own.boxes_xyxy.tolist() == truth.boxes_xyxy[:1].tolist()
-    assert own.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == [van]
+    stand_ins = proposals[proposals.origin == Origin.GROUND_TRUTH]
+    assert stand_ins.boxes_xyxy.tolist() == truth.boxes_xyxy[:1].tolist()
+    assert stand_ins.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == [van]
 
 
 def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
     sure = tiny_workspace(*finished, "transfer.combine.sure_threshold=1.0")
     assert not RunEvidence(sure, "nu", "city").counts_on_target.any()
-    assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
+    assert compare_conventions(sure, "nu", "city").human_variance.isinf().all()
     every = tiny_workspace(*finished, "transfer.combine.sure_threshold=0.05")
     found = sum(len(boxes_of(read_pseudo_labels(every, "city", "nu"), i)) for i in range(3))
     assert RunEvidence(every, "nu", "city").counts_on_target.sum() == found
@@ -147,8 +147,8 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
     workspace = tiny_workspace(*finished)
     nu, city = (workspace.data.space(name) for name in ("nu", "city"))
     old = counted(RunEvidence(workspace, "nu", "city")).shares
-    own = workspace.data.train_part("nu").labels
-    class_of = dict(zip(own.annotation_ids.tolist(), (nu.class_names[k] for k in own.labels), strict=True))
+    human = workspace.data.train_part("nu").labels
+    class_of = dict(zip(human.annotation_ids.tolist(), (nu.class_names[k] for k in human.labels), strict=True))
     on_cars = {}
     for one in (one for one in labels if one["provenance"]["origin"] == "ground_truth"):
         prior = one["provenance"]["prior"]

@@ -57,7 +57,7 @@ def clipped(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
 
 
 def rescale(sample: Sample, low: float, high: float, generator: torch.Generator) -> Sample:
-    """The image scaled by any factor from `low` to `high` on a canvas of its own size; where on it is chance.
+    """The image scaled by any factor from `low` to `high` on a canvas of its own size, at a random position.
 
     A smaller image lies wholly on the canvas, of a larger one the canvas shows a part.
     """

@@ -25,7 +25,7 @@ class FeatureExtractor(Protocol):
     """A network that a `FrozenBackbone` can hold; also an `nn.Module`. Upstream detectors are such networks.
 
     Attributes:
-        feature_stride: image pixels to one map cell, exactly, on both axes.
+        feature_stride: image pixels per map cell, exactly, on both axes.
     """
 
     feature_stride: int
@@ -38,8 +38,8 @@ class FeatureExtractor(Protocol):
 class FrozenBackbone(nn.Module):
     """Holds a network that nothing can train: always in eval mode, without gradients.
 
-    The network is no submodule: it appears in no `parameters()` and no `state_dict()` of a model that contains this one, so
-    optimisers, checkpoints and moving averages leave it alone. It follows `.to(...)`; copies of this module share it.
+    The network is not a submodule: it is in neither the `parameters()` nor the `state_dict()` of a model that contains this one,
+    so optimisers, checkpoints and moving averages leave it alone. It follows `.to(...)`; copies of this module share it.
 
     Args:
         network: frozen in place; its `feature_maps` gives the features.
@@ -92,7 +92,7 @@ class FrozenBackbone(nn.Module):
         return max(1, round(size_hw[0] * ratio)), max(1, round(size_hw[1] * ratio))
 
     def scales(self, size_hw: tuple[int, int]) -> tuple[float, float]:
-        """Exact (scale_y, scale_x), map cells to one original pixel, for images of `size_hw`; the axes differ by rounding."""
+        """Exact (scale_y, scale_x), map cells per original pixel, for images of `size_hw`; the axes differ by rounding."""
         height, width = self.resized_hw(size_hw)
         stride = self._held[1].feature_stride
         return height / (size_hw[0] * stride), width / (size_hw[1] * stride)
@@ -199,7 +199,7 @@ def pool_regions(
 
     Args:
         features: (B, C, h, w) maps, float16 or float32.
-        boxes_xyxy: one (M_i, 4) float32 tensor an image, original pixels; M_i may be 0.
+        boxes_xyxy: one (M_i, 4) float32 tensor per image, original pixels; M_i may be 0.
         scales: one (scale_y, scale_x) an image, map cells to one original pixel (`FrozenBackbone.scales`).
         output_size: side S of the pooled regions.
 

@@ -134,7 +134,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
 
 
 def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:
-    """Let an LGPL model move and judge every source's own boxes."""
+    """Let an LGPL model move and judge the human boxes of every source."""
     sources = {source: workspace.data.train_part(source) for source in workspace.others(target)}
     boxes = {source: in_target_classes(inputs) for source, inputs in _method_inputs(workspace, target).items()}
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)

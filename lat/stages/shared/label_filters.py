@@ -111,23 +111,23 @@ def _choose(
 
 def labelled_counts(workspace: Workspace, target: str) -> np.ndarray:
     """(K,) int64 boxes of each class in the ground truth of a target's training images, less crowds."""
-    own = workspace.data.train_part(target).labels
-    return np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
+    human = workspace.data.train_part(target).labels
+    return np.bincount(human.labels[~human.is_crowd], minlength=len(human.space))
 
 
-def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_score: float, ratio: float) -> LabelTable:
+def surest_labels(workspace: Workspace, target: str, labels: LabelTable, score_threshold: float, ratio: float) -> LabelTable:
     """The same labels, with those don't-care (crowd) of which there are more than wanted; see `lat.labelling.filters.dars`.
 
     Args:
         workspace: the run.
         target: the dataset in whose space the labels are; its ground truth says how many of each class are wanted.
         labels: of one source.
-        least_score: only labels from this score on are counted and thinned.
+        score_threshold: only labels from this score on are counted and thinned.
         ratio: the labelling ratio.
 
     Source: DARS, section 3.3 (a labelling ratio that grows from round to round).
     """
-    rows = np.flatnonzero((labels.scores >= least_score) & ~labels.is_crowd)
+    rows = np.flatnonzero((labels.scores >= score_threshold) & ~labels.is_crowd)
     wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.data.train_part(target)), len(labels), ratio)
     chunk = labels.scores[rows], labels.labels[rows]
     (kept,) = filters.dars([chunk], wanted, workspace.config.seed).masks([chunk])

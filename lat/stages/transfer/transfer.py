@@ -28,7 +28,7 @@ from lat.stages.transfer.priors import PriorRecord, find_prior
 from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
-ImageLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
+TracedLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
 """The labels of one image, and the provenance of each."""
 
 
@@ -96,7 +96,7 @@ class _Writer:
             labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
         self.calibration = processes.from_first(self._fit_to_held_out, held_out, labels, calibrates)
 
-    def label(self, decoded: DecodedProposals) -> list[ImageLabels]:
+    def label(self, decoded: DecodedProposals) -> list[TracedLabels]:
         """The labels of each image of a batch, and where each came from."""
         boxes, rows = self._labels(decoded)
         counts = decoded.counts(rows)
@@ -107,7 +107,7 @@ class _Writer:
         entries = iter(provenance)
         return [(one, list(islice(entries, len(one)))) for one in self._calibrated(boxes).split(counts)]
 
-    def add(self, labels: Sequence[ImageLabels]) -> None:
+    def add(self, labels: Sequence[TracedLabels]) -> None:
         """Keep the labels of the next images for `write`."""
         for boxes, provenance in labels:
             self.boxes.append(boxes)
