@@ -218,7 +218,8 @@ class FeatureCache:
     def _open(self, shard: Shard, flip: bool) -> np.ndarray | None:
         """The memory-mapped maps of a shard, (images, C, h, w), or None if there is no sound file of them."""
         try:
-            return np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
+            result: np.ndarray | None = np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
+            return result
         except (OSError, ValueError, EOFError):  # absent, or damaged from outside: computed again
             return None
 

@@ -15,7 +15,8 @@ import torch
 from lat.config.sections import part_of
 from lat.core.files import write_atomically
 from lat.data.training_labels import TransferredDataset
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train

@@ -9,7 +9,8 @@ from typing import Any
 
 from lat.config.sections import DOWNSTREAM_METHODS, part_of
 from lat.core.errors import InputError
-from lat.detectors.base import DetectorSettings, describe_detector
+from lat.detectors.base import describe_detector
+from lat.detectors.settings import DetectorSettings
 from lat.stages.downstream.labels import (
     WITHOUT_LABELS,
     label_inputs,

@@ -20,8 +20,8 @@ from lat.core.files import write_atomically
 from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
 from lat.data.training_labels import TransferredDataset
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, resolve_detector
-from lat.detectors.settings import TRANSFORMERS_DETECTORS
+from lat.detectors.base import build_detector, describe_detector, resolve_detector
+from lat.detectors.settings import TRANSFORMERS_DETECTORS, DetectorSettings
 from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.engine.announce import say
 from lat.engine.sampling import Reserved
@@ -88,7 +88,8 @@ def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Modul
     model, description = _build(workspace, workspace.data.space(target))
     items = DetectionItems(datasets, settings.augmentation)
     job = replace(_job(workspace, target, inputs, description), reserved=settings.reserved(len(datasets[0])))
-    return load_detector(train(model, items, settings.training, job, workspace.fabric))
+    result: nn.Module = load_detector(train(model, items, settings.training, job, workspace.fabric))
+    return result
 
 
 def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn.Module:
@@ -101,7 +102,8 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
     training = replace(settings.training, ema_decay=0.0)  # the teacher is the average
     pair = StudentTeacher(model, settings.student_teacher)
     job = replace(_job(workspace, target, inputs, description), reserved=reserved, result="teacher")
-    return load_detector(train(pair, items, training, job, workspace.fabric))
+    result: nn.Module = load_detector(train(pair, items, training, job, workspace.fabric))
+    return result
 
 
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
