@@ -84,4 +84,5 @@ def jittered_copies(target: Target, size_hw: tuple[int, int], settings: LgplSett
     """Moved copies (copies * G, 4) of the boxes of a target that are not don't-care, from torch's global generator."""
     boxes = target["boxes"][target["labels"] > 0].repeat(settings.jittered_copies, 1)
     shares = (2.0 * torch.rand(boxes.shape, device=boxes.device) - 1.0) * settings.jitter_scale
-    return clip_boxes_to_image(move_sides(boxes, shares), size_hw)
+    result: Tensor = clip_boxes_to_image(move_sides(boxes, shares), size_hw)
+    return result

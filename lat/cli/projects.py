@@ -109,8 +109,8 @@ def street_scenes(
     ] = None,
 ) -> None:
     """Draw the embedded benchmark: street scenes, each dataset under its own annotation protocol, with truth in the others."""
-    from lat.commands.draw_street_scenes import DEFAULT_DATASETS, draw_benchmark
+    from lat.commands.draw_street_scenes import draw_benchmark
 
-    config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset or DEFAULT_DATASETS)
+    config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset)
     print(f"drew {out}")
     next_step("lat run", config)

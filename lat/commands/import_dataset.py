@@ -13,6 +13,8 @@ from lat.formats.importers import FORMATS
 from lat.formats.importers.source import Importer
 from lat.formats.importers.writer import ImportOptions, ImportSummary, write_import
 
+__all__ = ["ImportOptions", "import_dataset"]
+
 
 def import_dataset(
     form: str,

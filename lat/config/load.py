@@ -97,7 +97,8 @@ def _schema() -> DictConfig:
     """The structured defaults; frozen dataclasses give read-only nodes, which a merge must be able to write."""
     schema = OmegaConf.structured(Config)
     _thaw(schema)
-    return schema
+    result: DictConfig = schema
+    return result
 
 
 def _thaw(node: DictConfig) -> None:

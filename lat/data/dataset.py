@@ -144,7 +144,8 @@ def _images_of_split(table: LabelTable, splits: np.ndarray, split: str) -> np.nd
     if not chosen.any():
         known = ", ".join(sorted(set(table.splits) - {""})) or "no values at all"
         raise InputError(table.path, f"no image has the split {split!r}", f"the key `split` of its images has {known}")
-    return chosen
+    result: np.ndarray = chosen
+    return result
 
 
 def _hash_share(file_name: str) -> float:

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
-from lightning_fabric.strategies import SingleDeviceStrategy
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
 from lat.core.errors import InputError
 from lat.engine.processes import Processes, meet, started_processes

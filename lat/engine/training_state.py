@@ -108,4 +108,5 @@ class _Losses(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self.model.losses(*batch.parts)  # type: ignore[operator]
+        result: dict[str, Tensor] = self.model.losses(*batch.parts)  # type: ignore[operator]
+        return result

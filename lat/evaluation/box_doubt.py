@@ -88,7 +88,8 @@ def _margin(transferred: LabelTable, score: np.ndarray) -> np.ndarray:
     of_label = scores[rows, transferred.labels]
     others = np.concatenate([scores, 1 - scores.sum(axis=1, keepdims=True)], axis=1)
     others[rows, transferred.labels] = 0.0
-    return np.clip(1 - (of_label - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+    result: np.ndarray = np.clip(1 - (of_label - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+    return result
 
 
 def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.ndarray, np.ndarray]:
@@ -112,4 +113,6 @@ def _cooccurrence(first: np.ndarray, second: np.ndarray, rows: int, columns: int
     """(rows, columns): how often two classes lie on each other, as the larger of the pair's shares of its row and its column."""
     counts = np.zeros((rows, columns))
     np.add.at(counts, (first, second), 1)
-    return np.maximum(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), counts / np.maximum(counts.sum(axis=0), 1))
+    of_rows, of_columns = np.maximum(counts.sum(axis=1, keepdims=True), 1), np.maximum(counts.sum(axis=0), 1)
+    result: np.ndarray = np.maximum(counts / of_rows, counts / of_columns)
+    return result

@@ -185,4 +185,5 @@ def pool_adjacent(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -logits))
+    result: np.ndarray = np.exp(-np.logaddexp(0, -logits))
+    return result

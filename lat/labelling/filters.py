@@ -60,7 +60,8 @@ class ClassFilter:
         assert self.ties is not None
         assert self.kept_ties is not None
         order = np.random.default_rng([self.seed, k]).permutation(self.ties[k])
-        return order < self.kept_ties[k]
+        result: np.ndarray = order < self.kept_ties[k]
+        return result
 
 
 def by_score(threshold: float, num_classes: int) -> ClassFilter:

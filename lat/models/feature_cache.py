@@ -167,7 +167,8 @@ class FeatureCache:
         for shard in self.shards:
             scale_y, scale_x = self.backbone.scales(shard.size_hw)
             cells += len(shard.indices) * ceil(shard.size_hw[0] * scale_y) * ceil(shard.size_hw[1] * scale_x)
-        return cells * flips * self.backbone.channels * self.dtype.itemsize
+        result: int = cells * flips * self.backbone.channels * self.dtype.itemsize
+        return result
 
     def _fill(self, shard: Shard, flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
         """Compute the missing maps of a shard; returns their number, and the maps of all flips unless they are on disk."""
@@ -221,7 +222,8 @@ class FeatureCache:
     def _open(self, shard: Shard, flip: bool) -> np.ndarray | None:
         """The memory-mapped maps of a shard, (images, C, h, w), or None without a sound file."""
         try:
-            return np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
+            result: np.ndarray | None = np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
+            return result
         except (OSError, ValueError, EOFError):  # absent, or damaged from outside: computed again
             return None
 

@@ -47,10 +47,12 @@ class SemanticFeatureFusion(nn.Module):
         Returns:
             (B, M, D) fused features.
         """
-        if self.settings.attention == "none":
-            return self.norm(regions)
-        fused = self._attend(regions, class_scores, confidence, attendable)
-        return self.norm(regions + fused if self.settings.residual else fused)
+        features = regions
+        if self.settings.attention != "none":
+            fused = self._attend(regions, class_scores, confidence, attendable)
+            features = regions + fused if self.settings.residual else fused
+        normed: Tensor = self.norm(features)
+        return normed
 
     def _attend(self, regions: Tensor, class_scores: Tensor, confidence: Tensor, attendable: Tensor) -> Tensor:
         settings = self.settings
@@ -60,13 +62,13 @@ class SemanticFeatureFusion(nn.Module):
             logits = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
             class_weights = masked_softmax(logits, attendable)
             if settings.attention == "standard":
-                return class_weights @ (class_value.float() + region_value.float())
+                return torch.matmul(class_weights, class_value.float() + region_value.float())
             region_weights = masked_softmax(self._with_confidence(logits, confidence), attendable)
             if settings.cap_branch == "class":
                 class_weights = self._cap(class_weights)
             else:
                 region_weights = self._cap(region_weights)
-            return class_weights @ class_value.float() + region_weights @ region_value.float()
+            return torch.matmul(class_weights, class_value.float()) + torch.matmul(region_weights, region_value.float())
 
     def _with_confidence(self, logits: Tensor, confidence: Tensor) -> Tensor:
         keys = confidence.float()[:, None, :]

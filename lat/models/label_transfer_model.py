@@ -97,7 +97,8 @@ class LabelTransferModel(nn.Module):
         attendable = self._attendable(images)
         class_scores = pad([image.proposals.class_scores for image in images])
         confidence = pad([image.proposals.confidence for image in images])
-        return self.predictor(self.fusion(regions, class_scores, confidence, attendable))
+        result: tuple[Tensor, Tensor] = self.predictor(self.fusion(regions, class_scores, confidence, attendable))
+        return result
 
     def losses(self, images: Sequence[TransferInput], ground_truth: Sequence[LabeledBoxes]) -> dict[str, Tensor]:
         """Classification and box loss against the untouched ground truth of each image's own dataset.

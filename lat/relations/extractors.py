@@ -37,7 +37,8 @@ def crop_resnet18(dim: int) -> nn.Module:
     """An untrained ResNet-18 on RGB crops (B, 3, H, W), features (B, dim)."""
     network = resnet18(weights=None)
     network.fc = nn.Sequential(nn.Linear(network.fc.in_features, dim), nn.ReLU())
-    return network
+    result: nn.Module = network
+    return result
 
 
 @torch.no_grad()

@@ -30,7 +30,8 @@ class GridSize:
 
     def grid(self, values: Tensor, corner: float) -> Tensor:
         """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` where there is no class."""
-        return F.pad(values, (0, 1), value=corner).unflatten(1, (self.k1 + 1, self.k2 + 1))
+        result: Tensor = F.pad(values, (0, 1), value=corner).unflatten(1, (self.k1 + 1, self.k2 + 1))
+        return result
 
 
 def log_posterior(universal_logits: Tensor, gate_logits: Tensor, size: GridSize) -> Tensor:

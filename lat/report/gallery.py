@@ -89,7 +89,8 @@ class GalleryData:
         changed = [bool(name) for found in self._differences for name in found.previous_classes]
         flags = np.array(marks, np.int64) + FLAGS["changed"] * np.array(changed, np.int64)
         flags += FLAGS["low"] * (self._transferred.scores < LOW_SCORE)
-        return flags + FLAGS["disputed"] * (self.gallery.doubt.parts["agreement"][self._rows] >= DISAGREES)
+        result: np.ndarray = flags + FLAGS["disputed"] * (self.gallery.doubt.parts["agreement"][self._rows] >= DISAGREES)
+        return result
 
     def index(self) -> dict[str, Any]:
         """What the page needs to filter and sort: names, sizes and doubt of images, classes, scores and marks of boxes."""
@@ -178,7 +179,8 @@ def _columns(table: LabelTable) -> dict[str, Any]:
 
 
 def _percent(values: np.ndarray) -> list[int]:
-    return np.clip(np.round(100 * values), 0, 100).astype(int).tolist()
+    result: list[int] = np.clip(np.round(100 * values), 0, 100).astype(int).tolist()
+    return result
 
 
 def as_script(key: str, value: Any) -> str:

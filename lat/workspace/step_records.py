@@ -100,7 +100,8 @@ class StepRecords:
             self._hashes[str(path)] = known = [*stamp, sha256_of_file(path)]
             self._is_changed = True
         advance()
-        return known[2]
+        result: str = known[2]
+        return result
 
 
 def _read_json(path: Path) -> dict[str, Any]:

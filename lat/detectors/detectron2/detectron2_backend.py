@@ -68,7 +68,8 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
             proposals, proposal_losses = self.proposal_generator(batch, features, truth)
             regions = self.roi_heads.label_and_sample_proposals(proposals, truth)
             predictions = region_predictions(self.roi_heads, features, regions)
-            return proposal_losses | weighted_region_losses(self.roi_heads.box_predictor, predictions, regions)
+            losses: dict[str, Tensor] = weighted_region_losses(self.roi_heads.box_predictor, predictions, regions)
+            return {**proposal_losses, **losses}
 
     def _pooled_maps(self, images: Tensor) -> list[Tensor]:
         features = self._features(self._normalise(list(images)))

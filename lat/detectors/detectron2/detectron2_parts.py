@@ -78,7 +78,8 @@ class SingleLevelPooler(nn.Module):
 
     def forward(self, features: list[Tensor], boxes: list[Boxes]) -> Tensor:
         """Pooled regions (R, C, S, S) of one map (B, C, h, w) from the boxes of each image."""
-        return self.pool({"map": features[0]}, [image_boxes.tensor for image_boxes in boxes], [])
+        result: Tensor = self.pool({"map": features[0]}, [image_boxes.tensor for image_boxes in boxes], [])
+        return result
 
 
 def build_parts(config: CfgNode, where: str) -> dict[str, Any]:

@@ -75,15 +75,19 @@ def build_detector_backbone(settings: DetectorSettings, *, download: bool) -> nn
     if settings.backbone == "small":
         return SmallResNet()
     if settings.weights == "none":
-        return resnet_fpn_backbone(backbone_name=settings.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5)
+        fpn: nn.Module = resnet_fpn_backbone(
+            backbone_name=settings.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5
+        )
+        return fpn
     fetched = get_model_weights(settings.backbone).DEFAULT if download and settings.weights == "pretrained" else None
     try:
-        return resnet_fpn_backbone(
+        result: nn.Module = resnet_fpn_backbone(
             backbone_name=settings.backbone,
             weights=fetched,
             norm_layer=FrozenBatchNorm2d,
             trainable_layers=settings.trainable_layers,
         )
+        return result
     except (OSError, RuntimeError) as error:  # no network, no room on the disk, or a download with another checksum
         what = f"the weights of {settings.backbone} could not be downloaded ({error})"
         raise InputError("weights", what, "give the path of a local file") from error
@@ -140,4 +144,5 @@ def _build_pool(recipe: RcnnRecipe) -> nn.Module:
     # Set here what the pooler would guess, once and for all, from the first image: a wrong guess when that image was padded.
     pool.scales = [1.0 / stride for stride in recipe.strides]
     pool.map_levels = LevelMapper(recipe.strides[0].bit_length() - 1, recipe.strides[-1].bit_length() - 1)
-    return pool
+    result: nn.Module = pool
+    return result

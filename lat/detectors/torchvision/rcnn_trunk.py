@@ -44,7 +44,8 @@ class RcnnTrunk(nn.Module):
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals (R, 4) of each image in pixels of the resized image, without gradient; and, in train mode, the two losses."""
         levels = {name: features[name] for name in self.proposal_levels}
-        return self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
+        result: tuple[list[Tensor], dict[str, Tensor]] = self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
+        return result
 
     def to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
         """The boxes of image `index` as torchvision's parts take them; boxes without area are left out."""

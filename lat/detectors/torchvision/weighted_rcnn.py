@@ -52,7 +52,8 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
         """Objectness and box loss as in torchvision; zero, with a gradient, where every anchor is ignored."""
         if not any((image_labels >= 0).any() for image_labels in labels):
             return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
-        return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        result: tuple[Tensor, Tensor] = super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        return result
 
 
 class WeightedRoIHeads(RoIHeads):

@@ -91,7 +91,8 @@ def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> Pr
     values |= {name: value for name, value in own.items() if name in _known(kind)} | settings.overrides
     names = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     try:
-        return kind.from_dict(values | names)
+        result: PreTrainedConfig = kind.from_dict(values | names)
+        return result
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise _impossible(settings, error) from error
 
@@ -112,7 +113,8 @@ def config_to_text(config: PreTrainedConfig) -> str:
 
 def config_from_text(detector: str, text: str) -> PreTrainedConfig:
     """The configuration of a detector from what `config_to_text` gave."""
-    return library_class(detector, "Config").from_dict(json.loads(text))
+    result: PreTrainedConfig = library_class(detector, "Config").from_dict(json.loads(text))
+    return result
 
 
 def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:

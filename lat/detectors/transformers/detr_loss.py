@@ -47,7 +47,8 @@ class _WeightedLoss:
         """Every term of the loss, under the library's names."""
         weights = torch.cat([target["weights"] for target in targets])
         self.share = max(weights.sum().item(), 1.0) / max(len(weights), 1)
-        return super().forward(outputs, targets)  # type: ignore[misc]
+        result: dict[str, Tensor] = super().forward(outputs, targets)  # type: ignore[misc]
+        return result
 
     def get_loss(self, loss: str, outputs: Outputs, targets: list[Target], indices: Matches, num_boxes: float) -> Any:
         """One kind of loss of one layer."""
@@ -132,7 +133,7 @@ def rtdetr_losses(
         if denoising_meta_values is not None:
             outputs["dn_auxiliary_outputs"] = _layers(noisy_logits, noisy_boxes)
             outputs["denoising_meta_values"] = denoising_meta_values
-    terms = WeightedRTDetrLoss(config)(outputs, labels)
+    terms = WeightedRTDetrLoss(config)(outputs, labels)  # type: ignore[no-untyped-call]
     return torch.stack(list(terms.values())).sum(), terms, None
 
 
@@ -160,7 +161,7 @@ def deformable_detr_losses(
     if config.auxiliary_loss:
         outputs["auxiliary_outputs"] = _layers(outputs_class[:-1].transpose(0, 1), outputs_coord[:-1].transpose(0, 1))
     matcher = DeformableDetrHungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
-    loss = WeightedDeformableDetrLoss(matcher, config.num_labels, config.focal_alpha, ["labels", "boxes"])
+    loss = WeightedDeformableDetrLoss(matcher, config.num_labels, config.focal_alpha, ["labels", "boxes"])  # type: ignore[no-untyped-call]
     factors = {"ce": 1, "bbox": config.bbox_loss_coefficient, "giou": config.giou_loss_coefficient}
     terms = {name: value * factors[name.split("_")[1]] for name, value in loss(outputs, labels).items()}
     return torch.stack(list(terms.values())).sum(), terms, None
@@ -186,7 +187,8 @@ def _layers(logits: Tensor, boxes: Tensor) -> list[Outputs]:
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    return box_convert(boxes, "cxcywh", "xyxy")
+    result: Tensor = box_convert(boxes, "cxcywh", "xyxy")
+    return result
 
 
 def _matched_queries(indices: Matches) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,8 @@ class Scalabel(Importer):
 
     def file_name(self, frame: dict[str, Any]) -> str:
         """The image of a frame, relative to the images folder."""
-        return frame["name"]
+        result: str = frame["name"]
+        return result
 
     @property
     def annotation_files(self) -> Sequence[Path]:

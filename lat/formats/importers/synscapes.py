@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lat.core.errors import InputError
 from lat.formats.importers.class_lists import ClassList, load_class_list
@@ -66,7 +67,7 @@ class Synscapes(Importer):
                     boxes = self._boxes(json.loads(path.read_bytes())["instance"], width, height)
                 yield Image(name, width, height, boxes, path)
 
-    def _boxes(self, instance: dict[str, dict], width: int, height: int) -> list[Box]:
+    def _boxes(self, instance: dict[str, dict[str, Any]], width: int, height: int) -> list[Box]:
         found = []
         for key, box in instance["bbox2d"].items():
             label = str(instance["class"][key])

@@ -142,4 +142,5 @@ def _parquet_file() -> type[ParquetFile]:
         from pyarrow.parquet import ParquetFile
     except ImportError:
         raise InputError("lat import waymo", "needs pyarrow", "pip install 'lat-detection[waymo]'") from None
-    return ParquetFile
+    result: type[ParquetFile] = ParquetFile
+    return result

@@ -227,7 +227,8 @@ def _read_crowd(records: Records, repairs: Counter[str]) -> np.ndarray:
     crowd, there = records.optional_numbers("iscrowd")
     _count(repairs, "missing iscrowd taken as 0", ~there)
     records.report((crowd != 0) & (crowd != 1), lambda row: f"`iscrowd` is {crowd[row]:g}", "`iscrowd` must be 0 or 1")
-    return crowd == 1
+    result: np.ndarray = crowd == 1
+    return result
 
 
 def _read_scores(records: Records) -> np.ndarray:

@@ -94,7 +94,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        result: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return result
     except Exception as error:  # a broken file raises a dozen classes, from pickle's to zipfile's
         raise InputError(
             path, f"cannot be read as weights ({type(error).__name__})", "give a .pth or .safetensors file"

@@ -79,7 +79,8 @@ class FrozenBackbone(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenBackbone:
         self.network._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
         return copy(self)
@@ -144,7 +145,8 @@ class RandomConvolutions(nn.Module):
     def feature_maps(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / 4), ceil(W / 4)); padded with grey."""
         right, bottom = -images.shape[3] % self.feature_stride, -images.shape[2] % self.feature_stride
-        return self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
+        result: Tensor = self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
+        return result
 
 
 def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None, seed: int = 0) -> FrozenBackbone:
@@ -210,4 +212,5 @@ def pool_regions(
     factors = features.new_tensor([(x, y, x, y) for y, x in scales], dtype=torch.float32)
     on_map = torch.cat(list(boxes_xyxy)) * factors[image_index[:, 0].long()]
     regions = torch.cat([image_index, on_map], dim=1)
-    return roi_align(features.float(), regions, output_size, spatial_scale=1.0, aligned=True)
+    result: Tensor = roi_align(features.float(), regions, output_size, spatial_scale=1.0, aligned=True)
+    return result

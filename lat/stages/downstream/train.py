@@ -88,7 +88,8 @@ def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Modul
     model, description = _build(workspace, workspace.data.space(target))
     items = DetectionItems(datasets, config.augmentation)
     job = replace(_job(workspace, target, inputs, description), reserved=reserved(config.downstream, len(datasets[0])))
-    return load_detector(train(model, items, config.downstream_training, job, workspace.fabric))
+    result: nn.Module = load_detector(train(model, items, config.downstream_training, job, workspace.fabric))
+    return result
 
 
 def reserved(settings: DownstreamSettings, target_images: int) -> Reserved | None:
@@ -113,7 +114,8 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
     training = replace(config.downstream_training, ema_decay=0.0)  # the teacher is the average
     pair = StudentTeacher(model, config.downstream.student_teacher, config.downstream.ema_decay)
     job = replace(_job(workspace, target, inputs, description), reserved=half, result="teacher")
-    return load_detector(train(pair, items, training, job, workspace.fabric))
+    result: nn.Module = load_detector(train(pair, items, training, job, workspace.fabric))
+    return result
 
 
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
