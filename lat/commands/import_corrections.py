@@ -64,9 +64,7 @@ def import_corrections(
     write_table(out, replace(merged.table, info={**table.info, "corrected": corrected}))
     notes = list(found.notes)
     if merged.untouched_images:
-        notes.append(
-            f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes"
-        )
+        notes.append(f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes")
     return merged, tuple(notes)
 
 
