@@ -1,4 +1,4 @@
-"""What formats that can be read back carry along with each box besides its class."""
+"""What a format that can be read back carries along with each box, besides its class."""
 
 from __future__ import annotations
 

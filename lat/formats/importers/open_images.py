@@ -1,4 +1,4 @@
-"""Open Images: boxes in one CSV file a split, class names in another, one folder of images a split.
+"""Open Images: boxes in one CSV file per split, class names in another, one folder of images per split.
 
 Pixel convention: XMin, XMax, YMin, YMax are shares of the image's width and height, continuous. `IsGroupOf` boxes are crowd
 boxes.
