@@ -34,7 +34,7 @@ class Command(NamedTuple):
     examples: tuple[str, ...]
 
 
-BEGIN, RUN, STAGES, LABELS = "To begin with", "A whole run", "Single stages of a run", "Labels files"
+BEGIN, RUN, STAGES, LABELS = "Getting started", "A whole run", "Single stages of a run", "Labels files"
 COMMANDS = {
     "init": Command(
         projects.init,

@@ -37,8 +37,7 @@ def export(
 ) -> None:
     """Write a labels file and its images in the format of another tool. Images are linked, not copied.
 
-    For training: yolo, voc, coco. For viewing and correcting: fiftyone, cvat, label-studio; `lat import` brings corrected
-    labels back.
+    Labels that are then corrected in an annotation tool come back with `lat import --labels`.
     """
     from lat.commands.export import ExportOptions, export_files
 

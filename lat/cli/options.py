@@ -26,7 +26,7 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def open_run(config: Path, overrides: list[str] | None) -> Workspace:
-    """The run that a configuration file and `key=value` settings describe.
+    """The run that a configuration file and `key=value` overrides describe.
 
     Raises:
         InputError: if either is wrong.

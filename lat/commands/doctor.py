@@ -30,7 +30,7 @@ _GIB = 2**30
 def diagnose(folder: Path) -> dict[str, Any]:
     """Facts about this machine as JSON values; sizes in GiB, null for what cannot be known.
 
-    The first half comes from the system and from package metadata; only then are torch, and Detectron2 if it is there, imported.
+    The system and package metadata are asked first; only then are torch, and Detectron2 if installed, imported.
 
     Args:
         folder: where runs will write; its disk is checked.
@@ -56,7 +56,7 @@ def describe_machine(folder: Path) -> dict[str, Any]:
 
 
 def _ask_torch() -> dict[str, Any]:
-    """GPUs, threads, whether Detectron2 imports, and what a run would use: what takes torch to know."""
+    """GPUs, threads, whether Detectron2 imports, and what a run would use: what only torch can tell."""
     import torch
 
     from lat.detectors.base import detectron2_problem

@@ -1,4 +1,4 @@
-"""Find how the classes of the datasets relate, from pictures: `relations/A.B.json` for each two label spaces."""
+"""Find how the classes of the datasets relate, from images: `relations/A.B.json` for each pair of label spaces."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CROP_SIZE = 48  # pixels of a side to which each crop is resized
 
 
 def relate(workspace: Workspace) -> list[RelationMatrix]:
-    """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file a pair.
+    """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file per pair.
 
     Raises:
         InputError: if a class has too few boxes, the upstream model is missing, or the reviewed file is wrong.

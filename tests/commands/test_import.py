@@ -54,7 +54,7 @@ def test_splits_subsets_and_settings(tmp_path: Path, capsys: pytest.CaptureFixtu
             ["synscapes", "max_oclusion=1"],
             "lat import synscapes: there is no setting 'max_oclusion'; did you mean 'max_occlusion'?",
         ),
-        (["synscapes", "max_occlusion=x"], "lat import synscapes: max_occlusion is 'x'; give a number"),
+        (["synscapes", "max_occlusion=x"], "lat import synscapes: max_occlusion is 'x'; use a number"),
         (["nuimages", "classes=ten"], "classes: is 'ten'; choose one of all, standard"),
         (["kitti", "x=1"], "lat import kitti: there is no setting 'x'; this format has no settings"),
         (["kitti", "x"], "lat import kitti: the setting 'x' is not key=value; write, for example, KEY=VALUE"),

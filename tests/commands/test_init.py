@@ -101,7 +101,7 @@ def test_a_folder_without_the_images_is_named(tmp_path: Path) -> None:
     first, second = datasets(tmp_path)
     wrong = DatasetSettings("b", first.annotations.replace("annotations.json", ""), second.annotations)
     with pytest.raises(
-        InputError, match=r"a: holds none of the images of .*b/annotations.json, such as '001.png'; name the folder"
+        InputError, match=r"a: has none of the images of .*b/annotations.json, such as '001.png'; name the folder"
     ):
         write_config(tmp_path / "mine.yaml", [first, wrong])
 
@@ -113,7 +113,7 @@ def test_a_dataset_of_another_form_is_an_error(text: str) -> None:
 
 
 def test_one_dataset_is_not_enough(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names a; name two or more, each differently"):
+    with pytest.raises(InputError, match="names a; name two or more, each with its own name"):
         write_config(tmp_path / "mine.yaml", datasets(tmp_path)[:1])
 
 

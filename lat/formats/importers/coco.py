@@ -29,11 +29,11 @@ _LAYOUTS = (  # annotations, images: of the original, of Roboflow, of `lat expor
 
 @dataclass(frozen=True)
 class Coco(Importer):
-    """`annotations/instances_SPLIT.json` and the folder `SPLIT`, or whatever the two settings name."""
+    """`annotations/instances_SPLIT.json` and the folder `SPLIT`, or what the two settings name."""
 
     split: str = "train2017"
-    annotations: str = ""  # the file, relative to the root; {split} stands for the split; empty looks for the usual ones
-    folder: str = ""  # the images folder, likewise
+    annotations: str = ""  # the file, relative to the root; {split} stands for the split; empty for the usual places
+    folder: str = ""  # the images folder, in the same way
 
     def __post_init__(self) -> None:
         require_files(self.root, "a COCO dataset", self.root)
@@ -44,7 +44,7 @@ class Coco(Importer):
 
     @property
     def _layout(self) -> tuple[str, str]:
-        """The first layout of which both parts are there, or else the first one."""
+        """The first layout whose two parts exist, or else the first one."""
         layouts = [
             tuple((given or usual).replace("{split}", self.split) for given, usual in zip(self._given, layout, strict=True))
             for layout in _LAYOUTS

@@ -22,7 +22,7 @@ KIND = "Scalabel frames (name, labels with category and box2d)"
 
 @dataclass(frozen=True)
 class Scalabel(Importer):
-    """One file of frames; a subclass says where it is, and how a frame's image is called."""
+    """One file of frames; a subclass says where it is, and which file is the image of a frame."""
 
     @property
     @abstractmethod
