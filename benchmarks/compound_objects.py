@@ -154,15 +154,18 @@ def table(directions: Sequence[Direction]) -> list[Row]:
     for change in sorted({direction.change for direction in directions}):
         of_kind = [direction for direction in directions if direction.change == change]
         figures = {(one.name, method): (len(one), *one.found(method), *one.ap(method)) for one in of_kind for method in METHODS}
-        rows += [_row(change, name, method, *columns) for (name, method), columns in figures.items()]
+        rows += [_row(change, name, method, columns) for (name, method), columns in figures.items()]
         for method in METHODS:
             columns = zip(*(figures[one.name, method] for one in of_kind), strict=True)
             objects, complete, too_many, ap, ap50 = map(sum, columns)
-            rows.append(_row(change, "all", method, objects, complete, too_many, ap / len(of_kind), ap50 / len(of_kind)))
+            means = (objects, complete, too_many, ap / len(of_kind), ap50 / len(of_kind))
+            rows.append(_row(change, "all", method, means))
     return rows
 
 
-def _row(change: str, name: str, method: str, objects: int, complete: int, too_many: int, ap: float, ap50: float) -> Row:
+def _row(change: str, name: str, method: str, figures: tuple[int, int, int, float, float]) -> Row:
+    """Figures are objects, complete ones, boxes too many, AP and AP50."""
+    objects, complete, too_many, ap, ap50 = figures
     return {
         "boxes": change,
         "source -> target": name,

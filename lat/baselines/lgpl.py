@@ -25,7 +25,7 @@ from lat.baselines.lgpl_pairs import Pairs, draw_pairs, jittered_copies, match_t
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import settings_from_checkpoint
+from lat.detectors.base import settings_from_checkpoint, with_weights
 from lat.detectors.detections import indices_by_size, inference
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch
@@ -250,11 +250,8 @@ def lgpl_from_checkpoint(content: Mapping[str, Any]) -> LgplModel:
     settings = _lgpl_settings(content["settings"])
     detector_settings = settings_from_checkpoint(content["detector_settings"])
     model = LgplModel(settings, detector_settings, LabelSpace.from_dict(content["space"]), load_weights=False)
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise InputError("checkpoint", f"its weights do not fit: {error}", "train LGPL again") from error
-    return model.eval()
+    with_weights(model, content["model"], "train LGPL again")
+    return model
 
 
 def _lgpl_settings(values: Mapping[str, Any]) -> LgplSettings:

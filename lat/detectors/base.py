@@ -149,11 +149,20 @@ def detector_from_checkpoint(content: Mapping[str, Any], *, dropout: float = 0.0
     config_text = content.get("detectron2") or content.get("transformers")
     options = {"is_binary": content.get("is_binary", False), "dropout": dropout}
     detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text, **options)
+    return with_weights(detector, content["model"], "train the detector again")
+
+
+def with_weights(model: nn.Module, weights: Mapping[str, Any], remedy: str) -> nn.Module:
+    """The model itself, with the weights of a checkpoint, in eval mode.
+
+    Raises:
+        InputError: with the remedy, if they do not fit.
+    """
     try:
-        detector.load_state_dict(content["model"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError("checkpoint", f"its weights do not fit: {error}", "train the detector again") from error
-    return detector.eval()
+        raise InputError("checkpoint", f"its weights do not fit: {error}", remedy) from error
+    return model.eval()
 
 
 def settings_from_checkpoint(values: Mapping[str, Any]) -> DetectorSettings:
