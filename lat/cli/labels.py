@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lat.cli.command import LABELS, Command
 from lat.cli.modes import next_step
 from lat.cli.options import one_of
 from lat.core.errors import InputError
@@ -64,3 +65,17 @@ def _way_back(tool: str, labels: Path, min_score: float) -> str:
     exported = corrections.FORMATS[tool].exported_as
     words = [tool, "--root", exported, "--labels", str(labels), "--out", str(labels.with_suffix(".corrected.json"))]
     return f"lat import {shlex.join(words)}" + (f" min_score={min_score:g}" if min_score else "")
+
+
+COMMANDS = {
+    "export": Command(
+        export,
+        LABELS,
+        (
+            "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/yolo",
+            "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
+            "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
+            "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",
+        ),
+    ),
+}
