@@ -199,6 +199,7 @@ def _build(
         options: `is_binary` and `dropout`, which only the torchvision detector has.
     """
     _require_library(settings)
+    options = {name: value for name, value in options.items() if value}
     if config_text is not None:
         options["config_text"] = config_text
     return BACKENDS[settings.detector](settings, space, load_weights=load_weights, **options)

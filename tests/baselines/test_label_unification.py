@@ -16,7 +16,7 @@ from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.dataset import load_dataset
-from lat.detectors.base import Detector, build_detector
+from lat.detectors.base import Detector, build_detector, describe_detector, detector_from_checkpoint
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.torchvision.weighted_rcnn import binary_class_loss
 from lat.engine.runtime import build_fabric
@@ -141,6 +141,17 @@ def test_null_bce_supervises_the_classes_of_the_own_space_and_scores_by_sigmoids
     (found,) = detector.eval().predict([torch.rand(3, 48, 64)])
     assert len(found)
     assert found.class_scores.sum(dim=1).max() > 1.5  # five sigmoids near a half
+
+
+def test_a_checkpoint_says_that_the_classes_have_sigmoids_and_no_word_where_they_have_none() -> None:
+    torch.manual_seed(0)
+    settings, image = DetectorSettings(detection_threshold=0.0), torch.rand(3, 48, 64)
+    detector = build_detector(settings, SPACE, is_binary=True).eval()
+    content = {**describe_detector(settings, SPACE, is_binary=True), "model": detector.state_dict()}
+    (found,), (again,) = detector.predict([image]), detector_from_checkpoint(content).predict([image])
+    assert found.class_scores.sum(dim=1).max() > 1.5
+    torch.testing.assert_close(again.class_scores, found.class_scores)
+    assert "is_binary" not in describe_detector(settings, SPACE)
 
 
 def test_binary_loss_of_regions_by_hand() -> None:

@@ -111,5 +111,5 @@ def test_copies_are_moved_by_at_most_the_scale_and_stay_inside() -> None:
     ],
 )
 def test_settings_out_of_range_are_named(name: str, value: float) -> None:
-    with pytest.raises(InputError, match=rf"lgpl.{name}: is {value}"):
+    with pytest.raises(InputError, match=rf"^{name}: is {value}"):
         LgplSettings(**{name: value})

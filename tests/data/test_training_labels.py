@@ -88,7 +88,7 @@ def test_crowd_boxes_of_the_source_are_dont_care_in_the_targets_space(source: De
     [
         ((1.5, 0.2, 0.2), "trained_threshold: is 1.5; choose a number between 0 and 1"),
         ((0.5, 0.6, 0.2), "ignore_threshold: is 0.6; choose a number up to trained_threshold, 0.5"),
-        ((0.5, 0.2, -1.0), "labels.silent_threshold: is -1.0; choose a number between 0 and 1"),
+        ((0.5, 0.2, -1.0), "silent_threshold: is -1.0; choose a number between 0 and 1"),
     ],
 )
 def test_thresholds_are_checked(values: tuple[float, float, float], message: str) -> None:

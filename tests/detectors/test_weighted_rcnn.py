@@ -11,7 +11,7 @@ from torchvision.models.detection import FasterRCNN
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import build_detector
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.torchvision.weighted_rcnn import masked_logits, weighted_box_losses
 
@@ -38,7 +38,7 @@ def detector() -> nn.Module:
 def test_with_all_weights_one_the_losses_are_those_of_torchvision() -> None:
     torch.manual_seed(0)
     ours = build_detector(DetectorSettings(backbone="resnet18", image_size=64), SPACE).train()
-    theirs = FasterRCNN(ours.backbone, num_classes=3, min_size=64, max_size=1333, box_batch_size_per_image=32).train()
+    theirs = FasterRCNN(ours.backbone, num_classes=3, min_size=64, max_size=1333, box_batch_size_per_image=512).train()
     theirs.load_state_dict(ours.state_dict())
     theirs.transform.eval()  # in train mode it draws a size, even from one size, and so shifts the random numbers
     for model in (ours, theirs):
@@ -161,11 +161,11 @@ def test_masked_classes_get_no_gradient(detector: nn.Module) -> None:
 
 def test_dropout_drops_that_share_of_the_box_heads_activations_in_training_alone(detector: nn.Module) -> None:
     seen: list[torch.Tensor] = []
-    detector.roi_heads.box_predictor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    detector.roi_heads.dropout = 0.0
-    losses_of(detector, boxes_with(1.0, 1.0))
-    detector.roi_heads.dropout = 0.5
-    losses_of(detector, boxes_with(1.0, 1.0))
+    content = {**describe_detector(DetectorSettings(), SPACE), "model": detector.state_dict()}
+    for share in (0.0, 0.5):
+        detector = detector_from_checkpoint(content, dropout=share).train()
+        detector.roi_heads.box_predictor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        losses_of(detector, boxes_with(1.0, 1.0))
     without, with_dropout = seen
     is_active = without > 0
     torch.testing.assert_close(with_dropout[with_dropout > 0], 2 * without[with_dropout > 0])  # scaled by 1 / (1 - 0.5)

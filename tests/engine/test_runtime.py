@@ -23,7 +23,7 @@ from lat.engine.training_settings import RuntimeSettings
     ],
 )
 def test_settings_out_of_range_are_named(field, value):
-    with pytest.raises(InputError, match=rf"^runtime\.{field}: is "):
+    with pytest.raises(InputError, match=rf"^{field}: is "):
         RuntimeSettings(**{field: value})
 
 

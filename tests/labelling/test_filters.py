@@ -145,8 +145,7 @@ def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -
 
 def test_which_settings_keep_all_and_which_need_held_out_images() -> None:
     assert FilterSettings().keeps_all
-    assert not FilterSettings(temperature=True).needs_held_out, "all are kept whatever their scores"
-    assert FilterSettings(threshold=0.5, temperature=True).needs_held_out
+    assert FilterSettings("class_balanced", temperature=True).needs_held_out
     assert FilterSettings("validation").needs_held_out
     assert not FilterSettings("dars").keeps_all
     assert not FilterSettings("dars").needs_held_out

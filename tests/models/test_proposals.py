@@ -159,5 +159,5 @@ def test_labels_without_class_scores_count_with_their_score() -> None:
     [("jitter_probability", 1.5), ("drop_probability", -0.1), ("jitter_scale", 0.5), ("background_proposals", -1)],
 )
 def test_a_setting_out_of_range_is_named(field: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"lat.{field}: is"):
+    with pytest.raises(InputError, match=f"^{field}: is"):
         ProposalSettings(**{field: value})  # type: ignore[arg-type]

@@ -212,5 +212,5 @@ def test_pages_hold_the_boxes_of_their_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["images_per_pair", "longest_side"])
 def test_settings_are_checked(field: str) -> None:
-    with pytest.raises(InputError, match=f"report.{field}"):
+    with pytest.raises(InputError, match=f"^{field}"):
         ReportSettings(**{field: -1})

@@ -164,7 +164,7 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
 def test_class_shares_are_learnt_for_every_pair_and_are_what_the_prior_applies(
     finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    settings = ["transfer.combine.sure_threshold=0.0", "transfer.decode.written_threshold=0.01"]
+    settings = ["transfer.combine.sure_threshold=0.05", "transfer.decode.written_threshold=0.01"]
     labels = transferred(finished, tmp_path / "run", "transfer.prior.method=learnt", *settings)["annotations"]
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *settings)
     pairs = {(p["source"], p["target"]): p for p in json.loads(workspace.paths.class_shares.read_text())["pairs"]}
@@ -218,7 +218,7 @@ def test_class_shares_are_learnt_anew_if_other_detections_are_sure_and_left_out_
 
 
 def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) -> None:
-    workspace = tiny_workspace(*finished, "transfer.combine.sure_threshold=0.0")
+    workspace = tiny_workspace(*finished, "transfer.combine.sure_threshold=0.05")
     counts = RunEvidence(workspace, "nu", "city").counts_on_source
     labels = workspace.data.train_part("nu").labels
     assert counts.sum(dim=1).tolist() == np.bincount(labels.labels[~labels.is_crowd], minlength=len(labels.space)).tolist()

@@ -43,9 +43,11 @@ def test_epochs_make_up_the_steps_and_both_phases_follow_one_cosine() -> None:
 
 
 def test_epochs_are_rounded_up_and_a_phase_without_share_is_left_out() -> None:
-    assert [(p.name, p.epochs) for p in plan_phases([1000, 0], replace(TRAINING, steps=1), 0.0, 1)] == [("mixed", 1)]
+    assert [(p.name, p.epochs) for p in plan_phases([1000, 0], training(steps=1), 0.0, 1)] == [("mixed", 1)]
     assert [(p.name, p.epochs) for p in plan_phases([150, 99], TRAINING, 1.0, 1)] == [("target", 3)]
-    (phase,) = plan_phases([150], replace(TRAINING, schedule="constant"), 0.0, 1)
+    (phase,) = plan_phases(
+        [150], training(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, schedule="constant"), 0.0, 1
+    )
     assert phase.first_rate == phase.last_rate == 0.01
 
 
@@ -76,15 +78,15 @@ def test_the_target_is_listed_as_often_as_asked_and_the_second_list_is_the_targe
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"training": replace(TRAINING, schedule="multistep")}, "training.schedule: is 'multistep', which YOLO does not have"),
+        ({"training": training(steps=100, schedule="multistep")}, "training.schedule: is 'multistep', which YOLO does not have"),
         ({"target_only_share": 1.5}, "target_only_share: is 1.5; choose a number from 0 to 1"),
         ({"repeat": 0}, "repeat: is 0; choose 1 or more"),
     ],
 )
 def test_values_out_of_range_are_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    training, job = change.pop("training", TRAINING), {"out_dir": tmp_path / "out", "seed": 0, **change}
+    chosen, job = change.pop("training", TRAINING), {"out_dir": tmp_path / "out", "seed": 0, **change}
     with pytest.raises(InputError, match=message):
-        train_yolo([dataset(tmp_path, "city")], None, YoloSettings(), training, YoloJob(**job))
+        train_yolo([dataset(tmp_path, "city")], None, YoloSettings(), chosen, YoloJob(**job))
     assert not (tmp_path / "out").exists()
 
 

@@ -126,7 +126,7 @@ def _check(
         if mismatch := class_list_mismatch(dataset.space, space):
             raise InputError(dataset.labels.path, f"categories: {mismatch}", "ids, names and order must be the same")
     if training.shared.schedule == "multistep":
-        raise InputError("training.shared.schedule", "is 'multistep', which YOLO does not have", "choose cosine or constant")
+        raise InputError("training.schedule", "is 'multistep', which YOLO does not have", "choose cosine or constant")
 
 
 def _find_model(name: str) -> str:
