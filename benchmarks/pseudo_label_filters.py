@@ -6,9 +6,9 @@
 Street scenes with a long tail: three times as many images as usual are drawn, and a training image stays with the chance of its
 rare classes, multiplied: truck 0.4, motorcycle 0.25, bus 0.1 (objects and labels of images that stay are whole; held-out images
 are not thinned). About a third stays. Targets are city and nu, whose label spaces have those classes, the tail. All filters see
-the same detections, of a score of 0.05 or more; ST keeps those of 0.3 or more. KL is the divergence of the kept pseudo-labels from the target's ground truth,
-AP[.5:.95] is that of labels against truth, both mean over the transfers; tail AP is the mean over tail classes. Runs are kept
-under --out; what is up to date is not done again.
+the same detections, of a score of 0.05 or more; ST keeps those of 0.3 or more. KL is the divergence of the kept pseudo-labels
+from the target's ground truth, AP[.5:.95] is that of labels against truth, both mean over the transfers; tail AP is the mean over
+tail classes. Runs are kept under --out; what is up to date is not done again.
 
 With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in chunks of 4,096 images; time of choosing
 thresholds and marking what is kept, and the most memory that it takes beyond the columns of scores, labels and marks.
