@@ -147,7 +147,7 @@ def _check(items: TrainItems, training: Training, title: str, fabric: Fabric) ->
         raise InputError(title, "there is nothing to train on", "check the dataset with `lat check`")
     if training.own.batch_size % fabric.world_size:
         remedy = f"make it a multiple of {fabric.world_size}"
-        raise InputError("train.batch_size", f"is {training.own.batch_size} for {fabric.world_size} processes", remedy)
+        raise InputError("training.batch_size", f"is {training.own.batch_size} for {fabric.world_size} processes", remedy)
 
 
 def _fingerprint(training: Training, job: TrainJob, num_items: int, fabric: Fabric) -> str:

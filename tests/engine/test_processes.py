@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here.parent}",
+        "PYTHONPATH": os.pathsep.join(map(str, here.parents[:2])),
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
     }
