@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
 from lat.baselines.baseline_settings import LgplSettings
-from lat.core.boxes import DONT_CARE_SHARE, covered_share, move_sides, pairwise_iou
+from lat.core.boxes import lie_in_dont_care, move_sides, pairwise_iou
 from lat.detectors.torchvision.weighted_rcnn import Target
 
 
@@ -46,7 +46,7 @@ def match_to_classes(regions_xyxy: Tensor, target: Target, num_classes: int, mat
     classes = (target["labels"][is_certain] - 1).expand_as(iou)
     best_iou = iou.new_zeros(len(regions_xyxy), num_classes).scatter_reduce(1, classes, iou, "amax")
     valid = best_iou >= match_iou
-    doubtful = (covered_share(regions_xyxy, target["boxes"][~is_certain]) >= DONT_CARE_SHARE).any(dim=1)
+    doubtful = lie_in_dont_care(regions_xyxy, target["boxes"][~is_certain])
     return valid, valid | ~doubtful[:, None]
 
 

@@ -58,6 +58,11 @@ def covered_share(a: Tensor, b: Tensor) -> Tensor:
     return _intersection(a, b) / _area(a)[..., :, None].clamp(min=1e-9)
 
 
+def lie_in_dont_care(boxes_xyxy: Tensor, dont_care_xyxy: Tensor) -> Tensor:
+    """(..., M) bool: boxes (..., M, 4) of which one of the boxes (..., G, 4) covers `DONT_CARE_SHARE` or more; G may be 0."""
+    return (covered_share(boxes_xyxy, dont_care_xyxy) >= DONT_CARE_SHARE).any(dim=-1)
+
+
 def move_sides(boxes_xyxy: Tensor, shares: Tensor) -> Tensor:
     """Boxes (..., 4) whose sides x1, y1, x2, y2 are moved by `shares` (..., 4) of their width or height."""
     lengths = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]

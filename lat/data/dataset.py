@@ -13,6 +13,7 @@ from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.data.data_settings import DatasetSettings
 from lat.data.images import read_image
+from lat.data.shared_images import files_of_part, repeated_images
 from lat.labels.coco.problems import Problem, raise_problems
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable, find_ids
@@ -83,7 +84,8 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
     """Read the training part of a dataset, and its validation part or None. No image is opened.
 
     Raises:
-        InputError: if a folder is missing, a file is wrong (see `read_labels`), or a part has no boxes.
+        InputError: if a folder is missing, a file is wrong (see `read_labels`), a part has no boxes, or an image file stands in
+            both parts or twice in one.
     """
     if missing := missing_part(settings):
         raise InputError(missing.file, missing.what, missing.remedy)
@@ -98,10 +100,14 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
         validation = DetectionDataset(settings.name, validation_dir, labels)
     elif held_out_rows is not None:
         validation = DetectionDataset(settings.name, images_dir, table.select(held_out_rows))
-    for part, dataset in (("training", train), ("validation", validation)):
-        if dataset is not None and not dataset.labels.num_boxes:
+    parts = [("training", train), *([] if validation is None else [("validation", validation)])]
+    for part, dataset in parts:
+        if not dataset.labels.num_boxes:
             what = f"the {part} part of {settings.name} has no boxes ({len(dataset)} images)"
             raise InputError(dataset.labels.path, what, "add annotations, or choose another split")
+    files = [files_of_part(part, one.labels.path, one.images_dir, one.labels) for part, one in parts]
+    if repeated := list(repeated_images(files)):
+        raise_problems(repeated[0].file, repeated)
     return train, validation
 
 

@@ -15,6 +15,7 @@ from lat.core.label_space import LabelSpace
 from lat.data.data_settings import DatasetSettings, LabelSetSettings
 from lat.data.dataset_check import DatasetCheck, PartSummary, Repair, summarize
 from lat.labels.coco.problems import Problem, load_json, raise_problems
+from lat.labels.coco.root_category import without_root
 from lat.labels.coco.scan import LabelScan, read_space, scan_document, scan_labels
 from lat.labels.table import LabelTable, find_ids
 
@@ -80,7 +81,7 @@ def _read_class_list(settings: LabelSetSettings, problems: list[Problem]) -> Lab
         return None
     if isinstance(document, list):
         document = {"categories": document}
-    return None if document is None else read_space(path, document, settings.name, None, problems)
+    return None if document is None else read_space(path, without_root(document)[0], settings.name, None, problems)
 
 
 def _scan_file(path: Path, space: LabelSpace, images: LabelTable) -> LabelScan:

@@ -90,7 +90,9 @@ class Classification(nn.Module):
         if self.is_binary:
             return _with_background(logits[..., classes].float().sigmoid())
         rows = torch.cat([self.relations[classes], self.relations[None, len(self.joint) + index]])
-        return (torch.softmax(logits.float(), dim=-1) @ rows.float().T).clamp(max=1.0)  # sums may round to above 1
+        with torch.autocast(logits.device.type, enabled=False):  # which would add up in 16 bits
+            scores = torch.softmax(logits.float(), dim=-1) @ rows.float().T
+        return scores.clamp(max=1.0)  # sums may round to above 1
 
 
 def _with_background(scores: Tensor) -> Tensor:

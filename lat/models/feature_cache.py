@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,26 +16,15 @@ from torch import Tensor
 
 from lat.core.errors import InputError
 from lat.models.backbones.frozen import FrozenBackbone
+from lat.models.feature_files import ImageFiles, Shard, backbone_folder, file_name, plan_shards
 from lat.models.model_settings import BackboneSettings
 
-IMAGES_PER_SHARD = 8
 
-
-class ImageSource(Protocol):
+class ImageSource(ImageFiles, Protocol):
     """The images of one dataset."""
-
-    def __len__(self) -> int: ...
-
-    def size_hw(self, index: int) -> tuple[int, int]:
-        """(height, width) of an image in pixels, without decoding it."""
-        ...
 
     def image(self, index: int) -> Tensor:
         """(3, H, W) float32 RGB in [0, 1]; called from several threads."""
-        ...
-
-    def image_path(self, index: int) -> Path:
-        """The image file; only the disk cache needs it."""
         ...
 
 
@@ -54,21 +40,6 @@ class WorkSharing(Protocol):
     def in_order(self, mine: Iterable[Any], total: int, *, everywhere: bool) -> Iterator[Any]:
         """The results of all processes in the order of the items."""
         ...
-
-
-def file_identity(path: Path) -> str:
-    """Name, size and modification time of a file: changes when the file is written again."""
-    status = path.stat()
-    return f"{path.name} {status.st_size} {status.st_mtime_ns}"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Images of one dataset and one size whose maps are computed, kept and written together."""
-
-    dataset: str
-    size_hw: tuple[int, int]
-    indices: tuple[int, ...]
 
 
 class FeatureCache:
@@ -102,7 +73,7 @@ class FeatureCache:
         self.settings = settings
         self.folder = folder
         self.dtype = getattr(torch, settings.cache_dtype)
-        self.shards = [shard for name, source in sources.items() for shard in _plan_shards(name, source)]
+        self.shards = [shard for name, source in sources.items() for shard in plan_shards(name, source)]
         self._place = {(shard.dataset, index): (shard, row) for shard in self.shards for row, index in enumerate(shard.indices)}
         self._kept: dict[tuple[Shard, bool], Tensor] = {}
         self._files: dict[tuple[Shard, bool], Path] = {}
@@ -213,10 +184,10 @@ class FeatureCache:
     def _file(self, shard: Shard, flip: bool) -> Path:
         if (shard, flip) not in self._files:
             assert self.folder is not None
-            images = [file_identity(self.sources[shard.dataset].image_path(index)) for index in shard.indices]
-            key = json.dumps([shard.dataset, shard.size_hw, images, flip, self.settings.cache_dtype])
-            name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-            self._files[shard, flip] = self.folder / self.backbone.weights_fingerprint[:16] / name
+            folder = backbone_folder(self.folder, self.backbone.weights_fingerprint)
+            self._files[shard, flip] = folder / file_name(
+                shard, self.sources[shard.dataset], self.folder, flip, self.settings.cache_dtype
+            )
         return self._files[shard, flip]
 
     def _open(self, shard: Shard, flip: bool) -> np.ndarray | None:
@@ -239,18 +210,6 @@ class FeatureCache:
             except BaseException:
                 os.unlink(temporary.name)
                 raise
-
-
-def _plan_shards(dataset: str, source: ImageSource) -> list[Shard]:
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for index in range(len(source)):
-        height, width = source.size_hw(index)
-        by_size.setdefault((int(height), int(width)), []).append(index)
-    return [
-        Shard(dataset, size_hw, tuple(indices[start : start + IMAGES_PER_SHARD]))
-        for size_hw, indices in by_size.items()
-        for start in range(0, len(indices), IMAGES_PER_SHARD)
-    ]
 
 
 def available_memory() -> int:

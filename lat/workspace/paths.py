@@ -59,6 +59,11 @@ class RunPaths:
         return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone.name == "upstream" else None
 
     @property
+    def features(self) -> Path:
+        """The folder of cached features; it may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
     def transfer_model(self) -> Path:
         return self._folder() / "lat" / "model.pt"
 

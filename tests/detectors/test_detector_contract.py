@@ -96,6 +96,20 @@ def test_images_without_boxes_are_legal(detector: nn.Module) -> None:
     detector.zero_grad()
 
 
+def test_an_image_that_is_one_crowd_teaches_the_classes_nothing(detector: nn.Module) -> None:
+    if detector.settings.detector not in ("torchvision", "detectron2"):
+        pytest.skip("queries may lie outside the image; tests of its losses have them by hand")
+    image, _ = drawn_image(48, 64)
+    crowd = LabeledBoxes(torch.tensor([[0.0, 0.0, 64.0, 48.0]]), torch.tensor([0]), SPACE, weights=torch.zeros(1))
+    detector.train()
+    detector.zero_grad()
+    losses = detector.losses([image], [crowd])
+    sum(losses.values()).backward()
+    detector.eval()
+    assert not any(parameter.grad.any() for name, parameter in detector.named_parameters() if name.startswith("roi_heads."))
+    assert all(loss.isfinite() for loss in losses.values())
+
+
 def test_predictions_are_consistent_and_in_the_original_frame(detector: nn.Module) -> None:
     tall, wide = drawn_image(80, 40, (5, 5, 30, 70, 0))[0], drawn_image(40, 80, (5, 5, 70, 30, 0))[0]
     for image, found in zip((tall, wide), detector.predict([tall, wide]), strict=True):

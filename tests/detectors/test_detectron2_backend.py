@@ -135,6 +135,28 @@ def test_anchors_of_a_dont_care_box_are_ignored(trained_mode: nn.Module) -> None
     assert matched[0].tolist() == BOXES[0].tolist()
 
 
+def test_what_lies_in_a_crowd_by_half_of_its_area_is_neither_object_nor_background(trained_mode: nn.Module) -> None:
+    from detectron2.structures import Boxes, Instances
+
+    from lat.detectors.detectron2.detectron2_parts import apart_from_dont_care
+
+    # members of a group: wholly inside, exactly half inside, a little less than half, and one that is annotated by itself
+    crowd = torch.tensor([[40.0, 0.0, 96.0, 64.0]])
+    regions = torch.tensor([[60.0, 9.0, 76.0, 30.0], [30.0, 9.0, 50.0, 30.0], [29.0, 9.0, 49.0, 30.0], [70.0, 40.0, 90.0, 60.0]])
+    boxes = torch.cat([crowd, regions[3:]])
+    values = {"gt_classes": torch.tensor([-1, 1]), "gt_weights": torch.tensor([0.0, 1.0])}
+    truth = Instances((64, 96), gt_boxes=Boxes(boxes), **values)
+    (labels,), (matched,) = trained_mode.proposal_generator.label_and_sample_anchors([Boxes(regions)], [truth])
+    assert labels.tolist() == [-1, -1, 0, 1]
+    assert matched[3].tolist() == regions[3].tolist()
+    kept, counted = apart_from_dont_care(proposals_at(regions), truth, 0.5)
+    assert kept.proposal_boxes.tensor.tolist() == regions[2:].tolist()
+    assert counted.gt_classes.tolist() == [1]
+    kept, counted = apart_from_dont_care(proposals_at(regions), truth[:1], 0.5)
+    assert kept.proposal_boxes.tensor.tolist() == regions[2:3].tolist()
+    assert len(counted) == 0
+
+
 def test_regions_of_a_dont_care_box_are_not_sampled(trained_mode: nn.Module) -> None:
     from detectron2.utils.events import EventStorage
 

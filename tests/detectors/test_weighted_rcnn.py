@@ -70,6 +70,33 @@ def test_anchors_of_a_dont_care_box_are_ignored(detector: nn.Module) -> None:
     assert matched[:2].tolist() == BOXES.tolist()
 
 
+def test_what_lies_in_a_crowd_by_half_of_its_area_is_neither_object_nor_background(detector: nn.Module) -> None:
+    # members of a group: wholly inside, exactly half inside, a little less than half, and one that is annotated by itself
+    crowd = torch.tensor([[40.0, 0.0, 96.0, 64.0]])
+    regions = torch.tensor([[60.0, 9.0, 76.0, 30.0], [30.0, 9.0, 50.0, 30.0], [29.0, 9.0, 49.0, 30.0], [70.0, 40.0, 90.0, 60.0]])
+    boxes = torch.cat([crowd, regions[3:]])
+    target = {"boxes": boxes, "labels": torch.tensor([-1, 2]), "weights": torch.tensor([0.0, 1.0])}
+    (labels,), (matched,) = detector.rpn.assign_targets_to_anchors([regions], [target])
+    assert labels.tolist() == [-1.0, -1.0, 0.0, 1.0]
+    assert matched[3].tolist() == regions[3].tolist()
+    (nearest,), (classes,) = detector.roi_heads.assign_targets_to_proposals([regions], [boxes], [target["labels"]])
+    assert classes.tolist() == [-1, -1, 0, 2]
+    assert nearest[3] == 1
+    # without any box that counts
+    (labels,), _ = detector.rpn.assign_targets_to_anchors([regions[:3]], [{name: value[:1] for name, value in target.items()}])
+    assert labels.tolist() == [-1.0, -1.0, 0.0]
+
+
+def test_a_box_that_counts_wins_over_a_dont_care_box_that_fits_better(detector: nn.Module) -> None:
+    # the region has an IoU of 0.8 with the first box and of 1 with the second
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 50.0], [0.0, 0.0, 40.0, 40.0]])
+    target = {"boxes": boxes, "labels": torch.tensor([2, -1]), "weights": torch.tensor([1.0, 0.0])}
+    (labels,), (matched,) = detector.rpn.assign_targets_to_anchors([boxes[1:]], [target])
+    assert (labels.tolist(), matched.tolist()) == ([1.0], boxes[:1].tolist())
+    (nearest,), (classes,) = detector.roi_heads.assign_targets_to_proposals([boxes[1:]], [boxes], [target["labels"]])
+    assert (nearest.tolist(), classes.tolist()) == ([0], [2])
+
+
 def test_regions_of_a_dont_care_box_are_not_sampled(detector: nn.Module) -> None:
     near = BOXES + torch.tensor([1.0, 1.0, 0.0, 0.0])
     far = torch.tensor([[0.0, 50.0, 9.0, 60.0]])

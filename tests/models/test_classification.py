@@ -34,6 +34,19 @@ def classification(loss: str) -> Classification:
     return Classification(JOINT, loss, table)
 
 
+@pytest.mark.parametrize("loss", CLASSIFICATION_LOSSES)
+def test_losses_and_scores_are_float32_in_mixed_precision_too(loss: str) -> None:
+    rule, draw = classification(loss), torch.Generator().manual_seed(0)
+    logits = torch.randn(20, rule.num_logits, generator=draw)
+    regions = torch.arange(20) % len(SPACES[0]), torch.zeros(20, dtype=torch.int64), torch.ones(20)  # of the first space
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores, mixed = {name: rule.scores(logits, name) for name in JOINT.names}, rule(logits, *regions)
+    assert mixed.item() == rule(logits, *regions).item()
+    for name, found in scores.items():
+        assert found.dtype == torch.float32
+        assert torch.equal(found, rule.scores(logits, name))
+
+
 def value(loss: str, logits: list[float], label: int, space: int) -> float:
     row = torch.tensor([logits])
     return float(classification(loss)(row, torch.tensor([label]), torch.tensor([space]), torch.ones(1)))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from lat.core.errors import InputError
 from lat.models import feature_cache
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
-from lat.models.feature_cache import IMAGES_PER_SHARD, FeatureCache, file_identity
+from lat.models.feature_cache import FeatureCache
+from lat.models.feature_files import IMAGES_PER_SHARD, file_identity
 from lat.models.model_settings import BackboneSettings
 
 
@@ -228,10 +229,25 @@ def test_the_identity_of_a_file_changes_with_its_size_or_its_time(content: bytes
     path = tmp_path / "00000.png"
     path.write_bytes(b"a")
     os.utime(path, (1_000_000_000, 1_000_000_000))
-    before = file_identity(path)
+    before = file_identity(path, tmp_path)
     path.write_bytes(content)
     os.utime(path, (seconds, seconds))
-    assert file_identity(path) != before
+    assert file_identity(path, tmp_path) != before
+
+
+def test_two_images_of_one_name_size_and_time_in_two_folders_have_maps_of_their_own(tmp_path: Path) -> None:
+    sources = [{"city": Pixels(tmp_path / folder, [(16, 24)], seed)} for seed, folder in enumerate("ab")]
+    for source in sources:
+        os.utime(source["city"].image_path(0), (1_000_000_000, 1_000_000_000))
+    one, other = (cache_of(source, "disk", tmp_path / "cache", dtype="float32")[0] for source in sources)
+    first = one.get("city", 0)
+    assert not torch.equal(first, other.get("city", 0))
+    moved = tmp_path / "elsewhere"  # the run and its data together
+    moved.mkdir()
+    for name in ("a", "cache"):
+        (tmp_path / name).rename(moved / name)
+    sources[0]["city"].folder = moved / "a"
+    assert cache_of(sources[0], "disk", moved / "cache", dtype="float32")[0].count_missing() == 1  # the flipped one alone
 
 
 def test_memory_that_does_not_suffice_is_an_input_error_that_names_the_disk(

@@ -225,6 +225,32 @@ def test_a_cache_on_disk_gives_the_same_model_as_one_in_memory(copied: tuple[Pat
     assert contents[0] == contents[1]
 
 
+def test_cached_features_that_nothing_uses_are_removed_by_a_whole_run(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    lines: list[str] = []
+
+    def files(*settings: str) -> set[Path]:
+        run_stages(tiny_workspace(config, run, *settings), say=lines.append)
+        return set((run / "cache").glob("*/*"))
+
+    disk = "lat.cache=disk", "lat.training.steps=2"
+    kept = files(*disk)
+    assert kept
+    assert not any("removed" in line for line in lines)
+    (run / "cache" / "notes.txt").write_text("not ours")
+    (half := next(iter(kept)).parent / ".abc.part").write_bytes(b"half")
+    assert files(*disk) == kept
+    assert lines[-1] == "removed 1 file of cached features that nothing uses any more (0.0 MiB)"
+    other = files(*disk, "lat.cache_dtype=float32")
+    assert len(other) == len(kept)
+    assert not other & kept
+    assert f"removed {len(kept)} files" in lines[-1]
+    assert files("lat.training.steps=2", "lat.cache_dtype=float32") == set()
+    assert f"removed {len(other)} files" in lines[-1]
+    assert [path.name for path in (run / "cache").iterdir()] == ["notes.txt"]
+    assert not half.exists()
+
+
 def test_one_target_or_several_from_the_same_model(copied: tuple[Path, Path]) -> None:
     config, run = copied
     shutil.rmtree(run / "transferred")

@@ -17,7 +17,12 @@ from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.detectron2.detectron2_config import config_from_text, resolve_config
-from lat.detectors.detectron2.detectron2_parts import build_parts, region_predictions, weighted_region_losses
+from lat.detectors.detectron2.detectron2_parts import (
+    apart_from_dont_care,
+    build_parts,
+    region_predictions,
+    weighted_region_losses,
+)
 from lat.detectors.detectron2.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
 from lat.detectors.region_detections import TwoStagePrediction, keep_detections
@@ -66,7 +71,9 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         features = self._features(batch)
         with EventStorage():  # Detectron2's parts log into one and refuse to work without
             proposals, proposal_losses = self.proposal_generator(batch, features, truth)
-            regions = self.roi_heads.label_and_sample_proposals(proposals, truth)
+            match_iou = self.config.MODEL.ROI_HEADS.IOU_THRESHOLDS[-1]
+            counted = [apart_from_dont_care(*image, match_iou) for image in zip(proposals, truth, strict=True)]
+            regions = self.roi_heads.label_and_sample_proposals([kept for kept, _ in counted], [boxes for _, boxes in counted])
             predictions = region_predictions(self.roi_heads, features, regions)
             losses: dict[str, Tensor] = weighted_region_losses(self.roi_heads.box_predictor, predictions, regions)
             return {**proposal_losses, **losses}

@@ -17,6 +17,7 @@ from detectron2.modeling.proposal_generator import RPN
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor, nn
 
+from lat.core.boxes import lie_in_dont_care
 from lat.detectors.detectron2.detectron2_config import wrong_config
 from lat.detectors.region_pooling import SingleLevelRoIAlign
 from lat.detectors.small_resnet import SmallResNet
@@ -50,7 +51,10 @@ class LatSmallResNet(Backbone):
 
 
 class WeightedRPN(RPN):
-    """Detectron2's region proposal network, where anchors matched to a don't-care box are neither object nor background."""
+    """Detectron2's region proposal network, where anchors on a don't-care box are neither object nor background.
+
+    They are if they match it, or lie in it by half of their own area, and match no other box.
+    """
 
     @torch.no_grad()
     def label_and_sample_anchors(self, anchors: list[Boxes], gt_instances: list[Instances]) -> tuple[list[Tensor], list[Tensor]]:
@@ -60,13 +64,36 @@ class WeightedRPN(RPN):
         return [self._subsample_labels(labels) for labels, _ in matched], [boxes for _, boxes in matched]
 
     def _match(self, anchors: Boxes, target: Instances) -> tuple[Tensor, Tensor]:
-        nearest, labels = self.anchor_matcher(pairwise_iou(target.gt_boxes, anchors))
+        iou, counts = pairwise_iou(target.gt_boxes, anchors), target.gt_classes >= 0
+        nearest, labels = self.anchor_matcher(iou)
+        if not counts.all():
+            labels[(labels == 1) & ~counts[nearest]] = -1
+            labels[(labels == 0) & lie_in_dont_care(anchors.tensor, target.gt_boxes.tensor[~counts])] = -1
+            match, kinds = self.anchor_matcher(iou[counts])
+            objects = kinds == 1
+            nearest[objects], labels[objects] = counts.nonzero()[match[objects], 0], 1
         if self.anchor_boundary_thresh >= 0:
             labels[~anchors.inside_box(target.image_size, self.anchor_boundary_thresh)] = -1
-        if len(target) == 0:
-            return labels, torch.zeros_like(anchors.tensor)
-        labels[(labels == 1) & (target.gt_classes[nearest] < 0)] = -1
-        return labels, target.gt_boxes.tensor[nearest]
+        return labels, target.gt_boxes.tensor[nearest] if len(target) else torch.zeros_like(anchors.tensor)
+
+
+def apart_from_dont_care(proposals: Instances, truth: Instances, match_iou: float) -> tuple[Instances, Instances]:
+    """The proposals of an image less those that lie in a don't-care box by half of their own area, unless they match another.
+
+    Args:
+        proposals: with `proposal_boxes`.
+        truth: with `gt_classes`, -1 for don't-care.
+        match_iou: least IoU with a box that counts.
+
+    Returns:
+        The proposals and the boxes that count, as Detectron2's heads sample from them.
+    """
+    counts = truth.gt_classes >= 0
+    if counts.all():
+        return proposals, truth
+    ignored = lie_in_dont_care(proposals.proposal_boxes.tensor, truth.gt_boxes[~counts].tensor)
+    matched = (pairwise_iou(proposals.proposal_boxes, truth.gt_boxes[counts]) >= match_iou).any(dim=1)
+    return proposals[matched | ~ignored], truth[counts]
 
 
 class SingleLevelPooler(nn.Module):

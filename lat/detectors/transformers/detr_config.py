@@ -16,6 +16,7 @@ from transformers import PreTrainedConfig, RTDetrResNetConfig
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.detectors.detector_settings import DetectorSettings
+from lat.detectors.transformers.detr_pixels import pixels_wanted
 
 _PREFIXES = {"rtdetr": "RTDetr", "rtdetr_v2": "RTDetrV2", "deformable_detr": "DeformableDetr"}
 _CLASS_KEYS = ("num_labels", "id2label", "label2id")  # follow from the label space
@@ -78,7 +79,7 @@ def library_class(detector: str, suffix: str) -> Any:
 def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> PreTrainedConfig:
     """The configuration that the settings ask for, with a class for each name.
 
-    Images may have any size, and the losses of all layers are asked for.
+    Images may have any size, and the losses of all layers are asked for. `image_mean` and `image_std` are among its values.
 
     Raises:
         InputError: if an override is not known or not possible, or weights are named whose configuration cannot be read or is of
@@ -87,6 +88,7 @@ def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> Pr
     kind = library_class(settings.detector, "Config")
     values = _own_values(settings) if settings.weights == "none" else _values_of(settings.weights, settings.detector, kind)
     _check_overrides(settings, kind)
+    values |= pixels_wanted(settings.weights, settings.detector, values)
     own = {"anchor_image_size": None, "eval_size": None, "auxiliary_loss": True}
     values |= {name: value for name, value in own.items() if name in _known(kind)} | settings.overrides
     names = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}

@@ -12,8 +12,8 @@ With w_g the weight of box g, query q matched to box g(q) and W = max(sum of w_g
     GIoU  = sum over matched q of w_g(q) (1 - GIoU_q) / W
 
 where C_qk is the library's own class loss of one query and one class (varifocal for RT-DETR, focal for Deformable-DETR), and the
-library has the number of boxes in place of W. A query lies on a don't-care box if the IoU of its predicted box with it is 0.5 or
-more. Don't-care boxes are never matched and start no denoising query. Denoising queries have the weights of the boxes that they
+library has the number of boxes in place of W. A query lies on a don't-care box if half of its predicted box or more lies in it.
+Don't-care boxes are never matched and start no denoising query. Denoising queries have the weights of the boxes that they
 are made from, and G times W with G the number of denoising groups, as in the library. With all weights 1, no don't-care boxes and
 all classes supervised every term equals the library's. W is that of one process: under DDP gradients are averaged over processes.
 """
@@ -30,12 +30,11 @@ from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatche
 from transformers.loss.loss_for_object_detection import box_iou, generalized_box_iou
 from transformers.loss.loss_rt_detr import RTDetrLoss
 
-from lat.core.boxes import pairwise_iou
+from lat.core.boxes import lie_in_dont_care
 
 Target = dict[str, Tensor]
 Outputs = dict[str, Any]  # `logits` (B, Q, K) and `pred_boxes` (B, Q, 4) of one layer, those of others under the library's keys
 Matches = list[tuple[Tensor, Tensor]]  # of each image the queries (G,) and the boxes (G,) that are matched to each other
-DONT_CARE_IOU = 0.5  # an unmatched query whose box overlaps a don't-care box this much is not pushed to background
 
 
 class _WeightedLoss:
@@ -215,9 +214,7 @@ def _element_weights(outputs: Outputs, targets: list[Target], indices: Matches) 
     predicted = _corners(outputs["pred_boxes"].detach())
     of_query = predicted.new_ones(predicted.shape[:2])
     for row, boxes, target in zip(of_query, predicted, targets, strict=True):
-        if len(target["dont_care"]):
-            overlap = pairwise_iou(boxes, _corners(target["dont_care"]))
-            row[(overlap >= DONT_CARE_IOU).any(dim=1)] = 0.0
+        row[lie_in_dont_care(boxes, _corners(target["dont_care"]))] = 0.0
     of_query[_matched_queries(indices)] = _matched("weights", targets, indices)
     supervised = torch.stack([target["supervised"] for target in targets])
     return of_query[:, :, None] * supervised[:, None]

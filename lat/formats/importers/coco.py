@@ -17,6 +17,7 @@ from lat.formats.importers.class_lists import ClassList
 from lat.formats.importers.folders import require_files, wrong_root
 from lat.formats.importers.source import NO_IMAGE, Box, Image, Importer, Wanted
 from lat.formats.importers.streams import json_records, reading
+from lat.labels.coco.root_category import ROOT_ID, describe_root, find_root
 
 KIND = "COCO labels (images, annotations, categories)"
 
@@ -71,8 +72,25 @@ class Coco(Importer):
 
     @cached_property
     def _categories(self) -> list[dict[str, Any]]:
+        return [one for one in self._listed if one is not self._root]
+
+    @cached_property
+    def _listed(self) -> list[dict[str, Any]]:
         with reading(self._file, KIND):
             return list(json_records(self._file, "categories.item"))
+
+    @cached_property
+    def _root(self) -> dict[str, Any] | None:
+        """The root above all classes, if the file has one and no box is of it."""
+        root = find_root(self._listed)
+        with reading(self._file, KIND):
+            if root and any(entry["category_id"] == ROOT_ID for entry in json_records(self._file, "annotations.item")):
+                return None
+        return root
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return () if self._root is None else (describe_root(self._root),)
 
     @cached_property
     def class_list(self) -> ClassList:

@@ -74,6 +74,11 @@ class Importer(ABC):
     writes_images: ClassVar[bool] = False
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What is not as the annotation files have it, beside boxes: a line each."""
+        return ()
+
+    @property
     @abstractmethod
     def class_list(self) -> ClassList:
         """Which labels become which categories."""

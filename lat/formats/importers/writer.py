@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,6 +39,7 @@ class ImportSummary:
         clipped: boxes that reached beyond their image and were clipped.
         left_out: boxes that were left out, by reason.
         missing: annotated images that do not exist.
+        beside_boxes: what else differs from the annotation files, one line each.
     """
 
     labels: Path
@@ -50,9 +51,11 @@ class ImportSummary:
     clipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     missing: int = 0
+    beside_boxes: Sequence[str] = ()
 
     def notes(self) -> Iterator[str]:
         """One line for each kind of difference from the dataset."""
+        yield from self.beside_boxes
         if self.clipped:
             yield f"clipped to the image: {_boxes(self.clipped)}"
         yield from (f"left out: {_boxes(count)}: {reason}" for reason, count in sorted(self.left_out.items()))
@@ -104,7 +107,7 @@ def write_import(
     Raises:
         InputError: if an annotation file is wrong, or no image exists. Nothing is written then.
     """
-    summary = ImportSummary(labels, importer.images_dir)
+    summary = ImportSummary(labels, importer.images_dir, beside_boxes=importer.notes)
     chosen = None if options.subset is None else draw_subset(importer.names(), options.subset, options.seed)
 
     def is_wanted(name: str) -> bool:

@@ -114,9 +114,7 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
         kept.clear()
     if (backbone_model, key) not in kept:
         settings = workspace.config.lat.backbone
-        kept[backbone_model, key] = FeatureCache(
-            _frozen_backbone(workspace, settings), parts, settings, workspace.paths.root / "cache"
-        )
+        kept[backbone_model, key] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.paths.features)
     return kept[backbone_model, key]
 
 
