@@ -38,17 +38,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "mend it there") from None
+        raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "correct the file") from None
     if not isinstance(written, DictConfig):
-        raise InputError(path, "holds no settings", "write `key: value` lines")
+        raise InputError(path, "contains no settings", "write `key: value` lines")
     return _resolve(written, overrides, path)
 
 
 def config_from(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The same from what such a file would hold.
+    """Build a configuration from the content of such a file.
 
     Raises:
-        InputError: as `load_config`.
+        InputError: as for `load_config`.
     """
     try:
         return _resolve(OmegaConf.create(dict(content)), overrides, "configuration")
@@ -94,7 +94,7 @@ def _made(owner: Any, content: Mapping[Any, Any]) -> Any:
 
 
 def _schema() -> DictConfig:
-    """The structured defaults; frozen dataclasses give read-only nodes, which a merge must be able to write."""
+    """The structured defaults, writable: frozen dataclasses give read-only nodes, into which nothing can be merged."""
     schema = OmegaConf.structured(Config)
     _thaw(schema)
     result: DictConfig = schema

@@ -1,6 +1,6 @@
-"""What travels between packages: labelled boxes of one image, and proposals of one image.
+"""The structures passed between packages: labelled boxes and proposals of one image.
 
-Both check themselves once, when they are made, and are frozen afterwards. Shape letters: N labelled boxes, M proposals,
+Both check themselves once, on creation, and are frozen afterwards. Shape letters: N labelled boxes, M proposals,
 K classes of the space (of the joint label space for proposals).
 """
 
@@ -21,7 +21,7 @@ def _check(tensor: Tensor, name: str, shape: tuple[int, ...], dtype: torch.dtype
     if tuple(tensor.shape) != shape or tensor.dtype != dtype:
         raise ValueError(f"{name} must be {shape} {dtype}, got {tuple(tensor.shape)} {tensor.dtype}")
     if dtype.is_floating_point and not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} holds NaN or infinity")
+        raise ValueError(f"{name} contains NaN or infinity")
 
 
 def _check_boxes(boxes_xyxy: Tensor) -> None:
@@ -39,7 +39,7 @@ class _PerBox:
         return self._with({name: column[rows] for name, column in self._columns().items()})
 
     def split(self, counts: list[int]) -> list[Self]:
-        """The first of `counts` boxes, the next, and so on, such as those of each of some images; copies, not views."""
+        """Split into consecutive parts of `counts` boxes, such as one part per image; copies, not views."""
         return [self[rows] for rows in torch.arange(sum(counts)).split(counts)]
 
     def to(self, device: torch.device | str) -> Self:
@@ -47,7 +47,7 @@ class _PerBox:
         return self._with({name: column.to(device) for name, column in self._columns().items()})
 
     def _with(self, columns: dict[str, Tensor]) -> Self:
-        """A copy with other columns, which need no check: they are rows of columns that were checked."""
+        """A copy with other columns, unchecked: they are rows of checked columns."""
         other = copy(self)
         for name, column in columns.items():
             object.__setattr__(other, name, column)
@@ -59,7 +59,7 @@ class _PerBox:
 
 @dataclass(frozen=True, eq=False)
 class LabeledBoxes(_PerBox):
-    """Boxes of one image, or of some one after another, with classes of one label space: of people, detectors or a transfer.
+    """Boxes of one image, or of several concatenated, in one label space: from people, detectors or a transfer.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, absolute pixels of the original image.

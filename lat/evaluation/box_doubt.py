@@ -17,7 +17,7 @@ from lat.labels.table import LabelTable
 LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken for the same object
 
 PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped")
-WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # what ranks best on street scenes; the other parts explain
+WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # these rank best on street scenes; the other parts explain
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Doubt:
 
     Attributes:
         boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`.
-        parts: for each of `PARTS` (A,) float64.
+        parts: (A,) float64 for each of `PARTS`.
         images: (I,) float64, `image_doubt`.
         overlooked: (I,) float64, how surely the target's detector found something in the image that has no label.
     """
@@ -70,7 +70,7 @@ def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTabl
 
 
 def combined(parts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
-    """The weighted mean (A,) of some parts."""
+    """The weighted mean (A,) of the parts."""
     total = sum(weights.values())
     return np.clip(sum(weight / total * parts[name] for name, weight in weights.items()), 0.0, 1.0)
 

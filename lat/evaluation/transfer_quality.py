@@ -21,7 +21,7 @@ class Agreement:
         moved: human boxes that a transferred box matches less closely.
         added: transferred boxes that match no human box.
         dropped: human boxes that no transferred box matches.
-        class_changes: for each source class a row with the number of its matched boxes in each target class.
+        class_changes: one row per source class, with the number of its matched boxes in each target class.
         source_classes: names of the rows.
         target_classes: names of the columns.
     """

@@ -47,13 +47,13 @@ class FeatureCache:
 
     The flipped entry is the map of the flipped image, not the flipped map. Images may differ in size. A shard on disk is one
     `.npy` file that appears whole or not at all. Its name is a hash of the backbone's weights and preprocessing, the number
-    format and the image files, so nothing stale is served, and an interrupted `fill` goes on where it stopped. The folder may
+    format and the image files, so nothing stale is served, and an interrupted `fill` continues where it stopped. The folder may
     be deleted at any time.
 
     Args:
         backbone: the frozen backbone; maps are computed on its device.
         sources: the images of each dataset, by dataset name.
-        settings: `cache` and `cache_dtype` are used.
+        settings: only `cache` and `cache_dtype` are used.
         folder: where `cache: disk` keeps its files.
 
     Raises:
@@ -79,7 +79,7 @@ class FeatureCache:
         self._files: dict[tuple[Shard, bool], Path] = {}
 
     def get(self, dataset: str, index: int, flip: bool = False) -> Tensor:
-        """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if it is not there yet."""
+        """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if missing."""
         shard, row = self._place[dataset, index]
         if self.settings.cache == "none":
             return self._compute(self.sources[dataset].image(index)[None], flip)[0]
@@ -104,7 +104,7 @@ class FeatureCache:
         flips: Sequence[bool] = (False, True),
         processes: WorkSharing | None = None,
     ) -> None:
-        """Compute every map that is not there yet.
+        """Compute every missing map.
 
         Args:
             progress: called with the number of maps that became ready, shard by shard; `count_missing` is their total.
@@ -127,7 +127,7 @@ class FeatureCache:
                 progress(computed)
 
     def count_missing(self, flips: Sequence[bool] = (False, True)) -> int:
-        """How many maps `fill` would compute."""
+        """Number of maps that `fill` would compute."""
         if self.settings.cache == "none":
             return 0
         return sum(len(shard.indices) for shard in self.shards for flip in flips if not self._has(shard, flip))
@@ -170,7 +170,7 @@ class FeatureCache:
     def _compute(self, images: Tensor, flip: bool) -> Tensor:
         maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype).cpu()
         if not torch.isfinite(maps).all():
-            what = f"is '{self.settings.cache_dtype}', but the backbone's features leave its range or are not finite"
+            what = f"is '{self.settings.cache_dtype}', but the backbone's features exceed its range or are not finite"
             raise InputError(
                 "lat.backbone.cache_dtype", what, "set lat.backbone.cache_dtype=float32, or check the backbone's weights"
             )
@@ -195,7 +195,7 @@ class FeatureCache:
         try:
             result: np.ndarray | None = np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
             return result
-        except (OSError, ValueError, EOFError):  # absent, or damaged from outside: computed again
+        except (OSError, ValueError, EOFError):  # missing or damaged: recompute
             return None
 
     def _write(self, shard: Shard, flip: bool, maps: Tensor) -> None:

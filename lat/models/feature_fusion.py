@@ -17,9 +17,9 @@ from lat.models.model_settings import FusionSettings
 class SemanticFeatureFusion(nn.Module):
     """LayerNorm(x + SA) with SA = cap(softmax(A)) V_c + softmax(A with key confidence) V_r and A = QK^T / sqrt(D).
 
-    Q, K and V_r are linear in the region features x, V_c is linear in the class scores. The cap holds each row's largest
-    weight at or below T = 1/sqrt(N) for N datasets, so that a class seen by one proposal alone counts less than one on
-    which several agree. Softmax runs in float32.
+    Q, K and V_r are linear in the region features x, V_c is linear in the class scores. The cap limits each row's largest
+    weight to T = 1/sqrt(N) for N datasets, so that a class seen by a single proposal counts less than one on which several
+    agree. Softmax runs in float32.
 
     Source: Label-Aligned Transfer, section 3.3 (the text scales a row, the formula clamps it: `cap`).
     """

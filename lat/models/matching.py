@@ -1,4 +1,4 @@
-"""Matching: which ground-truth box each proposal of a padded batch is to become.
+"""Match the proposals of a padded batch to the ground-truth boxes that they should become.
 
 Shape letters: B images, M proposals per image (padded), G ground-truth boxes per image (padded), K classes of the joint space.
 """
@@ -19,11 +19,11 @@ from lat.core.structures import LabeledBoxes
 
 @dataclass(frozen=True, eq=False)
 class MatchedTargets:
-    """What each padded proposal is to become.
+    """The training target of each padded proposal.
 
     Attributes:
         labels: (B, M) int64 in 0..K, background K.
-        boxes_xyxy: (B, M, 4) float32; rows of background mean nothing.
+        boxes_xyxy: (B, M, 4) float32; unused for background.
         weights: (B, M) float32; 0 for don't-care.
     """
 
@@ -55,7 +55,7 @@ def match_proposals(
 
 
 def pad(rows: Sequence[Tensor]) -> Tensor:
-    """B tensors (M_i, ...) -> (B, M, ...) with M the largest M_i and zeros (False) behind each."""
+    """B tensors (M_i, ...) -> (B, M, ...) with M the largest M_i and zeros (False) after each."""
     return pad_sequence(list(rows), batch_first=True)
 
 
@@ -66,6 +66,6 @@ def _all_background(boxes_xyxy: Tensor, joint: JointLabelSpace) -> MatchedTarget
 
 
 def _lies_in_dont_care(boxes_xyxy: Tensor, truth_boxes: Tensor, ground_truth: Sequence[LabeledBoxes]) -> Tensor:
-    """(B, M) bool: proposals (B, M, 4) that lie for the most part in one of the boxes (B, G, 4) of weight 0."""
+    """(B, M) bool: proposals (B, M, 4) that lie mostly in one of the boxes (B, G, 4) of weight 0."""
     is_dont_care = pad([truth.weights == 0 for truth in ground_truth])
     return lie_in_dont_care(boxes_xyxy, truth_boxes * is_dont_care[..., None])  # a box without area covers nothing

@@ -84,7 +84,7 @@ class PrivilegedProposalGenerator:
         )
 
     def _jitter(self, boxes_xyxy: Tensor, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Move each side of a chosen box by up to `jitter_scale` of its width or height, inside the image."""
+        """Move each side of randomly chosen boxes by up to `jitter_scale` of the width or height, clipped to the image."""
         chosen = torch.rand(len(boxes_xyxy), 1, generator=generator) < self.settings.jitter_probability
         shift = (torch.rand(len(boxes_xyxy), 4, generator=generator) * 2 - 1) * self.settings.jitter_scale
         return torch.where(chosen, clip_boxes_to_image(move_sides(boxes_xyxy, shift), size_hw), boxes_xyxy)

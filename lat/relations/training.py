@@ -1,4 +1,4 @@
-"""Training of classifiers on labelled samples: the loop that all methods share."""
+"""Train classifiers on labelled samples: the loop shared by all methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.relations.samples import LabeledSamples, draw_batches
 
 
 def minimise(loss: Callable[[], Tensor], parameters: Iterable[Any], steps: int, learning_rate: float) -> None:
-    """Take `steps` steps of Adam, without weight decay, on what `loss` returns anew at each step.
+    """Take `steps` steps of Adam, without weight decay, calling `loss` at each step.
 
     Raises:
         FloatingPointError: if the loss is not finite.

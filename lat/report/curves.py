@@ -23,7 +23,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """One loss: its name, its last value and its points as SVG writes them (`x,y x,y …`)."""
+    """One loss: its name, its last value and its points in SVG format (`x,y x,y …`)."""
 
     name: str
     last: str
@@ -46,7 +46,7 @@ class Chart:
 
 
 def loss_chart(model: str, rows: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """The chart of one model, or None where no row holds a finite total.
+    """The chart of one model, or None if no row has a finite total.
 
     Args:
         model: name of the model, as shown.

@@ -17,7 +17,7 @@ SCORE_BINS = 20
 
 @dataclass(frozen=True)
 class Outline:
-    """One of the two distributions: its name and its outline as SVG writes points."""
+    """One of the two distributions: its name and its outline as SVG points."""
 
     name: str
     points: str

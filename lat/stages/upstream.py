@@ -1,6 +1,6 @@
 """Train the upstream detector of one dataset: ground truth in, `upstream/D/{model.pt,metrics.json,log.jsonl}` out.
 
-In a further round the labels that the round before transferred to the dataset come in as well.
+Later rounds also train on the labels that the previous round transferred to the dataset.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _step(workspace: Workspace, dataset: str) -> Step:
         transferred = tuple(before.transferred(source, dataset) for source in workspace.others(dataset))
         how = workspace.config.rounds.described(workspace.round)
         data, inputs = workspace.names, (before.upstream_model(dataset), *transferred)
-    else:  # the library and the files behind names
+    else:  # also the library version and the files behind names
         how = describe_detector(upstream.model, workspace.data.space(dataset))
         data, inputs = (dataset,), weights_file(upstream.model.weights)
     depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
@@ -55,8 +55,7 @@ STAGE = Stage("train-upstream", steps, is_of_round=True)
 def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]) -> None:
     """Train the detector of `dataset` on its training images and score it on its held-out ones.
 
-    In a further round the detector of the round before continues training, with the labels that were transferred to its space
-    added.
+    In later rounds the previous round's detector continues training, with the labels transferred to its space added.
 
     Args:
         workspace: the run.
@@ -100,7 +99,7 @@ def _trained_before(workspace: Workspace, dataset: str, dropout: float) -> tuple
 
 
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:
-    """The training images of `source` with the labels that the round before has transferred to `target`."""
+    """The training images of `source` with the labels that the previous round transferred to `target`."""
     rounds = workspace.config.rounds
     labels = read_transferred(workspace.previous(), source, target)
     if (ratio := rounds.ratio_of(workspace.round)) is not None:

@@ -135,7 +135,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         ("seed: 1", [], "datasets there are 0; name at least two"),
         ("datasets: 3", [], "'datasets'"),
         ("a: [", [], "is not valid YAML"),
-        ("- a", [], "holds no settings"),
+        ("- a", [], "contains no settings"),
     ],
 )
 def test_mistakes_are_named_with_the_file_and_the_remedy(tmp_path: Path, text: str, options: list[str], message: str) -> None:

@@ -92,7 +92,7 @@ def test_parts_without_boxes_and_splits_that_do_not_exist(tmp_path: Path) -> Non
     value = coco_dict([[BOX], [], [BOX]], splits=["train", "val", "test"])
     check = check_dataset(write_coco(tmp_path, value, split="train", validation_split="val"))
     assert told(check) == [("annotations.json", "", "the validation part has no boxes (1 images)")]
-    assert "1 of 3 images are in no part, as their split says" in [note.what for note in check.notes]
+    assert "1 of 3 images are in no part because of their split" in [note.what for note in check.notes]
     check = check_dataset(write_coco(tmp_path, value, split="trian"))
     assert told(check) == [("annotations.json", "", "no image has the split 'trian'")]
 

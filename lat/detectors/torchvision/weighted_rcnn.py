@@ -1,6 +1,6 @@
 """The two trained parts of torchvision's Faster R-CNN, with a weight for every ground-truth box.
 
-Shape letters: A anchors, G ground-truth boxes, R regions, K classes; index 0 is background in here, as in torchvision.
+Shape letters: A anchors, G ground-truth boxes, R regions, K classes; index 0 is background here, as in torchvision.
 A target is a dict of `boxes` (G, 4) float32, `labels` (G,) int64 in 1..K (-1 for a don't-care box) and `weights` (G,) float32.
 """
 
@@ -47,7 +47,7 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
     def compute_loss(
         self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Objectness and box loss as in torchvision; zero, with a gradient, where every anchor is ignored."""
+        """Objectness and box loss as in torchvision; zero, with a gradient, if every anchor is ignored."""
         if not any((image_labels >= 0).any() for image_labels in labels):
             return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
         result: tuple[Tensor, Tensor] = super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
@@ -55,7 +55,7 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
 
 
 class WeightedRoIHeads(RoIHeads):
-    """torchvision's box head with a weight for every ground-truth box, and with whole score vectors in prediction.
+    """torchvision's box head with a weight for every ground-truth box, and with full score vectors in prediction.
 
     Args:
         is_binary: whether every class has a sigmoid of its own (Null BCE) in place of the softmax; the background logit then
@@ -107,13 +107,13 @@ class WeightedRoIHeads(RoIHeads):
         return found
 
     def class_scores(self, logits: Tensor) -> Tensor:
-        """Scores (R, K) in [0, 1] of logits (R, K + 1), background left out."""
+        """Scores (R, K) in [0, 1] of logits (R, K + 1), without background."""
         return logits[:, 1:].sigmoid() if self.is_binary else logits.softmax(dim=1)[:, 1:].clamp(max=1.0)
 
     def logits_and_deltas(
         self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1) and box deltas (R, 4K + 4) of all regions, float32 in mixed precision too."""
+        """Class logits (R, K + 1) and box deltas (R, 4K + 4) of all regions, float32 even in mixed precision."""
         hidden = self.box_head(self.box_roi_pool(features, proposals, image_sizes))
         logits, deltas = self.box_predictor(F.dropout(hidden, self.dropout, self.training))
         return logits.float(), deltas.float()
@@ -148,12 +148,12 @@ def match_around_dont_care(matcher: Any, regions_xyxy: Tensor, boxes_xyxy: Tenso
 
 
 def masked_logits(logits: Tensor, class_masks: list[Tensor], counts: list[int]) -> Tensor:
-    """Logits (R, K + 1) with minus infinity for the classes that the image of a region does not have; background stays.
+    """Logits (R, K + 1) with minus infinity for classes that the region's image does not have; background is unchanged.
 
     Args:
         logits: (R, K + 1), background first.
-        class_masks: for each image (K,) bool, True for the classes that it has.
-        counts: number of regions of each image, R together.
+        class_masks: (K,) bool per image, True for the classes that it has.
+        counts: number of regions per image, summing to R.
     """
     of_image = torch.stack(class_masks).to(logits.device)
     allowed = torch.cat([torch.ones_like(of_image[:, :1]), of_image], dim=1)
@@ -179,7 +179,7 @@ def _region_weights(matched: Tensor, labels: Tensor, target: Target) -> Tensor:
 def weighted_box_losses(
     logits: Tensor, deltas: Tensor, labels: Tensor, wanted_deltas: Tensor, weights: Tensor
 ) -> dict[str, Tensor]:
-    """Loss of sampled regions, weighted; with p_r the softmax of the logits of region r, y_r its class and w_r its weight:
+    """Weighted loss of sampled regions; with p_r the softmax of the logits of region r, y_r its class and w_r its weight:
 
         loss_classifier = -sum_r w_r log p_r[y_r] / sum_r w_r
         loss_box_reg    = sum over r with y_r > 0 of smooth-L1(deltas_r[y_r] - wanted_r) / R
@@ -190,7 +190,7 @@ def weighted_box_losses(
         logits: (R, K + 1) float32.
         deltas: (R, 4K + 4) float32, four for each class and for background.
         labels: (R,) int64 in 0..K.
-        wanted_deltas: (R, 4) float32; rows of background regions are not looked at.
+        wanted_deltas: (R, 4) float32; rows of background regions are ignored.
         weights: (R,) float32.
     """
     if len(labels) == 0:

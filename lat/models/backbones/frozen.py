@@ -22,7 +22,7 @@ from lat.models.model_settings import BackboneSettings
 
 
 class FeatureExtractor(Protocol):
-    """A network that a `FrozenBackbone` can hold; also an `nn.Module`. Upstream detectors are such networks.
+    """A network for a `FrozenBackbone`; also an `nn.Module`. Upstream detectors are such networks.
 
     Attributes:
         feature_stride: image pixels per map cell, exactly, on both axes.
@@ -31,18 +31,18 @@ class FeatureExtractor(Protocol):
     feature_stride: int
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / stride), ceil(W / stride)); padded at the right and bottom alone."""
+        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / stride), ceil(W / stride)); padded only at the right and bottom."""
         ...
 
 
 class FrozenBackbone(nn.Module):
-    """Holds a network that nothing can train: always in eval mode, without gradients.
+    """Wraps a network that nothing can train: always in eval mode, without gradients.
 
     The network is not a submodule: it is in neither the `parameters()` nor the `state_dict()` of a model that contains this one,
     so optimisers, checkpoints and moving averages leave it alone. It follows `.to(...)`; copies of this module share it.
 
     Args:
-        network: frozen in place; its `feature_maps` gives the features.
+        network: frozen in place; its `feature_maps` computes the features.
         image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
     """
 
@@ -52,7 +52,7 @@ class FrozenBackbone(nn.Module):
         super().__init__()
         assert isinstance(network, nn.Module)
         self.image_size = image_size
-        # inside a tuple, nn.Module does not register it as a submodule
+        # in a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
         super().train(False)
         with torch.no_grad():
@@ -65,12 +65,12 @@ class FrozenBackbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the frozen network is."""
+        """The device of the frozen network."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format in which the frozen network computes."""
+        """The number format of the frozen network."""
         return next(self.network.parameters()).dtype
 
     def train(self, mode: bool = True) -> FrozenBackbone:
@@ -86,7 +86,7 @@ class FrozenBackbone(nn.Module):
         return copy(self)
 
     def resized_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) in pixels to which an image of `size_hw` is resized before the network."""
+        """(height, width) in pixels of an image of `size_hw` after resizing for the network."""
         if not self.image_size:
             return size_hw
         ratio = self.image_size / min(size_hw)
@@ -106,9 +106,9 @@ class FrozenBackbone(nn.Module):
             images: (B, 3, H, W) float RGB in [0, 1], original pixels.
 
         Returns:
-            (B, C, h, w) float32. The image covers exactly H * scale_y by W * scale_x cells of it; the rest is padding.
+            (B, C, h, w) float32. The image covers exactly H * scale_y by W * scale_x cells; the rest is padding.
         """
-        self.network.eval()  # its owner may have called train()
+        self.network.eval()  # the network's owner may have called train()
         images = images.to(self.device)
         size_hw = self.resized_hw((images.shape[2], images.shape[3]))
         if size_hw != tuple(images.shape[2:]):
@@ -117,7 +117,7 @@ class FrozenBackbone(nn.Module):
 
     @cached_property
     def weights_fingerprint(self) -> str:
-        """SHA-256 over the network's class, parameters and buffers and over the preprocessing: equal for equal features."""
+        """SHA-256 over the network's class, parameters and buffers, and the preprocessing: equal for equal features."""
         preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
         described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
         digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
@@ -128,9 +128,9 @@ class FrozenBackbone(nn.Module):
 
 
 class RandomConvolutions(nn.Module):
-    """Three random convolutions that are never trained: what is left of label transfer when the features know nothing.
+    """Three random, untrained convolutions: shows label transfer with features that know nothing.
 
-    Stride and channels are those of the small upstream detector.
+    Stride and channels match the small upstream detector.
     """
 
     feature_stride = 4
@@ -158,7 +158,8 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
         seed: of random weights.
 
     Raises:
-        InputError: if an upstream detector is asked for and not given or lends no features, or the weights cannot be loaded.
+        InputError: if the settings need an upstream detector and it is missing or has no feature maps, or if the weights cannot
+            be loaded.
     """
     if settings.name == "upstream":
         if upstream is None:
@@ -166,7 +167,7 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
                 "lat.backbone.name", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
             )
         if not hasattr(upstream, "feature_maps"):
-            what = f"is 'upstream', but {type(upstream).__name__} lends no features"
+            what = f"is 'upstream', but {type(upstream).__name__} provides no features"
             raise InputError(
                 "lat.backbone.name", what, "choose upstream.model.detector torchvision or detectron2, or a dinov2 backbone"
             )
@@ -182,8 +183,8 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
 def stack_maps(maps: Sequence[Tensor]) -> Tensor:
     """Stack maps of different sizes, (C, h_i, w_i), into (B, C, max h, max w).
 
-    A smaller map is continued by its last row and column, so that RoIAlign, which clamps at the border of a map, reads the
-    same values at the border of an image as in the map alone.
+    Smaller maps are extended with their last row and column, so that RoIAlign, which clamps at the border of a map, reads the
+    same values at the border of an image as in the single map.
     """
     height, width = max(m.shape[1] for m in maps), max(m.shape[2] for m in maps)
     if all(m.shape[1:] == (height, width) for m in maps):

@@ -1,4 +1,4 @@
-"""The steps of the downstream stage: the sources' labels, where the method is not label transfer, and training on them."""
+"""The steps of the downstream stage: label the sources, unless the method is label transfer, then train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lat.workspace.workspace import Workspace
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """For each target, a step that writes labels, where the method needs one, and one that trains."""
+    """For each target, a step that writes labels, if the method needs it, and one that trains."""
     for target in workspace.config.target_names:
         if writes_labels(workspace.config.downstream):
             yield _labels_step(workspace, target)

@@ -13,7 +13,7 @@ def remove_unused_features(workspace: Workspace, say: Callable[[str], None]) -> 
     """Remove the files in the run's feature cache that no round would read, and say how much that was.
 
     In use are the maps of the training and the held-out images of all datasets, under the backbone on which the label-transfer
-    model of each round was trained; with another `lat.backbone.cache` than disk none. As long as a round has no model, all are kept.
+    model of each round was trained; none, unless `lat.backbone.cache` is disk. As long as a round has no model, all are kept.
     """
     folder, settings = workspace.paths.features, workspace.config.lat.backbone
     if not folder.is_dir():
