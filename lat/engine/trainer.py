@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,7 @@ class TrainJob:
         reserved: places in every batch for the first items; None draws all alike.
         result: name of the submodule whose weights are the result, if it is not the whole model.
         num_workers: processes that read and augment items; they do not change the result.
+        complete: what the main process does to each batch before it goes to the device, such as a frozen backbone's part.
     """
 
     title: str
@@ -68,6 +69,7 @@ class TrainJob:
     reserved: Reserved | None = None
     result: str = ""
     num_workers: int = 0
+    complete: Callable[[Any], Any] | None = None
 
 
 def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob, fabric: Fabric) -> Path:
@@ -108,7 +110,8 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
                 state.in_step = True
                 torch.manual_seed(derive_seed("step", job.seed, step, fabric.global_rank))
                 learning_rate = set_learning_rate(state.optimizer, learning_rate_at(training, step))
-                losses, gradient_norm = _backward(state, batch, shared.gradient_clip)
+                completed = batch if job.complete is None else job.complete(batch)
+                losses, gradient_norm = _backward(state, completed, shared.gradient_clip)
                 figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, f"{job.title}, step {step + 1}")
                 state.update(step, log, figures)
                 progress.advance(loss=sum(figures.values()))

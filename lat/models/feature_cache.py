@@ -82,17 +82,40 @@ class FeatureCache:
         """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if missing."""
         shard, row = self._place[dataset, index]
         if self.settings.cache == "none":
-            return self._compute(self.sources[dataset].image(index)[None], flip)[0]
+            return self._compute(self.sources[dataset].image(index)[None], flip)[0].cpu()
         if self.settings.cache == "memory":
             if (shard, flip) not in self._kept:
-                self._kept[shard, flip] = self._compute(self._read_images(shard), flip)
+                self._kept[shard, flip] = self._compute(self._read_images(shard), flip).cpu()
             return self._kept[shard, flip][row]
         stored = self._open(shard, flip)
         if stored is None:
-            self._write(shard, flip, self._compute(self._read_images(shard), flip))
+            self._write(shard, flip, self._compute(self._read_images(shard), flip).cpu())
             stored = self._open(shard, flip)
             assert stored is not None
         return torch.from_numpy(np.array(stored[row]))
+
+    def load(self, dataset: str, index: int, flip: bool = False) -> Tensor:
+        """What any process can read of one image: its map or, where none are kept, its pixels (3, H, W) uint8 for `complete`.
+
+        Workers that read images must not run the backbone: after a fork they cannot use a GPU.
+        """
+        if self.settings.cache != "none":
+            return self.get(dataset, index, flip)
+        image = self.sources[dataset].image(index)
+        return (image.flip(2) if flip else image).mul(255).round().to(torch.uint8)
+
+    def complete(self, loaded: Sequence[Tensor]) -> list[Tensor]:
+        """The maps (C, h, w) of some loaded images; those of one size go through the backbone together, on its device."""
+        maps = list(loaded)
+        by_size: dict[torch.Size, list[int]] = {}
+        for place, one in enumerate(loaded):
+            if one.dtype == torch.uint8:
+                by_size.setdefault(one.shape, []).append(place)
+        for places in by_size.values():
+            images = torch.stack([loaded[place] for place in places]).to(self.backbone.device).float().div(255)
+            for place, one in zip(places, self._compute(images, False), strict=True):
+                maps[place] = one
+        return maps
 
     def scales(self, dataset: str, index: int) -> tuple[float, float]:
         """Exact (scale_y, scale_x) of one image's map, map cells per original pixel."""
@@ -147,7 +170,7 @@ class FeatureCache:
         images = self._read_images(shard) if missing else None
         for flip in missing:
             assert images is not None
-            maps = self._compute(images, flip)
+            maps = self._compute(images, flip).cpu()
             if self.settings.cache == "memory":
                 self._kept[shard, flip] = maps
             else:
@@ -168,7 +191,7 @@ class FeatureCache:
             return torch.stack(list(readers.map(self.sources[shard.dataset].image, shard.indices)))
 
     def _compute(self, images: Tensor, flip: bool) -> Tensor:
-        maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype).cpu()
+        maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype)
         if not torch.isfinite(maps).all():
             what = f"is '{self.settings.cache_dtype}', but the backbone's features exceed its range or are not finite"
             raise InputError(

@@ -38,7 +38,7 @@ class TransferInput:
     """One image as the label-transfer model sees it.
 
     Attributes:
-        features: (C, h, w) map of the frozen backbone.
+        features: (C, h, w) map of the frozen backbone; before `FeatureCache.complete` perhaps (3, H, W) uint8 pixels.
         scale_yx: map cells per pixel of the original image, down and across.
         size_hw: height and width of the original image in pixels.
         proposals: its privileged proposals, in pixels of the original image.

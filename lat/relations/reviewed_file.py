@@ -69,7 +69,7 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
         raise invalid_yaml(path, error) from None
     pairs = content.get("pairs") if isinstance(content, dict) else None
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
-        raise InputError(path, "has no list `pairs`", "start from what `lat relations CONFIG --review` writes")
+        raise InputError(path, "has no `pairs` list", "start from what `lat relations CONFIG --review` writes")
     return pairs
 
 

@@ -184,7 +184,7 @@ def _percent(values: np.ndarray) -> list[int]:
 
 
 def as_script(key: str, value: Any) -> str:
-    """A value of JSON types as a script that hands it to the page, for a page may not read other files beside it.
+    """A value of JSON types as a script that passes it to the page, because a page from disk may not read other files.
 
     All but ASCII, and what HTML could take for markup, is written as escapes.
     """

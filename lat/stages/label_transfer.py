@@ -42,7 +42,7 @@ STAGE = Stage("train-lat", steps, is_of_round=True)
 
 
 def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> None:
-    """Train the one label-transfer model on the images of all datasets; every round trains it anew.
+    """Train the one label-transfer model on the images of all datasets; every round trains a new one.
 
     Args:
         workspace: the run.
@@ -59,6 +59,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
         return workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[return-value]
 
     model = build_model(workspace, features.backbone.channels, mean_over_processes)
+    items = TransferItems(workspace, features, workspace.names)
     job = TrainJob(
         title="train label transfer",
         out_dir=workspace.paths.transfer_model.parent,
@@ -72,8 +73,8 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
         },
         inputs=due[""],
         num_workers=workspace.config.runtime.num_workers,
+        complete=items.complete,
     )
-    items = TransferItems(workspace, features, workspace.names)
     path = train(model, items, workspace.config.lat_training, job, workspace.fabric)
     workspace.processes.from_first(_write_metrics, workspace, path)
 

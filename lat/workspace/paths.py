@@ -15,7 +15,7 @@ class RunPaths:
     """The files of one round of a run, under its `output_dir`.
 
     Round 0 uses `output_dir` itself, round r uses `rounds/r`, except that the last round's transferred labels go to
-    `output_dir`. A round reuses the files of an earlier one for whatever it does not make anew.
+    `output_dir`. A round reuses the files of an earlier one for whatever it does not produce again.
 
     Attributes:
         config: the settings of the run.

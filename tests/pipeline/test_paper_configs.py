@@ -32,7 +32,7 @@ ONE_STEP = [
         "downstream.model.image_size=0",
         "downstream.training.steps=1",
     ),
-    *("downstream.training.batch_size=2", "downstream.model.max_detections=5", "runtime.num_workers=0"),
+    *("downstream.training.batch_size=2", "downstream.model.max_detections=5"),
 ]
 
 

@@ -148,7 +148,7 @@ def _certain(dataset: DetectionDataset, min_score: float) -> DetectionDataset:
     labels = dataset.labels.at_least(min_score)
     labels = labels.where(~labels.is_crowd)
     if not labels.num_boxes:
-        raise InputError(dataset.labels.path, f"has no labels of a score of {min_score:g} or more", "lower the threshold")
+        raise InputError(dataset.labels.path, f"has no labels with a score of {min_score:g} or more", "lower the threshold")
     return replace(dataset, labels=labels)
 
 

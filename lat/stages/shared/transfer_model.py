@@ -80,16 +80,26 @@ class TransferItems:
         """The arguments of the model's `losses`."""
         return [image for image, _ in items], [boxes for _, boxes in items]
 
+    def complete(self, batch: TransferBatch) -> TransferBatch:
+        """The batch with the maps of all its images, for the main process."""
+        return with_maps(self.features, batch[0]), batch[1]
+
     def _boxes(self, name: str, image: int) -> list[LabeledBoxes]:
         return [self.parts[name].boxes(image), *(boxes_of(table, image) for table in self.pseudo_labels[name])]
 
     def _input(self, name: str, image: int, flip: bool, proposals: Any) -> TransferInput:
         return TransferInput(
-            features=self.features.get(name, image, flip),
+            features=self.features.load(name, image, flip),
             scale_yx=self.features.scales(name, image),
             size_hw=self.parts[name].size_hw(image),
             proposals=proposals,
         )
+
+
+def with_maps(features: FeatureCache, images: Sequence[TransferInput]) -> list[TransferInput]:
+    """The images with the backbone's maps in place of pixels."""
+    maps = features.complete([image.features for image in images])
+    return [replace(image, features=one) for image, one in zip(images, maps, strict=True)]
 
 
 def images_per_batch(workspace: Workspace) -> int:
@@ -168,10 +178,11 @@ def decode_batches(
     input_of: Callable[[int], TransferInput],
     batches: Sequence[range],
     targets: Sequence[str],
+    features: FeatureCache,
 ) -> Iterator[Decoded]:
     """The model's decoded proposals for each batch of images, by target, on the CPU."""
     for batch in batches:
-        images = [input_of(i).to(workspace.fabric.device) for i in batch]
+        images = [one.to(workspace.fabric.device) for one in with_maps(features, [input_of(i) for i in batch])]
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
         yield {target: one.to("cpu") for target, one in decoded.items()}

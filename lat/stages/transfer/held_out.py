@@ -52,7 +52,7 @@ class HeldOutImages:
         """An image with the proposals of a transfer."""
         others = [boxes_of(table, image) for space, table in self.labels.items() if space != self.source]
         return TransferInput(
-            features=self.features.get(self.target, image),
+            features=self.features.load(self.target, image),
             scale_yx=self.features.scales(self.target, image),
             size_hw=self.part.size_hw(image),
             proposals=self.generator.propose(self._stand_ins(image), others),

@@ -44,7 +44,9 @@ def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
     with track(mine, "what human boxes are in other spaces", after_seconds=2) as progress:
         for name, sample in batches.items():
             my_batches = workspace.processes.share(sample)
-            decoded = decode_batches(workspace, model, partial(items.transfer_input, name), my_batches, workspace.others(name))
+            decoded = decode_batches(
+                workspace, model, partial(items.transfer_input, name), my_batches, workspace.others(name), items.features
+            )
             stored: list[Decoded] = []
             seen = _watched(decoded, my_batches, progress, stored if _is_transferred_next(workspace, name) else None)
             human[name] = _joined(workspace, name, workspace.processes.in_order(map(_of_human_boxes, seen), len(sample)))

@@ -51,7 +51,9 @@ def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> No
     decoded: Iterable[Decoded] | None = workspace.data.decoded.take(workspace.paths.transfer_model, source)
     if decoded is None:
         items = TransferItems(workspace, features, [source])
-        decoded = decode_batches(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
+        decoded = decode_batches(
+            workspace, model, partial(items.transfer_input, source), processes.share(batches), targets, features
+        )
     labelled = ({target: writer.label(batch[target]) for target, writer in writers.items()} for batch in decoded)
     with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
         for labels, images in zip(processes.in_order(labelled, len(batches)), batches, strict=False):  # only the first has any
@@ -89,7 +91,9 @@ class _Writer:
             return
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
         batches = batches_of(range(len(held_out)), images_per_batch(self.workspace))
-        decoded = decode_batches(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
+        decoded = decode_batches(
+            self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target], held_out.features
+        )
         mine = (self._label_held_out(batch[self.target]) for batch in decoded)
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
