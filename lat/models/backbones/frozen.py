@@ -84,14 +84,16 @@ class FrozenBackbone(nn.Module):
     Args:
         network: frozen in place; its `feature_maps` gives the features.
         image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
+        max_image_size: the longer side stays below this when images are resized; resizing is then that of the detectors, without
+            antialiasing. 0 for no limit.
     """
 
     channels: int
 
-    def __init__(self, network: FeatureExtractor, image_size: int = 0) -> None:
+    def __init__(self, network: FeatureExtractor, image_size: int = 0, max_image_size: int = 0) -> None:
         super().__init__()
         assert isinstance(network, nn.Module)
-        self.image_size = image_size
+        self.image_size, self.max_image_size = image_size, max_image_size
         # inside a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
         super().train(False)
@@ -129,6 +131,8 @@ class FrozenBackbone(nn.Module):
         if not self.image_size:
             return size_hw
         ratio = self.image_size / min(size_hw)
+        if self.max_image_size:
+            ratio = min(ratio, self.max_image_size / max(size_hw))
         return max(1, round(size_hw[0] * ratio)), max(1, round(size_hw[1] * ratio))
 
     def scales(self, size_hw: tuple[int, int]) -> tuple[float, float]:
@@ -151,13 +155,16 @@ class FrozenBackbone(nn.Module):
         images = images.to(self.device)
         size_hw = self.resized_hw((images.shape[2], images.shape[3]))
         if size_hw != tuple(images.shape[2:]):
-            images = F.interpolate(images, size_hw, mode="bilinear", align_corners=False, antialias=True)
+            antialias = not self.max_image_size
+            images = F.interpolate(images, size_hw, mode="bilinear", align_corners=False, antialias=antialias)
         return self._held[1].feature_maps(images.to(self.dtype)).float()
 
     @cached_property
     def weights_fingerprint(self) -> str:
         """SHA-256 over the network's class, parameters and buffers and over the preprocessing: equal for equal features."""
         preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
+        if self.image_size and self.max_image_size:
+            preprocessing = f"bilinear, shorter side {self.image_size}, longer side up to {self.max_image_size}"
         described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
         digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
@@ -187,12 +194,15 @@ class RandomConvolutions(nn.Module):
         return self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
 
 
-def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None) -> FrozenBackbone:
+def build_backbone(
+    settings: BackboneSettings, upstream: FeatureExtractor | None = None, *, max_image_size: int = 0
+) -> FrozenBackbone:
     """The frozen backbone that `settings` name.
 
     Args:
         settings: which network, with which weights, at which image size.
         upstream: the upstream detector whose features are used when `backbone` is upstream; frozen in place.
+        max_image_size: longest side of its images, if it is to see them as in its own training; 0 for no limit.
 
     Raises:
         InputError: if an upstream detector is asked for and not given or lends no features, or the weights cannot be loaded.
@@ -205,7 +215,7 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
         if not hasattr(upstream, "feature_maps"):
             what = f"is 'upstream', but {type(upstream).__name__} lends no features"
             raise InputError("lat.backbone", what, "choose upstream.detector torchvision or detectron2, or a dinov2 backbone")
-        return FrozenBackbone(upstream, settings.image_size)
+        return FrozenBackbone(upstream, settings.image_size, max_image_size)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.weights_seed)
         if settings.backbone == "random":

@@ -111,13 +111,22 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
     return kept[backbone_model, key]
 
 
+def sees_as_detector(workspace: Workspace) -> bool:
+    """Whether the frozen backbone is an upstream detector that resizes images, as it does for itself."""
+    config = workspace.config
+    return workspace.paths.backbone_model is not None and not config.lat.image_size and config.upstream.image_size > 0
+
+
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
-    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
-    upstream = None
+    """The frozen backbone on the run's device; unless `lat.image_size` says otherwise, an upstream detector sees images as it was
+    trained on them: of the same shorter and longest side, resized in the same way."""
+    upstream, max_image_size = None, 0
     if workspace.paths.backbone_model is not None:
         upstream = load_detector(workspace.paths.backbone_model)
-        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
-    backbone = build_backbone(settings, upstream)
+        if sees_as_detector(workspace):
+            max_image_size = workspace.config.upstream.max_image_size
+            settings = replace(settings, image_size=workspace.config.upstream.image_size)
+    backbone = build_backbone(settings, upstream, max_image_size=max_image_size)
     workspace.fabric.to_device(backbone)
     return backbone
 
