@@ -104,7 +104,7 @@ def _schema() -> DictConfig:
 def _thaw(node: DictConfig) -> None:
     OmegaConf.set_readonly(node, None)
     for key in node:
-        child = node._get_node(key)
+        child = None if OmegaConf.is_missing(node, key) else node[key]
         if isinstance(child, DictConfig):
             _thaw(child)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -75,6 +74,7 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
         if averaged[0].is_floating_point():
             average_floats(averaged, current, count)
         else:
-            torch._foreach_copy_(averaged, current)
+            for one, new in zip(averaged, current, strict=True):
+                one.copy_(new)
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)  # type: ignore[arg-type]

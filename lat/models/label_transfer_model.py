@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
 
+from lat.core import box_deltas
 from lat.core.boxes import clip_to_images, pairwise_iou
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.label_space import JointLabelSpace
@@ -29,8 +29,6 @@ from lat.models.feature_fusion import SemanticFeatureFusion
 from lat.models.heads import BoxHead, TransferPredictor
 from lat.models.matching import match_proposals, pad
 from lat.models.model_settings import FusionSettings, HeadSettings
-
-_BOX_CODER = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +120,7 @@ class LabelTransferModel(nn.Module):
         labels, weights = target.labels[is_proposal], target.weights[is_proposal]
         loss_class = self.classification(logits[is_proposal], labels, spaces[is_proposal], weights)
         is_object = is_proposal & (target.labels < len(self.joint))
-        wanted = _BOX_CODER.encode_single(target.boxes_xyxy[is_object], boxes[is_object])
+        wanted = box_deltas.encode_boxes(target.boxes_xyxy[is_object], boxes[is_object])
         predicted = _deltas_of_class(deltas[is_object], target.labels[is_object])
         loss_box = matched_box_loss(predicted, wanted, target.weights[is_object])
         return {
@@ -180,9 +178,7 @@ class LabelTransferModel(nn.Module):
 
 def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
     """Boxes (M, K_t, 4) float32: deltas (M, K_t, 4) applied to boxes (M, 4), clipped to images of height and width (M, 2)."""
-    m, k = deltas.shape[:2]
-    decoded = _BOX_CODER.decode_single(deltas.reshape(m, k * 4).float(), boxes_xyxy)
-    return clip_to_images(decoded.reshape(m, k, 4), sizes_hw[:, None])
+    return clip_to_images(box_deltas.decode_boxes(deltas.float(), boxes_xyxy), sizes_hw[:, None])
 
 
 def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:

@@ -97,6 +97,28 @@ def image_samples(images: Iterable[Tensor], labels: Sequence[int], space: LabelS
     return LabeledSamples(torch.cat(squares), torch.tensor(labels, dtype=torch.int64), space)
 
 
+def draw_evenly(labels: Tensor, most: int, seed: int) -> Tensor:
+    """(N,) bool: all samples if they are `most` or fewer, else at most so many, by seed: as many of each class as of any other
+    that has them, and all of the classes that have fewer. Each class keeps `MIN_SAMPLES` whatever `most` is.
+
+    Args:
+        labels: (N,) int64 class of each sample.
+        most: how many there may be.
+        seed: of the draw, in which all samples of a class are equally likely.
+    """
+    if len(labels) <= most:
+        return torch.ones(len(labels), dtype=torch.bool)
+    counts = torch.bincount(labels)
+    each = torch.arange(MIN_SAMPLES, int(counts.max()) + 1)
+    fitting = each[torch.minimum(counts, each[:, None]).sum(dim=1) <= most]
+    kept = int(fitting[-1]) if len(fitting) else MIN_SAMPLES
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    drawn = torch.zeros(len(labels), dtype=torch.bool)
+    for label in counts.nonzero()[:, 0].tolist():
+        drawn[order[labels[order] == label][:kept]] = True
+    return drawn
+
+
 def check_comparable(first: LabeledSamples, second: LabeledSamples) -> None:
     """Check that one feature extractor can take both samples.
 

@@ -15,7 +15,14 @@ from lat.engine.progress import track
 from lat.engine.trainer import TrainJob, train
 from lat.models.feature_cache import FeatureCache
 from lat.stages.shared.relation_files import relation_files
-from lat.stages.shared.transfer_model import TransferItems, backbone_files, build_model, label_set_files, open_features
+from lat.stages.shared.transfer_model import (
+    TransferItems,
+    backbone_files,
+    build_model,
+    label_set_files,
+    open_features,
+    sees_as_detector,
+)
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -29,6 +36,8 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     depends_on += [settings["seed"], settings["runtime"]["precision"]]
     if config.label_sets:
         depends_on += [[[one.name, sorted(one.files)] for one in config.label_sets], config.pseudo_label.threshold]
+    if sees_as_detector(workspace):  # its features once ignored the longest side
+        depends_on.append({"max_image_size": config.upstream.model.max_image_size})
     if relations := relation_files(workspace):
         depends_on.append(settings["relations"]["threshold"])
     inputs = (*paths.all_pseudo_labels(), *label_set_files(workspace, workspace.names), *backbone_files(workspace))

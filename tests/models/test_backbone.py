@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from lat.core.errors import InputError
+from lat.detectors.image_batch import resized_hw
 from lat.models.backbones.dinov2 import Dinov2, read_weights, set_weights
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone, pool_regions, stack_maps
 from lat.models.model_settings import BACKBONES, DINOV2_MODELS, BackboneSettings
@@ -192,6 +193,20 @@ def test_the_fingerprint_changes_with_a_weight_a_statistic_and_the_preprocessing
         fingerprints.append(changed.weights_fingerprint)
     assert len(set(fingerprints)) == 4
     assert frozen_tiny().weights_fingerprint == fingerprints[0]
+
+
+def test_images_of_an_upstream_detector_are_resized_by_both_sides_as_detectors_resize_them() -> None:
+    # 1024 x 2048 to a shorter side of 800 would be 800 x 1600; the longest side allows 1333 / 2048 = 0.6509 of it
+    backbone = build_backbone(BackboneSettings(image_size=800), TinyUpstream(), max_image_size=1333)
+    for size_hw in ((1024, 2048), (2048, 1024), (427, 640), (1080, 1920)):
+        assert backbone.resized_hw(size_hw) == resized_hw(size_hw, 800, 1333)
+    assert backbone.resized_hw((1024, 2048)) == (666, 1333)
+    assert backbone.scales((1024, 2048)) == (666 / 4096, 1333 / 8192)
+    small = build_backbone(BackboneSettings(image_size=24), TinyUpstream(), max_image_size=32)
+    assert (
+        small.feature_maps(torch.rand(1, 3, 50, 90)).shape[2:] == TinyUpstream().feature_maps(torch.rand(1, 3, 18, 32)).shape[2:]
+    )
+    assert small.weights_fingerprint != build_backbone(BackboneSettings(image_size=24), TinyUpstream()).weights_fingerprint
 
 
 def test_upstream_without_a_detector_is_an_input_error() -> None:

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone, build_backbone, build_roi_heads
 from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor, nn
 
@@ -61,7 +62,14 @@ class WeightedRPN(RPN):
         """For each image the labels (A,) int8 (1 object, 0 background, -1 ignored or not sampled) and boxes (A, 4) of anchors."""
         all_anchors = Boxes.cat(anchors)
         matched = [self._match(all_anchors, target) for target in gt_instances]
-        return [self._subsample_labels(labels) for labels, _ in matched], [boxes for _, boxes in matched]
+        return [self._sampled(labels) for labels, _ in matched], [boxes for _, boxes in matched]
+
+    def _sampled(self, labels: Tensor) -> Tensor:
+        """The same labels (A,), -1 for anchors that are not sampled."""
+        objects, background = subsample_labels(labels, self.batch_size_per_image, self.positive_fraction, 0)
+        sampled = torch.full_like(labels, -1)
+        sampled[objects], sampled[background] = 1, 0
+        return sampled
 
     def _match(self, anchors: Boxes, target: Instances) -> tuple[Tensor, Tensor]:
         iou, counts = pairwise_iou(target.gt_boxes, anchors), target.gt_classes >= 0
@@ -144,7 +152,7 @@ def region_predictions(heads: Any, features: dict[str, Tensor], regions: list[In
     maps = [features[name] for name in heads.in_features]
     boxes = [image_regions.proposal_boxes for image_regions in regions]
     if hasattr(heads, "res5"):
-        regional = heads._shared_roi_transform(maps, boxes).mean(dim=[2, 3])
+        regional = heads.res5(heads.pooler(maps, boxes)).mean(dim=[2, 3])
     else:
         regional = heads.box_head(heads.box_pooler(maps, boxes))
     logits, deltas = heads.box_predictor(regional)

@@ -44,14 +44,15 @@ class FrozenBackbone(nn.Module):
     Args:
         network: frozen in place; its `feature_maps` computes the features.
         image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
+        max_image_size: the longer side stays at most this when images are resized; 0 for any.
     """
 
     channels: int
 
-    def __init__(self, network: FeatureExtractor, image_size: int = 0) -> None:
+    def __init__(self, network: FeatureExtractor, image_size: int = 0, max_image_size: int = 0) -> None:
         super().__init__()
         assert isinstance(network, nn.Module)
-        self.image_size = image_size
+        self.image_size, self.max_image_size = image_size, max_image_size
         # in a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
         super().train(False)
@@ -90,6 +91,8 @@ class FrozenBackbone(nn.Module):
         if not self.image_size:
             return size_hw
         ratio = self.image_size / min(size_hw)
+        if self.max_image_size:
+            ratio = min(ratio, self.max_image_size / max(size_hw))
         return max(1, round(size_hw[0] * ratio)), max(1, round(size_hw[1] * ratio))
 
     def scales(self, size_hw: tuple[int, int]) -> tuple[float, float]:
@@ -119,6 +122,8 @@ class FrozenBackbone(nn.Module):
     def weights_fingerprint(self) -> str:
         """SHA-256 over the network's class, parameters and buffers, and the preprocessing: equal for equal features."""
         preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
+        if self.image_size and self.max_image_size:
+            preprocessing += f", longer side up to {self.max_image_size}"
         described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
         digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
@@ -149,13 +154,16 @@ class RandomConvolutions(nn.Module):
         return result
 
 
-def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None, seed: int = 0) -> FrozenBackbone:
+def build_backbone(
+    settings: BackboneSettings, upstream: FeatureExtractor | None = None, seed: int = 0, max_image_size: int = 0
+) -> FrozenBackbone:
     """The frozen backbone that `settings` name.
 
     Args:
         settings: which network, with which weights, at which image size.
         upstream: the upstream detector whose features are used when `name` is upstream; frozen in place.
         seed: of random weights.
+        max_image_size: longest side of its images, if it sees them at the size of its own training; 0 for any.
 
     Raises:
         InputError: if the settings need an upstream detector and it is missing or has no feature maps, or if the weights cannot
@@ -171,7 +179,7 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
             raise InputError(
                 "lat.backbone.name", what, "choose upstream.model.detector torchvision or detectron2, or a dinov2 backbone"
             )
-        return FrozenBackbone(upstream, settings.image_size)
+        return FrozenBackbone(upstream, settings.image_size, max_image_size)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if settings.name == "random":

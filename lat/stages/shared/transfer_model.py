@@ -128,13 +128,24 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
     return kept[backbone_model, key]
 
 
+def sees_as_detector(workspace: Workspace) -> bool:
+    """Whether the frozen backbone is an upstream detector that sees images at the size of its own training."""
+    config = workspace.config
+    resizes = not config.lat.backbone.image_size and config.upstream.model.image_size > 0
+    return workspace.paths.backbone_model is not None and resizes
+
+
 def _frozen_backbone(workspace: Workspace, settings: BackboneSettings) -> FrozenBackbone:
-    """The frozen backbone on the run's device; an upstream detector computes features at the size it was trained on."""
-    upstream = None
+    """The frozen backbone on the run's device; unless `lat.backbone.image_size` says otherwise, an upstream detector sees images
+    at the size it was trained on: the same shorter side, and no longer a longest side.
+    """
+    upstream, max_image_size = None, 0
     if workspace.paths.backbone_model is not None:
         upstream = load_detector(workspace.paths.backbone_model)
-        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.model.image_size)
-    backbone = build_backbone(settings, upstream)
+        if sees_as_detector(workspace):
+            detector = workspace.config.upstream.model
+            max_image_size, settings = detector.max_image_size, replace(settings, image_size=detector.image_size)
+    backbone = build_backbone(settings, upstream, max_image_size=max_image_size)
     workspace.fabric.to_device(backbone)
     return backbone
 
