@@ -87,9 +87,9 @@ def test_settings_of_the_paper_are_those_it_prints(name: str) -> None:
     figures = [(one.training.steps, one.training.batch_size) for one in (config.upstream, config.lat, config.downstream)]
     assert figures == [(50_000, 16), (30_000, 4), (50_000, 16)]
     assert {one.training.learning_rate for one in (config.upstream, config.lat, config.downstream)} == {0.2}
-    assert (config.lat.jitter_probability, config.lat.drop_probability) == (0.5, 0.05)
-    assert (config.upstream.detector, config.downstream.detector) == ("auto", "auto")
-    assert config.lat.backbone.startswith("dinov2_")
+    assert (config.lat.proposals.jitter_probability, config.lat.proposals.drop_probability) == (0.5, 0.05)
+    assert (config.upstream.model.detector, config.downstream.model.detector) == ("auto", "auto")
+    assert config.lat.backbone.name.startswith("dinov2_")
     assert round(config.downstream.target_share * config.downstream.training.steps) == 10_000
     subsets = {re.search(r"--subset (\d+)", dataset.made_by) for dataset in config.datasets}
     assert {found and found[1] for found in subsets} == ({"3000"} if name == PAPER[0] else {None})
