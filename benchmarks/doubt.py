@@ -1,4 +1,4 @@
-"""Doubt against truth: how well transferred labels are ranked for review, on finished runs whose truth is known.
+"""Doubt against truth: how well doubt ranks transferred labels for review, on finished runs with known truth.
 
     python benchmarks/doubt.py --runs FOLDER ... [--json FILE]
     python benchmarks/doubt.py --seeds 0 1 2 [--difficulty hard] [--out FOLDER] [--json FILE] [key=value ...]
@@ -71,7 +71,7 @@ def main() -> None:
         run_seed(folder, arguments.difficulty, seed, arguments.overrides)
         runs.append(folder / "run")
     if not runs:
-        parser.error("name finished runs with --runs, or seeds to run with --seeds")
+        parser.error("give finished runs with --runs, or seeds to run with --seeds")
     judged = [one for run in runs for one in judge_run(run)]
     boxes, wrong = sum(len(one.iou) for one in judged), sum(int((one.iou == 0).sum()) for one in judged)
     print(f"{len(judged)} transfers, {boxes} boxes, {wrong} of them wrong\n")
@@ -108,19 +108,19 @@ def judge(truth: LabelTable, transferred: LabelTable) -> tuple[np.ndarray, np.nd
 
 
 def retention_area(errors: np.ndarray, doubts: np.ndarray) -> float:
-    """Area under the error-retention curve of N errors (N,) ranked by N doubts (N,); see the head of this file."""
+    """Area under the error-retention curve of N errors (N,) ranked by N doubts (N,); see the module docstring."""
     kept = np.cumsum(errors[np.argsort(doubts, kind="stable")])
     return float(kept.mean() / len(errors))
 
 
 def share_of_best(errors: np.ndarray, doubts: np.ndarray) -> float | None:
-    """How far from random (0) to best (100) a ranking goes; None where all errors are equal."""
+    """How far from random (0) to best (100) a ranking goes; None if all errors are equal."""
     chance, best = float(errors.mean()) / 2, retention_area(errors, errors)
     return None if chance <= best else 100 * (chance - retention_area(errors, doubts)) / (chance - best)
 
 
 def table(judged: Sequence[Judged]) -> list[dict[str, str]]:
-    """A row for each ranking: every part alone, all parts alike, and the default."""
+    """A row per ranking: each part alone, all parts with equal weights, and the default."""
     rankings = {"score alone": {"score": 1.0}, **{f"{part} alone": {part: 1.0} for part in PARTS if part != "score"}}
     rankings |= {"all parts alike": dict.fromkeys(PARTS, 1.0), "default": dict(WEIGHTS)}
     rows, by_score = [], [0.0]
@@ -135,7 +135,7 @@ def table(judged: Sequence[Judged]) -> list[dict[str, str]]:
 
 
 def _figures(judged: Sequence[Judged], weights: Mapping[str, float]) -> dict[str, list[float]]:
-    """For each kind of error how good the ranking is, one number a transfer that has such errors."""
+    """The quality of the ranking for each kind of error, one number per transfer with such errors."""
     figures: dict[str, list[float | None]] = {"wrong": [], "wrong or off": [], "images": []}
     for one in judged:
         boxes = combined(one.doubt.parts, weights)

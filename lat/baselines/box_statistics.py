@@ -16,7 +16,7 @@ from torchvision.ops import clip_boxes_to_image
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
 
-NO_SPREAD = 1e-6  # of logarithms; less is rounding error
+NO_SPREAD = 1e-6  # of logarithms; less is rounding error error
 
 
 def normalise_box_statistics(

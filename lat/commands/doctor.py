@@ -1,4 +1,4 @@
-"""What this machine offers, and what a run would use of it."""
+"""Report what this machine offers, and what a run would use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def diagnose(folder: Path) -> dict[str, Any]:
 
 
 def describe_machine(folder: Path) -> dict[str, Any]:
-    """What can be said without torch: versions, cores, memory, disk."""
+    """Facts that need no torch: versions, cores, memory, disk."""
     disk = shutil.disk_usage(_existing(folder))
     return {
         "lat": __version__,

@@ -28,7 +28,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key=value` options, check everything.
 
     Raises:
-        InputError: if the file is missing or is no YAML, a key is unknown (the nearest known one is suggested) or has another
+        InputError: if the file is missing or not YAML, a key is unknown (the nearest known one is suggested) or has another
             name now, or a value has the wrong type or is out of range.
     """
     if not path.is_file():

@@ -149,5 +149,5 @@ class Proposals(_PerBox):
     @classmethod
     def joined(cls, parts: Sequence[Proposals]) -> Proposals:
         """One set of proposals from several, at least one, in order."""
-        columns = [part._columns() for part in parts]  # checked, each in its place
+        columns = [part._columns() for part in parts]  # already checked
         return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})

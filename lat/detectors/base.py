@@ -189,7 +189,7 @@ def settings_from_checkpoint(values: Mapping[str, Any]) -> DetectorSettings:
 def _build(
     settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None, **options: Any
 ) -> nn.Module:
-    """A detector of the library that the settings name, which is no longer `auto`.
+    """A detector of the library that the settings name; `auto` must be resolved.
 
     Args:
         settings: the detector.

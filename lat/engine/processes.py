@@ -21,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from lat.core.errors import InputError
 
-BLOCK = 4  # parts of a shared job that each process does before results are handed over
+BLOCK = 4  # items of a shared job that each process does before results are exchanged
 PATIENCE = timedelta(days=30)  # how long a process waits for what another computes; a dead one is noticed at once
 SECONDS_TO_SEE = 60.0  # within this time all processes must see a file that one has written
 

@@ -195,7 +195,7 @@ class _Offsets:
         return 1.5708 * variance / self.count.clamp(min=1)
 
     def variance_near(self, overall: _Offsets) -> Tensor:
-        """The variance, as if `PRIOR_PAIRS` further pairs had the overall one."""
+        """The variance, as if `PRIOR_PAIRS` more pairs had the overall variance."""
         return (self.count * self.variance + PRIOR_PAIRS * overall.variance) / (self.count + PRIOR_PAIRS)
 
     def share_far_off(self, variance: Tensor) -> Tensor:

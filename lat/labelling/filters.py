@@ -1,8 +1,8 @@
-"""Which labels of a whole set are kept, class by class: one threshold, balanced classes, chosen thresholds, or DARS.
+"""Filter a whole set of labels class by class: one threshold, balanced classes, chosen thresholds, or DARS.
 
-A filter first looks at all labels and chooses a threshold for each class, then says of each label whether it is kept. Both go
-over chunks, (scores, labels) columns of many boxes each. A threshold that is the n-th highest score of a class is found by
-counting the bits of scores, not by sorting, so that memory does not grow with the number of boxes.
+A filter first looks at all labels and chooses a threshold per class, then decides which labels to keep. Both passes go over
+chunks, (scores, labels) columns of many boxes each. The n-th highest score of a class is found by counting the bits of scores,
+not by sorting, so that memory does not grow with the number of boxes.
 
 Shape letters: B boxes of a chunk, K classes.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 Chunk = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
 
-_DIGIT_BITS = 10  # a float32 in [0, 1] is below 2^30 as an integer, three digits, and of two scores the higher has the higher one
+_DIGIT_BITS = 10  # as integers, float32 scores in [0, 1] are below 2^30, three digits, and have the same order
 _DIGITS = 3
 _BASE = 1 << _DIGIT_BITS
 
@@ -56,7 +56,7 @@ class ClassFilter:
             yield kept
 
     def _draw(self, k: int) -> np.ndarray:
-        """(ties,) bool, which of the tied labels of class `k` are kept, in the order of the boxes."""
+        """(ties,) bool: which tied labels of class `k` are kept, in box order."""
         assert self.ties is not None
         assert self.kept_ties is not None
         order = np.random.default_rng([self.seed, k]).permutation(self.ties[k])
@@ -75,7 +75,7 @@ def by_thresholds(thresholds: np.ndarray) -> ClassFilter:
 
 
 def class_balanced(chunks: Sequence[Chunk], num_classes: int, share: float) -> ClassFilter:
-    """The surest `share` of the labels of each class, rounded up; those that tie with the last one are kept too.
+    """The surest `share` of each class's labels, rounded up; ties with the last one are kept too.
 
     Source: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training (2018).
     """
@@ -124,14 +124,14 @@ def wanted_boxes(counts: np.ndarray, labelled_images: int, images: int, labellin
 def kl_divergence(labelled: np.ndarray, kept: np.ndarray) -> float | None:
     """Kullback-Leibler divergence, in nats, of the distribution of the kept labels from that of the labelled boxes.
 
-    D(labelled || kept) = sum over classes of p log(p / q); classes that are not labelled add nothing.
+    D(labelled || kept) = sum over classes of p log(p / q); classes without labelled boxes add nothing.
 
     Args:
         labelled: (K,) counts of the target's ground truth; p are its shares.
         kept: (K,) counts of the kept labels; q are its shares.
 
     Returns:
-        0 or more; infinite if nothing is kept of a class that is labelled; None if nothing is labelled.
+        0 or more; infinite if no label of a labelled class is kept; None if nothing is labelled.
 
     Source: DARS, equation 3 and Table 5.
     """
@@ -151,10 +151,10 @@ def count_classes(chunks: Sequence[Chunk], num_classes: int) -> np.ndarray:
 
 
 def _highest(chunks: Sequence[Chunk], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each class the `wanted`-th highest score (K,) float32, and how many labels are above it and at it, (K,) int64 each.
+    """For each class, the `wanted`-th highest score (K,) float32, and the numbers of labels above it and at it, (K,) int64 each.
 
-    The lowest score where a class has fewer labels; infinite where none is wanted or it has none. Read as integers, float32
-    scores from 0 have the same order; each pass over the chunks finds one more digit of those numbers.
+    The lowest score if a class has fewer labels; infinite if none is wanted or it has none. Non-negative float32 scores have the
+    same order when read as integers; each pass over the chunks finds one more digit of these.
     """
     num_classes = len(wanted)
     found, above = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
@@ -175,7 +175,7 @@ def _highest(chunks: Sequence[Chunk], wanted: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _count_digits(chunks: Sequence[Chunk], found: np.ndarray, digit: int) -> np.ndarray:
-    """(K, base) int64 labels of each class whose first `digit` digits are those `found` (K,), by their next digit."""
+    """(K, base) int64 number of labels of each class whose first `digit` digits equal `found` (K,), by their next digit."""
     counts = np.zeros(len(found) * _BASE, np.int64)
     shift = _DIGIT_BITS * (_DIGITS - 1 - digit)
     for scores, labels in chunks:
@@ -189,5 +189,5 @@ def _count_digits(chunks: Sequence[Chunk], found: np.ndarray, digit: int) -> np.
 
 
 def _bits(scores: np.ndarray) -> np.ndarray:
-    """Scores (B,) as integers of the same order; -0 becomes 0."""
+    """Scores (B,) as integers in the same order; -0 becomes 0."""
     return (np.ascontiguousarray(scores, np.float32) + np.float32(0)).view(np.int32)

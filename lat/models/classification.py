@@ -92,7 +92,7 @@ class Classification(nn.Module):
         rows = torch.cat([self.relations[classes], self.relations[None, len(self.joint) + index]])
         with torch.autocast(logits.device.type, enabled=False):  # which would add up in 16 bits
             scores = torch.softmax(logits.float(), dim=-1) @ rows.float().T
-        return scores.clamp(max=1.0)  # sums may round to above 1
+        return scores.clamp(max=1.0)  # rounding may push sums above 1
 
 
 def _with_background(scores: Tensor) -> Tensor:

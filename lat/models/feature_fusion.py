@@ -42,7 +42,7 @@ class SemanticFeatureFusion(nn.Module):
             regions: (B, M, D) region features.
             class_scores: (B, M, K) class scores over the joint label space.
             confidence: (B, M) in [0, 1].
-            attendable: (B, M, M) bool, query row, key column. A row without any key gets no fused value.
+            attendable: (B, M, M) bool, query row, key column. Rows without any key get no fused value.
 
         Returns:
             (B, M, D) fused features.

@@ -19,11 +19,11 @@ from lat.relations.slamdunks import GridSize, Slamdunks, slamdunks_loss
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise, train_heads
 
-HELD_OUT_SHARE = 0.3  # of each class, to judge lambda by
+HELD_OUT_SHARE = 0.3  # of each class, to choose lambda
 CONTRADICTION_TOLERANCE = 0.1  # the contradictions of a class may rise this much above those of lambda 0
 PARTNER_SHARE = 0.5  # share of a class that the other dataset's classifier takes for one class, from which that is its partner
 COMMON_SHARE = 0.02  # a universal class is shared if at least this share of either class falls into it
-# The gate must follow the classification head, which it judges, and not the other way round.
+# The gate must follow the classification head, not the other way round.
 GATE_SPEED = 10.0
 
 

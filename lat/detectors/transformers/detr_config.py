@@ -136,7 +136,7 @@ def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:
 def _impossible(settings: DetectorSettings, error: Exception) -> InputError:
     chosen = ", ".join(f"{name}: {value}" for name, value in settings.overrides.items())
     what = f"no {settings.detector} can be made with {{{chosen}}} ({' '.join(str(error).split())})"
-    return InputError("overrides", what, "look the values up in the configuration of transformers")
+    return InputError("overrides", what, "see the transformers documentation for valid values")
 
 
 def _own_values(settings: DetectorSettings) -> dict[str, Any]:

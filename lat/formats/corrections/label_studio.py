@@ -23,7 +23,7 @@ _ID_PREFIX = "annotation-"
 def read(path: Path, field: str = "") -> Corrections:
     """Read the last annotation of each submitted task; boxes are shares of the image.
 
-    Label Studio has no label fields: `field` plays no part.
+    Label Studio has no label fields: `field` is ignored.
 
     Raises:
         InputError: if the file is missing or not in this format, or a box is rotated.

@@ -27,7 +27,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class CorrectedLabels:
-    """Corrected labels, and what became of the boxes.
+    """Corrected labels, and what happened to the boxes.
 
     Attributes:
         table: the labels; untouched boxes are as they were, with ids, scores and provenance.

@@ -22,7 +22,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     Paste the latter into the raw label editor of a new task: CVAT drops attributes that its labels do not declare.
 
     Raises:
-        InputError: if XML cannot hold the name of a class.
+        InputError: if XML cannot represent a class name.
     """
     require_xml_names(splits[0])
     attributes = [

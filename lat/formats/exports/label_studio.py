@@ -25,7 +25,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     """Write `tasks_PART.json` and `label_config.xml`; images are addressed as files below the export.
 
     Raises:
-        InputError: if XML cannot hold the name of a class.
+        InputError: if XML cannot represent a class name.
     """
     require_xml_names(splits[0])
     view = Element("View")

@@ -1,4 +1,4 @@
-"""What all exports share: where images lie, links to them, a folder that appears whole or not at all, the manifest."""
+"""Shared by all exports: image paths, links to images, a folder that appears whole or not at all, the manifest."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Split:
     """One part of an export, such as train or val.
 
     Attributes:
-        name: of the part; letters only.
+        name: name of the part; letters only.
         dataset: its images and labels.
-        images: where each image lies in the export, relative to it, with forward slashes; unique unless the files are the same.
-        layers: more labels of exactly these images by the name that they are to have, for formats that hold several.
+        images: path of each image in the export, with forward slashes; unique unless the files are the same.
+        layers: more labels of exactly these images by name, for formats with several sets of labels.
     """
 
     name: str

@@ -64,7 +64,7 @@ def image_by_stem(folder: Path) -> dict[str, str]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image file, upright, from its header alone.
+    """Width and height of an image file, upright, from its header only.
 
     Raises:
         InputError: if the file is not an image.

@@ -32,7 +32,7 @@ class Image(NamedTuple):
         width: in pixels, of the upright image.
         height: likewise.
         boxes: as annotated; they may reach beyond the image.
-        annotation: the annotation file of this image alone, if it has one.
+        annotation: the annotation file of only this image, if it has one.
     """
 
     file_name: str
@@ -90,7 +90,7 @@ class Importer(ABC):
 
     @property
     def annotation_files(self) -> Sequence[Path]:
-        """The annotation files that hold many images."""
+        """The annotation files for many images."""
         return ()
 
     @abstractmethod

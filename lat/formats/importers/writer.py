@@ -22,7 +22,7 @@ from lat.labels.coco.write import BOX_DECIMALS
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 MIN_SIDE = 0.01
-"""A box that is thinner, in pixels, has no area."""
+"""Boxes thinner than this, in pixels, have no area."""
 
 
 @dataclass

@@ -22,12 +22,12 @@ def read_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> L
 
     Args:
         path: the file.
-        name: name of the label space that its `categories` make.
+        name: name of the label space of its `categories`.
         expect: the categories must be those of this space: ids, names and order.
 
     Raises:
-        InputError: with the first ten problems and their total, if the file is missing, is not JSON, or anything in it is
-            wrong that cannot be repaired.
+        InputError: with the first ten problems and their total, if the file is missing, is not JSON, or has errors that cannot
+            be repaired.
     """
     scan = scan_labels(path, name, expect=expect)
     raise_problems(path, scan.problems)

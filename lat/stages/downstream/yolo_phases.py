@@ -80,7 +80,7 @@ def trainer_options(phase: Phase, settings: YoloSettings, training: Training, wo
         "save_dir": str(work / phase.name),
         "epochs": phase.epochs,
         "batch": training.own.batch_size,
-        "nbs": training.own.batch_size,  # one update a batch, and weight decay as given
+        "nbs": training.own.batch_size,  # one update per batch, and weight decay as given
         "imgsz": settings.image_size,
         "optimizer": {"adamw": "AdamW", "sgd": "SGD"}[training.own.optimizer],
         "lr0": phase.first_rate,
