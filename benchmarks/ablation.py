@@ -23,7 +23,7 @@ from lat.config.load import load_config
 from lat.config.sections import LabelTransferSettings
 from lat.core.files import write_atomically
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import METHODS, mean_ap
+from lat.stages.evaluate import TRANSFER_METHODS, mean_ap
 from lat.workspace.workspace import Workspace
 
 DEFAULT = "semantic feature fusion (default)"
@@ -122,7 +122,7 @@ class Cell:
             workspace = Workspace(load_config(self.config, [*self.settings, *settings, f"output_dir={self.folder}"]))
             run_stages(workspace, ["train-lat", "transfer", "evaluate"])
             rows = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
-            write_atomically(known, json.dumps({method: mean_ap(rows, method) for method in METHODS}) + "\n")
+            write_atomically(known, json.dumps({method: mean_ap(rows, method) for method in TRANSFER_METHODS}) + "\n")
         return json.loads(known.read_text(encoding="utf-8"))
 
 

@@ -39,7 +39,7 @@ from lat.data.tensors import boxes_of
 from lat.evaluation.box_matching import match_boxes
 from lat.evaluation.detection_ap import detection_ap
 from lat.labels.table import LabelTable
-from lat.stages.evaluate import METHODS, candidate_labels
+from lat.stages.evaluate import TRANSFER_METHODS, candidate_labels
 from lat.street_scenes import SPACES, paint_image
 from lat.street_scenes.protocols import annotate
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
@@ -153,9 +153,11 @@ def table(directions: Sequence[Direction]) -> list[Row]:
     rows: list[Row] = []
     for change in sorted({direction.change for direction in directions}):
         of_kind = [direction for direction in directions if direction.change == change]
-        figures = {(one.name, method): (len(one), *one.found(method), *one.ap(method)) for one in of_kind for method in METHODS}
+        figures = {
+            (one.name, method): (len(one), *one.found(method), *one.ap(method)) for one in of_kind for method in TRANSFER_METHODS
+        }
         rows += [_row(change, name, method, columns) for (name, method), columns in figures.items()]
-        for method in METHODS:
+        for method in TRANSFER_METHODS:
             columns = zip(*(figures[one.name, method] for one in of_kind), strict=True)
             objects, complete, too_many, ap, ap50 = map(sum, columns)
             means = (objects, complete, too_many, ap / len(of_kind), ap50 / len(of_kind))

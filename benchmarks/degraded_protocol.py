@@ -35,7 +35,7 @@ from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_labels
 from lat.labels.table import LabelTable
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import METHODS
+from lat.stages.evaluate import TRANSFER_METHODS
 from lat.workspace.workspace import Workspace
 
 BASELINES = ("class_names", "pseudo_label", "union")
@@ -131,9 +131,9 @@ def run_degradation(folder: Path, name: str, target_run: Path, overrides: list[s
 def summarise(name: str, runs: list[dict[str, Any]]) -> dict[str, str]:
     """The row of one degradation."""
     row = {"source's protocol": name}
-    for method in METHODS:
+    for method in TRANSFER_METHODS:
         row[method] = " / ".join(spread([run[method][key] for run in runs]) for key in ("ap", "ap50"))
-    for method in (method for method in METHODS if method not in BASELINES):
+    for method in (method for method in TRANSFER_METHODS if method not in BASELINES):
         gains = [run[method]["ap"] - max(run[baseline]["ap"] for baseline in BASELINES) for run in runs]
         row[f"{method} - best other"] = spread(gains)
     return row

@@ -18,7 +18,7 @@ from markdown import print_rows, spread
 from lat.commands.draw_street_scenes import draw_benchmark
 from lat.config.load import load_config
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import METHODS
+from lat.stages.evaluate import TRANSFER_METHODS
 from lat.workspace.workspace import Workspace
 
 
@@ -52,7 +52,7 @@ def summarise(runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:
     rows = []
     for direction in [*directions, None]:
         row = {"source -> target": " -> ".join(direction) if direction else "mean of all"}
-        for method in METHODS:
+        for method in TRANSFER_METHODS:
             row[method] = spread([_mean_ap(run, method, direction) for run in runs])
         row["label_transfer - pseudo_label"] = spread(
             [_mean_ap(run, "label_transfer", direction) - _mean_ap(run, "pseudo_label", direction) for run in runs]

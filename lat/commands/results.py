@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lat.stages.evaluate import METHODS, mean_ap, method_of
+from lat.stages.evaluate import TRANSFER_METHODS, mean_ap, method_of
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
@@ -63,7 +63,7 @@ def read_results(workspace: Workspace) -> Results:
     }
     return Results(
         tables=tables,
-        means=mean_figures(tables["transfer"], (*METHODS, *rounds)),
+        means=mean_figures(tables["transfer"], (*TRANSFER_METHODS, *rounds)),
         rounds=rounds,
         score_threshold=workspace.config.evaluation.counted_threshold,
         upstream=upstream if any(metrics["ap"] is not None for metrics in upstream.values()) else {},

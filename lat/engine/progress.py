@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lat.engine.announce import event, is_quiet, to_programs
 
-Batch = TypeVar("Batch", bound=Sized)
+Items = TypeVar("Items", bound=Sized)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         elif not self._is_silent and self._clock() - self._last_line >= self._every:
             self._tell()
 
-    def count(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def count(self, batches: Iterable[Items]) -> Iterator[Items]:
         """Yield the batches, counting the units of each as done."""
         for batch in batches:
             yield batch

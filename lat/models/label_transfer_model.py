@@ -149,7 +149,7 @@ class LabelTransferModel(nn.Module):
                 source_labels,
                 self.classification.scores(logits, target)[is_proposal],
                 detector_scores_of(proposals, self.joint, target),
-                decode_boxes(deltas[:, self.joint.slice(target)], proposals.boxes_xyxy, sizes_hw[of_image]),
+                decode_inside_images(deltas[:, self.joint.slice(target)], proposals.boxes_xyxy, sizes_hw[of_image]),
             )
             for target in targets
         }
@@ -176,7 +176,7 @@ class LabelTransferModel(nn.Module):
         return count / self.mean_over_processes(count)
 
 
-def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
+def decode_inside_images(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
     """Boxes (M, K_t, 4) float32: deltas (M, K_t, 4) applied to boxes (M, 4), clipped to images of height and width (M, 2)."""
     return clip_to_images(box_deltas.decode_boxes(deltas.float(), boxes_xyxy), sizes_hw[:, None])
 

@@ -7,8 +7,8 @@ from itertools import chain
 
 from lat.config.load import Config
 from lat.stages import evaluate, label_transfer, pseudo_label, report, upstream
-from lat.stages.downstream import stage as downstream
-from lat.stages.transfer import stage as transfer
+from lat.stages.downstream import downstream_stage
+from lat.stages.transfer import transfer_stage
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -16,8 +16,8 @@ STAGES: tuple[Stage, ...] = (
     upstream.STAGE,
     pseudo_label.STAGE,
     label_transfer.STAGE,
-    transfer.STAGE,
-    downstream.STAGE,
+    transfer_stage.STAGE,
+    downstream_stage.STAGE,
     evaluate.STAGE,
     report.STAGE,
 )

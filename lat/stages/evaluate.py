@@ -18,7 +18,7 @@ from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_t
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
-METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
+TRANSFER_METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 
 
 def method_of(of_round: Workspace) -> str:

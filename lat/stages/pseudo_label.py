@@ -21,7 +21,7 @@ from lat.workspace.label_files import label_info, read_held_out_labels
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
-IMAGES_PER_BATCH = 4  # each batch is decoded once for all detectors
+DETECTED_PER_BATCH = 4  # each batch is decoded once for all detectors
 NMS_IOU = 0.5  # at which the lower of two boxes of one class is suppressed
 
 
@@ -93,7 +93,7 @@ def _label_images(
     models = {space: workspace.paths.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
     found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
-    batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or IMAGES_PER_BATCH)
+    batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH)
     labels = (
         {space: [keep_pseudo_labels(boxes, settings) for boxes in one.predict(images)] for space, one in predictors.items()}
         for images in image_batches(part, processes.share(batches))

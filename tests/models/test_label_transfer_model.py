@@ -23,7 +23,7 @@ from lat.core.structures import LabeledBoxes, Proposals
 from lat.labelling.labelling_settings import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
 from lat.models.backbones.frozen import pool_regions
-from lat.models.label_transfer_model import LabelTransferModel, TransferInput, decode_boxes
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput, decode_inside_images
 from lat.models.matching import match_proposals
 from lat.models.model_settings import FusionSettings, HeadSettings, ProposalSettings
 from lat.models.proposals import PrivilegedProposalGenerator
@@ -233,7 +233,7 @@ def test_box_deltas_learn_only_for_the_matched_class() -> None:
 def test_decoding_brings_a_proposal_to_the_box_that_its_deltas_encode() -> None:
     proposals, truth = [[10.0, 10.0, 30.0, 40.0], [0.0, 5.0, 96.0, 64.0]], [[12.0, 8.0, 44.0, 30.0], [50.0, 20.0, 60.0, 62.0]]
     deltas = torch.tensor([[reference.encode(t, p)] * 2 for t, p in zip(truth, proposals, strict=True)])
-    decoded = decode_boxes(deltas, torch.tensor(proposals), torch.tensor([SIZE_HW, SIZE_HW]))
+    decoded = decode_inside_images(deltas, torch.tensor(proposals), torch.tensor([SIZE_HW, SIZE_HW]))
     torch.testing.assert_close(decoded, torch.tensor(truth)[:, None].expand(2, 2, 4), rtol=0, atol=1e-3)
 
 

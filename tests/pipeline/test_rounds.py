@@ -24,7 +24,7 @@ from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
 from lat.pipeline.plan import ROUND
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import METHODS, mean_ap
+from lat.stages.evaluate import TRANSFER_METHODS, mean_ap
 from lat.stages.shared.detection import DetectionItems
 from lat.stages.shared.label_filters import surest_labels
 from lat.workspace.label_files import read_pseudo_labels, read_transferred
@@ -80,7 +80,7 @@ def test_every_round_is_scored_and_the_last_is_the_result(
     rows = {
         (row["source"], row["target"], row["method"]): row for row in json.loads(last.paths.evaluation.read_text())["transfer"]
     }
-    assert {method for _, _, method in rows} == {*METHODS, "label_transfer_round_0"}
+    assert {method for _, _, method in rows} == {*TRANSFER_METHODS, "label_transfer_round_0"}
     for source, target in last.transfers():
         truth = Path(last.data.settings_of(source).truth[target])
         for method, labels in (

@@ -13,7 +13,7 @@ from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.labels.coco.read import read_labels
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import METHODS
+from lat.stages.evaluate import TRANSFER_METHODS
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_a_run_writes_every_file_of_the_contract(finished: tuple[Path, Path]) ->
     assert (run / "report" / "index.html").is_file()
     evaluation = json.loads((run / "evaluation.json").read_text())
     rows = {(row["source"], row["target"], row["method"]) for row in evaluation["transfer"]}
-    assert rows == {(s, t, method) for s, t in PAIRS for method in METHODS}
+    assert rows == {(s, t, method) for s, t in PAIRS for method in TRANSFER_METHODS}
     assert {(row["source"], row["target"]) for row in evaluation["agreement"]} == set(PAIRS)
     assert evaluation["downstream"] == []
     for row in evaluation["transfer"]:

@@ -26,7 +26,7 @@ from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.engine.announce import say
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train
-from lat.stages.downstream.labels import weighing_of
+from lat.stages.downstream.source_labels import weighing_of
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.workspace.label_files import read_downstream_labels

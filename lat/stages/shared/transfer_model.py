@@ -31,7 +31,7 @@ from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
 
-IMAGES_PER_BATCH = 16  # at transfer
+TRANSFERRED_PER_BATCH = 16  # at transfer
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
@@ -104,7 +104,7 @@ def with_maps(features: FeatureCache, images: Sequence[TransferInput]) -> list[T
 
 def images_per_batch(workspace: Workspace) -> int:
     """How many images are transferred at once."""
-    return workspace.config.runtime.images_per_batch or IMAGES_PER_BATCH
+    return workspace.config.runtime.images_per_batch or TRANSFERRED_PER_BATCH
 
 
 def open_features(workspace: Workspace) -> FeatureCache:

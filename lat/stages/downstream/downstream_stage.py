@@ -10,7 +10,7 @@ from typing import Any
 from lat.config.sections import DOWNSTREAM_METHODS
 from lat.core.errors import InputError
 from lat.detectors.base import describe_detector
-from lat.stages.downstream.labels import (
+from lat.stages.downstream.source_labels import (
     WITHOUT_LABELS,
     label_inputs,
     label_settings,
