@@ -17,14 +17,14 @@ DECIMALS = 4
 
 
 def pair_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> Doubt:
-    """Doubt of the transferred labels of the training images of `source` in the space of `target`."""
+    """Doubt of the labels transferred from the training images of `source` to `target`."""
     views = [workspace.data.train_part(source).labels.where(~workspace.data.train_part(source).labels.is_crowd)]
     views += [read_pseudo_labels(workspace, source, space) for space in workspace.data.proposal_spaces(source)]
     return doubt(transferred, read_pseudo_labels(workspace, source, target), views)
 
 
 def write_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, found: Doubt) -> None:
-    """Write the ranking: images and boxes, the most doubtful first."""
+    """Write the ranking of images and boxes, most doubtful first."""
     path = workspace.paths.transferred(source, target)
     ranking = {
         "source": source,

@@ -1,4 +1,4 @@
-"""Score labels against truth, and tell what changed where there is no truth: `evaluation.json` and a table."""
+"""Score labels against truth, and report what changed where there is none: `evaluation.json` and a table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ METHODS = ("class_names", "pseudo_label", "union", "label_transfer")
 
 
 def method_of(of_round: Workspace) -> str:
-    """The method of the labels that a round has transferred: the last round's are the result."""
+    """The method name of a round's transferred labels; the last round's are the result."""
     return "label_transfer" if of_round.round == of_round.config.rounds.count else f"label_transfer_round_{of_round.round}"
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """One step, of all labels and of all downstream detectors that have been trained."""
+    """One step, for all labels and all trained downstream detectors."""
     settings, first = workspace.config.to_dict()["evaluation"], workspace.at(0)
     transferred = (each.paths.transferred(*pair) for each in workspace.rounds() for pair in workspace.transfers())
     inputs = (*first.paths.all_pseudo_labels(), *transferred, *workspace.paths.found_downstream())
@@ -43,10 +43,10 @@ STAGE = Stage("evaluate", steps)
 
 
 def evaluate(workspace: Workspace) -> dict[str, Any]:
-    """Transfer AP and label quality of every method in every direction that has truth, agreement figures in every direction, and
-    the downstream AP of all detectors that have been trained.
+    """Transfer AP and label quality of every method in every direction with truth, agreement figures in every direction, and
+    the downstream AP of all trained detectors.
 
-    `label_transfer` is that of the last round; pseudo-labels, which it is held against, are those of round 0.
+    `label_transfer` is the last round's; the pseudo-labels that it is compared with are those of round 0.
 
     Returns:
         What is written to `evaluation.json`.
@@ -94,6 +94,6 @@ def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable)
 
 
 def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:
-    """Mean of a method's figure over the directions where it is defined."""
+    """Mean of a method's value over the directions where it is defined."""
     values = [row[key] for row in rows if row["method"] == method and row[key] is not None]
     return sum(values) / len(values) if values else None

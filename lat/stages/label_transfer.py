@@ -23,7 +23,7 @@ from lat.workspace.workspace import Workspace
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """One step: the model of the round."""
+    """One step: train the model of the round."""
     config, paths = workspace.config, workspace.paths
     settings = config.to_dict()
     depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
@@ -76,7 +76,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
 
 
 def _fill(workspace: Workspace, features: FeatureCache, flips: tuple[bool, ...]) -> None:
-    """Compute the features that are not there yet, with progress."""
+    """Compute the missing features, with a progress bar."""
     missing = workspace.processes.from_first(features.count_missing, flips)
     if missing:
         with track(missing, f"features of {workspace.config.lat.backbone}") as progress:

@@ -45,7 +45,7 @@ def _step(workspace: Workspace, source: str, space: str) -> Step:
 
 
 def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
-    """The spaces in which the held-out images of a dataset are labelled: all those of a target's, and for a filter its own."""
+    """The spaces in which a dataset's held-out images are labelled: all spaces for a target, its own if a filter needs it."""
     is_target, is_asked = dataset in workspace.config.target_names, workspace.config.pseudo_label.filter.needs_held_out
     spaces = workspace.names if is_target else (dataset,) if is_asked else ()
     return (space for space in spaces if space in workspace.renewed)
@@ -63,7 +63,7 @@ STAGE = Stage("pseudo-label", steps, is_of_round=True)
 
 
 def pseudo_label(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
-    """Run the upstream detectors of the due spaces on the training images of `source`; each image is decoded once for all.
+    """Run the upstream detectors of the due spaces on the training images of `source`, decoding each image once.
 
     Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
     """
@@ -75,8 +75,8 @@ def pseudo_label(workspace: Workspace, *, source: str, due: Mapping[str, str]) -
 def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
     """Run the upstream detectors of the due spaces, the target's own among them, on the held-out images of a target.
 
-    There the truth is known, so they show how far detectors and transferred labels can be trusted. They are not filtered:
-    calibrations and the thresholds of filters are chosen by them.
+    Their truth is known, so they show how far detectors and transferred labels can be trusted. They are not filtered:
+    calibrations and filter thresholds are fitted to them.
     """
     paths = {space: workspace.paths.held_out_labels(target, space) for space in due}
     _label_images(workspace, workspace.data.held_out_part(target), paths, f"label held-out {target}", FilterSettings())
@@ -85,7 +85,7 @@ def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str])
 def _label_images(
     workspace: Workspace, part: DetectionDataset, paths: Mapping[str, Path], title: str, chosen: FilterSettings
 ) -> None:
-    """Write what the detector of each space finds on all images of a part and a filter keeps."""
+    """Write the filtered detections of each space's detector on all images of a part."""
     settings, processes = workspace.config.pseudo_label, workspace.processes
     models = {space: workspace.paths.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
@@ -112,7 +112,7 @@ def _label_images(
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:
-    """Detections with an area and a score of at least the threshold, after class-wise NMS, best first."""
+    """Detections with positive area and a score at or above the threshold, after class-wise NMS, best first."""
     has_area = (boxes.boxes_xyxy[:, 2:] > boxes.boxes_xyxy[:, :2]).all(dim=1)
     boxes = boxes[has_area & (boxes.scores >= settings.score_threshold)]
     kept = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, settings.nms_iou)

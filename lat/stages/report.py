@@ -1,4 +1,4 @@
-"""Put everything that a run has produced on one page: `report/index.html`, with its data and pictures beside it."""
+"""Show all results of a run on one page: `report/index.html`, with its data and pictures beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lat.workspace.workspace import Workspace
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """One step, of everything that there is."""
+    """One step, for everything that exists."""
     settings, paths, transfers = workspace.config.to_dict(), workspace.paths, workspace.transfers()
     inputs = (*paths.all_pseudo_labels(), *(paths.transferred(*pair) for pair in transfers), paths.evaluation)
     inputs += (paths.transfer_model, *map(paths.upstream_metrics, workspace.names), *paths.found_relations())
@@ -37,7 +37,7 @@ STAGE = Stage("report", steps)
 
 
 def report(workspace: Workspace) -> None:
-    """Write the report from the files of a run, and the ranking of its labels by doubt."""
+    """Write the report of a run from its files, and rank its labels by doubt."""
     config, folder = workspace.config, workspace.paths.report.parent
     parts = {name: workspace.data.train_part(name).labels for name in workspace.names}
     content = ReportContent(

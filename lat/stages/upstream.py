@@ -1,6 +1,6 @@
 """Train the upstream detector of one dataset: ground truth in, `upstream/D/{model.pt,metrics.json,log.jsonl}` out.
 
-In a further round the labels that the round before transferred to the dataset come in as well.
+Later rounds also train on the labels that the previous round transferred to the dataset.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _step(workspace: Workspace, dataset: str) -> Step:
         transferred = tuple(before.transferred(source, dataset) for source in workspace.others(dataset))
         how = workspace.config.rounds.described(workspace.round)
         data, inputs = workspace.names, (before.upstream_model(dataset), *transferred)
-    else:  # the library and the files behind names
+    else:  # also the library version and the files behind names
         how = describe_detector(part_of(upstream, DetectorSettings), workspace.data.space(dataset))
         data, inputs = (dataset,), weights_file(upstream.weights)
     depends_on = [settings["upstream"], how, settings["seed"], settings["runtime"]["precision"]]
@@ -55,8 +55,7 @@ STAGE = Stage("train-upstream", steps, is_of_round=True)
 def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]) -> None:
     """Train the detector of `dataset` on its training images and score it on its held-out ones.
 
-    In a further round the detector of the round before continues training, with the labels that were transferred to its space
-    added.
+    In later rounds the previous round's detector continues training, with the labels transferred to its space added.
 
     Args:
         workspace: the run.
@@ -96,14 +95,14 @@ def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]
 
 
 def _trained_before(workspace: Workspace, dataset: str) -> tuple[Any, dict[str, Any]]:
-    """The detector that a round has trained, and its description for the next checkpoint."""
+    """The detector that a round trained, and its description for the next checkpoint."""
     path = require(workspace.paths.upstream_model(dataset), "lat train-upstream")
     content = load_checkpoint(path, "detector")
     return detector_from_checkpoint(content), {key: content[key] for key in content if key != "model"}
 
 
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:
-    """The training images of `source` with the labels that the round before has transferred to `target`."""
+    """The training images of `source` with the labels that the previous round transferred to `target`."""
     rounds = workspace.config.rounds
     labels = read_transferred(workspace.previous(), source, target)
     if (ratio := rounds.ratio_of(workspace.round)) is not None:

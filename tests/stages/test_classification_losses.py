@@ -67,21 +67,21 @@ def test_reviewed_relations_are_taken_as_given_and_outdate_the_model(labelled: P
     workspace = workspace_of(labelled, tmp_path / "run", "nll_plus", "edited.yaml")
     assert run_stages(workspace, ["train-lat"], say=quiet)
     edited.write_text(REVIEWED[: REVIEWED.index("- spaces: [nu, way]")], encoding="utf-8")
-    with pytest.raises(InputError, match=r"edited\.yaml: has no pair \[nu, way\]; add it, with `relations: \[\]` where"):
+    with pytest.raises(InputError, match=r"edited\.yaml: has no pair \[nu, way\]; add it, with `relations: \[\]` if"):
         run_stages(workspace, ["train-lat"], say=quiet)
     edited.unlink()
-    with pytest.raises(InputError, match=r"edited\.yaml: there is no such file of relations; `lat relations"):
+    with pytest.raises(InputError, match=r"edited\.yaml: no such relations file; `lat relations"):
         run_stages(workspace, ["train-lat"], say=quiet)
 
 
 def test_found_relations_are_asked_for_and_must_be_of_the_same_spaces(labelled: Path, tmp_path: Path) -> None:
     workspace = workspace_of(labelled, tmp_path / "run", "nll_plus", reviewed="")
-    with pytest.raises(InputError, match=r"city\.nu\.json: is not there yet.*run `lat relations` first"):
+    with pytest.raises(InputError, match=r"city\.nu\.json: does not exist yet.*run `lat relations` first"):
         run_stages(workspace, ["train-lat"], say=quiet)
     relate(workspace_of(labelled, tmp_path / "run", "nll_plus"))
     path = workspace.paths.relations("nu", "way")
     path.write_text(path.read_text(encoding="utf-8").replace('"adult"', '"grown-up"'), encoding="utf-8")
-    with pytest.raises(InputError, match="is of other label spaces"):
+    with pytest.raises(InputError, match="is for other label spaces"):
         run_stages(workspace, ["train-lat"], say=quiet)
 
 

@@ -222,7 +222,7 @@ def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) 
 def test_relations_are_asked_for_and_make_the_transfer_outdated(finished: tuple[Path, Path], tmp_path: Path) -> None:
     settings = ["transfer.prior.method=relations", "target=city"]
     shutil.copytree(finished[1], run := tmp_path / "run")
-    with pytest.raises(InputError, match=r"relations/city.nu.json: is not there yet; run `lat relations` first"):
+    with pytest.raises(InputError, match=r"relations/city.nu.json: does not exist yet; run `lat relations` first"):
         run_stages(tiny_workspace(finished[0], run, *settings), ["transfer"], say=quiet)
     review = tmp_path / "review.yaml"
     for relation, done in (("equal", 2), ("overlapping", 1)):  # of nu alone, that of way stays as it was

@@ -1,1 +1,1 @@
-"""The downstream stage: the sources' labels and the detectors trained on them."""
+"""The downstream stage: labels for the sources, and the detectors trained on them."""

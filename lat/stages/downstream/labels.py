@@ -1,4 +1,4 @@
-"""The labels that sources have in a target's space by ways other than label transfer: `downstream/T/labels/S.json`."""
+"""Label the sources in a target's space by methods other than label transfer: `downstream/T/labels/S.json`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from lat.labels.coco.write import write_labels
 from lat.workspace.label_files import config_sha256, read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
-OWN_THRESHOLDS = ("class_thresholds", "lgpl")  # all labels that these methods keep are trained on
-WITHOUT_LABELS = ("student_teacher", "label_unification")  # these methods take the sources' images in another way
+OWN_THRESHOLDS = ("class_thresholds", "lgpl")  # train on every label that these methods keep
+WITHOUT_LABELS = ("student_teacher", "label_unification")  # these methods use the sources' images without new labels
 
 
 def writes_labels(settings: DownstreamSettings) -> bool:
@@ -37,14 +37,14 @@ def writes_labels(settings: DownstreamSettings) -> bool:
 
 
 def weighing_of(settings: DownstreamSettings) -> WeighingSettings:
-    """How the sources' labels are weighed."""
+    """The weighing of the sources' labels."""
     if settings.method in OWN_THRESHOLDS:
         return WeighingSettings(0.0, 0.0, 0.0, settings.labels.weigh_by_score)
     return settings.labels
 
 
 def label_inputs(workspace: Workspace, target: str) -> tuple[Path, ...]:
-    """The files of the user's and of earlier stages from which `write_downstream_labels` makes labels."""
+    """The files, the user's and those of earlier stages, that `write_downstream_labels` reads."""
     first, settings = workspace.at(0), workspace.config.downstream
     pseudo = tuple(first.paths.pseudo_labels(source, target) for source in workspace.others(target))
     match settings.method:
@@ -66,7 +66,7 @@ def label_settings(workspace: Workspace) -> list[Any]:
 
 
 def write_downstream_labels(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
-    """Write the labels of every source by `downstream.method`."""
+    """Label every source by `downstream.method` and write the files."""
     (inputs,) = due.values()
     model = _train_lgpl(workspace, target, inputs) if workspace.config.downstream.method == "lgpl" else None
     workspace.processes.from_first(_write_labels, workspace, target, model)
@@ -92,7 +92,7 @@ def _method_inputs(workspace: Workspace, target: str) -> dict[str, MethodInputs]
 
     @cache
     def thresholds() -> Tensor:
-        """Those that are best on the target's held-out images."""
+        """Thresholds that are best on the target's held-out images."""
         found = read_held_out_labels(first, target, target)
         return class_thresholds(found, workspace.data.held_out_part(target).labels)
 
@@ -132,7 +132,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
 
 
 def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:
-    """Let an LGPL model move and judge every source's own boxes."""
+    """Let an LGPL model move and score the human boxes of every source."""
     sources = {source: workspace.data.train_part(source) for source in workspace.others(target)}
     boxes = {source: in_target_classes(inputs) for source, inputs in _method_inputs(workspace, target).items()}
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)

@@ -1,4 +1,4 @@
-"""The steps of the downstream stage: the sources' labels, where the method is not label transfer, and training on them."""
+"""The steps of the downstream stage: label the sources, unless the method is label transfer, then train."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lat.workspace.workspace import Workspace
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """For each target, a step that writes labels, where the method needs one, and one that trains."""
+    """For each target, a step that writes labels, if the method needs it, and one that trains."""
     for target in workspace.config.target_names:
         if writes_labels(workspace.config.downstream):
             yield _labels_step(workspace, target)
@@ -46,7 +46,10 @@ def _training_step(workspace: Workspace, target: str) -> Step:
     else:
         detector = describe_detector(part_of(downstream, DetectorSettings), workspace.data.space(target))
         weights = weights_file(downstream.weights)
-    left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {downstream.method, downstream.detector}  # others' settings
+    left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {
+        downstream.method,
+        downstream.detector,
+    }  # the others' settings
     section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
     depends_on = [section, detector, settings["seed"], settings["runtime"]["precision"]]
     inputs = (*_labels_files(workspace, target), *weights)

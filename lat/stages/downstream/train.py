@@ -1,6 +1,6 @@
 """Train the downstream detector of a target: its ground truth and the sources' labels in, `downstream/T/` out.
 
-With another method than label transfer, the labels that the sources have by it are written first, as COCO files beside the model.
+Methods other than label transfer first write their labels for the sources as COCO files beside the model.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from lat.workspace.workspace import Workspace
 
 
 def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
-    """Train a detector on the target's training images and on the sources', and score it on the target's held-out images.
+    """Train a detector on the training images of the target and the sources; score it on the target's held-out images.
 
     Args:
-        workspace: the run; `downstream.method` says which labels the sources' images have.
+        workspace: the run; `downstream.method` decides how the sources' images are labelled.
         target: name of the dataset.
         due: see `RunSteps`.
     """
@@ -65,9 +65,9 @@ def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str
 
 
 def training_datasets(workspace: Workspace, target: str) -> list[DetectionDataset]:
-    """What is trained on: the target's training images first, then the sources' with their labels in its space, weighed.
+    """The training data: the target's images, then the sources' images with weighted labels in the target's space.
 
-    A source none of whose labels count is left out: its images would be nothing but background.
+    A source without any label that counts is left out: its images would be pure background.
     """
     datasets = [workspace.data.train_part(target)]
     if not workspace.config.downstream.uses_sources:
@@ -83,7 +83,7 @@ def training_datasets(workspace: Workspace, target: str) -> list[DetectionDatase
 
 
 def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Module:
-    """The detector trained on ground truth and the sources' labels, by the strategy."""
+    """Train a detector on ground truth and the sources' labels, by `downstream.strategy`."""
     settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
     model, description = _build(workspace, workspace.data.space(target))
     items = DetectionItems(datasets, settings.augmentation)
@@ -92,7 +92,7 @@ def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Modul
 
 
 def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn.Module:
-    """The teacher of a student that sees the sources' images without labels; half of each batch are the target's."""
+    """Train a student that sees the sources' images without labels; return its teacher. Half of each batch is the target's."""
     settings = workspace.config.downstream
     model, description = _build(workspace, workspace.data.space(target))
     unlabelled = [workspace.data.train_part(source) for source in workspace.others(target)]
@@ -105,7 +105,7 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
 
 
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
-    """One detector of all datasets' label spaces, each image supervised on its own, seen as a detector of the target."""
+    """Train one detector for all label spaces, each image supervised in its own; return it as a detector of the target."""
     settings = workspace.config.downstream
     parts = [DetectionItems([workspace.data.train_part(name)], settings.augmentation) for name in workspace.names]
     items = UnifiedItems(parts, workspace.data.joint, settings.label_unification)
@@ -123,7 +123,7 @@ def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
 
 
 def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
-    """A YOLO trained by ultralytics; a training that was stopped starts anew."""
+    """Train a YOLO with ultralytics; an interrupted training starts over."""
     settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
     own, others = len(datasets[0]), sum(map(len, datasets[1:]))
     job = YoloJob(
@@ -140,14 +140,14 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
 
 
 def _build(workspace: Workspace, space: LabelSpace) -> tuple[nn.Module, dict[str, Any]]:
-    """A new detector of `space` and its description."""
+    """A new detector for `space` and its description."""
     torch.manual_seed(workspace.config.seed)
     settings = part_of(workspace.config.downstream, DetectorSettings)
     return build_detector(settings, space), describe_detector(settings, space)
 
 
 def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[str, Any]) -> TrainJob:
-    """The training of a target's detector, where all images are drawn alike and the whole model is the result."""
+    """The training job of a target's detector: all images drawn alike, the whole model kept."""
     folder = workspace.paths.downstream(target)
     return TrainJob(
         title=f"train downstream {folder.name}",

@@ -1,4 +1,4 @@
-"""How a training in steps becomes calls of ultralytics' trainer, which counts in epochs."""
+"""Turn a training counted in steps into calls of ultralytics' trainer, which counts in epochs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lat.detectors.ultralytics.yolo_detector import YoloSettings
 from lat.engine.trainer import TrainSettings
 
 LAST_RATE = 0.01
-"""Share of the learning rate at which a cosine ends."""
+"""Share of the learning rate that a cosine schedule ends at."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Phase:
 
     Attributes:
         name: mixed or target.
-        images: how many images an epoch has, repeated ones counted.
+        images: number of images per epoch, repeats counted.
         epochs: at least 1.
         first_rate: learning rate after the warm-up.
-        last_rate: learning rate of the end.
-        warmup_epochs: epochs of linear rise to the first rate.
+        last_rate: learning rate at the end.
+        warmup_epochs: epochs of linear warm-up to the first rate.
     """
 
     name: str
@@ -37,15 +37,15 @@ class Phase:
 
 
 def plan_phases(images: Sequence[int], training: TrainSettings, target_only_share: float, repeat: int) -> list[Phase]:
-    """The phases of a training and their epochs and learning rates.
+    """The phases of a training with their epochs and learning rates.
 
-    Both phases together follow one cosine: the second starts at the rate at which the first ends.
+    Both phases follow one cosine: the second starts at the rate at which the first ends.
 
     Args:
         images: number of images of each dataset, the target first.
-        training: how long and how fast.
+        training: steps and learning rate.
         target_only_share: share of the steps on the target alone.
-        repeat: how often an image of the target stands in the first list.
+        repeat: how often the first phase repeats each image of the target.
     """
     listed = {"mixed": repeat * images[0] + sum(images[1:]), "target": images[0]}
     shares = {"mixed": 1.0 - target_only_share, "target": target_only_share}
@@ -64,20 +64,20 @@ def plan_phases(images: Sequence[int], training: TrainSettings, target_only_shar
 
 
 def _rate_at(training: TrainSettings, progress: float) -> float:
-    """The learning rate after a share of all steps, without warm-up."""
+    """The learning rate after a share of all steps, ignoring the warm-up."""
     factor = 1.0 if training.schedule == "constant" else LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2
     return training.learning_rate * factor
 
 
 def trainer_options(phase: Phase, settings: YoloSettings, training: TrainSettings, work: Path) -> dict[str, Any]:
-    """A phase in the names of ultralytics."""
+    """The options of a phase under ultralytics' names."""
     return {
         "task": "detect",
         "data": str(work / "data" / f"{phase.name}.yaml"),
         "save_dir": str(work / phase.name),
         "epochs": phase.epochs,
         "batch": training.batch_size,
-        "nbs": training.batch_size,  # one update a batch, and weight decay as given
+        "nbs": training.batch_size,  # one update per batch, and weight decay as given
         "imgsz": settings.image_size,
         "optimizer": {"adamw": "AdamW", "sgd": "SGD"}[training.optimizer],
         "lr0": phase.first_rate,

@@ -30,13 +30,13 @@ class YoloJob:
     """One training of a YOLO.
 
     Attributes:
-        out_dir: gets `yolo.pt`, in the format of ultralytics, and `log.jsonl`; nothing is written elsewhere.
-        seed: of weights, order and augmentation.
+        out_dir: gets `yolo.pt`, in ultralytics' format, and `log.jsonl`; nothing is written elsewhere.
+        seed: for weights, order and augmentation.
         target_only_share: share of the steps on the target alone.
-        repeat: how often an image of the target stands in the list of all images.
+        repeat: how often the list of all images repeats each image of the target.
         min_score: labels with a lower score are left out.
-        device: where to train; one device.
-        num_workers: processes that read images on a GPU; on the CPU ultralytics has none.
+        device: the one device to train on.
+        num_workers: processes that read images when training on a GPU; ultralytics uses none on the CPU.
 
     Raises:
         InputError: if a value is out of its range.
@@ -64,20 +64,19 @@ def train_yolo(
     training: TrainSettings,
     job: YoloJob,
 ) -> Path:
-    """Train a YOLO on a target and on other datasets whose labels are in the target's space already.
+    """Train a YOLO on a target and on other datasets already labelled in the target's space.
 
-    All images together come first, then, for the last `job.target_only_share` of the steps, the target alone, from the weights
-    reached. Of `training`, steps, batch size, optimizer, learning rate, weight decay, momentum, warm-up and the schedules
-    cosine and constant count; ultralytics clips gradients at a norm of 10 and averages weights in its own way. A YOLO label
-    has no weight, so that labels count or do not. A training that was stopped starts anew.
+    It trains on all images first, then on the target alone for the last `job.target_only_share` of the steps. Of `training`
+    it uses steps, batch size, optimizer, learning rate, weight decay, momentum, warm-up and the schedules cosine and constant;
+    ultralytics clips gradients at a norm of 10 and averages weights in its own way. YOLO labels have no weights: a label
+    counts or it does not. An interrupted training starts over.
 
     Args:
         datasets: the target's training part first.
-        validation: held-out part of the target, on which ultralytics prints nothing and chooses nothing: the last weights
-            are kept. None for none.
+        validation: held-out part of the target, or None. Nothing is chosen by it: the last weights are kept.
         settings: which YOLO.
-        training: how long and how fast; the epochs are those that make up `steps`, rounded up.
-        job: where, and what of.
+        training: steps and learning rate; `steps` is rounded up to whole epochs.
+        job: where to write, and what to train on.
 
     Returns:
         The path of `yolo.pt`, for `YoloDetector`.
@@ -124,11 +123,11 @@ def _check(
         if mismatch := class_list_mismatch(dataset.space, space):
             raise InputError(dataset.labels.path, f"categories: {mismatch}", "ids, names and order must be the same")
     if training.schedule == "multistep":
-        raise InputError("training.schedule", "is 'multistep', which YOLO does not have", "choose cosine or constant")
+        raise InputError("training.schedule", "is 'multistep', which YOLO does not support", "choose cosine or constant")
 
 
 def _find_model(name: str) -> str:
-    """A file of weights, or the name of a model that starts from scratch."""
+    """The path of a weights file, or the name of a model that starts from scratch."""
     if name.endswith(".pt"):
         return find_weights(name)
     from ultralytics.nn.tasks import yaml_model_load
@@ -143,7 +142,7 @@ def _find_model(name: str) -> str:
 
 
 def _certain(dataset: DetectionDataset, min_score: float) -> DetectionDataset:
-    """A dataset with the labels that a YOLO trains on: no crowd boxes, none of a lower score."""
+    """A dataset with the labels that a YOLO trains on: no crowd boxes, no score below `min_score`."""
     labels = dataset.labels.at_least(min_score)
     labels = labels.where(~labels.is_crowd)
     if not labels.num_boxes:
@@ -154,9 +153,9 @@ def _certain(dataset: DetectionDataset, min_score: float) -> DetectionDataset:
 def write_training_folder(
     folder: Path, datasets: Sequence[DetectionDataset], validation: DetectionDataset | None, repeat: int
 ) -> None:
-    """Write label files, links to images, and for each phase `PHASE.txt`, the list of its images, and `PHASE.yaml`.
+    """Write label files, links to images, and for each phase its list of images `PHASE.txt` and `PHASE.yaml`.
 
-    Without a validation part ultralytics gets the first image of the target for one, since it must have one.
+    ultralytics requires a validation part: without one it gets the first image of the target.
     """
     parts = {f"train{i}": dataset for i, dataset in enumerate(datasets)}
     parts["val"] = datasets[0].select(torch.arange(1).numpy()) if validation is None else validation
@@ -193,8 +192,8 @@ class _Watch:
     def on_start(self, trainer: Any) -> None:
         """Let batch statistics settle in short trainings; `trainer` is ultralytics'.
 
-        Its models keep 0.97 of their running statistics at each step, which leaves much of the first ones after a hundred
-        steps: a model that has learned then finds nothing in eval mode. Here at most e^-10 of them is left at the end.
+        Its models keep 0.97 of their running statistics at each step, so after a hundred steps much of the initial ones
+        remains and a trained model finds nothing in eval mode. Here at most e^-10 of them remains at the end.
         """
         for module in trainer.model.modules():
             if isinstance(module, torch.nn.BatchNorm2d) and module.momentum is not None:
@@ -218,7 +217,7 @@ def _loss_items(trainer: Any) -> Mapping[str, Any]:
 
 
 def _run_trainer(options: Mapping[str, Any], watch: _Watch) -> Path:
-    """Run ultralytics' trainer; the path of the last weights, averaged, in its format."""
+    """Run ultralytics' trainer and return the path of its last averaged weights."""
     from ultralytics.models.yolo.detect import DetectionTrainer
 
     trainer = DetectionTrainer(overrides=dict(options))
@@ -229,7 +228,7 @@ def _run_trainer(options: Mapping[str, Any], watch: _Watch) -> Path:
 
 
 def _plain_checkpoint(path: Path, settings: YoloSettings) -> bytes:
-    """A checkpoint with its model alone, without time and paths, so that equal models give equal files."""
+    """A checkpoint with the model alone, without times and paths, so that equal models give equal files."""
     from ultralytics.nn.tasks import torch_safe_load
 
     model = torch_safe_load(str(path), safe_only=True)[0]["model"]

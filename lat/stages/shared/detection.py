@@ -1,4 +1,4 @@
-"""Detectors in a run: the items that they train on; read from a checkpoint, moved to the run's device, boxes back on the CPU."""
+"""Detectors in a run: their training items, loading from a checkpoint, prediction on the run's device."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ READERS = 2  # threads that decode images ahead
 
 
 class DetectionItems:
-    """Images of some datasets with their labels as a detector trains on them: augmented, in batches of lists.
+    """The images and labels that a detector trains on: augmented, in batches of lists.
 
     Args:
-        datasets: of one label space.
+        datasets: all in one label space.
         augmentation: how each image is varied.
-        noise: how it is varied beyond that, if it is; a mosaic draws its other images from all of these datasets.
+        noise: further variation, or None; a mosaic draws its other images from all of these datasets.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class DetectionItems:
 
 
 def load_detector(path: Path) -> Any:
-    """The trained detector in a `model.pt`, in eval mode.
+    """The trained detector of a `model.pt`, in eval mode.
 
     Raises:
-        InputError: if the file is missing, damaged, or holds no detector.
+        InputError: if the file is missing or damaged, or contains no detector.
     """
     return detector_from_checkpoint(load_checkpoint(require(path, "lat train-upstream"), "detector")).eval()
 
 
 class Predictor:
-    """A detector on the device and at the precision of a run."""
+    """A detector on a run's device, at its precision."""
 
     def __init__(self, detector: Any, fabric: Fabric) -> None:
         self.detector = fabric.to_device(detector)
@@ -98,7 +98,7 @@ def batches_of(images: range, batch_size: int) -> list[range]:
 
 
 def image_batches(part: DetectionDataset, batches: Sequence[range]) -> Iterator[list[Tensor]]:
-    """The images of a part, (3, H, W) each, in batches; the next batch is decoded while the caller works on this one."""
+    """The images of a part, (3, H, W) each, in batches; decodes the next batch while the caller works on this one."""
     with ThreadPoolExecutor(READERS) as readers:
         ahead = [readers.submit(part.image, i) for i in (batches[0] if batches else ())]
         for after in (*batches[1:], range(0)) if batches else ():
@@ -109,7 +109,7 @@ def image_batches(part: DetectionDataset, batches: Sequence[range]) -> Iterator[
 def evaluate_detector(
     predictor: Predictor, part: DetectionDataset | None, processes: Processes, batch_size: int = 16
 ) -> dict[str, Any]:
-    """AP of a detector's detections on a part of a dataset of its own label space, as in metrics.json; null without a part."""
+    """AP of a detector on a part of a dataset in its label space, as in metrics.json; null without a part."""
     if part is None:
         return {"ap": None, "ap50": None, "per_class": {}, "images": 0, "boxes": 0}
     found: list[LabeledBoxes] = []

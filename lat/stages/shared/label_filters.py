@@ -1,4 +1,4 @@
-"""Filters on the labels of a whole dataset in one label space: what they need of the target, and what they decided, as `info`."""
+"""Filter the labels of a whole dataset in one label space, and record the decisions as `info`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class ChosenLabels:
     """Which labels of some images are kept.
 
     Attributes:
-        masks: for each image (N,) bool; None where all labels are kept.
-        info: an entry `filter` for the `info` of the labels file, with what each class's threshold is; empty where all are kept.
+        masks: (N,) bool per image; None if all labels are kept.
+        info: an entry `filter` for the `info` of the labels file, with each class's threshold; empty if all are kept.
     """
 
     masks: Sequence[Tensor] | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     def boxes(self, images: Sequence[LabeledBoxes]) -> Sequence[LabeledBoxes]:
-        """Of the boxes of each image those that are kept, unchanged."""
+        """The kept boxes of each image, unchanged."""
         if self.masks is None:
             return images
         return [boxes[mask] for boxes, mask in zip(images, self.masks, strict=True)]
 
     def rows(self, images: Sequence[Sequence[ImageRows]]) -> Sequence[Sequence[ImageRows]]:
-        """Of what lists say of the boxes of each image, what belongs to boxes that are kept."""
+        """The entries of per-box lists that belong to kept boxes, for each image."""
         if self.masks is None:
             return images
         return [
@@ -65,11 +65,11 @@ def choose_labels(
 
     Args:
         workspace: the run.
-        target: the dataset whose label space the labels are in; its ground truth says how many of each class are wanted.
-        labels: for each image.
+        target: the dataset whose label space the labels are in; its ground truth says how many labels of each class are wanted.
+        labels: one entry per image.
         settings: the filter.
-        held_out: labels of the same kind of each held-out image of the target; only for filters that need them.
-        scored_by_class: False if `scores` are not those of `class_scores`.
+        held_out: labels of the same kind for each held-out image of the target; only for filters that need them.
+        scored_by_class: False if `scores` are not taken from `class_scores`.
     """
     if settings.keeps_all:
         return ChosenLabels()
@@ -111,19 +111,19 @@ def _choose(
 
 
 def labelled_counts(workspace: Workspace, target: str) -> np.ndarray:
-    """(K,) int64 boxes of each class in the ground truth of a target's training images, less crowds."""
+    """(K,) int64 number of boxes of each class in the ground truth of a target's training images, crowds excluded."""
     own = workspace.data.train_part(target).labels
     return np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
 
 
 def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_score: float, ratio: float) -> LabelTable:
-    """The same labels, with those don't-care (crowd) of which there are more than wanted; see `lat.labelling.filters.dars`.
+    """The same labels, with surplus ones marked don't-care (crowd); see `lat.labelling.filters.dars`.
 
     Args:
         workspace: the run.
-        target: the dataset in whose space the labels are; its ground truth says how many of each class are wanted.
-        labels: of one source.
-        least_score: only labels from this score on are counted and thinned.
+        target: the dataset whose label space the labels are in; its ground truth says how many of each class are wanted.
+        labels: labels of one source.
+        least_score: only labels with at least this score are counted and thinned.
         ratio: the labelling ratio.
 
     Source: DARS, section 3.3 (a labelling ratio that grows from round to round).
@@ -138,7 +138,7 @@ def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_s
 
 
 def _described(settings: FilterSettings, temperature: Temperature, chosen: ClassFilter, found: np.ndarray) -> dict[str, Any]:
-    """As JSON types, lists in the order of classes: a threshold is null where no label of the class is kept."""
+    """The decisions as JSON types, lists in class order; a threshold is null if no label of the class is kept."""
     return {
         "method": settings.method,
         "temperature": temperature.value if settings.temperature else None,
@@ -149,7 +149,7 @@ def _described(settings: FilterSettings, temperature: Temperature, chosen: Class
 
 
 def _chunks(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Iterator[Chunk]:
-    """Scores, scaled, and labels of all images, in columns of some thousand images each."""
+    """Scaled scores and labels of all images, in columns of a few thousand images each."""
     for start in range(0, len(labels), SHARD_IMAGES):
         images = labels[start : start + SHARD_IMAGES]
         scores, classes = (torch.cat([getattr(boxes, name) for boxes in images]) for name in ("scores", "labels"))
@@ -165,7 +165,7 @@ def _scaled(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Sequenc
 
 
 def _fit_temperature(workspace: Workspace, target: str, held_out: Sequence[LabeledBoxes], scored_by_class: bool) -> Temperature:
-    """Fit a temperature on all held-out labels but those that lie on crowd boxes alone."""
+    """Fit a temperature on all held-out labels except those that lie only on crowd boxes."""
     part = workspace.data.held_out_part(target)
     truth = [true_classes(boxes, part.boxes(i)) for i, boxes in enumerate(held_out)]
     counted = [boxes[classes >= 0] for boxes, classes in zip(held_out, truth, strict=True)]
@@ -176,6 +176,6 @@ def _fit_temperature(workspace: Workspace, target: str, held_out: Sequence[Label
 
 
 def _class_scores(images: Sequence[LabeledBoxes]) -> Tensor | None:
-    """Class scores (N, K) of the boxes of some images, one after another; None if the files have none."""
+    """Concatenated class scores (N, K) of the boxes of some images; None if the files have none."""
     columns = [boxes.class_scores for boxes in images if boxes.class_scores is not None]
     return torch.cat(columns) if len(columns) == len(images) else None

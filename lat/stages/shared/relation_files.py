@@ -1,4 +1,4 @@
-"""The relations that `lat relations` has written, or a person has reviewed, as the table that a loss needs."""
+"""Read the relations that `lat relations` wrote or a person reviewed, as the table that a loss needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lat.workspace.workspace import Workspace
 
 
 def relation_files(workspace: Workspace) -> tuple[Path, ...]:
-    """The files of relations on which the training of the label-transfer model depends, whether they are there or not.
+    """The relation files that the training of the label-transfer model depends on, whether they exist or not.
 
     Raises:
         InputError: if `relations.file` is set to a file that does not exist.
@@ -28,7 +28,7 @@ def relation_files(workspace: Workspace) -> tuple[Path, ...]:
 
 
 def relation_file(workspace: Workspace, one: str, other: str) -> Path:
-    """The file that has the relations of two label spaces: `relations.file` if it is set, else what `lat relations` writes.
+    """The file with the relations of two label spaces: `relations.file` if set, else the one that `lat relations` writes.
 
     Raises:
         InputError: if `relations.file` is set to a file that does not exist.
@@ -37,12 +37,12 @@ def relation_file(workspace: Workspace, one: str, other: str) -> Path:
 
 
 def joint_relation_table(workspace: Workspace) -> Tensor | None:
-    """The table of `lat.classification_loss`, bool, as `Classification` takes it; None where it needs none.
+    """The bool table of `lat.classification_loss`, as `Classification` takes it; None if the loss needs none.
 
     Classes of outside label sets are related to nothing.
 
     Raises:
-        InputError: if a file is missing, of other label spaces, or lacks a pair of them.
+        InputError: if a file is missing, is for other label spaces, or lacks a pair of them.
     """
     if not relation_files(workspace):
         return None
@@ -53,32 +53,32 @@ def joint_relation_table(workspace: Workspace) -> Tensor | None:
 
 
 def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix:
-    """The relations of two label spaces, in either order: those of `relation_file`.
+    """The relations of two label spaces, in either order, from `relation_file`.
 
     Raises:
-        InputError: if the file is missing, of other label spaces, or lacks the pair.
+        InputError: if the file is missing, is for other label spaces, or lacks the pair.
     """
     return _read(workspace.paths.relations(one, other), workspace)
 
 
 def require_relations(path: Path) -> Path:
-    """The path of a file of relations.
+    """The path of a relations file, if it exists.
 
     Raises:
-        InputError: naming the command that writes it, if it is not there.
+        InputError: naming the command that writes it, if it does not exist.
     """
     if not path.is_file():
-        raise InputError(path, "is not there yet", "run `lat relations` first: the settings ask for it")
+        raise InputError(path, "does not exist yet", "run `lat relations` first: the settings need it")
     return path
 
 
 def _read(path: Path, workspace: Workspace) -> RelationMatrix:
-    """The relations of one file of `lat relations`, or those of `relations.file` in its place."""
+    """The relations of one file of `lat relations`, or of `relations.file` in its place."""
     if workspace.config.relations.file:
         return _read_reviewed(path, workspace)
     matrix = RelationMatrix.from_dict(json.loads(require_relations(path).read_text(encoding="utf-8")))
     if any(space != workspace.data.space(space.name) for space in (matrix.first, matrix.second)):
-        raise InputError(path, "is of other label spaces", "run `lat relations` again")
+        raise InputError(path, "is for other label spaces", "run `lat relations` again")
     return matrix
 
 
@@ -87,12 +87,12 @@ def _read_reviewed(path: Path, workspace: Workspace) -> RelationMatrix:
     for matrix in from_yaml(reviewed, [workspace.data.space(name) for name in workspace.names]):
         if {matrix.first.name, matrix.second.name} == set(names):
             return matrix
-    remedy = "add it, with `relations: []` where nothing is related"
+    remedy = "add it, with `relations: []` if nothing is related"
     raise InputError(reviewed, f"has no pair [{', '.join(names)}]", remedy)
 
 
 def _reviewed_file(workspace: Workspace) -> Path:
     path = Path(workspace.config.relations.file)
     if not path.is_file():
-        raise InputError(path, "there is no such file of relations", "`lat relations CONFIG --review` writes one")
+        raise InputError(path, "no such relations file", "`lat relations CONFIG --review` writes one")
     return path

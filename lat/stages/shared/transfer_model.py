@@ -1,4 +1,4 @@
-"""The label-transfer model of a run: the images as it sees them, the frozen features, the model itself, and what it says."""
+"""The label-transfer model of a run: its inputs, the frozen features, the model itself and its output."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
-    """The file of the upstream detector whose features the label-transfer model sees, if it sees any."""
+    """The file of the upstream detector whose features the label-transfer model uses, if any."""
     model = workspace.paths.backbone_model
     return () if model is None else (model,)
 
@@ -70,7 +70,7 @@ class TransferItems:
         return self._input(name, image, flip, proposals), ground_truth
 
     def transfer_input(self, name: str, image: int) -> TransferInput:
-        """An image with its proposals as they are."""
+        """An image with its unaugmented proposals."""
         ground_truth, *pseudo_labels = self._boxes(name, image)
         return self._input(name, image, False, self.generator.propose(ground_truth, pseudo_labels))
 
@@ -91,17 +91,17 @@ class TransferItems:
 
 
 def open_features(workspace: Workspace) -> FeatureCache:
-    """The frozen backbone's features of all training images; the stages of one process share what is computed."""
+    """The frozen backbone's features of all training images, shared by the stages of one process."""
     return _open_features(workspace, "", {name: workspace.data.train_part(name) for name in workspace.names})
 
 
 def open_held_out_features(workspace: Workspace, target: str) -> FeatureCache:
-    """The frozen backbone's features of the held-out images of a target, shared in the same way."""
+    """The frozen backbone's features of a target's held-out images, shared by the stages of one process."""
     return _open_features(workspace, target, {target: workspace.data.held_out_part(target)})
 
 
 def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDataset]) -> FeatureCache:
-    """A round whose backbone is another detector than before lets go of the features of the round before."""
+    """Open a feature cache; when a round changes the backbone, the previous round's features are dropped."""
     kept, backbone_model = workspace.data.features, workspace.paths.backbone_model
     if any(model != backbone_model for model, _ in kept):
         kept.clear()
@@ -114,7 +114,7 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
 
 
 def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
-    """The frozen backbone on the run's device; an upstream detector's features are those of the size that it was trained on."""
+    """The frozen backbone on the run's device; an upstream detector computes features at the size it was trained on."""
     upstream = None
     if workspace.paths.backbone_model is not None:
         upstream = load_detector(workspace.paths.backbone_model)
@@ -125,10 +125,10 @@ def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> F
 
 
 def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
-    """A new label-transfer model of the run's settings.
+    """A new label-transfer model with the run's settings.
 
     Raises:
-        InputError: if its classification loss needs relations that are not there yet, or are of other label spaces.
+        InputError: if its classification loss needs relations that do not exist yet or are for other label spaces.
     """
     settings = workspace.config.lat
     parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
@@ -162,7 +162,7 @@ def decode_batches(
     batches: Sequence[range],
     targets: Sequence[str],
 ) -> Iterator[Decoded]:
-    """What the model says of the proposals of each batch of images, by target, on the CPU."""
+    """The model's decoded proposals for each batch of images, by target, on the CPU."""
     for batch in batches:
         images = [input_of(i).to(workspace.fabric.device) for i in batch]
         with torch.no_grad(), workspace.fabric.autocast():

@@ -1,4 +1,4 @@
-"""The file `lat/class_shares.json`: class shares of every ordered pair of datasets, each found in three ways."""
+"""The file `lat/class_shares.json`: class shares of every ordered pair of datasets, estimated in three ways."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.workspace.workspace import Workspace
 
 
 def write_class_shares(workspace: Workspace, pairs: Sequence[Sequence[ClassShares]]) -> None:
-    """Write the class shares of each pair of datasets, each under the name of how they were found, rounded to six digits."""
+    """Write the class shares of each pair of datasets, keyed by how they were found, rounded to six digits."""
     lines = [json.dumps(_to_dict(found), ensure_ascii=False) for found in pairs]
     write_atomically(workspace.paths.class_shares, '{"pairs": [\n' + ",\n".join(lines) + "\n]}\n")
 
@@ -23,7 +23,7 @@ def read_class_shares(workspace: Workspace, source: str, target: str, found_by: 
     """The class shares of a pair of datasets, as `write_class_shares` wrote them.
 
     Raises:
-        InputError: if the file is not there yet.
+        InputError: if the file does not exist yet.
     """
     content = json.loads(require(workspace.paths.class_shares, "lat transfer").read_text(encoding="utf-8"))
     pair = next(pair for pair in content["pairs"] if (pair["source"], pair["target"]) == (source, target))

@@ -1,4 +1,4 @@
-"""What the labels of whole datasets tell about two protocols, before any single box is transferred."""
+"""What whole datasets say about two protocols, before any single box is transferred."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lat.stages.transfer.class_shares_file import read_class_shares
 from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
-IMAGES_AT_ONCE = 4096  # whose pairs of boxes are in memory together
+IMAGES_AT_ONCE = 4096  # images whose box pairs are in memory together
 
 
 class RunEvidence:
@@ -63,12 +63,12 @@ class RunEvidence:
         return tables.get((self.source.name, self.target.name), {})
 
     def learnt(self, found_by: str) -> ClassShares:
-        """The shares of `lat/class_shares.json`: `counted`, `learnt` or `consistent`."""
+        """The shares in `lat/class_shares.json` that were `counted`, `learnt` or made `consistent`."""
         return read_class_shares(self.workspace, self.source.name, self.target.name, found_by)
 
 
 def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
-    """How boxes of `source` become boxes of `target`, as the target's detector shows."""
+    """How boxes of `source` become boxes of `target`, estimated with the target's detector."""
     return estimate_conventions(
         BoxPairs.joined(BoxPairs.of_tables(human, sure) for sure, human in _sure_and_human(workspace, source, target)),
         BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _held_out(workspace, target)),
@@ -78,12 +78,12 @@ def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxCo
 
 
 def _sure_and_human(workspace: Workspace, dataset: str, space: str) -> Iterator[tuple[LabelTable, LabelTable]]:
-    """Sure pseudo-labels in `space` and human boxes of the training images of a dataset, some images at a time."""
+    """Sure pseudo-labels in `space` and human boxes of a dataset's training images, in chunks of images."""
     return _paired(workspace, workspace.data.train_part(dataset), read_pseudo_labels(workspace, dataset, space))
 
 
 def _held_out(workspace: Workspace, target: str) -> Iterator[tuple[LabelTable, LabelTable]]:
-    """Sure detections of the target's detector and human boxes of its held-out images, some images at a time."""
+    """Sure detections of the target's detector and human boxes of its held-out images, in chunks of images."""
     return _paired(workspace, workspace.data.held_out_part(target), read_held_out_labels(workspace, target, target))
 
 

@@ -19,21 +19,21 @@ from lat.stages.shared.transfer_model import open_held_out_features
 from lat.workspace.label_files import read_held_out_labels
 from lat.workspace.workspace import Workspace
 
-ONE_OBJECT_IOU = 0.5  # two detections that overlap by this much, whatever their classes, are of one object
+ONE_OBJECT_IOU = 0.5  # two detections that overlap this much are one object, whatever their classes
 
 
 class HeldOutImages:
     """The held-out images of a target as if they were images of a source, so that a transfer can be scored.
 
-    Detections of the source's detector stand in for human boxes: those that it is sure of, and those on a truth box. There is
-    one per object, of the class that an annotator of the source would give it. The target's detector has not seen these images
-    either, so it errs on them as on any others.
+    Detections of the source's detector stand in for human boxes: the sure ones, and those on a truth box. There is one per
+    object, of the class that an annotator of the source would choose. The target's detector has not trained on these images,
+    so it errs on them as on any others.
 
     Args:
         workspace: the run.
         source: the dataset whose images they stand for.
         target: the dataset of the images.
-        prior: how the classes of the two relate; without it the detector's own classes stay.
+        prior: how the classes of the two relate; without it the stand-ins keep the detector's classes.
     """
 
     def __init__(self, workspace: Workspace, source: str, target: str, prior: ClassPrior | None = None) -> None:
@@ -58,13 +58,13 @@ class HeldOutImages:
         )
 
     def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]]) -> list[LabeledBoxes]:
-        """The labels that can be held against the truth.
+        """The labels that can be compared with the truth.
 
-        Under a human box there certainly is an object, and so it shall be for a stand-in: labels on a stand-in that lie on no
-        truth box of any class are left out.
+        A human box always marks an object, so a stand-in must too: labels on a stand-in that overlap no truth box of any
+        class are left out.
 
         Args:
-            labels: for each image the labels, and (N,) bool whether they lie on stand-ins for human boxes.
+            labels: for each image, its labels and (N,) bool: whether each lies on a stand-in.
         """
         judged = []
         for i, (boxes, on_stand_in) in enumerate(labels):

@@ -21,8 +21,8 @@ from lat.stages.transfer.class_shares_file import write_class_shares
 from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.workspace import Workspace
 
-MAX_IMAGES = 2000  # of a dataset, evenly spread, from whose human boxes shares are learnt
-MAX_STORED_IMAGES = 500  # what is decoded of a source with at most this many images stays in memory for its transfer
+MAX_IMAGES = 2000  # per dataset, evenly spread, to learn shares from
+MAX_STORED_IMAGES = 500  # up to this many images per source stay decoded in memory for its transfer
 
 HumanBoxes = tuple[dict[str, Tensor], Tensor]
 """Class scores (N, K_t + 1) of a source's human boxes, by target, and their classes (N,) int64."""
@@ -31,8 +31,8 @@ HumanBoxes = tuple[dict[str, Tensor], Tensor]
 def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
     """Write the class shares of every ordered pair of datasets.
 
-    The file has them as the detectors suggest (`counted`), as the model's scores of the source's human boxes say (`learnt`), and
-    as these agree with each other over all spaces (`consistent`).
+    The file has three estimates: from detections (`counted`), from the model's scores on the source's human boxes (`learnt`),
+    and the latter made consistent over all spaces (`consistent`).
     """
     features = open_features(workspace)
     model = load_model(workspace, features)
@@ -60,7 +60,7 @@ def _sample(workspace: Workspace, name: str) -> list[range]:
 
 
 def _is_transferred_next(workspace: Workspace, name: str) -> bool:
-    """True if the dataset is a source whose decoded images, all of them, are few enough to stay in memory."""
+    """True if the dataset is a source with few enough images to keep all of them decoded in memory."""
     is_small = len(workspace.data.train_part(name)) <= MAX_STORED_IMAGES
     return is_small and any(source == name for source, _ in workspace.transfers())
 
@@ -68,7 +68,7 @@ def _is_transferred_next(workspace: Workspace, name: str) -> bool:
 def _watched(
     decoded: Iterator[Decoded], batches: Sequence[range], progress: track, stored: list[Decoded] | None
 ) -> Iterator[Decoded]:
-    """The decoded batches as they come; each is counted, and appended to `stored` if that is given."""
+    """Yield the decoded batches, counting each and appending it to `stored` if given."""
     for images, batch in zip(batches, decoded, strict=True):
         if stored is not None:
             stored.append(batch)

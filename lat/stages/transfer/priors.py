@@ -1,4 +1,4 @@
-"""The class prior of `transfer.prior` from one source to one target, and what it did to each label."""
+"""The class prior of `transfer.prior` from one source to one target, and its effect on each label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lat.workspace.workspace import Workspace
 
 
 def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, ...]:
-    """The files besides labels on which the class prior depends, whether they are there or not."""
+    """The files, other than labels, that the class prior depends on, whether they exist or not."""
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return ()
@@ -31,7 +31,7 @@ def prior_files(workspace: Workspace, source: str, target: str) -> tuple[Path, .
 
 
 def find_prior(workspace: Workspace, source: str, target: str) -> ClassPrior | None:
-    """The class prior for labels of `source` in the space of `target`; None where it is off.
+    """The class prior for labels of `source` in the space of `target`; None if it is off.
 
     Raises:
         InputError: if a file that it needs is missing or wrong.
@@ -50,7 +50,7 @@ def find_prior(workspace: Workspace, source: str, target: str) -> ClassPrior | N
 
 @dataclass(frozen=True, eq=False)
 class PriorRecord:
-    """Tells of each label what the class prior did to it, for the label's provenance."""
+    """What the class prior did to each label, for the label's provenance."""
 
     prior: ClassPrior
     score_threshold: float
@@ -59,9 +59,9 @@ class PriorRecord:
         """For each label {"prior": {"source_class", "factor", "kept"}}, or {} if its proposal lies on no human box.
 
         Args:
-            decoded: some images.
-            boxes: their N labels, with scores from before calibration.
-            rows: (N,) int64 rows of their proposals.
+            decoded: proposals of some images.
+            boxes: their N labels, with uncalibrated scores.
+            rows: (N,) int64 rows of the labels' proposals.
         """
         class_names = self.prior.shares.source.class_names
         human = decoded.support[rows]

@@ -14,7 +14,7 @@ from lat.workspace.workspace import Workspace
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """Class shares, where a prior asks for them, and a step per source and target."""
+    """A step for class shares, if a prior needs them, and one per source and target."""
     if any(workspace.paths.class_shares in prior_files(workspace, *pair) for pair in workspace.transfers()):
         yield _class_shares_step(workspace)
     yield from (_step(workspace, source, target) for source, target in sorted(workspace.transfers()))

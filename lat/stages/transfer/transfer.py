@@ -30,16 +30,16 @@ from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
 ImageLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
-"""The labels of one image, and the provenance of each."""
+"""The labels of one image and their provenance."""
 
 
 def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
-    """Transfer the labels of the training images of `source` into the space of each target due, with the one trained model.
+    """Transfer the labels of the training images of `source` to each target due, with the one trained model.
 
     If the step that learns class shares has just decoded the images, `workspace.data.decoded` has them.
 
-    Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space); what a whole dataset tells about its
-    boxes (`lat.labelling`) is ours.
+    Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space); the use of dataset-wide evidence
+    (`lat.labelling`) is ours.
     """
     part, processes, targets = workspace.data.train_part(source), workspace.processes, list(due)
     features = open_features(workspace)
@@ -64,9 +64,9 @@ def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> No
 
 
 class _Writer:
-    """The labels of one source in one target: first what whole datasets tell about the two, then labels batch by batch, the file.
+    """Labels one source for one target: dataset-wide evidence first, then labels batch by batch, then the file.
 
-    Its methods are called in the order in which they stand here.
+    Call the public methods in the order in which they are defined.
     """
 
     def __init__(self, workspace: Workspace, source: str, target: str) -> None:
@@ -84,7 +84,7 @@ class _Writer:
         self.provenance: list[list[dict[str, Any]]] = []
 
     def learn_from_held_out(self, model: LabelTransferModel) -> None:
-        """Fit scores to the target's held-out images, if it has any, and keep their labels for a filter that asks for them."""
+        """Calibrate scores on the target's held-out images, if any, and keep their labels for a filter that needs them."""
         calibrates = self.settings.calibration != "none" and self.workspace.data.validation_part(self.target) is not None
         if not calibrates and not self.settings.filter.needs_held_out:
             return
@@ -98,7 +98,7 @@ class _Writer:
         self.calibration = processes.from_first(self._fit_to_held_out, held_out, labels, calibrates)
 
     def label(self, decoded: DecodedProposals) -> list[ImageLabels]:
-        """The labels of each image of a batch, and where each came from."""
+        """The labels of each image of a batch and their provenance."""
         boxes, rows = self._labels(decoded)
         counts = decoded.counts(rows)
         provenance = provenance_of(decoded.proposals, rows, self.workspace.data.joint)
@@ -128,7 +128,7 @@ class _Writer:
         )
 
     def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
-        """The labels of each held-out image, and (N,) bool whether they lie on stand-ins for human boxes."""
+        """The labels of each held-out image, and (N,) bool: whether each lies on a stand-in for a human box."""
         boxes, rows = self._labels(decoded)
         counts = decoded.counts(rows)
         return list(zip(boxes.split(counts), (decoded.support[rows] >= 0).split(counts), strict=True))
@@ -136,7 +136,7 @@ class _Writer:
     def _fit_to_held_out(
         self, held_out: HeldOutImages, labels: Sequence[tuple[LabeledBoxes, Tensor]], calibrates: bool
     ) -> Calibration:
-        """The calibration; called in the first process alone, which keeps the judged labels for the filter."""
+        """Fit the calibration; only the first process calls this and keeps the judged labels for the filter."""
         judged = held_out.judged(labels)
         if calibrates:
             self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
@@ -154,7 +154,7 @@ class _Writer:
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:
-    """For each of `rows` (N,), the proposal from which a box came: its origin, its space, and its id in that file."""
+    """For each of `rows` (N,), the proposal that a box came from: its origin, its space and its annotation id."""
     chosen = proposals[rows]
     ids = chosen.annotation_ids.tolist()
     return [
