@@ -1,7 +1,7 @@
 """Label-Aligned Transfer: move object-detection labels between datasets whose class lists and box conventions differ.
 
-`lat.run`, `lat.transfer` and `lat.load_labels` are the whole interface for Python; see `lat.api`. They raise `lat.InputError` for
-mistakes in what they are given. Nothing heavy is imported until one of them is used.
+`lat.run`, `lat.transfer` and `lat.load_labels` are the whole Python interface; see `lat.api`. They raise `lat.InputError` for
+invalid input. Nothing heavy is imported until one of them is used.
 """
 
 from __future__ import annotations

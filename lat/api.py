@@ -1,4 +1,4 @@
-"""What Python code calls: `lat.run`, `lat.transfer` and `lat.load_labels`."""
+"""The Python interface: `lat.run`, `lat.transfer` and `lat.load_labels`."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Overrides = Mapping[str, Any] | Sequence[str]
 
 @dataclass(frozen=True, eq=False)
 class ImageLabels:
-    """The labels of one image, as arrays that have the names and meanings of `supervision.Detections`.
+    """The labels of one image, as arrays with the names and meanings of `supervision.Detections`.
 
     Attributes:
-        image_id: of the image in the labels file.
-        file_name: of the image, relative to its images folder.
+        image_id: the image's id in the labels file.
+        file_name: the image's file, relative to its images folder.
         size_hw: height and width in pixels.
         xyxy: (N, 4) float32 corners, in pixels of the original image.
         confidence: (N,) float32 in [0, 1]; 1 for ground truth.
         class_id: (N,) int64, index into the class list, 0..K-1.
-        data: more arrays of N rows: `class_name`, `category_id`, `annotation_id`, `iscrowd`; of the provenance `origin`,
-            `origin_space` ("" for none) and `origin_id` (-1 for none); and `class_scores` (N, K) where the file has them.
+        data: more arrays of N rows: `class_name`, `category_id`, `annotation_id`, `iscrowd`; the provenance as `origin`,
+            `origin_space` ("" for none) and `origin_id` (-1 for none); and `class_scores` (N, K) if the file has them.
     """
 
     image_id: int
@@ -56,14 +56,14 @@ class ImageLabels:
         return len(self.xyxy)
 
     def detections(self) -> sv.Detections:
-        """The same as `supervision.Detections`, which has to be installed."""
+        """Convert to `supervision.Detections`; supervision must be installed."""
         import supervision as sv
 
         return sv.Detections(xyxy=self.xyxy, confidence=self.confidence, class_id=self.class_id, data=dict(self.data))
 
 
 class Labels(Sequence[ImageLabels]):
-    """The labels of one file, image by image in the order of the file; `labels["a.png"]` is the image of that name."""
+    """The labels of one file, image by image in file order; `labels["a.png"]` is the image of that name."""
 
     def __init__(self, table: LabelTable) -> None:
         self.table = table
@@ -92,7 +92,7 @@ class Labels(Sequence[ImageLabels]):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, image: int | str) -> ImageLabels:  # type: ignore[override]
-        """The image at a place, or of a file name.
+        """The image at an index, or with a file name.
 
         Raises:
             IndexError, KeyError: if there is none.
@@ -116,7 +116,7 @@ class Labels(Sequence[ImageLabels]):
         )
 
     def frame(self) -> pd.DataFrame:
-        """A row for each box, as a pandas data frame; pandas has to be installed."""
+        """A pandas data frame with one row per box; pandas must be installed."""
         import pandas as pd
 
         table = self.table
@@ -134,7 +134,7 @@ class Labels(Sequence[ImageLabels]):
         return pd.DataFrame(columns)
 
     def _data(self) -> dict[str, np.ndarray]:
-        """More columns of all annotations (A, ...)."""
+        """Further columns (A, ...) of all annotations."""
         table = self.table
         columns = {
             "class_name": np.array(self.class_names)[table.labels],
@@ -158,9 +158,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        output_dir: where everything lies.
-        evaluation: what `evaluation.json` holds: rows by table (`transfer`, `agreement`, `downstream`).
-        report: the page that shows it.
+        output_dir: the folder with all files of the run.
+        evaluation: the content of `evaluation.json`: rows by table (`transfer`, `agreement`, `downstream`).
+        report: the HTML page.
         transferred: the labels file of each (source, target).
     """
 
@@ -175,13 +175,13 @@ class Run:
 
 
 def run(config: ConfigLike, overrides: Overrides = (), *, force: bool = False, quiet: bool = False) -> Run:
-    """Do every stage of a run that is not up to date, as `lat run` does.
+    """Run every stage that is not up to date, as `lat run` does.
 
     Args:
-        config: a YAML file, or what it would hold.
+        config: a YAML file, or its content.
         overrides: settings that replace those of the configuration, as `{"lat.training.steps": 500}` or
             `["lat.training.steps=500"]`.
-        force: do all stages, up to date or not.
+        force: run all stages, up to date or not.
         quiet: print nothing and show no progress.
 
     Raises:
@@ -198,9 +198,9 @@ def run(config: ConfigLike, overrides: Overrides = (), *, force: bool = False, q
 def transfer(
     config: ConfigLike, overrides: Overrides = (), *, force: bool = False, quiet: bool = False
 ) -> dict[tuple[str, str], Labels]:
-    """Transfer labels: do the stages up to that which are not up to date, and return the labels of each (source, target).
+    """Transfer labels: run the stages up to the transfer that are not up to date; return the labels of each (source, target).
 
-    Arguments and errors are those of `run`; nothing is evaluated, no downstream detector is trained and no report written.
+    Takes the arguments of `run` and raises the same errors; evaluates nothing, trains no downstream detector, writes no report.
     """
     workspace = Workspace(_config(config, overrides))
     with speaking(quiet=quiet):
@@ -216,7 +216,7 @@ def load_labels(path: str | os.PathLike[str], name: str = "") -> Labels:
         name: name of its label space; by default that of the file.
 
     Raises:
-        InputError: if the file is missing or wrong; the message names what, and where.
+        InputError: if the file is missing or wrong; the message says what is wrong, and where.
     """
     path = Path(path)
     return Labels(read_labels(path, name or path.stem))
@@ -227,7 +227,9 @@ def _config(config: ConfigLike, overrides: Overrides) -> Config:
         overrides = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
     if isinstance(config, Config):
         if overrides:
-            raise InputError("overrides", "are given with a Config object, which is resolved already", "make it with them")
+            raise InputError(
+                "overrides", "do not apply to a Config object, which is already resolved", "pass them when loading it"
+            )
         return config
     if isinstance(config, Mapping):
         return config_from(config, overrides)

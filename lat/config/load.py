@@ -1,7 +1,7 @@
 """Typed settings of a run: one YAML file plus `key=value` options on the command line.
 
 Every option has one home: a field with its default and a comment in the frozen dataclass beside the class that it configures.
-This module only puts the sections together and reads them.
+This module only assembles and reads the sections.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Config:
         if self.lat.upstream_dataset not in ("", *self.dataset_names):
             raise InputError("lat.upstream_dataset", f"there is no dataset '{self.lat.upstream_dataset}'", choices)
         if self.lat.backbone == "upstream" and detector in TRANSFORMERS_DETECTORS:
-            what = f"is upstream, but detectors of {detector} lend no feature maps"
+            what = f"is upstream, but {detector} detectors provide no feature maps"
             raise InputError("lat.backbone", what, "choose another backbone, or upstream.detector: torchvision")
         if self.rounds.noise.dropout and detector != "torchvision":
             what = f"is {self.rounds.noise.dropout}, but upstream.detector is {detector}"
@@ -97,18 +97,18 @@ class Config:
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """The targets, in the order of the datasets or as listed."""
+        """The targets, in the order listed, or of the datasets for `all`."""
         if self.target == "all":
             return self.dataset_names
         return tuple([self.target] if isinstance(self.target, str) else self.target)
 
     @property
     def backbone_dataset(self) -> str:
-        """The dataset whose upstream detector lends its features when `lat.backbone` is upstream."""
+        """The dataset whose upstream detector provides the features when `lat.backbone` is upstream."""
         return self.lat.upstream_dataset or self.dataset_names[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, as written to `config.yaml` and hashed."""
+        """The settings as plain types, as written to `config.yaml` and hashed."""
         return asdict(self)
 
 
@@ -116,7 +116,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key=value` options, check everything.
 
     Raises:
-        InputError: if the file is missing or is no YAML, a key is unknown (the nearest known one is suggested), or a value has
+        InputError: if the file is missing or not YAML, a key is unknown (the nearest known one is suggested), or a value has
             the wrong type or is out of range.
     """
     if not path.is_file():
@@ -126,17 +126,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "mend it there") from None
+        raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "correct the file") from None
     if not isinstance(written, DictConfig):
-        raise InputError(path, "holds no settings", "write `key: value` lines")
+        raise InputError(path, "contains no settings", "write `key: value` lines")
     return _resolve(written, overrides, path)
 
 
 def config_from(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The same from what such a file would hold.
+    """Build a configuration from the content of such a file.
 
     Raises:
-        InputError: as `load_config`.
+        InputError: as for `load_config`.
     """
     try:
         return _resolve(OmegaConf.create(dict(content)), overrides, "configuration")
@@ -160,7 +160,7 @@ def _resolve(written: DictConfig, overrides: Sequence[str], where: object) -> Co
 
 
 def _schema() -> DictConfig:
-    """The structured defaults; frozen dataclasses give read-only nodes, which a merge must be able to write."""
+    """The structured defaults, writable: frozen dataclasses give read-only nodes, into which nothing can be merged."""
     schema = OmegaConf.structured(Config)
     _thaw(schema)
     return schema

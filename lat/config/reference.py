@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from lat.config.load import Config
 
 _JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
-_INTERPOLATION = {"type": "string", "pattern": r"\$\{"}  # such as ${data_root}, which stands for a value of any type
+_INTERPOLATION = {"type": "string", "pattern": r"\$\{"}  # such as ${data_root}; may resolve to any type
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Setting:
     """One field of a dataclass of settings.
 
     Attributes:
-        name: of the field.
+        name: name of the field.
         kind: its type.
-        default: as plain types, but for a section, whose default is an object of it; MISSING if it must be given.
-        description: the comment behind it, in one line; for a section, the first line of its docstring.
-        section: the dataclass of its fields if it is a section or a list of sections, or None.
+        default: as plain types, or an object for a section; MISSING if it must be given.
+        description: its comment in one line; for a section, the first line of its docstring.
+        section: the dataclass of its fields for a section or a list of sections, else None.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Setting:
 
 
 def settings_of(owner: type, made: Any = None) -> list[Setting]:
-    """The settings of a dataclass, in its own order; `made` is the object whose values are their defaults, if there is one."""
+    """The settings of a dataclass in field order; the values of `made`, if given, are the defaults."""
     comments = {name: text for base in reversed(owner.__mro__) if is_dataclass(base) for name, text in _comments(base).items()}
     kinds = get_type_hints(owner)
     found = []
@@ -65,7 +65,7 @@ def _first_line(owner: type) -> str:
 
 @cache
 def _comments(owner: type) -> dict[str, str]:
-    """The comments behind the fields that a class itself defines: on the lines of the field, and alone on those below it."""
+    """The comments on the fields that a class itself defines: on the field's lines, or alone on the lines below it."""
     source = inspect.cleandoc("\n" + inspect.getsource(owner))
     body = ast.parse(source).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -129,7 +129,7 @@ def _type_schema(kind: Any) -> dict[str, Any]:
 
 
 def walk(owner: type = Config, prefix: str = "", made: Any = None) -> Iterator[tuple[str, list[Setting]]]:
-    """Every section with its settings, the outermost first: its key, such as `lat.training`, "" for the top."""
+    """Every section's key, such as `lat.training` or "" for the top, with its settings, outermost first."""
     settings = settings_of(owner, made)
     yield prefix, settings
     for one in settings:

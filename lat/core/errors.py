@@ -41,4 +41,4 @@ def invalid_yaml(path: object, error: Exception) -> InputError:
     """What to raise when a file cannot be read as YAML; names the line where the parser knows it."""
     mark = getattr(error, "problem_mark", None)
     line = f" (line {mark.line + 1})" if mark else ""
-    return InputError(path, f"is not valid YAML{line}", "mend it there")
+    return InputError(path, f"is not valid YAML{line}", "correct the file")

@@ -1,1 +1,1 @@
-"""Which steps a run has, and doing them."""
+"""Plan and execute the steps of a run."""

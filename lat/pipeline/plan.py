@@ -1,4 +1,4 @@
-"""What a run consists of: its stages, in the order in which they are done."""
+"""The plan of a run: its stages in order of execution."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ROUND = tuple(stage.name for stage in STAGES if stage.is_of_round)
 
 
 def stages_of_run(config: Config) -> tuple[str, ...]:
-    """The stages that `lat run` does."""
+    """The stages that `lat run` executes."""
     return tuple(stage.name for stage in STAGES if stage.is_in_run(config))
 
 
 def plan(workspace: Workspace, stages: Collection[str]) -> Iterator[tuple[Workspace, list[Step]]]:
-    """Some stages in the order in which they are done, round by round: each as the run seen from its round, and its steps.
+    """Yield the given stages in order of execution, round by round: the run seen from the round, and the stage's steps.
 
-    The steps of a stage are asked for when it is its turn, for they may depend on files that earlier ones have written.
+    A stage's steps are built only when its turn comes, because they may depend on files that earlier stages wrote.
     """
     for of_round in workspace.rounds():
         for stage in STAGES:
@@ -44,5 +44,5 @@ def plan(workspace: Workspace, stages: Collection[str]) -> Iterator[tuple[Worksp
 
 
 def all_steps(workspace: Workspace, stages: Collection[str]) -> list[Step]:
-    """The steps of some stages as they are now."""
+    """The current steps of some stages."""
     return list(chain.from_iterable(steps for _, steps in plan(workspace, stages)))

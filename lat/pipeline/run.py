@@ -1,12 +1,13 @@
-"""Doing a run: which of its steps are up to date, and doing the others.
+"""Execute a run: find the steps that are out of date, and run them.
 
-The stages up to `transfer` are a round; further ones (`rounds.count`) do them again with what the round before transferred.
+The stages up to `transfer` form a round; further rounds (`rounds.count`) repeat them with the labels that the previous one
+transferred.
 
-Outputs of one step are inputs of the next by content, so a step that is done again with the same result does not set off the
-ones after it. Every step's files appear whole or not at all and are noted once they are there: a run that was stopped at any
-moment goes on from there and ends with the same bytes.
+Steps depend on each other by file content, so rerunning a step with the same result does not trigger later ones. A step's
+files appear whole or not at all and are recorded once they exist: a run interrupted at any moment continues from there and
+ends with the same bytes.
 
-Of several processes the first decides what is to be done, and notes what has been; the others follow.
+With several processes, the first decides what to run and records what is done; the others follow.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ def run_stages(
     force: bool = False,
     say: Callable[[str], None] = announce.say,
 ) -> list[Step]:
-    """Do every step of the chosen stages that is not up to date.
+    """Run every step of the chosen stages that is not up to date.
 
     Args:
         workspace: the run.
-        stages: commands of the stages to do, in any order; by default all that the configuration has. A further round is left
-            for later, and `say` told so, where what comes before it is not up to date.
-        select: of their steps, those to do.
-        force: do them although they are up to date.
+        stages: commands of the stages to run, in any order; by default all that the configuration has. A later round is
+            skipped, with a message through `say`, if the rounds before it are not up to date.
+        select: which of their steps to run.
+        force: run steps even if they are up to date.
         say: prints a line of progress.
 
     Returns:
-        The steps that were done.
+        The steps that ran.
 
     Raises:
         InputError: if a file of an earlier stage is missing; it names the command that writes it.
@@ -64,7 +65,7 @@ def run_stages(
         hashes = processes.from_first(_outdated, records, candidates, force)
         if hashes is None:
             number = of_round.round
-            say(f"round {number} is left for later: what comes before is not up to date; `lat run` does every stage")
+            say(f"round {number} is skipped: an earlier stage is not up to date; `lat run` runs every stage")
             break
         outdated = [step for step in candidates if step.title in hashes]
         if outdated:
@@ -78,7 +79,7 @@ def run_stages(
 def _groups(
     workspace: Workspace, stages: Collection[str], select: Callable[[Step], bool]
 ) -> Iterator[tuple[Workspace, list[Step]]]:
-    """The steps that are done in one go, with the run as seen from their round: those of one group, or all that go apart."""
+    """The steps that run together, with the run seen from their round: those of one group, or all that run apart."""
     for of_round, steps in plan(workspace, stages):
         for _, members in groupby(filter(select, steps), key=lambda step: None if step.is_apart else step.group):
             yield of_round, list(members)
@@ -91,7 +92,7 @@ def _say_what(steps: Sequence[Step], say: Callable[[str], None]) -> None:
 
 
 def _do(workspace: Workspace, records: StepRecords, steps: Sequence[Step], hashes: Mapping[str, str]) -> None:
-    """Do steps and note them, group by group; each in one process, if they go apart."""
+    """Run and record steps group by group; groups that run apart take one process each."""
     worker, mine = workspace, steps
     if steps[0].is_apart:
         worker, mine = workspace.alone(), workspace.processes.share(steps)
@@ -109,11 +110,11 @@ def _do(workspace: Workspace, records: StepRecords, steps: Sequence[Step], hashe
 
 
 def _say_nothing(line: str) -> None:
-    """What processes other than the first have to say."""
+    """The `say` of all processes but the first."""
 
 
 def _begin(workspace: Workspace, say: Callable[[str], None]) -> None:
-    """Write the resolved configuration, and say what is wrong with the data and mended in memory."""
+    """Write the resolved configuration, and report what was repaired in the data in memory."""
     content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
     write_atomically(workspace.paths.resolved_config, content)
     tables = [workspace.data.train_part(name).labels for name in workspace.names]
@@ -124,7 +125,7 @@ def _begin(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 
 def _outdated(records: StepRecords, steps: Sequence[Step], force: bool) -> dict[str, str] | None:
-    """By title, the hash of what goes in for each of some steps that is not up to date; None if their round has to wait."""
+    """The input hash, by title, of each step that is not up to date; None if their round has to wait."""
     outdated = [step for step in steps if force or not records.is_current(step)]
     if outdated and outdated[0].round and not _can_begin(records, outdated):
         return None
@@ -133,13 +134,13 @@ def _outdated(records: StepRecords, steps: Sequence[Step], force: bool) -> dict[
 
 
 def _can_begin(records: StepRecords, steps: Sequence[Step]) -> bool:
-    """True if the rounds before that of these steps are up to date, and their inputs are there."""
+    """True if all rounds before that of these steps are up to date, and their inputs exist."""
     earlier = (step for step in all_steps(records.workspace, ROUND) if step.round < steps[0].round)
     return all(map(records.is_current, earlier)) and all(path.is_file() for step in steps for path in step.inputs)
 
 
 def _require_inputs(workspace: Workspace, steps: Sequence[Step]) -> None:
-    """Refuse to begin steps whose input is missing, naming the stage that writes it."""
+    """Raise an `InputError` if an input of these steps is missing, naming the stage that writes it."""
     missing = next((path for step in steps for path in step.inputs if not path.is_file()), None)
     if missing is None:
         return

@@ -1,4 +1,4 @@
-"""The device of a run and the processes that share its work, found when they are first asked for."""
+"""The device of a run and the processes that share its work, created on first use."""
 
 from __future__ import annotations
 

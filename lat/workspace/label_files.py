@@ -1,4 +1,4 @@
-"""Reading the labels files of a run, each checked against the dataset that it labels, and what a new one says of itself."""
+"""Read the labels files of a run, each checked against the dataset that it labels, and make the `info` of new ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lat.workspace.workspace import Workspace
 def read_pseudo_labels(workspace: Workspace, source: str, space: str) -> LabelTable:
     """Pseudo-labels of the images of `source` in another space, checked against both.
 
-    Those of an outside label set are its labels with a score of at least `pseudo_label.score_threshold`.
+    For an outside label set these are its labels with a score of at least `pseudo_label.score_threshold`.
     """
     data = workspace.data
     if space in data.label_sets:
@@ -27,7 +27,7 @@ def read_pseudo_labels(workspace: Workspace, source: str, space: str) -> LabelTa
 
 
 def read_held_out_labels(workspace: Workspace, target: str, space: str) -> LabelTable:
-    """What the detector of `space` finds on the held-out images of `target`, checked against both."""
+    """Detections of the detector of `space` on the held-out images of `target`, checked against both."""
     path = require(workspace.paths.held_out_labels(target, space), "lat pseudo-label")
     return _aligned(read_labels(path, space, expect=workspace.data.space(space)), workspace.data.held_out_part(target))
 
@@ -39,19 +39,19 @@ def read_transferred(workspace: Workspace, source: str, target: str) -> LabelTab
 
 
 def read_downstream_labels(workspace: Workspace, source: str, target: str) -> LabelTable:
-    """What the downstream detector of `target` trains on: labels of the images of `source`, checked against both."""
+    """Labels of the images of `source` that the downstream detector of `target` trains on, checked against both."""
     path = require(workspace.paths.downstream_labels(source, target), "lat train-downstream")
     return _labels_of_source(workspace, path, source, target)
 
 
 def read_truth(workspace: Workspace, source: str, target: str) -> LabelTable | None:
-    """Known labels of the images of `source` in the space of `target`, where the configuration names any."""
+    """Known labels of the images of `source` in the space of `target`; None if the configuration names none."""
     data = workspace.data
     return load_truth(data.settings_of(source), data.train_part(source), data.space(target))
 
 
 def counted_labels(workspace: Workspace, transferred: LabelTable) -> LabelTable:
-    """The transferred labels that count in agreement figures and pictures: those of a high enough score."""
+    """The transferred labels whose score is high enough for agreement figures and pictures."""
     return transferred.at_least(workspace.config.evaluation.score_threshold)
 
 
@@ -61,7 +61,7 @@ def label_info(workspace: Workspace, method: str, model: Path) -> dict[str, str]
 
 
 def config_sha256(workspace: Workspace) -> str:
-    """SHA-256 of the resolved settings, less where they are written, on what device they run, and later rounds."""
+    """SHA-256 of the resolved settings without output folder, device and later rounds."""
     settings = workspace.config.to_dict()
     left_out = ("output_dir", "data_root", "runtime", *(() if workspace.round else ("rounds",)))
     settings["rounds"]["count"] = workspace.round
@@ -73,7 +73,7 @@ def _labels_of_source(workspace: Workspace, path: Path, source: str, target: str
 
 
 def _aligned(table: LabelTable, part: DetectionDataset) -> LabelTable:
-    """The table itself.
+    """Return the table unchanged.
 
     Raises:
         InputError: if its images are not those of the part.

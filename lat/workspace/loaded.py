@@ -1,4 +1,4 @@
-"""What the stages and rounds of a run read once and share: datasets, label sets, the joint label space, features."""
+"""Data that the stages and rounds of a run load once and share: datasets, label sets, joint label space, features."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class LoadedData:
-    """The data of a run, each part read when it is first asked for.
+    """The data of a run, each part read on first use.
 
     Attributes:
         config: the settings of the run.
         features: by backbone model and part; see `open_features`.
-        decoded: what the step of class shares hands to the transfer of each small source.
+        decoded: decoded images that the class-shares step hands to the transfer of each small source.
     """
 
     def __init__(self, config: Config) -> None:
@@ -38,7 +38,7 @@ class LoadedData:
 
     @cached_property
     def label_sets(self) -> dict[str, LabelSet]:
-        """The outside label sets by name, with all labels that their files hold."""
+        """The outside label sets by name, with all labels in their files."""
         return {
             one.name: load_label_set(
                 one, {name: read_labels(Path(self.settings_of(name).annotations), name) for name in one.files}
@@ -48,7 +48,7 @@ class LoadedData:
 
     @cached_property
     def joint(self) -> JointLabelSpace:
-        """All label spaces: of the datasets, then of the outside label sets, in the order of the configuration."""
+        """All label spaces: datasets first, then outside label sets, in configuration order."""
         return JointLabelSpace(tuple(self.space(name) for name in (*self.config.dataset_names, *self.label_sets)))
 
     def index(self, dataset: str) -> int:
@@ -66,7 +66,7 @@ class LoadedData:
         return self.config.datasets[self.index(dataset)]
 
     def train_part(self, dataset: str) -> DetectionDataset:
-        """The images that carry labels from place to place: the training part of a dataset."""
+        """The training part of a dataset; its images are the ones that get labels in other spaces."""
         return self._parts[self.settings_of(dataset).name][0]
 
     def validation_part(self, dataset: str) -> DetectionDataset | None:
@@ -74,7 +74,7 @@ class LoadedData:
         return self._parts[self.settings_of(dataset).name][1]
 
     def held_out_part(self, dataset: str) -> DetectionDataset:
-        """Images on which detectors and transferred labels are judged: the validation part, or else those of training."""
+        """Images that detectors and transferred labels are judged on: the validation part, or else the training part."""
         return self.validation_part(dataset) or self.train_part(dataset)
 
     def space(self, name: str) -> LabelSpace:
@@ -82,6 +82,6 @@ class LoadedData:
         return self.label_sets[name].space if name in self.label_sets else self.train_part(name).space
 
     def proposal_spaces(self, dataset: str) -> tuple[str, ...]:
-        """The spaces in which the images of a dataset have pseudo-labels: all others, and the label sets that label it."""
+        """The spaces in which a dataset's images have pseudo-labels: all other datasets and the label sets that label it."""
         others = (name for name in self.config.dataset_names if name != dataset)
         return (*others, *(name for name, labels in self.label_sets.items() if dataset in labels.tables))

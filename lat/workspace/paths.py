@@ -14,8 +14,8 @@ from lat.core.errors import InputError
 class RunPaths:
     """The files of one round of a run, under its `output_dir`.
 
-    The files of round 0 lie in `output_dir` itself, those of round r in `rounds/r`, but for transferred labels, of which those of
-    the last round lie in `output_dir`; what a round does not make anew is that of an earlier one.
+    Round 0 uses `output_dir` itself, round r uses `rounds/r`, except that the last round's transferred labels go to
+    `output_dir`. A round reuses the files of an earlier one for whatever it does not make anew.
 
     Attributes:
         config: the settings of the run.
@@ -32,7 +32,7 @@ class RunPaths:
         return Path(self.config.output_dir)
 
     def _folder(self, dataset: str | None = None) -> Path:
-        """Where this round's files lie; what comes from the detector of a `dataset` that is not renewed stays in round 0."""
+        """The folder of this round; files from the detector of a `dataset` that is not renewed stay in round 0."""
         is_first = not self.round or dataset not in (None, *self.renewed)
         return self.root if is_first else self.root / "rounds" / str(self.round)
 
@@ -55,7 +55,7 @@ class RunPaths:
 
     @property
     def backbone_model(self) -> Path | None:
-        """The detector that lends the label-transfer model its features, if one does."""
+        """The detector whose features the label-transfer model uses, if any."""
         return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone == "upstream" else None
 
     @property
@@ -71,7 +71,7 @@ class RunPaths:
         return self._folder() / "lat" / "class_shares.json"
 
     def transferred(self, source: str, target: str) -> Path:
-        """Labels of the last round, the run's result, lie in `output_dir` itself; those of earlier rounds in `rounds/r`."""
+        """The last round's labels, the result of the run, are in `output_dir`; those of earlier rounds in `rounds/r`."""
         is_last = self.round == self.config.rounds.count
         folder = self.root if is_last else self.root / "rounds" / str(self.round)
         return folder / "transferred" / f"{source}.{target}.json"
@@ -94,7 +94,7 @@ class RunPaths:
         return self.downstream(target) / "labels" / f"{source}.json"
 
     def found_downstream(self) -> tuple[Path, ...]:
-        """The metrics of all downstream detectors that have been trained, under whatever name."""
+        """The metrics of all trained downstream detectors, whatever their names."""
         return tuple(sorted((self.root / "downstream").glob("*/metrics.json")))
 
     def relations(self, one: str, other: str) -> Path:
@@ -103,7 +103,7 @@ class RunPaths:
         return self.root / "relations" / f"{first}.{second}.json"
 
     def found_relations(self) -> tuple[Path, ...]:
-        """The files of relations that `lat relations` has written, if any."""
+        """The relation files that `lat relations` wrote, if any."""
         paths = (self.relations(a, b) for a, b in combinations(self.config.dataset_names, 2))
         return tuple(path for path in paths if path.is_file())
 
@@ -128,11 +128,11 @@ class RunPaths:
 
 
 def require(path: Path, command: str) -> Path:
-    """The path of a file that an earlier stage has written.
+    """The path of a file that an earlier stage wrote.
 
     Raises:
-        InputError: naming the command that writes it, if it is not there.
+        InputError: naming the command that writes it, if it does not exist.
     """
     if not path.is_file():
-        raise InputError(path, "is not there yet", f"run `{command}` first, or `lat run`, which does every stage")
+        raise InputError(path, "does not exist yet", f"run `{command}` first, or `lat run`, which runs every stage")
     return path

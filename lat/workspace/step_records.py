@@ -1,4 +1,4 @@
-"""What each step of a run was made from: hashes of inputs and outputs, kept under `output_dir/.state`."""
+"""Records of what each step was made from: hashes of inputs and outputs, kept under `output_dir/.state`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lat.workspace.workspace import Workspace
 
 
 class StepRecords:
-    """Says which steps are up to date, and notes those that have been done."""
+    """Tells which steps are up to date, and records the finished ones."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -27,14 +27,14 @@ class StepRecords:
         self._is_changed = False
 
     def inputs_hash(self, step: Step) -> str:
-        """SHA-256 over everything that goes into a step; its input files must be there."""
+        """SHA-256 over everything that goes into a step; its input files must exist."""
         data = {name: self._data_hash(name) for name in step.data}
         return sha256_of_json([step.stage, step.group, step.member, step.settings, self._files(step.inputs), data])
 
     def is_current(self, step: Step) -> bool:
-        """True if a step's record names its present inputs, and its outputs are as it left them.
+        """True if a step's record matches its current inputs, and its outputs are unchanged.
 
-        What it wrote when the run had another number of rounds, and therefore elsewhere, is copied to its place first.
+        Outputs that it wrote elsewhere, because the run had another number of rounds then, are copied to their place first.
         """
         record = self._brought(step, _read_json(self._record_file(step)))
         if not record or not all(path.is_file() for path in (*step.inputs, *step.outputs)):
@@ -42,19 +42,19 @@ class StepRecords:
         return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
 
     def note(self, step: Step, inputs_hash: str) -> None:
-        """Note that the outputs of a step are as it makes them from inputs of this hash."""
+        """Record that the outputs of a step were made from inputs of this hash."""
         record = {"inputs": inputs_hash, "outputs": self._files(step.outputs)}
         write_atomically(self._record_file(step), json.dumps(record, indent=2) + "\n")
         self.save()
 
     def save(self) -> None:
-        """Keep the hashes of files for the next run; the first process keeps those that it has seen."""
+        """Save the file hashes that the first process computed, for the next run."""
         if self._is_changed and self.workspace.processes.is_first:
             write_atomically(self._hash_file, json.dumps(self._hashes) + "\n")
             self._is_changed = False
 
     def _brought(self, step: Step, record: dict[str, Any]) -> dict[str, Any]:
-        """The record of a step, its outputs brought from where they lay to where they belong, if they are as it left them."""
+        """The record of a step, after copying its unchanged outputs from their old place to the new one."""
         outputs = record.get("outputs", {})
         if len(outputs) != len(step.outputs):
             return record
@@ -75,7 +75,7 @@ class StepRecords:
         return {str(name): self._file_hash(path) for name, path in zip(names, paths, strict=True)}
 
     def _data_hash(self, name: str) -> str:
-        """SHA-256 over a dataset's annotation files, how they are split, and the images of both parts."""
+        """SHA-256 over a dataset's annotation files, their split, and the images of both parts."""
         if name not in self._data_hashes:
             settings = self.workspace.data.settings_of(name)
             files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
@@ -90,7 +90,7 @@ class StepRecords:
         return self._data_hashes[name]
 
     def _file_hash(self, path: Path, advance: Callable[[], None] = lambda: None) -> str:
-        """SHA-256 of a file, computed again only if its size or time of change is another; `advance` is told when it is known."""
+        """SHA-256 of a file, recomputed only if its size or modification time changed; calls `advance` when done."""
         if not path.is_file():
             raise InputError(path, "there is no such file", "run `lat check` to find every missing file")
         status = path.stat()
@@ -104,7 +104,7 @@ class StepRecords:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """What a file of this module holds; a missing or damaged one holds nothing, and its step is done again."""
+    """The content of a record file; a missing or damaged one counts as empty, so its step runs again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Stages and their steps: what a run does, and what each part of it depends on."""
+"""Stages and steps: what a run does, and what each part depends on."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from lat.workspace.workspace import Workspace
 
 
 class RunSteps(Protocol):
-    """Does some steps of one group."""
+    """Runs some steps of one group."""
 
     def __call__(self, workspace: Workspace, *, due: Mapping[str, str]) -> None:
-        """Do them.
+        """Run them.
 
         Args:
             workspace: the run, seen from the round of the steps.
-            due: for the member of each step, the hash of what goes in; a stopped training resumes only if it is unchanged.
+            due: the input hash of each step by its member; an interrupted training resumes only if it is unchanged.
         """
 
 
 @dataclass(frozen=True)
 class Step:
-    """One part of a stage: what goes in, what comes out, and how it is done.
+    """One part of a stage: its inputs, its outputs, and the function that runs it.
 
     Attributes:
         stage: the stage's command.
-        group: the dataset that it works on, perhaps with a word behind it, or "" where the stage has one step; steps of one
-            group are done together.
-        member: the label space that it writes, or "" where a group has one step.
-        settings: what it depends on, as plain types.
+        group: the dataset that it works on, possibly followed by a word, or "" if the stage has one step; steps of one group
+            run together.
+        member: the label space that it writes, or "" if the group has one step.
+        settings: the settings that it depends on, as plain types.
         data: datasets whose images and labels it reads.
-        inputs: files that it reads: those of earlier steps, and files of weights.
+        inputs: files that it reads: outputs of earlier steps, and weights.
         outputs: files that it writes.
-        run: does the steps of its group; the same for all of them.
-        round: the round to which it belongs.
-        is_apart: of several processes, one does it alone while others do the like of it for other groups.
+        run: runs the steps of its group; all of them share it.
+        round: the round that it belongs to.
+        is_apart: True if one process runs it alone while the other processes run other groups.
     """
 
     stage: str
@@ -68,7 +68,7 @@ def _always(config: Config) -> bool:
 
 
 def _nothing_to_check(workspace: Workspace) -> None:
-    """For stages that can begin with whatever the configuration says."""
+    """For stages that any valid configuration allows to start."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Stage:
 
     Attributes:
         name: its command.
-        steps: its steps; for a stage of a round, those of the round from which the workspace is seen.
-        is_of_round: every round does it again.
-        is_in_run: whether `lat run` does it, by the settings.
-        check: raises an `InputError` before the first step of a run, where it is known by then that this stage would fail.
+        steps: its steps; for a stage that every round repeats, those of the workspace's round.
+        is_of_round: True if every round repeats it.
+        is_in_run: tells from the settings whether `lat run` includes it.
+        check: raises an `InputError` before the first step of a run if this stage is bound to fail.
     """
 
     name: str
@@ -91,5 +91,5 @@ class Stage:
 
 
 def weights_file(name_or_path: str) -> tuple[Path, ...]:
-    """The file of weights, if weights are a file."""
+    """The weights file, if the name is that of a file."""
     return (Path(name_or_path),) if Path(name_or_path).is_file() else ()

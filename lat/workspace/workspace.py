@@ -14,12 +14,12 @@ from lat.workspace.paths import RunPaths
 
 
 class Workspace:
-    """A run seen from one of its rounds: from the last, whose labels are the run's result, unless `at` names another.
+    """A run seen from one of its rounds: by default the last, whose labels are the run's result; `at` gives another.
 
     Args:
         config: the settings.
         round: the round; None for the last.
-        data: what is loaded already.
+        data: data already loaded.
         devices: the device and processes.
     """
 
@@ -38,7 +38,7 @@ class Workspace:
         return Workspace(self.config, number, self.data, self.devices)
 
     def alone(self) -> Workspace:
-        """The same run, with the same loaded data, seen from one process that works without the others."""
+        """The same run, with the same loaded data, for one process that works without the others."""
         return Workspace(self.config, self.round, self.data, DevicesAlone(self.devices))
 
     def rounds(self) -> list[Workspace]:
@@ -46,7 +46,7 @@ class Workspace:
         return [self.at(number) for number in range(self.config.rounds.count + 1)]
 
     def previous(self) -> Workspace:
-        """The run seen from the round before."""
+        """The run seen from the previous round."""
         return self.at(self.round - 1)
 
     @cached_property
@@ -56,7 +56,7 @@ class Workspace:
 
     @property
     def renewed(self) -> tuple[str, ...]:
-        """The datasets whose detectors are trained in this round: in further rounds those to which labels are transferred."""
+        """The datasets whose detectors this round trains: all in round 0, the targets in later rounds."""
         return self.config.target_names if self.round else self.names
 
     @property
@@ -69,7 +69,7 @@ class Workspace:
         return self.devices.processes
 
     def others(self, dataset: str) -> tuple[str, ...]:
-        """All datasets but one, in the order of the configuration."""
+        """All datasets but one, in configuration order."""
         return tuple(name for name in self.names if name != dataset)
 
     def transfers(self) -> list[tuple[str, str]]:

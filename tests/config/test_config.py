@@ -102,7 +102,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             "rounds.noise.dropout is 0.2, but upstream.detector is rtdetr; choose 0, or upstream.detector: torchvision",
         ),
         (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
-        (TWO_DATASETS, ["upstream.detector=rtdetr"], "lat.backbone is upstream, but detectors of rtdetr lend no feature maps"),
+        (TWO_DATASETS, ["upstream.detector=rtdetr"], "lat.backbone is upstream, but rtdetr detectors provide no feature maps"),
         (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
         (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
         (
@@ -125,7 +125,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         ("seed: 1", [], "datasets there are 0; name at least two"),
         ("datasets: 3", [], "'datasets'"),
         ("a: [", [], "is not valid YAML"),
-        ("- a", [], "holds no settings"),
+        ("- a", [], "contains no settings"),
     ],
 )
 def test_mistakes_are_named_with_the_file_and_the_remedy(tmp_path: Path, text: str, options: list[str], message: str) -> None:

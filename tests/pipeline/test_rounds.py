@@ -151,10 +151,10 @@ def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished
         for stage in ROUND:
             done = run_stages(tiny_workspace(config, run, *settings), [stage], say=lines.append)
             assert {step.round for step in done} == ({number} if number or stage == "transfer" else set())
-    left = [line for line in lines if "left for later" in line]
-    assert left == ["round 1 is left for later: what comes before is not up to date; `lat run` does every stage"] * 4
+    left = [line for line in lines if "is skipped" in line]
+    assert left == ["round 1 is skipped: an earlier stage is not up to date; `lat run` runs every stage"] * 4
     (run / "transferred" / "nu.way.json").unlink()
-    with pytest.raises(InputError, match=r"run/transferred/nu.way.json: is not there yet; run `lat transfer` first"):
+    with pytest.raises(InputError, match=r"run/transferred/nu.way.json: does not exist yet; run `lat transfer` first"):
         run_stages(tiny_workspace(config, run, *settings), ["evaluate"], say=quiet)
     run_stages(tiny_workspace(config, run, *settings), ["transfer", "evaluate", "report"], say=quiet)
     assert result_bytes(run) == result_bytes(undisturbed)
