@@ -1,4 +1,4 @@
-"""What a command says while it works: lines for people, nothing at all, or one JSON object a line for programs."""
+"""What a command prints while it works: lines for people, nothing at all, or JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True)
 class _Manner:
-    """How things are said; `out` is where JSON lines go, the standard output that the process began with."""
+    """How messages are printed; `out` is where JSON lines go: the process's original standard output."""
 
     quiet: bool = False
     out: TextIO | None = None
@@ -25,11 +25,11 @@ _manner = _Manner()
 
 @contextmanager
 def speaking(*, quiet: bool = False, json_lines: bool = False) -> Iterator[None]:
-    """Say less, or say it to programs, while this context is open.
+    """Be quiet, or print JSON lines for programs, while this context is open.
 
     Args:
-        quiet: nothing goes to standard output, and no progress is shown; errors go to standard error as ever.
-        json_lines: standard output gets one JSON object a line, each with the key `event`, and nothing else: what libraries
+        quiet: nothing goes to standard output, and no progress is shown; errors still go to standard error.
+        json_lines: standard output gets one JSON object per line, each with the key `event`, and nothing else: what libraries
             print there goes to standard error.
     """
     global _manner
@@ -44,7 +44,7 @@ def speaking(*, quiet: bool = False, json_lines: bool = False) -> Iterator[None]
 
 
 def is_quiet() -> bool:
-    """True if nothing is to be said but errors."""
+    """True if only errors are printed."""
     return _manner.quiet
 
 
@@ -54,7 +54,7 @@ def to_programs() -> bool:
 
 
 def say(line: str) -> None:
-    """Print a line for people; as JSON lines it is the event `message`."""
+    """Print a line for people, or the event `message` for programs."""
     if to_programs():
         event("message", text=line)
     else:
@@ -62,7 +62,7 @@ def say(line: str) -> None:
 
 
 def event(name: str, /, **fields: Any) -> None:
-    """Tell programs that something has happened, in values of JSON types; people are told nothing."""
+    """Print an event with fields of JSON types for programs; people see nothing."""
     if _manner.out is not None:
         _manner.out.write(json.dumps({"event": name, **fields}, allow_nan=False) + "\n")
         _manner.out.flush()
@@ -70,7 +70,7 @@ def event(name: str, /, **fields: Any) -> None:
 
 @contextmanager
 def work(name: str, /, **fields: Any) -> Iterator[None]:
-    """Tell programs when some work begins (`NAME_begun`) and, once it is done, how many seconds it took (`NAME_done`)."""
+    """Tell programs when work begins (`NAME_begun`), and when it is done, how many seconds it took (`NAME_done`)."""
     start = time.monotonic()
     event(f"{name}_begun", **fields)
     yield

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain types only, written whole or not at all, the same content always as the same bytes."""
+"""Checkpoints: tensors and plain types only, written whole or not at all; equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint; a reader sees the old file or the new one, never a part.
 
     Args:
-        content: tensors and plain types, nested at will, with a word under "kind" that says what the file holds.
+        content: tensors and plain types, nested in any way, with a word under "kind" that says what the file contains.
             Tensors are copied to the CPU, each with its own memory.
 
     Raises:
-        TypeError: if the content holds anything but tensors, None, bool, int, float, str, list, tuple and dict.
+        TypeError: if the content has anything but tensors, None, bool, int, float, str, list, tuple and dict.
     """
-    assert isinstance(content.get("kind"), str), "a checkpoint says what it holds"
+    assert isinstance(content.get("kind"), str), "a checkpoint names its kind"
     buffer = io.BytesIO()
     torch.save(_plain(content, "checkpoint"), buffer)
     write_atomically(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
-    """Read a checkpoint that holds a `kind`, its tensors on the CPU. No code in the file is ever run.
+    """Read a checkpoint of a `kind`, with its tensors on the CPU. No code in the file is ever run.
 
     Raises:
-        InputError: if the file is missing, is damaged, is not a checkpoint of `lat`, or holds another kind.
+        InputError: if the file is missing or damaged, is not a checkpoint of `lat`, or is of another kind.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,9 +47,9 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         first_line = str(error).strip().partition("\n")[0]
         raise InputError(path, f"cannot be read as a checkpoint ({first_line[:120]})", "delete it and train again") from error
     if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
-        raise InputError(path, "is not a checkpoint of lat", f"give one that holds a {_words(kind)}")
+        raise InputError(path, "is not a checkpoint of lat", f"choose one that contains a {_words(kind)}")
     if content["kind"] != kind:
-        raise InputError(path, f"holds a {_words(content['kind'])}", f"give a checkpoint that holds a {_words(kind)}")
+        raise InputError(path, f"contains a {_words(content['kind'])}", f"choose a checkpoint that contains a {_words(kind)}")
     return content
 
 
@@ -60,8 +60,8 @@ def _words(kind: str) -> str:
 def _plain(value: Any, where: str) -> Any:
     """The value rebuilt from fresh containers, exact built-in types and interned strings.
 
-    Pickle refers back to an object that it has met before, so that equal content gives different bytes where one string is
-    shared in one run and repeated in another. Here equal strings are always one object, and no container is shared.
+    Pickle refers back to an object that it has already written, so equal content gives different bytes if one run shares a
+    string and another repeats it. Here equal strings are always one object, and no container is shared.
     """
     if isinstance(value, Tensor):
         return value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -77,4 +77,4 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, (list, tuple)):
         items = [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
-    raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain types only")
+    raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint contains only tensors and plain types")

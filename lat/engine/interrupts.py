@@ -1,4 +1,4 @@
-"""Ctrl-C, or a request to end, between two steps instead of in the middle of one."""
+"""Handle Ctrl-C and SIGTERM between two steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # a person's, and that of torchrun, SLURM and Kubernetes
-ONE_PRESS = 1.0  # seconds; a terminal and torchrun both pass on one Ctrl-C
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # from a person; from torchrun, SLURM and Kubernetes
+ONE_PRESS = 1.0  # seconds; the terminal and torchrun both deliver the same Ctrl-C
 
 
 class InterruptsBetweenSteps:
     """While this context is open, the first Ctrl-C or SIGTERM is noted in `asked`; a later one is raised at once.
 
-    Outside the main thread, where Python allows no signal handlers, nothing changes.
+    Does nothing outside the main thread, where Python allows no signal handlers.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class InterruptsBetweenSteps:
 
     @property
     def asked(self) -> bool:
-        """True once the run has been asked to stop."""
+        """True once a stop was requested."""
         return self._asked_at is not None
 
     def __enter__(self) -> Self:

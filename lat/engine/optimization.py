@@ -1,4 +1,4 @@
-"""How the weights of a model are changed: optimizer, learning rate at each step, average of the weights."""
+"""How training updates the weights of a model: optimizer, learning rate at each step, average of the weights."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def _check_range(name: str, value: object, holds: bool, rule: str) -> None:
 
 
 def learning_rate_at(settings: TrainSettings, step: int) -> float:
-    """Learning rate of the update of `step`, 0..steps - 1.
+    """Learning rate of the update at `step`, 0..steps - 1.
 
-    During W warm-up steps it is (step + 1) / W of the schedule's rate; cosine then goes from the full rate at step W along
-    half a cosine to 0 at step `steps`, which is never taken.
+    During W warm-up steps it is (step + 1) / W of the schedule's rate; cosine then falls from the full rate at step W along
+    half a cosine to 0 at step `steps`, which is never reached.
     """
     warmup_steps = min(settings.warmup_steps, settings.steps // 2)
     warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
@@ -78,7 +78,7 @@ def learning_rate_at(settings: TrainSettings, step: int) -> float:
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
-    """An optimizer of the model's trainable parameters; those of fewer than two dimensions have no weight decay.
+    """An optimizer for the model's trainable parameters; those of fewer than two dimensions get no weight decay.
 
     Raises:
         InputError: if the model has no trainable parameter.
@@ -97,7 +97,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> float:
-    """Give every parameter group this learning rate; returns it."""
+    """Set the learning rate of every parameter group and return it."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     return learning_rate
@@ -106,8 +106,8 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> float:
 def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
     """An exponential moving average of the model's parameters and buffers, or None for a decay of 0.
 
-    It starts as a copy of the model's weights after the first step. Buffers of whole numbers (counters, index tables) are
-    copied: an average would round them down.
+    It starts as a copy of the model's weights after the first step. Integer buffers (counters, index tables) are copied,
+    because an average would round them down.
     """
     if not decay:
         return None

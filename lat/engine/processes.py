@@ -1,4 +1,4 @@
-"""The processes of a run that torchrun or srun has started: who does what of a shared job, and how the results come together."""
+"""The processes of a run under torchrun or srun: how they divide a shared job and collect its results."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from torch.distributed.rendezvous import rendezvous
 
 from lat.core.errors import InputError
 
-BLOCK = 4  # parts of a shared job that each process does before results are handed over
-PATIENCE = timedelta(days=30)  # a process may wait that long for what another computes; one that dies is noticed at once
-SECONDS_TO_SEE = 60.0  # within which a file that one process has written is to be seen by all
+BLOCK = 4  # items of a shared job that each process does before results are exchanged
+PATIENCE = timedelta(days=30)  # how long a process waits for another's result; a dead one is noticed at once
+SECONDS_TO_SEE = 60.0  # within which all processes must see a file that one has written
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_meeting: list[Any] = []  # once the processes have met: the store that all can reach, and their group for plain objects
+_meeting: list[Any] = []  # once the processes have met: the store that they share, and their group for plain objects
 
 
 def started_processes() -> tuple[int, int]:
-    """Processes on this machine and number of machines, as torchrun or srun started them; (1, 1) without them."""
+    """Number of processes on this machine and of machines, as torchrun or srun started them; (1, 1) without them."""
     if dist.is_available() and dist.is_torchelastic_launched():
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return local, world // local
-    if SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:  # srun sets it; a batch script itself is one process
+    if SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:  # set by srun; a batch script itself is one process
         nodes = int(os.environ.get("SLURM_NNODES", 1))
         return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
     return 1, 1
 
 
 def meet() -> None:
-    """Wait for the other processes of the run, if there are any; from then on the first alone writes on standard output.
+    """Wait for the other processes of the run, if any; from then on only the first writes to standard output.
 
     Raises:
-        InputError: if srun was not told how many processes a machine has.
+        InputError: if srun was not told how many processes to start per machine.
     """
     here, machines = started_processes()
     if here * machines == 1 or dist.is_initialized():
         return
     if not TorchElasticEnvironment.detect() and "SLURM_NTASKS_PER_NODE" not in os.environ:
-        raise InputError("srun", f"starts {here * machines} tasks", "say how many on each machine, by --ntasks-per-node")
+        raise InputError("srun", f"starts {here * machines} tasks", "set the number per machine with --ntasks-per-node")
     environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else SLURMEnvironment()
     os.environ |= {"MASTER_ADDR": environment.main_address, "MASTER_PORT": str(environment.main_port)}
     store, rank, size = next(rendezvous("env://", environment.global_rank(), environment.world_size()))
@@ -59,14 +59,14 @@ def meet() -> None:
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     _meeting[:] = store, dist.new_group(backend="gloo", timeout=PATIENCE)
     if rank:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
 
 
 def together(command: Callable[[Callable[[str], None]], int]) -> int:
-    """Do in all processes what a command does; returns the exit status of this one.
+    """Run a command in all processes and return the exit status of this one.
 
     Args:
-        command: takes a function that prints a line on standard error, of several processes' equal lines one; returns a status.
+        command: takes a function that prints a line on standard error, once if several processes print it; returns a status.
     """
     try:
         meet()
@@ -84,11 +84,11 @@ def together(command: Callable[[Callable[[str], None]], int]) -> int:
 
 
 def say_once(line: str) -> None:
-    """Print on standard error what several processes have to say, from the one that comes first."""
+    """Print a line on standard error once, though several processes may call this with it."""
     key = f"lat/{sha256(line.encode()).hexdigest()}"
     try:
         is_news = not _meeting or _meeting[0].add(key, 1) == 1
-    except RuntimeError:  # the store is gone with its process
+    except RuntimeError:  # the process with the store has ended
         is_news = True
     if is_news:
         print(line, file=sys.stderr, flush=True)
@@ -96,21 +96,25 @@ def say_once(line: str) -> None:
 
 def _describe(error: Exception) -> str:
     """One line if an error only says that another process has ended, otherwise its traceback."""
-    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # of gloo, which has no error of its own
+    signs = (
+        "Connection closed by peer",
+        "Connection reset by peer",
+        "Broken pipe",
+    )  # from gloo, which has no error class of its own
     if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)):
-        return "error: another process of this run has ended; what is done is kept, and the same command goes on from there"
+        return "error: another process of this run has ended; finished work is kept, and the same command continues from there"
     return "".join(traceback.format_exception(error)).rstrip()
 
 
 class Processes:
-    """The processes of a run, seen from one of them. What they share is done in blocks and comes together in order.
+    """The processes of a run, seen from one of them. They do shared jobs in blocks and collect the results in order.
 
-    An `InputError` that one process meets in a shared job is raised in all of them.
+    An `InputError` that one process raises in a shared job is raised in all of them.
 
     Args:
         rank: which process this is, from 0.
-        size: how many there are.
-        here: how many of them are on this machine.
+        size: number of processes.
+        here: number of processes on this machine.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, here: int = 1) -> None:
@@ -121,16 +125,16 @@ class Processes:
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """The items that this process works on, in order: runs of neighbours, as `in_order` expects them."""
+        """The items that this process works on, in order: contiguous runs, as `in_order` expects."""
         return [items[i] for shares in _blocks(len(items), self.size) for i in shares[self.rank]]
 
     def in_order(self, mine: Iterable[Result], total: int, *, everywhere: bool = False) -> Iterator[Result]:
-        """The results of all processes in the order of the items, while they come; every process must go through it.
+        """Yield the results of all processes in item order as they arrive; every process must exhaust the iterator.
 
         Args:
-            mine: a result for each item of `share`, perhaps computed only when it is asked for.
-            total: number of items of all processes together.
-            everywhere: yield results in every process instead of in the first alone.
+            mine: a result for each item of `share`; may be lazy.
+            total: number of items over all processes.
+            everywhere: yield results in every process, not only in the first.
         """
         if self.size == 1:
             yield from mine
@@ -143,7 +147,7 @@ class Processes:
                 yield from results
 
     def from_first(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """What a function returns in the first process, which alone calls it, in every process."""
+        """Call a function in the first process alone, and return its result in every process."""
         if self.size == 1:
             return function(*arguments)
         sent = [_outcome(function, *arguments) if self.is_first else None]
@@ -155,10 +159,10 @@ class Processes:
         return result  # type: ignore[return-value]
 
     def settle(self, written: Iterable[Path]) -> None:
-        """Wait until every process sees the files that this one and the others have `written`, each its own.
+        """Wait until every process sees the files that each has `written`.
 
         Raises:
-            InputError: if a process does not see one of them, as where machines do not share the folder.
+            InputError: if a process does not see one of them, for example because machines do not share the folder.
         """
         if self.size == 1:
             return
@@ -169,7 +173,7 @@ class Processes:
         unseen = list(stamps)
         while (unseen := [path for path in unseen if _stamp(path) != stamps[path]]) and time.monotonic() < deadline:
             time.sleep(0.2)
-        remedy = "let output_dir be a folder that all machines share"
+        remedy = "choose an output_dir that all machines share"
         self._raise_any(InputError(unseen[0], f"is not seen by process {self.rank}", remedy) if unseen else None)
 
     def _raise_any(self, error: InputError | None) -> None:
@@ -191,7 +195,7 @@ class Processes:
 
 
 def _blocks(total: int, size: int) -> Iterator[list[range]]:
-    """Block by block, the items of each process: neighbours, at most `BLOCK` of them and at most one more than any other's."""
+    """For each block, the contiguous items of each process: at most `BLOCK`, and at most one more than any other's."""
     for start in range(0, total, BLOCK * size):
         count = min(BLOCK * size, total - start)
         yield [range(start + rank * count // size, start + (rank + 1) * count // size) for rank in range(size)]
@@ -205,7 +209,7 @@ def _outcome(function: Callable[..., Result], *arguments: Any) -> tuple[Result |
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of change of a file; None if it is not there."""
+    """Size and modification time of a file; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

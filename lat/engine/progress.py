@@ -24,9 +24,9 @@ class Screen:
 
     Attributes:
         file: where to write; None for standard error.
-        every_seconds: on anything but a terminal, the time between two lines. One more line comes at the end. Programs are
-            told every second.
-        clock: seconds of a clock that never goes back.
+        every_seconds: time between two lines when not on a terminal; one more line comes at the end. Programs get an event
+            every second.
+        clock: a monotonic clock, in seconds.
     """
 
     file: TextIO | None = None
@@ -35,14 +35,14 @@ class Screen:
 
 
 class track:  # noqa: N801 - used like a function: `with track(100, "title") as progress:`
-    """Show how far a loop is, with its rate, the time left and the latest figures.
+    """Show the progress of a loop, with its rate, the time left and the latest figures.
 
     Args:
         total: number of units of work.
         title: what the work is.
-        done: units that an earlier run has done; the rate counts only what this one does.
-        quiet: show nothing; of the processes of a distributed run, all but the first always are.
-        after_seconds: show nothing of work that is done by then; for what is usually over at once.
+        done: units that an earlier run has done; they do not count in the rate.
+        quiet: show nothing; in a distributed run all processes but the first are always quiet.
+        after_seconds: show nothing if the work is done by then; for work that is usually short.
         screen: where to show it, and how often.
     """
 
@@ -74,7 +74,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         return self
 
     def _show_bar(self) -> None:
-        """On a terminal, draw the bar."""
+        """Draw the bar if on a terminal."""
         if self._console is not None and self._console.is_terminal:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}")
             self._bar = Progress(*columns, console=self._console)
@@ -82,7 +82,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
             self._bar.start()
 
     def expect(self, n: int) -> None:
-        """Count `n` more units as work to be done."""
+        """Add `n` units to the total."""
         self.total += n
         if self._bar is not None:
             self._bar.update(self._task, total=self.total)
@@ -100,7 +100,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
             self._tell()
 
     def count(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Pass batches on, and count the units of each as done."""
+        """Yield the batches, counting the units of each as done."""
         for batch in batches:
             yield batch
             self.advance(len(batch))
@@ -127,7 +127,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         return " · ".join(parts)
 
     def _rate(self) -> float | None:
-        """Units a second of this run; None before the first."""
+        """Units per second in this run; None before the first."""
         seconds, here = self._clock() - self._start, self.done - self._start_done
         return here / seconds if here and seconds > 0 else None
 
@@ -145,12 +145,12 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
             self._console.file.flush()
 
     def _finite_figures(self) -> dict[str, float | str | None]:
-        """The latest figures as JSON has them: null for NaN and infinity."""
+        """The latest figures for JSON, with None for NaN and infinity."""
         return {name: value if isinstance(value, str) or math.isfinite(value) else None for name, value in self._figures.items()}
 
 
 def _is_first_process() -> bool:
-    """True in the one process of a run that shows progress; torch is asked only if it is there, for nothing meets without it."""
+    """True in the one process that shows progress; asks torch only if it is imported: without it no processes can have met."""
     distributed = sys.modules.get("torch.distributed")
     return distributed is None or not distributed.is_initialized() or distributed.get_rank() == 0
 

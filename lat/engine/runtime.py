@@ -1,4 +1,4 @@
-"""On what a run computes: device, precision, processes, threads, seeds."""
+"""What a run computes on: device, precision, processes, threads, seeds."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class RuntimeSettings:
 def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     """A launched Fabric for these settings, with every random number generator seeded and the thread count set.
 
-    Under torchrun or srun the processes are the ones that were started; otherwise there is one.
+    It uses the processes that torchrun or srun started, or else this one alone.
 
     Raises:
-        InputError: if the machine lacks the device, or more devices are asked for than processes were started.
+        InputError: if the machine lacks the device, or the settings ask for more devices than there are processes.
     """
     _check_accelerator(runtime.accelerator)
     processes, nodes = started_processes()
@@ -70,7 +70,7 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     meet()
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    # A batch without boxes leaves heads without a gradient; DDP must be told to expect it.
+    # A batch without boxes leaves heads without gradients; DDP must be told to expect that.
     is_one = processes * nodes == 1
     fabric = Fabric(
         accelerator=runtime.accelerator,
@@ -78,7 +78,7 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
         num_nodes=nodes,
         strategy="auto" if is_one else "ddp_find_unused_parameters_true",
         precision=runtime.precision,  # type: ignore[arg-type]
-        plugins=LightningEnvironment() if is_one else None,  # also within a batch script of SLURM
+        plugins=LightningEnvironment() if is_one else None,  # even in a SLURM batch script
     )
     fabric.launch()
     seed_everything(seed)

@@ -1,6 +1,6 @@
-"""Which items make up the batch of a step, and with which seeds: functions of the run's seed and the step alone.
+"""Which items a step's batch has, and with which seeds: functions of the run's seed and the step alone.
 
-Nothing here remembers what came before, so a resumed run draws what an undisturbed one would have drawn.
+Nothing here keeps state, so a resumed run draws the same items as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """One item of a batch: its index in the data, and the seed of whatever is random about it."""
+    """One item of a batch: its index in the data, and the seed of everything random about it."""
 
     item_index: int
     item_seed: int
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A seed 0..2^63 - 1 from numbers and words; other parts, or another order, give an unrelated seed."""
+    """A seed 0..2^63 - 1 from numbers and words; different parts, or another order, give an unrelated seed."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 class Reserved(NamedTuple):
-    """Places in every batch that are kept for the first items of the data, however many others there are."""
+    """Places in every batch reserved for the first items of the data, however many others there are."""
 
     items: int  # the first this many items of the data, at least 1
-    places: int | None  # of each batch; None draws all items alike
-    alone_from: int | None = None  # from this step on, batches are of the first items alone; None for never
+    places: int | None  # per batch; None draws all items alike
+    alone_from: int | None = None  # from this step on, batches contain only the first items; None for never
 
     @classmethod
     def half(cls, items: int, batch_size: int) -> Reserved:
@@ -43,21 +43,21 @@ class Reserved(NamedTuple):
 class StepSampler(Sampler[list[Draw]]):
     """Batches of steps `start`..`steps` - 1 for one of `world_size` processes.
 
-    The data are shuffled anew for every epoch and the epochs put end to end: step k takes positions k * batch_size up to
-    (k + 1) * batch_size, so a batch may end one epoch and begin the next, and every index comes once an epoch. Of the
-    global batch, process `rank` takes its contiguous share; the shares do not depend on what the other processes do.
+    The data are reshuffled for every epoch, and the epochs are put end to end: step k takes positions k * batch_size up to
+    (k + 1) * batch_size, so a batch may end one epoch and begin the next, and every index comes once per epoch. Process `rank`
+    takes its contiguous share of the global batch, independently of the other processes.
 
-    With reserved places the first items and the others have epochs of their own: each batch has exactly that many of the first
-    items, spread evenly over it (so that every process has its part of them), and others in the remaining places. Steps that are
-    of the first items alone have epochs of these once more.
+    With reserved places the first items and the others have separate epochs: each batch has exactly that many of the first
+    items, spread evenly over it (so that every process gets its part), and others in the remaining places. Steps with only
+    the first items use yet another sequence of epochs.
 
     Args:
         num_items: number of items in the data, at least 1.
         batch_size: size of the global batch, a multiple of `world_size`.
         seed: seed of the run.
-        steps: the steps of the iteration; a resumed training begins later than at 0.
-        reserved: places for the first items; None where all are drawn alike.
-        process: rank of this process, and how many there are.
+        steps: the steps to iterate over; a resumed training starts after 0.
+        reserved: places for the first items; None draws all alike.
+        process: rank of this process, and number of processes.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class StepSampler(Sampler[list[Draw]]):
 
 
 class _Epochs:
-    """Indices without end: all of `indices`, shuffled, then all of them, shuffled anew."""
+    """An endless sequence: all of `indices` shuffled, then all of them reshuffled, and so on."""
 
     def __init__(self, indices: range, seed: int, name: str) -> None:
         self.indices, self.seed, self.name = indices, seed, name

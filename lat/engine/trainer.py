@@ -34,11 +34,11 @@ class TrainItems(Protocol):
         ...
 
     def item(self, index: int, generator: torch.Generator) -> Any:
-        """Item `index`; all that is random about it comes from `generator`, so that it is the same in any process."""
+        """Item `index`; all randomness comes from `generator`, so that it is the same in any process."""
         ...
 
     def collate(self, items: list[Any]) -> tuple[Any, ...]:
-        """The arguments of the model's `losses` for a batch of items. What has a method `to(device)` is moved."""
+        """The arguments of the model's `losses` for a batch of items. Anything with a method `to(device)` is moved."""
         ...
 
 
@@ -48,16 +48,16 @@ class NonFiniteLossError(FloatingPointError):
 
 @dataclass(frozen=True)
 class TrainJob:
-    """One training: what it is called, where it goes, and what makes it this one.
+    """One training: its title, its output, and what identifies it.
 
     Attributes:
         title: name in the progress bar and in messages.
-        out_dir: gets `model.pt`, `log.jsonl`, `tensorboard/`, and `checkpoint.pt` while the training lasts.
+        out_dir: gets `model.pt`, `log.jsonl`, `tensorboard/`, and, during training, `checkpoint.pt`.
         seed: decides the order of the data, the items' generators and the model's own random numbers.
-        description: what `model.pt` holds beside the weights under "model": "kind", and plain types from which the model can
-            be built again.
+        description: saved in `model.pt` next to the weights under "model": "kind", and plain types from which the model can
+            be rebuilt.
         inputs: a hash of what the items are made of, and of `reserved`; a checkpoint of other inputs is not resumed.
-        reserved: places in every batch for the first items; None where all are drawn alike.
+        reserved: places in every batch for the first items; None draws all alike.
         result: name of the submodule whose weights are the result, if it is not the whole model.
         num_workers: processes that read and augment items; they do not change the result.
     """
@@ -73,25 +73,25 @@ class TrainJob:
 
 
 def train(model: nn.Module, items: TrainItems, settings: TrainSettings, job: TrainJob, fabric: Fabric) -> Path:
-    """Train a model, resuming from `checkpoint.pt` where an earlier training of the same configuration was stopped.
+    """Train a model, resuming from `checkpoint.pt` if an earlier training with the same configuration was interrupted.
 
-    A training that was stopped and resumed writes the same `model.pt` and `log.jsonl`, byte for byte, as one that was not (on
-    the CPU; some GPU kernels add in any order).
+    A resumed training writes the same `model.pt` and `log.jsonl`, byte for byte, as an uninterrupted one (on the CPU; some GPU
+    kernels add in any order).
 
     Args:
         model: its method `losses(*batch)` returns scalar losses by name; their sum is minimised.
         items: the data.
-        settings: how to train; `batch_size` is shared out over all processes.
-        job: which training this is.
+        settings: how to train; `batch_size` is divided over all processes.
+        job: title, output and identity of the training.
         fabric: from `build_fabric`.
 
     Returns:
         The path of `model.pt`: `{**job.description, "model": state_dict}`, the averaged weights if `settings.ema_decay` is set.
 
     Raises:
-        InputError: if there is no item, no trainable parameter, or the batch cannot be shared out over the processes.
-        NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint stays.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after a checkpoint of the last full step was written.
+        InputError: if there is no item, no trainable parameter, or the batch cannot be divided over the processes.
+        NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint is kept.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after writing a checkpoint of the last full step.
     """
     _check(items, settings, job.title, fabric)
     fingerprint = _fingerprint(settings, job, len(items), fabric)
@@ -124,13 +124,13 @@ def train(model: nn.Module, items: TrainItems, settings: TrainSettings, job: Tra
             if not state.in_step:
                 state.save()
                 if isinstance(error, _StoppedError):
-                    fabric.barrier()  # no process ends, and the others with it, before the checkpoint is there
+                    fabric.barrier()  # the end of one process ends the others: wait for the checkpoint
             raise
     return state.finish(job.description, job.result)
 
 
 class _StoppedError(KeyboardInterrupt):
-    """A Ctrl-C or SIGTERM that all processes agreed upon after the same step."""
+    """A Ctrl-C or SIGTERM that all processes act on after the same step."""
 
 
 class _DrawnItems(Dataset[Any]):
@@ -152,7 +152,7 @@ def _check(items: TrainItems, settings: TrainSettings, title: str, fabric: Fabri
 
 
 def _fingerprint(settings: TrainSettings, job: TrainJob, num_items: int, fabric: Fabric) -> str:
-    """What must be the same for a checkpoint to be resumed; the number of processes and of workers may differ."""
+    """What must match for a checkpoint to be resumed; the numbers of processes and workers may differ."""
     chosen = {name: value for name, value in asdict(settings).items() if name not in ("checkpoint_every", "tensorboard")}
     precision = getattr(fabric.strategy.precision, "precision", "32-true")
     return sha256_of_json([chosen, job.seed, dict(job.description), job.inputs, num_items, precision])
@@ -171,9 +171,7 @@ def _load_batches(items: TrainItems, settings: TrainSettings, job: TrainJob, sta
 
 
 def _backward(state: TrainingState, batch: tuple[Any, ...], clip: float) -> tuple[dict[str, Tensor], Tensor]:
-    """The losses of a batch by name, with gradients scaled so that their common norm is at most `clip` (0 for any norm), and
-    the norm before.
-    """
+    """Compute gradients, clipped to a total norm of `clip` (0 for none); return the losses by name and the unclipped norm."""
     fabric = state.fabric
     losses = state.losses(Batch(fabric.to_device(batch)))
     state.optimizer.zero_grad()
@@ -186,9 +184,9 @@ def _backward(state: TrainingState, batch: tuple[Any, ...], clip: float) -> tupl
 def _finite_figures(
     fabric: Fabric, losses: Mapping[str, Tensor], gradient_norm: Tensor, interrupts: InterruptsBetweenSteps, where: str
 ) -> tuple[dict[str, float], bool]:
-    """The losses as numbers, means over all processes, and whether any of these has been asked to stop.
+    """The losses as numbers, averaged over all processes, and whether any process was asked to stop.
 
-    With a gradient scaler (16-mixed) an infinite gradient is usual and its step is left out; otherwise it is an error too,
+    With a gradient scaler (16-mixed) an infinite gradient is normal and its step is skipped; otherwise it is an error too,
     before it can reach the weights and a checkpoint.
 
     Raises:
@@ -204,5 +202,5 @@ def _finite_figures(
     if all(map(math.isfinite, values)) and (scaled or math.isfinite(norm)):
         return figures, share_asked > 0
     parts = ", ".join(f"{name} = {value:.6g}" for name, value in [*figures.items(), ("gradient norm", norm)])
-    remedy = "lower the learning rate, warm up longer or clip gradients harder, and look at the boxes of the data"
+    remedy = "lower the learning rate, warm up longer or clip gradients harder, and check the boxes of the data"
     raise NonFiniteLossError(f"{where}: the loss is not finite ({parts}); {remedy}; the last checkpoint was kept")

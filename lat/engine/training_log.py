@@ -17,14 +17,14 @@ LOG_NAME = "log.jsonl"
 
 
 class TrainingLog:
-    """Means of the losses between two lines, written a line at a time.
+    """Writes lines with the mean losses since the previous line.
 
-    A line is `{"step", "learning_rate", NAME: mean ..., "total": mean}`, with six digits; `step` counts finished steps and
-    nothing depends on the time, so that the same run gives the same bytes.
+    A line is `{"step", "learning_rate", NAME: mean ..., "total": mean}`, with six digits; `step` counts finished steps, and
+    nothing depends on the time, so the same run gives the same bytes.
 
     Args:
         out_dir: folder of `log.jsonl` and `tensorboard/`; None writes nothing (every process but the first).
-        step: finished steps; lines and events of later ones, left by a run that was killed, are taken away.
+        step: finished steps; lines and events of later steps, left by a killed run, are removed.
         tensorboard: whether to write events for TensorBoard.
     """
 
@@ -56,7 +56,7 @@ class TrainingLog:
         self._count += 1
 
     def write_line(self, step: int, learning_rate: float) -> None:
-        """Write the means of the losses since the line before, as the figures of `step` finished steps."""
+        """Write the mean losses since the previous line, after `step` finished steps."""
         means = {name: total / self._count for name, total in self._sums.items()}
         self._sums, self._count = {}, 0
         if self._out_dir is None:
@@ -70,16 +70,16 @@ class TrainingLog:
                 self._writer.add_scalar(name, value, step)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: sums and count since the last line."""
+        """The state to checkpoint: sums and count since the last line."""
         return {"sums": dict(self._sums), "count": self._count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the `state()` of an earlier run."""
+        """Continue from the `state()` of an earlier run."""
         self._sums, self._count = dict(state["sums"]), int(state["count"])
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    """Whole lines of a log up to `step`; a run that was killed may have left more, and a last line without its end."""
+    """Complete lines of a log up to `step`; a killed run may have left more, and an incomplete last line."""
     if step == 0 or not path.is_file():
         return []
     whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""What a training changes, and its checkpoint."""
+"""The state of a training, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lat.engine.training_log import TrainingLog
 
 
 class TrainingState:
-    """What a training changes: weights, optimizer, average, number of full steps; and their checkpoint."""
+    """The state of a training (weights, optimizer, average, number of full steps) and its checkpoint."""
 
     def __init__(self, model: nn.Module, settings: TrainSettings, out_dir: Path, fabric: Fabric, fingerprint: str) -> None:
         self.model, self.out_dir, self.fabric, self.fingerprint = model, out_dir, fabric, fingerprint
@@ -51,11 +51,11 @@ class TrainingState:
         saved = load_checkpoint(self.checkpoint_path, "training_run")
         if saved["fingerprint"] == self.fingerprint:
             return saved
-        print(f"{self.checkpoint_path}: of another configuration or other inputs, starting anew", file=sys.stderr)
+        print(f"{self.checkpoint_path}: made with another configuration or other inputs, starting over", file=sys.stderr)
         return None
 
     def save(self) -> None:
-        """Write the checkpoint from which the run can be taken up after `step` full steps."""
+        """Write the checkpoint from which the run can resume after `step` full steps."""
         if self.fabric.is_global_zero:
             content = {
                 "kind": "training_run",
@@ -70,7 +70,7 @@ class TrainingState:
             save_checkpoint(self.checkpoint_path, content)
 
     def update(self, step: int, log: TrainingLog, figures: Mapping[str, float]) -> None:
-        """Change the weights by the gradients of `step`, and with them the average; `figures` are the losses."""
+        """Update the weights by the gradients of `step`, then the average; `figures` are the losses."""
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
@@ -78,7 +78,7 @@ class TrainingState:
         self.step, self.log_state, self.in_step = step + 1, log.state(), False
 
     def finish(self, description: Mapping[str, Any], result: str) -> Path:
-        """Write `model.pt`, then take the checkpoint away."""
+        """Write `model.pt`, then remove the checkpoint."""
         path = self.out_dir / "model.pt"
         if self.fabric.is_global_zero:
             model = self.model if self.average is None else self.average.module
@@ -89,9 +89,9 @@ class TrainingState:
 
 
 class Batch:
-    """A batch that passes through Fabric and DDP as it is.
+    """A batch that passes through Fabric and DDP unchanged.
 
-    Under mixed precision Fabric would turn every float tensor among the arguments into 16 bits: box coordinates above 256
+    Under mixed precision Fabric would convert every float tensor among the arguments to 16 bits: box coordinates above 256
     would lose whole pixels, and frozen structures cannot be rebuilt. Autocast alone decides what is computed in 16 bits.
     """
 
@@ -100,7 +100,7 @@ class Batch:
 
 
 class _Losses(nn.Module):
-    """The `losses` of a model as a forward pass, the one entry at which Fabric sets precision and DDP gathers gradients."""
+    """The `losses` of a model as a forward pass, where Fabric sets the precision and DDP gathers gradients."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -73,7 +73,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path, capsys):
         ("text", "cannot be read as a checkpoint"),
         ("dangerous", "cannot be read as a checkpoint"),
         ("list", "is not a checkpoint of lat"),
-        ("detector", "holds a detector; give a checkpoint that holds a label transfer"),
+        ("detector", "contains a detector; choose a checkpoint that contains a label transfer"),
     ]:
         with pytest.raises(InputError, match=rf"{name}\.pt: {what}"):
             load_checkpoint(tmp_path / f"{name}.pt", "label_transfer")

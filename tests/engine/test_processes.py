@@ -71,7 +71,7 @@ def test_the_first_decides_and_all_see_what_each_has_written(found: list[dict[st
 def test_an_input_error_of_one_process_is_raised_in_all(found: list[dict[str, Any]]) -> None:
     for one in found:
         assert one["shared"] == one["of the first"] == "item: is bad; mend it"
-        assert one["unseen"] == "own: is not seen by process 1; let output_dir be a folder that all machines share"
+        assert one["unseen"] == "own: is not seen by process 1; choose an output_dir that all machines share"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])

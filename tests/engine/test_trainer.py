@@ -130,7 +130,7 @@ def test_a_checkpoint_of_another_configuration_is_not_taken_up(tmp_path, capsys,
         train_line(tmp_path / "parts", Line(), Points(stop_at=40), settings())
     chosen = change.pop("chosen", settings())
     train_line(tmp_path / "parts", Line(), Points(), chosen, **change)
-    assert "starting anew" in capsys.readouterr().err
+    assert "starting over" in capsys.readouterr().err
     train_line(tmp_path / "whole", Line(), Points(), chosen, **change)
     for name in ("model.pt", "log.jsonl"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
