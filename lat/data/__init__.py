@@ -1,1 +1,1 @@
-"""Files and images: COCO JSON, the image reader, datasets, the drawn benchmark."""
+"""Datasets: images, labels, augmentation, checks."""

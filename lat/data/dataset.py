@@ -1,4 +1,4 @@
-"""A dataset as a model meets it: images, labels, and which images are held out."""
+"""A dataset as models see it: images, labels, and the held-out part."""
 
 from __future__ import annotations
 
@@ -96,25 +96,25 @@ class DetectionDataset:
         """Decode image `i` as (3, H, W) float32 RGB in [0, 1].
 
         Raises:
-            InputError: if the file is missing, cannot be decoded, or has another size than the labels file says.
+            InputError: if the file is missing, cannot be decoded, or its size differs from the labels file.
         """
         from lat.data.tensors import image_to_tensor
 
         return image_to_tensor(read_image(self.image_path(i), self.size_hw(i)))
 
     def boxes(self, i: int) -> LabeledBoxes:
-        """The boxes of image `i`; crowd boxes are among them with weight 0."""
+        """The boxes of image `i`, including crowd boxes with weight 0."""
         from lat.data.tensors import boxes_of
 
         return boxes_of(self.labels, i)
 
     def select(self, images: np.ndarray) -> DetectionDataset:
-        """The dataset of these images, indices (J,) or a mask (I,) bool, in this order."""
+        """The dataset reduced to these images, given as indices (J,), whose order it takes, or as a mask (I,) bool."""
         return DetectionDataset(self.name, self.images_dir, self.labels.select(images))
 
 
 def missing_part(settings: DatasetSettings) -> Problem | None:
-    """The first file or folder of a dataset that is not there, and the command that makes it, if the settings name one."""
+    """The first missing file or folder of a dataset, with the command that makes it, if the settings name one."""
     if not settings.made_by:
         return None
     parts = (settings.annotations, settings.validation, settings.images, settings.validation_images)
@@ -149,10 +149,10 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
 
 
 def existing_folder(folder: Path) -> Path:
-    """The folder itself.
+    """Return the folder unchanged.
 
     Raises:
-        InputError: if there is no such folder.
+        InputError: if it does not exist.
     """
     if not folder.is_dir():
         raise InputError(folder, "no such images folder", "correct `images` of the dataset")
@@ -160,10 +160,10 @@ def existing_folder(folder: Path) -> Path:
 
 
 def split_images(table: LabelTable, settings: DatasetSettings) -> tuple[np.ndarray, np.ndarray | None]:
-    """Indices (J,) of the training images of a file, and of the images that are held out of it, or None.
+    """Indices (J,) of the training images of a file, and of its held-out images, or None.
 
     Raises:
-        InputError: if no image has the value of `split` that is asked for, or the share holds out no image.
+        InputError: if no image has the required value of `split`, or the share holds out no image.
     """
     splits = np.array(table.splits, dtype=object)
     chosen = np.ones(len(table), dtype=bool)
@@ -191,19 +191,19 @@ def _images_of_split(table: LabelTable, splits: np.ndarray, split: str) -> np.nd
 
 
 def _hash_share(file_name: str) -> float:
-    """A number in [0, 1) that depends on the file name alone, so that an image stays on its side when others are added."""
+    """A number in [0, 1) that depends only on the file name, so an image stays in its part when others are added."""
     return int.from_bytes(hashlib.sha256(file_name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 
 
 def load_truth(settings: DatasetSettings, train: DetectionDataset, space: LabelSpace) -> LabelTable | None:
-    """Read the known labels of the training images in another label space, or None where none are configured.
+    """Read the known labels of the training images in another label space, or None if none are configured.
 
     Returns:
         A table in `space` of exactly the images of `train`, in their order.
 
     Raises:
-        InputError: if the file is wrong, its categories are not those of `space`, an image of `train` is not in it, or has
-            another file name or size there.
+        InputError: if the file is wrong, its categories are not those of `space`, or an image of `train` is missing from it or
+            has another file name or size there.
     """
     if space.name not in settings.truth:
         return None
@@ -213,7 +213,7 @@ def load_truth(settings: DatasetSettings, train: DetectionDataset, space: LabelS
 
 
 def truth_mismatches(truth: LabelTable, train: LabelTable) -> list[Problem]:
-    """The training images that are not in a truth file, or have another file name or size there."""
+    """The training images that are missing from a truth file or have another file name or size there."""
     indices, known = find_ids(train.image_ids, truth.image_ids)
     problems = []
     for i, (j, is_known) in enumerate(zip(indices.tolist(), known.tolist(), strict=True)):
@@ -222,5 +222,5 @@ def truth_mismatches(truth: LabelTable, train: LabelTable) -> list[Problem]:
             problems.append(Problem(truth.path, item, "is not in the file", f"label all images of {train.path}"))
         elif truth.file_names[j] != train.file_names[i] or (truth.sizes_hw[j] != train.sizes_hw[i]).any():
             what = f"has another file name or size than in {train.path}"
-            problems.append(Problem(truth.path, item, what, "truth must be of the same images with the same ids"))
+            problems.append(Problem(truth.path, item, what, "truth must have the same images with the same ids"))
     return problems

@@ -1,4 +1,4 @@
-"""What is in a dataset and what is wrong with it: all problems at once, where `read_labels` raises the first ten."""
+"""Summarize a dataset and find all its problems, where `read_labels` raises the first ten."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan
 from lat.labels.table import LabelTable
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images decoded so far and the number of all images to decode."""
+"""Called with the number of images decoded so far and the total number to decode."""
 
 _IMAGES_AT_ONCE = 256
 _SIZES_LISTED = 3
@@ -29,7 +29,7 @@ _SIZES_LISTED = 3
 class PartSummary:
     """Figures of one part of a dataset: `training`, `validation`, or `truth.SPACE`.
 
-    `boxes_per_class` holds every class of the label space, in its order; `image_sizes` is text, width x height.
+    `boxes_per_class` has every class of the label space, in its order; `image_sizes` is text, width x height.
     """
 
     part: str
@@ -43,7 +43,7 @@ class PartSummary:
 
 @dataclass(frozen=True)
 class Repair:
-    """What `read_labels` repairs in memory each time it reads a file, and how often."""
+    """A repair that `read_labels` makes in memory each time it reads a file, and how often."""
 
     file: Path
     what: str
@@ -52,14 +52,14 @@ class Repair:
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """All there is to say about one dataset.
+    """The result of checking one dataset.
 
     Attributes:
-        name: of the dataset.
-        parts: figures of each part that could be read, of the sound annotations.
+        name: name of the dataset.
+        parts: figures of each readable part, over its valid annotations.
         repairs: what is repaired in memory.
         problems: what must be corrected before the dataset can be used.
-        notes: what is legal but seldom meant.
+        notes: what is legal but rarely intended.
         space: the dataset's label space, if it could be read.
         truth_spaces: the label space of each truth file that could be read.
     """
@@ -74,9 +74,9 @@ class DatasetCheck:
 
 
 def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | None = None) -> tuple[DatasetCheck, ...]:
-    """Check each dataset, and that they go together: names differ, truth files are in the label spaces they are named after.
+    """Check each dataset, and their consistency: names differ, truth files are in the label spaces they are named after.
 
-    `progress` starts again from 0 with each dataset.
+    `progress` restarts from 0 with each dataset.
     """
     checks = [check_dataset(settings, progress) for settings in datasets]
     spaces = {check.name: check.space for check in checks}
@@ -97,7 +97,9 @@ def _check_truth_space(
     settings: DatasetSettings, name: str, path: Path, spaces: dict[str, LabelSpace | None], found: LabelSpace | None
 ) -> Iterator[Problem]:
     if name == settings.name:
-        yield Problem(path, f"truth of {name}", "is in the dataset's own label space", "remove it, that is its annotations")
+        yield Problem(
+            path, f"truth of {name}", "is in the dataset's own label space", "remove it: `annotations` already gives these labels"
+        )
     elif name not in spaces:
         known = ", ".join(sorted(set(spaces) - {settings.name})) or "no other"
         yield Problem(path, f"truth of {settings.name}", f"there is no dataset {name!r}", f"the other datasets are {known}")
@@ -107,7 +109,7 @@ def _check_truth_space(
 
 @dataclass
 class _Findings:
-    """What accumulates while one dataset is checked; `images` are the folders and lists of images to decode."""
+    """Collects the findings of one dataset; `images` are the folders and lists of images to decode."""
 
     images: list[tuple[Path, ImageList | LabelTable]] = field(default_factory=list)
     parts: list[PartSummary] = field(default_factory=list)
@@ -133,14 +135,13 @@ class _Findings:
         times = Counter(folder / name for folder, images in self.images for name in images.file_names if name)
         for file, count in times.items():
             if count > 1:
-                self.notes.append(Problem(annotations, f"image file {file}", f"stands in the dataset {count} times"))
+                self.notes.append(Problem(annotations, f"image file {file}", f"occurs {count} times in the dataset"))
 
 
 def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -> DatasetCheck:
-    """Read all files of a dataset and decode all its images; nothing is raised for what is wrong with them.
+    """Read all files of a dataset and decode all its images; collects problems instead of raising.
 
-    Images of a split that is not used are not decoded. Where files are missing that a known command makes, that is all there is
-    to say.
+    Images of unused splits are not decoded. If files are missing that a known command makes, only that is reported.
     """
     if missing := missing_part(settings):
         return DatasetCheck(settings.name, (), (), (missing,), (), None, {})
@@ -182,7 +183,7 @@ def summarize(part: str, table: LabelTable) -> PartSummary:
 
 
 def _describe_sizes(sizes_hw: np.ndarray) -> str:
-    """Sizes as "640 x 480, 480 x 640", width first, or "320..1920 x 240..1080 (17 sizes)" where there are more than three."""
+    """Sizes as "640 x 480, 480 x 640", width first, or "320..1920 x 240..1080 (17 sizes)" if there are more than three."""
     distinct = np.unique(sizes_hw[(sizes_hw > 0).all(axis=1)], axis=0)[:, ::-1]
     if len(distinct) <= _SIZES_LISTED:
         return ", ".join(f"{width} x {height}" for width, height in distinct.tolist())
@@ -199,7 +200,7 @@ def _scan(path: Path, name: str, findings: _Findings, expect: LabelSpace | None 
 
 
 def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Findings) -> LabelTable | None:
-    """Add the parts that `annotations` holds; the training part, which is all of the file where it cannot be split."""
+    """Add the parts of `annotations`; return the training part, or the whole file if it cannot be split."""
     table = scan.table
     if table is None:
         findings.add_images(settings.images, scan.images)
@@ -211,7 +212,7 @@ def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Fi
         rows, held_out_rows = np.arange(len(table)), None
     unused = len(table) - len(rows) - (0 if held_out_rows is None else len(held_out_rows))
     if unused:
-        what = f"{unused} of {len(table)} images are in no part, as their split says"
+        what = f"{unused} of {len(table)} images are in no part because of their split"
         findings.notes.append(Problem(table.path, "", what))
     train = table.select(rows)
     held_out = None if held_out_rows is None else table.select(held_out_rows)
@@ -223,7 +224,7 @@ def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Fi
 
 
 def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: _Findings) -> dict[str, LabelSpace]:
-    """Check the truth files, and that they are of the training images; their label spaces by name."""
+    """Check the truth files, and that they have the training images; return their label spaces by name."""
     spaces = {}
     for name, file in settings.truth.items():
         path = Path(file)
@@ -238,7 +239,7 @@ def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: 
 
 
 def _decode_all(images: Sequence[tuple[Path, ImageList | LabelTable]], progress: Progress | None) -> list[Problem]:
-    """Decode the images of each folder; the problems of those that cannot be, or that have another size than promised."""
+    """Decode the images of each folder; return the problems of those that fail or whose size is not the stated one."""
     missing = dict.fromkeys(folder for folder, _ in images if not folder.is_dir())
     problems = [Problem(folder, "", "no such images folder", "correct `images` of the dataset") for folder in missing]
     tasks = [(folder, table, i) for folder, table in images if folder not in missing for i in range(len(table.file_names))]
@@ -253,7 +254,7 @@ def _decode_all(images: Sequence[tuple[Path, ImageList | LabelTable]], progress:
 
 
 def _decode(folder: Path, images: ImageList | LabelTable, i: int) -> Problem | None:
-    """The problem with image file `i`, if there is one; an entry whose file name is not sound was reported before."""
+    """The problem with image file `i`, if any; invalid file names were reported before."""
     if not images.file_names[i]:
         return None
     height, width = images.sizes_hw[i].tolist()

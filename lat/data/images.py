@@ -14,16 +14,16 @@ _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 
 
 def read_image(path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an image file as (H, W, 3) uint8 RGB, upright: an orientation that the file's EXIF data asks for is applied.
+    """Read an image file as (H, W, 3) uint8 RGB, upright: the file's EXIF orientation is applied.
 
-    Grey images are repeated over three channels, an alpha channel is left out, 16 bits become 8.
+    Grey images are repeated over three channels, alpha channels are dropped, 16 bits become 8.
 
     Args:
         path: the image file, in any format that OpenCV decodes.
-        size_hw: the height and width that the annotation file promises; None does not check.
+        size_hw: the height and width that the annotation file states; None skips the check.
 
     Raises:
-        InputError: if the file is missing, empty, cut off, not an image, or of another size than promised.
+        InputError: if the file is missing, empty, truncated, not an image, or of another size than stated.
     """
     try:
         data = Path(path).read_bytes()
@@ -42,7 +42,7 @@ def read_image(path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray
 
 
 def _is_cut_off(data: bytes) -> bool:
-    """True for a JPEG or PNG file whose end is missing, which OpenCV cannot tell from a file that is no image."""
+    """True for a truncated JPEG or PNG file, which OpenCV cannot tell from a file that is not an image."""
     if data.startswith(_JPEG_START):
         return data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
     return data.startswith(_PNG_START) and _PNG_END not in data
@@ -65,7 +65,7 @@ def _check_size(path: Path, found_hw: tuple[int, ...], promised_hw: tuple[int, .
     if found_hw == promised_hw[::-1]:
         raise InputError(
             path,
-            f"{what}: width and height are swapped, as when EXIF orientation was ignored in annotating",
+            f"{what}: width and height are swapped, as if EXIF orientation was ignored when annotating",
             "annotate the upright image, or remove the orientation tag from the file",
         )
     raise InputError(path, what, "correct `width` and `height`, or use the images that were annotated")

@@ -1,7 +1,7 @@
-"""Outside label sets: what a promptable model, an older detector or an annotator said of the images of some datasets.
+"""Outside label sets: labels from a promptable model, an older detector or an annotator for the images of some datasets.
 
-A label set has a label space of its own, but no images, no detector and no ground truth. A file of it is COCO JSON, or a list of
-detections as COCO results files hold them: {"image_id", "category_id", "bbox", "score"}.
+A label set has its own label space, but no images, no detector and no ground truth. Its files are COCO JSON, or lists of
+detections as in COCO results files: {"image_id", "category_id", "bbox", "score"}.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class LabelSetSettings:
 
 @dataclass(frozen=True, eq=False)
 class LabelSet:
-    """A label space, and for each dataset that it labels a table in it; images without labels may be left out of a table."""
+    """A label space, and a table in it for each dataset that the set labels; tables may omit images without labels."""
 
     space: LabelSpace
     tables: Mapping[str, LabelTable]
@@ -70,7 +70,7 @@ def load_label_set(settings: LabelSetSettings, images: Mapping[str, LabelTable])
 
     Raises:
         InputError: if a file is missing or wrong (see `read_labels`), has another class list than the label set, or names an
-            image that the dataset does not have, or has under another file name or size.
+            image that the dataset lacks or has under another file name or size.
     """
     problems: list[Problem] = []
     space = _read_class_list(settings, problems)
@@ -86,7 +86,7 @@ def load_label_set(settings: LabelSetSettings, images: Mapping[str, LabelTable])
 
 
 def check_label_set(settings: LabelSetSettings, datasets: Sequence[DatasetSettings]) -> DatasetCheck:
-    """All there is to say about a label set; a dataset whose own annotations cannot be read is passed over."""
+    """Check a label set; datasets whose own annotations cannot be read are skipped."""
     problems: list[Problem] = []
     parts: list[PartSummary] = []
     repairs: list[Repair] = []
@@ -118,7 +118,7 @@ def _read_class_list(settings: LabelSetSettings, problems: list[Problem]) -> Lab
 
 
 def _scan_file(path: Path, space: LabelSpace, images: LabelTable) -> LabelScan:
-    """Read a file of labels in `space` for some of `images`, and collect every problem in it."""
+    """Read a file of labels in `space` for some of `images`, collecting every problem."""
     problems: list[Problem] = []
     document = load_json(path, problems, (dict, list))
     if isinstance(document, list):
@@ -134,7 +134,7 @@ def _scan_file(path: Path, space: LabelSpace, images: LabelTable) -> LabelScan:
 def _as_document(
     path: Path, detections: list[Any], space: LabelSpace, images: LabelTable, problems: list[Problem]
 ) -> dict[str, Any]:
-    """A list of detections as COCO JSON whose ids count the detections from 1; those on unknown images are reported."""
+    """A list of detections as COCO JSON with ids counted from 1; reports those on unknown images."""
     known = set(images.image_ids.tolist())
     annotations = []
     for number, detection in enumerate(detections, start=1):
@@ -149,7 +149,7 @@ def _as_document(
 
 
 def _image_mismatches(labels: LabelTable, images: LabelTable) -> list[Problem]:
-    """The images of a file that the dataset does not have, or has under another file name (less its folder) or size."""
+    """The images of a file that the dataset lacks, or has under another file name (ignoring folders) or size."""
     places, known = find_ids(labels.image_ids, images.image_ids)
     problems = []
     for i, (j, is_known) in enumerate(zip(places.tolist(), known.tolist(), strict=True)):

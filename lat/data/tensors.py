@@ -20,9 +20,11 @@ def image_to_tensor(image: np.ndarray) -> Tensor:
 
 
 def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
-    """The boxes of image `i` of a table; crowd boxes are among them with weight 0."""
+    """The boxes of image `i` of a table, including crowd boxes with weight 0."""
     rows = table.rows(i)
-    return _all_boxes(table)[torch.arange(rows.start, rows.stop)]  # copies: a view would carry the whole table to another process
+    return _all_boxes(table)[
+        torch.arange(rows.start, rows.stop)
+    ]  # a copy: pickling a view would send the whole table to the other process
 
 
 def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:
@@ -31,7 +33,7 @@ def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:
 
 
 def _all_boxes(table: LabelTable) -> LabeledBoxes:
-    """The boxes of all images, in the table's memory."""
+    """The boxes of all images, sharing the table's memory."""
     if table not in _checked:
         _checked[table] = LabeledBoxes(
             boxes_xyxy=torch.from_numpy(table.boxes_xyxy),

@@ -1,4 +1,4 @@
-"""Labels of another protocol as a detector trains on them: weighted by their scores, doubtful ones don't-care."""
+"""Prepare labels of another protocol for training: weighted by their scores, doubtful ones don't-care."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
 from lat.labels.table import LabelTable
 
-FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are the protocol's own boxes
+FEW = 0.05  # a protocol is silent about a class if at most this share of the class's labels are human boxes
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class WeighingSettings:
 
 
 def weigh_labels(boxes: LabeledBoxes, settings: WeighingSettings, silent: Tensor) -> LabeledBoxes:
-    """Labels with weights; doubtful ones have weight 0, don't-care, and bad ones are left out.
+    """Weigh labels: doubtful ones get weight 0 (don't-care), bad ones are dropped.
 
     Args:
         boxes: labels of one image with scores; those of weight 0 stay don't-care whatever their score.
         settings: the thresholds.
-        silent: (K,) bool, the classes about which the source's protocol says nothing; see `silent_classes`.
+        silent: (K,) bool, the classes that the source's protocol is silent about; see `silent_classes`.
     """
     of_silent = min(settings.silent_threshold, settings.ignore_threshold)
     least = torch.where(silent, of_silent, settings.ignore_threshold)[boxes.labels]
@@ -56,10 +56,9 @@ def weigh_labels(boxes: LabeledBoxes, settings: WeighingSettings, silent: Tensor
 
 
 def silent_classes(labels: LabelTable, settings: WeighingSettings) -> Tensor:
-    """The classes about which the protocol of a source says nothing, (K,) bool: next to none of the labels that count are
-    boxes that its annotators drew. An object of such a class without a label is no proof that there is none.
+    """The classes that a source's protocol is silent about, (K,) bool: almost none of the labels that count are human boxes.
 
-    Labels without provenance say nothing about it, and no class is silent.
+    For such a class, a missing label does not prove that there is no object. Without provenance no class is silent.
     """
     silent = torch.zeros(len(labels.space), dtype=torch.bool)
     if labels.provenance is None:
@@ -90,7 +89,7 @@ class TransferredDataset(DetectionDataset):
         return cls(source.name, source.images_dir, labels, source.labels, settings, silent_classes(labels, settings))
 
     def boxes(self, i: int) -> LabeledBoxes:
-        """The boxes of image `i` that a detector trains on or does not care for."""
+        """The boxes of image `i` to train on, and the don't-care ones."""
         weighed = weigh_labels(super().boxes(i), self.settings, self.silent)
         crowd = torch.tensor(self.own.boxes_xyxy[self.own.rows(i)][self.own.is_crowd[self.own.rows(i)]])
         if not len(crowd):

@@ -88,7 +88,7 @@ def test_parts_without_boxes_and_splits_that_do_not_exist(tmp_path: Path) -> Non
     value = coco_dict([[BOX], [], [BOX]], splits=["train", "val", "test"])
     check = check_dataset(write_coco(tmp_path, value, split="train", validation_split="val"))
     assert told(check) == [("annotations.json", "", "the validation part has no boxes (1 images)")]
-    assert "1 of 3 images are in no part, as their split says" in [note.what for note in check.notes]
+    assert "1 of 3 images are in no part because of their split" in [note.what for note in check.notes]
     check = check_dataset(write_coco(tmp_path, value, split="trian"))
     assert told(check) == [("annotations.json", "", "no image has the split 'trian'")]
 
@@ -109,7 +109,7 @@ def test_legal_but_strange_things_are_notes(tmp_path: Path) -> None:
     assert check.problems == ()
     notes = [str(note) for note in check.notes]
     assert notes[0] == "the training part has no boxes of truck, bus"
-    assert "001.png: stands in the dataset 2 times" in notes[1]
+    assert "001.png: occurs 2 times in the dataset" in notes[1]
 
 
 def test_sizes_are_listed_or_given_as_a_range(tmp_path: Path) -> None:

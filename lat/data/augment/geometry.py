@@ -1,4 +1,4 @@
-"""Images moved together with their boxes: scaled on a canvas of one size, and put together as a mosaic.
+"""Move images together with their boxes: scale them on a fixed canvas, or combine four into a mosaic.
 
 Images are (3, H, W) float32 in [0, 1]; boxes are in pixels of their image.
 """
@@ -16,25 +16,25 @@ from torchvision.transforms.v2 import functional as F
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.appearance import between
 
-CANVAS = 0.5  # grey where no image is
-VISIBLE = 0.4  # a box of which less is left in the picture is don't-care
+CANVAS = 0.5  # grey value outside of images
+VISIBLE = 0.4  # a box with a smaller share of its area visible is don't-care
 CENTRE = (0.3, 0.7)  # where the four images of a mosaic meet, as shares of height and width
 
 Sample = tuple[Tensor, LabeledBoxes]
 
 
 def placed(sample: Sample, scale: float, offset_xy: tuple[int, int], size_hw: tuple[int, int]) -> Sample:
-    """An image and its boxes scaled and put on a canvas.
+    """Scale an image and its boxes and put them on a canvas.
 
     Args:
         sample: image and boxes.
-        scale: of both sides, above 0; the sides are rounded to whole pixels, and boxes follow the rounded sides.
-        offset_xy: where the scaled image's upper left corner comes to lie, in pixels of the canvas; may lie outside.
-        size_hw: of the canvas, which is grey where the image is not.
+        scale: factor of both sides, above 0; the sides are rounded to whole pixels, and boxes follow the rounded sides.
+        offset_xy: position of the scaled image's upper left corner on the canvas, in pixels; may be outside.
+        size_hw: size of the canvas, which is grey outside of the image.
 
     Returns:
-        An image of `size_hw`, and the boxes clipped to it: those outside left out, those of which less than `VISIBLE` is left
-        don't-care.
+        An image of `size_hw`, and the boxes clipped to it: boxes outside are dropped, and boxes with less than `VISIBLE` of
+        their area inside become don't-care.
     """
     image, boxes = sample
     (old_h, old_w), (x, y), (height, width) = image.shape[-2:], offset_xy, size_hw
@@ -49,7 +49,7 @@ def placed(sample: Sample, scale: float, offset_xy: tuple[int, int], size_hw: tu
 
 
 def clipped(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
-    """The boxes as far as they lie in an image: those outside left out, those of which little is left don't-care."""
+    """The boxes clipped to an image: boxes outside are dropped, mostly hidden ones become don't-care."""
     inside = clip_boxes_to_image(boxes.boxes_xyxy, size_hw)
     left = box_area(inside)
     is_seen = left >= VISIBLE * box_area(boxes.boxes_xyxy)
@@ -57,9 +57,9 @@ def clipped(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
 
 
 def rescale(sample: Sample, low: float, high: float, generator: torch.Generator) -> Sample:
-    """The image scaled by any factor from `low` to `high` on a canvas of its own size; where on it is chance.
+    """Scale the image by a random factor from `low` to `high`, and put it at a random position on a canvas of its own size.
 
-    A smaller image lies wholly on the canvas, of a larger one the canvas shows a part.
+    A smaller image lies entirely on the canvas; a larger one is cropped.
     """
     height, width = sample[0].shape[-2:]
     scale = between(low, high, generator)
@@ -69,9 +69,9 @@ def rescale(sample: Sample, low: float, high: float, generator: torch.Generator)
 
 
 def mosaic(samples: Sequence[Sample], generator: torch.Generator) -> Sample:
-    """Four images in the quarters of one picture of the first one's size; where they meet is chance.
+    """Four images in the quarters of one picture with the first one's size; they meet at a random point.
 
-    Each is scaled, sides alike, until it covers its quarter, and shows the part next to the point where all meet.
+    Each is scaled, keeping its aspect ratio, until it covers its quarter, and shows the part next to the meeting point.
 
     Source: Bochkovskiy et al., YOLOv4 (2020), there with images of any scale.
     """
@@ -96,7 +96,7 @@ def mosaic(samples: Sequence[Sample], generator: torch.Generator) -> Sample:
 
 
 def joined(parts: Sequence[LabeledBoxes]) -> LabeledBoxes:
-    """The boxes of several lists of one label space, one after another; class scores are left out."""
+    """Concatenate boxes of one label space, without class scores."""
     names = ("boxes_xyxy", "labels", "scores", "weights", "annotation_ids")
     columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
     return LabeledBoxes(columns.pop("boxes_xyxy"), columns.pop("labels"), parts[0].space, **columns)

@@ -1,4 +1,4 @@
-"""The noise of a noisy student: what it sees is made harder than what its teacher saw.
+"""The noise of a noisy student: its images are harder than those that its teacher saw.
 
 Source: Xie et al., Self-training with Noisy Student (2020); Yang et al., DARS (2021), section 3.3, on scales that widen.
 """
@@ -49,7 +49,7 @@ class NoiseSettings:
         return bool(self.color or self.blur or self.mosaic) or (self.scale_min, self.scale_max) != (1.0, 1.0)
 
     def widened(self, times: int) -> NoiseSettings:
-        """The noise when its scales have been widened that often.
+        """The noise after widening its scales this many times.
 
         Source: DARS, section 3.3: [(1 - beta_min) s_min, (1 + beta_max) s_max].
         """
@@ -62,12 +62,12 @@ def add_noise(sample: Sample, draw_another: Callable[[], Sample], settings: Nois
 
     Args:
         sample: image (3, H, W) float32 in [0, 1], and its boxes.
-        draw_another: gives the further images of a mosaic.
-        settings: what may be done.
-        generator: the only source of chance.
+        draw_another: returns the other images of a mosaic.
+        settings: how to vary it.
+        generator: the only source of randomness.
 
     Returns:
-        An image of the same size, and the boxes in it.
+        An image of the same size, and its boxes.
     """
     if settings.mosaic and happens(settings.mosaic, generator):
         sample = mosaic([sample, draw_another(), draw_another(), draw_another()], generator)

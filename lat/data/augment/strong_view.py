@@ -1,4 +1,4 @@
-"""The strong view of a training image: other colours, blur and erased patches; nothing moves, so boxes stay where they are.
+"""The strong view of a training image: colour jitter, blur and erased patches; nothing moves, so boxes stay unchanged.
 
 Source: Liu et al., Unbiased Teacher (2021), with the probabilities and ranges of its published code.
 """
@@ -17,7 +17,7 @@ from lat.data.augment.appearance import BLUR_SIGMA, between, blur, happens, jitt
 
 @dataclass(frozen=True)
 class Erasing:
-    """A rectangle of noise: how probable it is, and the ranges of its area (share of the image) and of height / width."""
+    """A rectangle of noise: its probability, and the ranges of its area (share of the image) and of height / width."""
 
     probability: float
     area: tuple[float, float]
@@ -36,13 +36,13 @@ ERASINGS = (
 
 
 def strong_view(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Another look of an image; the same generator state gives the same result, and nothing else is asked for chance.
+    """A strongly varied copy of an image; the same generator state gives the same result.
 
-    Colours are jittered in any order (probability 0.8), made grey (0.2), blurred (0.5); then up to three patches are erased.
+    Colours are jittered in random order (probability 0.8), made grey (0.2), blurred (0.5); then up to three patches are erased.
 
     Args:
-        image: (3, H, W) float32 in [0, 1]; it is left as it is.
-        generator: the only source of chance.
+        image: (3, H, W) float32 in [0, 1]; not modified.
+        generator: the only source of randomness.
 
     Returns:
         A new image of the same size, dtype and range.
@@ -61,7 +61,7 @@ def strong_view(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _erased(image: Tensor, erasing: Erasing, generator: torch.Generator) -> Tensor:
-    """The image with a rectangle of uniform noise; sides that would be longer than the image are cut."""
+    """The image with a rectangle of uniform noise, at most as large as the image."""
     height, width = image.shape[-2:]
     area = between(*erasing.area, generator) * height * width
     aspect = math.exp(between(math.log(erasing.aspect[0]), math.log(erasing.aspect[1]), generator))

@@ -36,16 +36,16 @@ def augment(
 ) -> tuple[Tensor, LabeledBoxes]:
     """Vary one training image; the same generator state gives the same result.
 
-    The generator advances by the same four numbers whatever the settings are.
+    Every call draws the same four numbers from the generator, whatever the settings are.
 
     Args:
         image: (3, H, W) float32 in [0, 1].
         boxes: in pixels of that image.
-        settings: what may be done.
-        generator: the only source of chance.
+        settings: how to vary it.
+        generator: the only source of randomness.
 
     Returns:
-        An image of the same size, dtype and range, and its boxes with all their other columns unchanged.
+        An image of the same size, dtype and range, and its boxes with their other columns unchanged.
     """
     chances = torch.rand(4, generator=generator).tolist()
     for adjust, chance in zip((F.adjust_brightness, F.adjust_contrast, F.adjust_saturation), chances[1:], strict=True):
