@@ -1,4 +1,4 @@
-"""What a detector is to the rest of `lat`, its settings, and how one is built or read back from a checkpoint."""
+"""The `Detector` protocol, and building a detector from settings or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Detector(Protocol):
     """A detector of one label space; also an `nn.Module`.
 
     Images are RGB, (3, H, W) float32 in [0, 1], in their original size, which may differ within a batch. Boxes are in pixels of
-    the original image, labels are 0..K-1. Background index, channel order and resizing stay behind these two methods.
+    the original image, labels are 0..K-1. The two methods hide background index, channel order and resizing.
     """
 
     space: LabelSpace
 
     def losses(self, images: list[Tensor], targets: list[LabeledBoxes]) -> dict[str, Tensor]:
-        """Named loss terms, each a scalar, to be summed by the trainer; the model must be in train mode."""
+        """Scalar loss terms by name, which the trainer sums; the model must be in train mode."""
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image, best first, with `class_scores` (N, K) beside `scores`; needs no mode, takes no gradient."""
+        """Detections of each image, best first, with `class_scores` (N, K); works in either mode, without gradients."""
 
 
 BACKENDS: Mapping[str, Callable[..., nn.Module]] = LazyTable(
@@ -40,7 +40,7 @@ BACKENDS: Mapping[str, Callable[..., nn.Module]] = LazyTable(
         **dict.fromkeys(TRANSFORMERS_DETECTORS, "lat.detectors.transformers.detr:TransformersDetector"),
     }
 )
-"""The class of each detector, called with settings, label space and `load_weights`; looking it up imports its library."""
+"""The class of each detector, called with settings, label space and `load_weights`; a lookup imports its library."""
 
 CONFIGURATIONS: Mapping[str, Callable[[DetectorSettings, LabelSpace], dict[str, str]]] = LazyTable(
     {
@@ -48,13 +48,13 @@ CONFIGURATIONS: Mapping[str, Callable[[DetectorSettings, LabelSpace], dict[str, 
         **dict.fromkeys(TRANSFORMERS_DETECTORS, "lat.detectors.transformers.detr_config:describe"),
     }
 )
-"""For detectors with a configuration of their own: what a checkpoint holds of it, as text under the name of the library."""
+"""For detectors with their own configuration: the text that a checkpoint keeps of it, under the library's name."""
 
 
 def build_detector(settings: DetectorSettings, space: LabelSpace) -> nn.Module:
-    """A new `Detector` of `space` with the weights that the settings name; its library is imported here and not before.
+    """A new `Detector` of `space` with the weights that the settings name; imports its library only now.
 
-    With `detector: auto` a line is printed that names the library taken.
+    With `detector: auto` it prints the library chosen.
 
     Raises:
         InputError: if the library does not import, the backbone is unknown, or the weights cannot be read or do not fit.
@@ -67,7 +67,7 @@ def build_detector(settings: DetectorSettings, space: LabelSpace) -> nn.Module:
 
 
 def resolve_detector(settings: DetectorSettings) -> DetectorSettings:
-    """The same settings with `auto` replaced by the library that it stands for: Detectron2 where it imports, else torchvision.
+    """The same settings with `auto` resolved: Detectron2 if it imports, else torchvision.
 
     Raises:
         InputError: if the settings need Detectron2 and it does not import.
@@ -89,30 +89,30 @@ def detectron2_problem() -> str | None:
 
 
 def transformers_problem() -> str | None:
-    """Why transformers, or the scipy that its losses match boxes with, does not import, in one line; None if both do."""
+    """Why transformers, or scipy, which its losses need, does not import, in one line; None if both do."""
     return _import_problem("transformers") or _import_problem("scipy.optimize")
 
 
 def _import_problem(module: str) -> str | None:
     try:
         import_module(module)
-    except Exception as error:  # a part that fits no library here may raise anything
+    except Exception as error:  # an incompatible library may raise anything
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None
 
 
 def _require_library(settings: DetectorSettings) -> None:
-    """Check that transformers imports, if the settings need it; whether Detectron2 does, `resolve_detector` has checked."""
+    """Check that transformers imports, if the settings need it; `resolve_detector` has checked Detectron2."""
     if settings.detector in TRANSFORMERS_DETECTORS and (problem := transformers_problem()) is not None:
-        what = f"is {settings.detector}, which needs transformers, and that does not import ({problem})"
+        what = f"is {settings.detector}, which needs transformers, which does not import ({problem})"
         raise InputError("detector", what, "install lat-detection[detr]")
 
 
 def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str, Any]:
-    """What a checkpoint must hold beside `model`, the state dict, for `detector_from_checkpoint`; plain types only.
+    """What a checkpoint needs besides `model`, the state dict, for `detector_from_checkpoint`; plain types only.
 
-    The settings name the library in use, never `auto`; for Detectron2 and transformers the whole configuration of the
-    model is kept as text.
+    The settings name the library in use, never `auto`; for Detectron2 and transformers the model's whole configuration is
+    kept as text.
     """
     settings = resolve_detector(settings)
     content: dict[str, Any] = {"kind": "detector", "settings": asdict(settings), "space": space.to_dict()}
@@ -123,23 +123,23 @@ def describe_detector(settings: DetectorSettings, space: LabelSpace) -> dict[str
 
 
 def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
-    """The `Detector` that a checkpoint holds, in eval mode on the CPU; files named in its settings are not needed.
+    """The `Detector` of a checkpoint, in eval mode on the CPU; files named in its settings are not needed.
 
     Args:
         content: what `describe_detector` returned, and `model`, the state dict of the detector.
 
     Raises:
-        InputError: if the content is no detector, was written by another version, is of a library that does not import, or
+        InputError: if the content is not a detector, was written by another version, needs a library that does not import, or
             its weights do not fit.
     """
     if content.get("kind") != "detector":
-        raise InputError("checkpoint", f"holds '{content.get('kind')}', not a detector", "name the model.pt of a detector")
+        raise InputError("checkpoint", f"contains '{content.get('kind')}', not a detector", "name the model.pt of a detector")
     unknown = sorted(set(content["settings"]) - {field.name for field in fields(DetectorSettings)})
     if unknown:
         raise InputError("checkpoint", f"has unknown detector settings {', '.join(unknown)}", "train the detector again")
     settings = DetectorSettings(**content["settings"])
     if settings.detector == "detectron2" and (problem := detectron2_problem()) is not None:
-        what = f"holds a detector of Detectron2, which does not import ({problem})"
+        what = f"contains a detector of Detectron2, which does not import ({problem})"
         raise InputError("checkpoint", what, "see docs/detectron2.md to install it")
     config_text = content.get("detectron2") or content.get("transformers")
     detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text)
@@ -151,7 +151,7 @@ def detector_from_checkpoint(content: Mapping[str, Any]) -> nn.Module:
 
 
 def _build(settings: DetectorSettings, space: LabelSpace, *, load_weights: bool, config_text: str | None = None) -> nn.Module:
-    """A detector of the library that the settings name, which is no longer `auto`."""
+    """A detector of the library that the settings name; `auto` must be resolved."""
     _require_library(settings)
     configuration = {} if config_text is None else {"config_text": config_text}
     return BACKENDS[settings.detector](settings, space, load_weights=load_weights, **configuration)

@@ -1,4 +1,4 @@
-"""What detectors of every library have in common: prediction in batches of one size, and how their detections are handed out.
+"""Shared by the detectors of all libraries: prediction in batches of one size, and conversion to `LabeledBoxes`.
 
 Shape letters: B images, N detections of an image, K classes.
 """
@@ -19,12 +19,12 @@ from lat.core.structures import LabeledBoxes
 from lat.detectors.image_batch import resized_hw, scale_xyxy
 from lat.detectors.settings import DetectorSettings
 
-SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner boxes have no usable delta and are left out
+SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner boxes have no usable delta and are dropped
 
 
 @contextmanager
 def inference(model: Any) -> Iterator[None]:
-    """A module in eval mode, without gradients; its mode is as before afterwards."""
+    """Put a module in eval mode without gradients; restores its mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -35,7 +35,7 @@ def inference(model: Any) -> Iterator[None]:
 
 
 def indices_by_size(images: Sequence[Tensor], settings: DetectorSettings) -> list[list[int]]:
-    """Indices of the images (3, H, W) in groups of one size after resizing, so that no image of a batch needs padding."""
+    """Indices of the images (3, H, W) grouped by size after resizing, so that no batch needs padding."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         size_hw = (image.shape[-2], image.shape[-1])
@@ -44,10 +44,10 @@ def indices_by_size(images: Sequence[Tensor], settings: DetectorSettings) -> lis
 
 
 class BatchedPrediction:
-    """`predict` of a detector, for a class that is a module and says how a batch of one size is predicted.
+    """Implements `predict` for a module that defines `_predict_batch`.
 
     Attributes:
-        settings: image size and what is kept of the detections.
+        settings: image size and which detections to keep.
         space: the label space of the detector.
     """
 
@@ -55,9 +55,9 @@ class BatchedPrediction:
     space: LabelSpace
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image on the CPU, best first, in pixels of the original image; `_predict_batch` says which.
+        """Detections of each image on the CPU, best first, in pixels of the original image.
 
-        Images are run in batches of equal size, so that a result does not depend on the other images.
+        Images run in batches of equal size, so that a result does not depend on the other images.
         """
         found: dict[int, LabeledBoxes] = {}
         with inference(self):
@@ -71,7 +71,7 @@ class BatchedPrediction:
 
 
 def is_solid(boxes_xyxy: Tensor) -> Tensor:
-    """(N,) bool: which boxes (N, 4), in pixels of the resized image, are not too thin to be used."""
+    """(N,) bool: which boxes (N, 4), in pixels of the resized image, are thick enough to use."""
     return (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] >= SMALLEST_SIDE).all(dim=1)
 
 
@@ -82,7 +82,7 @@ def handed_out(
     sizes_hw: tuple[tuple[int, int], tuple[int, int]],
     space: LabelSpace,
 ) -> LabeledBoxes:
-    """Detections of one image on the CPU, in their order, in pixels of the original image.
+    """Detections of one image on the CPU, in the given order, in pixels of the original image.
 
     Args:
         boxes_xyxy: (N, 4) float32, in pixels of the resized image.

@@ -1,4 +1,4 @@
-"""From images of differing sizes to one normalised, padded batch, and boxes there and back."""
+"""Make one normalised, padded batch of images of different sizes, and map boxes there and back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def resized_hw(size_hw: tuple[int, int], image_size: int, max_image_size: int) -> tuple[int, int]:
-    """Height and width after resizing to a shorter side of `image_size`, unless the longer side would pass `max_image_size`.
+    """Height and width after resizing to a shorter side of `image_size`, unless the longer side would exceed `max_image_size`.
 
-    With `image_size` 0 the size stays as it is.
+    With `image_size` 0 the size is unchanged.
     """
     if image_size == 0:
         return size_hw
@@ -25,7 +25,7 @@ def resized_hw(size_hw: tuple[int, int], image_size: int, max_image_size: int) -
 
 
 def resized(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """An image (C, H, W) at another height and width, bilinearly; the image itself if it has them."""
+    """An image (C, H, W) resized bilinearly to a height and width; the image itself if it already has them."""
     if tuple(image.shape[-2:]) == size_hw:
         return image
     return F.interpolate(image[None], size=size_hw, mode="bilinear", align_corners=False)[0]
@@ -36,8 +36,8 @@ class ImageBatch:
     """Images as the network sees them.
 
     Attributes:
-        pixels: (B, 3, H, W) float32, normalised, channels last in memory; smaller images stand in the top left
-            corner, the rest is 0.
+        pixels: (B, 3, H, W) float32, normalised, channels last in memory; smaller images are in the top left corner,
+            the rest is 0.
         sizes_hw: height and width of each image after resizing and before padding.
         originals_hw: height and width of each original image.
     """
@@ -47,12 +47,12 @@ class ImageBatch:
     originals_hw: list[tuple[int, int]]
 
     def scale_xyxy(self, index: int) -> Tensor:
-        """(4,) float32 on the batch's device: resized over original size of an image along x, y, x, y."""
+        """(4,) float32 on the batch's device: ratio of an image's resized to original size along x, y, x, y."""
         return scale_xyxy(self.sizes_hw[index], self.originals_hw[index], self.pixels.device)
 
 
 def scale_xyxy(resized_hw: tuple[int, int], original_hw: tuple[int, int], device: torch.device) -> Tensor:
-    """(4,) float32: resized over original size along x, y, x, y, exact for each axis."""
+    """(4,) float32: ratio of resized to original size along x, y, x, y, exact for each axis."""
     sy, sx = (size / original for size, original in zip(resized_hw, original_hw, strict=True))
     return torch.tensor([sx, sy, sx, sy], device=device)
 

@@ -1,4 +1,4 @@
-"""What two-stage detectors of every library have in common: feature maps to lend, and what is kept of regions.
+"""Shared by the two-stage detectors of all libraries: feature maps for a frozen backbone, and detections from regions.
 
 Shape letters: B images, N detections of an image, R regions, K classes, C channels.
 """
@@ -17,13 +17,13 @@ from lat.detectors.settings import DetectorSettings
 
 
 class TwoStagePrediction(BatchedPrediction):
-    """Prediction and feature maps of a two-stage detector, for a class that is a module and says how a batch is predicted.
+    """Prediction and feature maps of a two-stage detector, for a module that defines `_predict_batch` and `_pooled_maps`.
 
-    `class_scores` (N, K) of a detection is the softmax over classes and background of the region that its box was drawn from,
-    without its background column. One region may give a box for each of several classes.
+    `class_scores` (N, K) of a detection is its region's softmax over classes and background, without the background column.
+    One region may give boxes for several classes.
 
     Attributes:
-        feature_stride: image pixels to one cell of `feature_maps`.
+        feature_stride: image pixels per cell of `feature_maps`.
     """
 
     feature_stride: int
@@ -31,15 +31,15 @@ class TwoStagePrediction(BatchedPrediction):
     def feature_maps(self, images: Tensor) -> Tensor:
         """Feature maps for a frozen backbone: the pyramid levels that the box head pools from, side by side.
 
-        Runs in eval mode without gradient and normalises as the detector does, but does not resize: give images of the size that
-        `image_size` asks for. Levels coarser than the finest are upsampled to it, bilinearly and at their exact scale.
+        Runs in eval mode without gradients and normalises as the detector does, but does not resize: pass images already resized
+        to `image_size`. Coarser levels are upsampled to the finest, bilinearly and at their exact scale.
 
         Args:
             images: (B, 3, H, W) float32 RGB in [0, 1].
 
         Returns:
             (B, feature_channels, ceil(H / feature_stride), ceil(W / feature_stride)) float32; a map cell is exactly
-            `feature_stride` pixels wide and high, the last ones may reach beyond the image.
+            `feature_stride` pixels wide and high; the last ones may extend beyond the image.
         """
         with inference(self):
             finest, *coarser = self._pooled_maps(images)
@@ -61,11 +61,11 @@ def keep_detections(
 ) -> LabeledBoxes:
     """The detections of one image, on the CPU, best first, in pixels of the original image.
 
-    One region may give a box for each of several classes: those whose score is above the threshold, after class-wise NMS.
+    One region may give boxes for several classes: those whose score is above the threshold, after class-wise NMS.
 
     Args:
         boxes_xyxy: (R, K, 4) float32, the box of each region for each class, in pixels of the resized image.
-        class_scores: (R, K) float32 in [0, 1], background left out.
+        class_scores: (R, K) float32 in [0, 1], without background.
         sizes_hw: height and width of the resized and of the original image.
         settings: threshold, NMS and number of detections.
         space: the label space of the detector.

@@ -16,7 +16,7 @@ class SingleLevelRoIAlign(nn.Module):
 
     Args:
         level: name of the level to pool from.
-        stride: pixels of the image to one cell of the map, exactly.
+        stride: image pixels per map cell, exactly.
         output_size: side S of the pooled regions.
         sampling_ratio: samples n along each side of an output cell.
 
@@ -31,7 +31,7 @@ class SingleLevelRoIAlign(nn.Module):
         self.sampling_ratio = sampling_ratio
 
     def forward(self, features: dict[str, Tensor], boxes_xyxy: list[Tensor], image_sizes: list[tuple[int, int]]) -> Tensor:
-        """Pooled regions (R, C, S, S) in the order of the images, from boxes (R_i, 4) in pixels; `image_sizes` is not needed."""
+        """Pooled regions (R, C, S, S) in the order of the images, from boxes (R_i, 4) in pixels; `image_sizes` is ignored."""
         features_map = features[self.featmap_names[0]]
         _, channels, height, width = features_map.shape
         image = torch.cat([boxes.new_full((len(boxes),), i, dtype=torch.int64) for i, boxes in enumerate(boxes_xyxy)])
@@ -50,10 +50,10 @@ class SingleLevelRoIAlign(nn.Module):
         return pooled.view(count, size, size, channels).permute(0, 3, 1, 2)
 
     def _samples(self, low: Tensor, high: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Along one axis, the map cells (R, S, 2 n) under the samples of each output cell, and their weights, that sum to 1.
+        """Along one axis, the map cells (R, S, 2 n) under the samples of each output cell, and their weights, which sum to 1.
 
-        A region is at least one cell long; samples in the first and last half cell take the border's value, those more than one
-        cell outside of the map weigh nothing.
+        A region is at least one cell long; samples in the first and last half cell take the border's value, and those more than
+        one cell outside of the map have weight 0.
         """
         count, size, ratio = len(low), self.output_size, self.sampling_ratio
         offsets = (torch.arange(size * ratio, device=low.device, dtype=low.dtype) + 0.5) / (size * ratio)

@@ -1,4 +1,4 @@
-"""Weights from a local file: a backbone's or a whole detector's state dict."""
+"""Load weights from a local file: the state dict of a backbone or a whole detector."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SHOWN = 5
 
 
 def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequence[str], path: str) -> None:
-    """Fill a detector, or only its backbone, from a file written by `torch.save`.
+    """Load weights into a detector, or only into its backbone, from a file written by `torch.save`.
 
-    Accepted are a checkpoint of `lat`, a state dict of torchvision's `FasterRCNN`, and a state dict of a classification ResNet
-    (its `fc` layer is left out) or of the small backbone; also inside a dict under `model` or `state_dict`. The last layer of a
-    detector belongs to its classes: it is taken only from a checkpoint of `lat` with the same class names.
+    Accepts a checkpoint of `lat`, a state dict of torchvision's `FasterRCNN`, and a state dict of a classification ResNet
+    (without its `fc` layer) or of the small backbone; also inside a dict under `model` or `state_dict`. A detector's last layer
+    depends on its classes: it is loaded only from a checkpoint of `lat` with the same class names.
 
     Args:
         detector: has submodules named as in torchvision's `FasterRCNN`.
@@ -29,13 +29,13 @@ def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequ
         path: the file.
 
     Raises:
-        InputError: if the file is missing or unreadable, or lacks a weight, has one too many, or one of another shape.
+        InputError: if the file is missing or unreadable, or a weight is missing, unexpected or of another shape.
     """
     content = _read(path)
     state = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
     state = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not state:
-        raise InputError(path, "holds no weights", "name a file with a state dict")
+        raise InputError(path, "contains no weights", "name a file with a state dict")
     left_out: tuple[str, ...] = ()
     module = detector
     if any(name.startswith("backbone.") for name in state):
@@ -52,15 +52,15 @@ def _read(path: str) -> dict[str, Any]:
         raise InputError(path, "weights file not found", "give none, pretrained or an existing file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its unpickler meets
+    except Exception as error:  # torch.load's unpickler may raise anything
         raise InputError(path, f"cannot be read as weights ({type(error).__name__})", "name a file with a state dict") from error
     if not isinstance(content, dict):
-        raise InputError(path, f"holds a {type(content).__name__}, not a state dict", "name a file with a state dict")
+        raise InputError(path, f"contains a {type(content).__name__}, not a state dict", "name a file with a state dict")
     return content
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], left_out: tuple[str, ...], path: str) -> None:
-    """Copy `state` into `module`; names under `left_out` are not looked at, nor are the counters that frozen norms lack."""
+    """Copy `state` into `module`, ignoring names under `left_out` and the counters that frozen norms lack."""
 
     def concerns(name: str) -> bool:
         return not name.startswith(left_out) and not name.endswith("num_batches_tracked")
@@ -73,7 +73,7 @@ def _load(module: nn.Module, state: dict[str, Tensor], left_out: tuple[str, ...]
 
 
 def describe_misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], wanted: Iterable[str]) -> str:
-    """Which weights are missing of the `wanted` ones, unexpected, or of another shape than `own`; empty if `given` fits."""
+    """Which `wanted` weights are missing, and which `given` ones are unexpected or of another shape; empty if all fit."""
     problems = {
         "missing": sorted(set(wanted) - given.keys()),
         "unexpected": sorted(given.keys() - own.keys()),

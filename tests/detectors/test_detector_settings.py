@@ -88,7 +88,7 @@ def test_unreadable_weights_files_are_input_errors(tmp_path: Path) -> None:
     (tmp_path / "broken.pt").write_bytes(b"no weights")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
-    names = {"missing.pt": "not found", "broken.pt": "cannot be read", "list.pt": "holds a list", "empty.pt": "no weights"}
+    names = {"missing.pt": "not found", "broken.pt": "cannot be read", "list.pt": "contains a list", "empty.pt": "no weights"}
     for name, message in names.items():
         with pytest.raises(InputError, match=message):
             build_detector(DetectorSettings(weights=str(tmp_path / name)), SPACE)
@@ -105,7 +105,7 @@ def test_a_checkpoint_needs_none_of_the_files_that_its_settings_name() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "label_transfer"}, "holds 'label_transfer', not a detector"),
+        ({"kind": "label_transfer"}, "contains 'label_transfer', not a detector"),
         ({"settings": {"colour": 1}}, "unknown detector settings colour"),
         ({"model": {}}, "do not fit"),
     ],

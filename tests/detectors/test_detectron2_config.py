@@ -57,7 +57,7 @@ def test_a_bgr_model_sees_the_channels_in_its_own_order(yaml_file: str) -> None:
     [
         ("MODEL: !!python/object/apply:os.getcwd []", [], "child.yaml: cannot be read (child.yaml line 1: could not determine"),
         ("MODEL: [", [], "child.yaml: cannot be read (child.yaml line 2: "),
-        ("- 1", [], "child.yaml: is not laid out as a Detectron2 configuration"),
+        ("- 1", [], "child.yaml: does not have the structure of a Detectron2 configuration"),
         ("MODEL: {COLOUR: red}", [], "child.yaml: Non-existent config key: MODEL.COLOUR"),
         ("MODEL: {BACKBONE: {NAME: build_no_such}}", [], "child.yaml: No object named 'build_no_such' found in 'BACKBONE'"),
         ("_BASE_: nowhere.yaml", [], "child.yaml: its _BASE_ cannot be read (No such file"),

@@ -54,7 +54,7 @@ def test_settings_that_need_it_are_refused_in_one_line(values: dict[str, Any], w
 def test_a_checkpoint_of_it_is_refused_in_one_line() -> None:
     content = describe_detector(DetectorSettings(), SPACE)
     content["settings"]["detector"] = "detectron2"
-    with pytest.raises(InputError, match=r"^checkpoint: holds a detector of Detectron2, which does not import") as error:
+    with pytest.raises(InputError, match=r"^checkpoint: contains a detector of Detectron2, which does not import") as error:
         detector_from_checkpoint(content | {"model": {}})
     assert "\n" not in str(error.value)
 

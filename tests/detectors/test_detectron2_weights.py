@@ -98,7 +98,7 @@ def test_weights_that_do_not_fit_are_told_in_one_line(tmp_path: Path) -> None:
     messages = {
         "torchvision.pt": "is a checkpoint of a torchvision detector",
         "misfit.pth": r"1 unexpected \(extra\), 1 of another shape \(backbone\.network\.stem\.0\.weight\)",
-        "empty.pth": "holds no weights",
+        "empty.pth": "contains no weights",
         "broken.pth": "cannot be read as weights",
         "gone.pth": "weights file not found",
     }

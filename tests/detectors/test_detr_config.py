@@ -81,7 +81,7 @@ def test_overrides_reach_the_model_and_its_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"num_querys": 9}, "has 'num_querys', which RTDetrConfig has not; did you mean num_queries?"),
+        ({"num_querys": 9}, "has 'num_querys', which RTDetrConfig does not have; did you mean num_queries?"),
         ({"num_labels": 9}, "has 'num_labels'"),
         ({"num_queries": "many"}, "no rtdetr can be made with {num_queries: many}"),
         ({"decoder_attention_heads": 7}, "no rtdetr can be made with {decoder_attention_heads: 7}"),
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    assert "holds rt_detr, but the detector is deformable_detr; choose detector: rtdetr" in error_of(
+    assert "contains rt_detr, but the detector is deformable_detr; choose detector: rtdetr" in error_of(
         saved, detector="deformable_detr"
     )
     assert "file.pt is a file; name the folder" in error_of(tmp_path / "file.pt")
@@ -139,12 +139,12 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
     assert f"{saved} cannot be read" in error_of(saved)
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
-    assert "holds bert, but the detector is rtdetr; name the weights of a rt_detr" in error_of(saved)
+    assert "contains bert, but the detector is rtdetr; name the weights of a rt_detr" in error_of(saved)
 
 
 @NEEDS_TRANSFORMERS
 def test_a_hub_name_that_cannot_be_fetched_is_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"^weights: someone/something is no folder here and could not be fetched") as error:
+    with pytest.raises(InputError, match=r"^weights: someone/something is not a local folder and could not be fetched") as error:
         build_detector(DetectorSettings(detector="rtdetr", weights="someone/something"), SPACE)
     assert "\n" not in str(error.value)

@@ -1,7 +1,7 @@
 """Faster R-CNN of Detectron2 behind the `Detector` protocol.
 
 Shape letters: B images, N boxes of one image, R regions, K classes. Inside Detectron2 background is the last index, pixels are
-0..255 in RGB or BGR, and boxes are in pixels of the resized image; all three end at this file.
+0..255 in RGB or BGR, and boxes are in pixels of the resized image; this file hides all three.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from lat.detectors.settings import DetectorSettings
 
 
 class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
-    """Detectron2's own `GeneralizedRCNN`, with the names of its state dict; its `forward` is untouched.
+    """Detectron2's own `GeneralizedRCNN`, with the same state dict names and an unchanged `forward`.
 
     Args:
-        settings: YAML file or backbone, weights, image size and what is kept of the detections.
+        settings: YAML file or backbone, weights, image size and which detections to keep.
         space: the label space to detect.
-        load_weights: False leaves the weights that the settings name unread, for a model that is filled from a checkpoint.
-        config_text: the configuration as a checkpoint holds it; then no file that the settings name is read.
+        load_weights: False does not read the weights that the settings name, for a model that is filled from a checkpoint.
+        config_text: the configuration from a checkpoint; then no file that the settings name is read.
 
     Raises:
         InputError: if the configuration is wrong or not supported, or the weights cannot be read or do not fit.
@@ -64,7 +64,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         batch = self._batch(images)
         truth = [self._to_instances(*pair) for pair in zip(targets, originals_hw, batch.image_sizes, strict=True)]
         features = self._features(batch)
-        with EventStorage():  # Detectron2's parts log into one and refuse to work without
+        with EventStorage():  # Detectron2's parts log to one and fail without it
             proposals, proposal_losses = self.proposal_generator(batch, features, truth)
             regions = self.roi_heads.label_and_sample_proposals(proposals, truth)
             predictions = region_predictions(self.roi_heads, features, regions)

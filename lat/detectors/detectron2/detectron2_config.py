@@ -1,4 +1,4 @@
-"""Detectron2's configuration of a detector: from a YAML file or built in, with our settings on top."""
+"""Detectron2's configuration of a detector: from a YAML file or the built-in model, with our settings on top."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _WRONG_CONFIG = (KeyError, ValueError, AssertionError, AttributeError, TypeError
 
 
 def resolve_config(settings: DetectorSettings, num_classes: int) -> CfgNode:
-    """The whole configuration of a detector, from the weakest to the strongest: Detectron2's defaults, the YAML file or the
-    built-in model, our settings, the overrides, and the number of classes.
+    """The whole configuration of a detector. In rising precedence: Detectron2's defaults, the YAML file or the built-in model,
+    our settings, the overrides, and the number of classes.
 
-    Our settings decide about norm layers and freezing: without weights nothing is frozen, `FrozenBN` becomes `BN`, and pixels
-    are divided by ImageNet's deviations where the file has none; with weights all but the last `trainable_layers` are frozen.
-    Masks and keypoints are switched off, and no device is asked for.
+    Our settings decide norm layers and freezing: without weights nothing is frozen, `FrozenBN` becomes `BN`, and pixels are
+    divided by ImageNet's standard deviations if the file has none; with weights all but the last `trainable_layers` are frozen.
+    Masks and keypoints are switched off, and no device is set.
 
     Raises:
-        InputError: if the file cannot be read, has a YAML tag, an unknown key or a part that is not supported.
+        InputError: if the file cannot be read, or has a YAML tag, an unknown key or an unsupported part.
     """
     config = get_cfg()
     if settings.detectron2_config:
@@ -54,7 +54,7 @@ def resolve_config(settings: DetectorSettings, num_classes: int) -> CfgNode:
 
 
 def describe(settings: DetectorSettings, space: LabelSpace) -> dict[str, str]:
-    """What a checkpoint holds of the configuration: its `dump()`.
+    """The configuration as a checkpoint keeps it: its `dump()`.
 
     Raises:
         InputError: see `resolve_config`.
@@ -63,7 +63,7 @@ def describe(settings: DetectorSettings, space: LabelSpace) -> dict[str, str]:
 
 
 def config_from_text(text: str) -> CfgNode:
-    """The configuration whose `dump()` is `text`, as a checkpoint holds it.
+    """The configuration whose `dump()` is `text`, from a checkpoint.
 
     Raises:
         InputError: if the installed Detectron2 does not know all of it.
@@ -77,7 +77,7 @@ def config_from_text(text: str) -> CfgNode:
 
 @contextmanager
 def wrong_config(where: str) -> Iterator[None]:
-    """Whatever Detectron2 raises about a configuration becomes an `InputError` of one line about `where`."""
+    """Turn any exception of Detectron2 about a configuration into a one-line `InputError` about `where`."""
     try:
         yield
     except _WRONG_CONFIG as error:
@@ -85,7 +85,7 @@ def wrong_config(where: str) -> Iterator[None]:
 
 
 def _explain(error: Exception) -> str:
-    """What is wrong, in one line; Detectron2 says it well where it looked, and not at all where it did not."""
+    """The problem in one line; Detectron2's own message is good for what it checks, and missing otherwise."""
     words = str(error.args[0] if isinstance(error, KeyError) and error.args else error).split()
     match error:
         case RecursionError():
@@ -93,10 +93,10 @@ def _explain(error: Exception) -> str:
         case KeyError() if len(words) == 1:
             return f"there is no '{words[0]}'"
         case ImportError():  # a layer that only Detectron2's compiled extension has
-            return f"asks for what the installed Detectron2 lacks ({' '.join(words)})"
+            return f"needs what the installed Detectron2 lacks ({' '.join(words)})"
         case KeyError() | ValueError() | AssertionError():
             return " ".join(words) or "is not a Detectron2 configuration"
-    return f"is not laid out as a Detectron2 configuration ({' '.join(words)})"
+    return f"does not have the structure of a Detectron2 configuration ({' '.join(words)})"
 
 
 def _merge_file(config: CfgNode, path: str) -> None:
@@ -116,7 +116,7 @@ def _merge_file(config: CfgNode, path: str) -> None:
 
 
 def _build_in(config: CfgNode, settings: DetectorSettings) -> None:
-    """A Faster R-CNN with a feature pyramid on the backbone of the settings; ImageNet's pixel statistics in RGB."""
+    """A Faster R-CNN with a feature pyramid on the backbone in the settings; ImageNet's pixel statistics in RGB."""
     config.INPUT.FORMAT = "RGB"
     _set_imagenet_pixels(config)
     config.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
@@ -134,7 +134,7 @@ def _build_in(config: CfgNode, settings: DetectorSettings) -> None:
 
 
 def _build_in_small(config: CfgNode) -> None:
-    # The numbers of torchvision's small detector, so that both learn alike.
+    # Same values as torchvision's small detector, so that both learn alike.
     config.MODEL.BACKBONE.NAME = _SMALL_BACKBONE
     config.MODEL.ANCHOR_GENERATOR.SIZES = [[12, 20, 30], [44, 64, 90]]
     config.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[0.5, 1.0, 2.0]]

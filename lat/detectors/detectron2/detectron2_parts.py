@@ -1,4 +1,4 @@
-"""Parts of a Faster R-CNN of Detectron2: those that its own do not offer, and how all are built.
+"""Parts of a Faster R-CNN that Detectron2 lacks, and the construction of all parts.
 
 Shape letters: A anchors, R regions, K classes; background is the last index, as in Detectron2. Ground truth is an `Instances`
 with `gt_boxes`, `gt_classes` (-1 for a don't-care box) and `gt_weights`, all in pixels of the resized image.
@@ -27,7 +27,7 @@ class LatSmallResNet(Backbone):
     """`SmallResNet` as a backbone of Detectron2, with levels p2, p3 and p4 of stride 4, 8 and 16.
 
     Args:
-        config: not looked at, as is `input_shape`: both are what Detectron2's registry hands to every backbone.
+        config: ignored, as is `input_shape`: Detectron2's registry passes both to every backbone.
     """
 
     def __init__(self, config: CfgNode, input_shape: ShapeSpec) -> None:
@@ -85,7 +85,7 @@ def build_parts(config: CfgNode, where: str) -> dict[str, Any]:
     """Backbone, proposal network and ROI heads, as arguments of Detectron2's `GeneralizedRCNN`.
 
     Raises:
-        InputError: if a name of the configuration is in no registry or its parts do not fit; `where` is named.
+        InputError: naming `where`, if a name in the configuration is in no registry or its parts do not fit.
     """
     with wrong_config(where):
         backbone = build_backbone(config)
@@ -106,12 +106,12 @@ def build_parts(config: CfgNode, where: str) -> dict[str, Any]:
 
 
 def region_predictions(heads: Any, features: dict[str, Tensor], regions: list[Instances]) -> tuple[Tensor, Tensor]:
-    """Class logits (R, K + 1) and box deltas (R, 4K) of all regions, float32 in mixed precision too.
+    """Class logits (R, K + 1) and box deltas (R, 4K) of all regions, float32 even in mixed precision.
 
     Args:
         heads: `StandardROIHeads` or `Res5ROIHeads`.
         features: maps of the backbone.
-        regions: of each image, with `proposal_boxes`.
+        regions: the regions of each image, with `proposal_boxes`.
     """
     maps = [features[name] for name in heads.in_features]
     boxes = [image_regions.proposal_boxes for image_regions in regions]
@@ -124,7 +124,7 @@ def region_predictions(heads: Any, features: dict[str, Tensor], regions: list[In
 
 
 def weighted_region_losses(predictor: Any, predictions: tuple[Tensor, Tensor], regions: list[Instances]) -> dict[str, Tensor]:
-    """Detectron2's losses of sampled regions, the classification weighted; with y_r the class of region r and w_r its weight:
+    """Detectron2's losses of sampled regions, with weighted classification; for the class y_r and the weight w_r of region r:
 
         loss_cls = -sum_r w_r log softmax(logits_r)[y_r] / sum_r w_r
 
@@ -133,7 +133,7 @@ def weighted_region_losses(predictor: Any, predictions: tuple[Tensor, Tensor], r
     Args:
         predictor: the `FastRCNNOutputLayers` that made the predictions.
         predictions: logits (R, K + 1) and deltas.
-        regions: of each image, as Detectron2 samples them: with `gt_classes`, and `gt_weights` where the image has boxes.
+        regions: the sampled regions of each image, with `gt_classes`, and `gt_weights` if the image has boxes.
     """
     losses: dict[str, Tensor] = predictor.losses(predictions, regions)
     weights = torch.cat([_region_weights(image_regions, predictor.num_classes) for image_regions in regions])

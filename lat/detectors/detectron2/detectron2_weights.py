@@ -27,11 +27,11 @@ _HARMLESS = {
 
 
 def load_detectron2_weights(detector: nn.Module, class_names: Sequence[str], name: str) -> None:
-    """Fill a model of Detectron2, or only its backbone.
+    """Load weights into a Detectron2 model, or only into its backbone.
 
-    Accepted are a checkpoint of `lat` with this backend, a `.pth` file of Detectron2's checkpointer and a `.pkl` file of its
-    model zoo, whose names are matched as Detectron2 does. The last layer of a detector belongs to its classes: it is taken only
-    from a checkpoint of `lat` with the same class names.
+    Accepts a checkpoint of `lat` with this backend, a `.pth` file of Detectron2's checkpointer and a `.pkl` file of its model
+    zoo, matching names as Detectron2 does. A detector's last layer depends on its classes: it is loaded only from a checkpoint
+    of `lat` with the same class names.
 
     Args:
         detector: a `GeneralizedRCNN`.
@@ -39,11 +39,11 @@ def load_detectron2_weights(detector: nn.Module, class_names: Sequence[str], nam
         name: a file, or a `detectron2://` or `https://` name, which is downloaded.
 
     Raises:
-        InputError: if there is no such file, it cannot be downloaded or read, or its weights do not fit.
+        InputError: if the file does not exist, cannot be downloaded or read, or its weights do not fit.
     """
     content = _read(_local_path(name), name)
     if content.get("settings", {}).get("detector", "detectron2") != "detectron2":
-        raise InputError(name, f"is a checkpoint of a {content['settings']['detector']} detector", "give one of detectron2")
+        raise InputError(name, f"is a checkpoint of a {content['settings']['detector']} detector", "choose one of detectron2")
     state = _aligned(detector, content, name)
     own = {key: value for key, value in detector.state_dict().items() if not key.endswith("num_batches_tracked")}
     if content.get("space", {}).get("class_names") != list(class_names):
@@ -60,13 +60,13 @@ def _local_path(name: str) -> Path:
         return Path(name)
     try:
         return Path(PathManager.get_local_path(name))
-    except Exception as error:  # whatever the download's libraries raise
+    except Exception as error:  # the download libraries may raise anything
         what = f"the weights could not be downloaded ({type(error).__name__})"
         raise InputError(name, what, "give the path of a local file") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads arrays and plain types alone: a pickle may run any code that it names."""
+    """Reads only arrays and plain types: a pickle can run any code that it names."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HARMLESS:
@@ -82,10 +82,10 @@ def _read(path: Path, name: str) -> dict[str, Any]:
                 content = _PlainUnpickler(file, encoding="latin1").load()
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpicklers raise whatever they meet
+    except Exception as error:  # unpicklers may raise anything
         raise InputError(name, f"cannot be read as weights ({type(error).__name__})", "name a .pth or .pkl file") from error
     if not isinstance(content, dict):
-        raise InputError(name, f"holds a {type(content).__name__}, not a state dict", "name a file with a state dict")
+        raise InputError(name, f"contains a {type(content).__name__}, not a state dict", "name a file with a state dict")
     if path.suffix == ".pkl" and not {"model", "__author__"} <= content.keys():
         weights = {key: value for key, value in content.get("blobs", content).items() if not key.endswith("_momentum")}
         return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
@@ -93,11 +93,11 @@ def _read(path: Path, name: str) -> dict[str, Any]:
 
 
 def _aligned(detector: nn.Module, content: dict[str, Any], name: str) -> dict[str, Tensor]:
-    """The tensors of a file under the names of `detector`; layers that it has not are left out where names are guessed."""
+    """The tensors of a file under the names of `detector`; where names are guessed, unknown layers are dropped."""
     arrays = content["model"].items()
     given = {key: torch.as_tensor(value) for key, value in arrays if isinstance(value, Tensor | np.ndarray)}
     if not given:
-        raise InputError(name, "holds no weights", "name a file with a state dict")
+        raise InputError(name, "contains no weights", "name a file with a state dict")
     if not content.get("matching_heuristics", False):
         return {key: value for key, value in given.items() if not key.startswith(_OTHER_TASKS)}
     own = detector.state_dict()

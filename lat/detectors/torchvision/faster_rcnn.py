@@ -1,7 +1,7 @@
 """Faster R-CNN of torchvision behind the `Detector` protocol.
 
 Shape letters: B images, N boxes of one image, R regions, K classes. Inside torchvision index 0 is background and boxes are in
-pixels of the resized image; both end at this file.
+pixels of the resized image; this file hides both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
     """Faster R-CNN with a feature pyramid; the state dict has the names of torchvision's own `FasterRCNN`.
 
     Args:
-        settings: backbone, weights, image size and what is kept of the detections.
+        settings: backbone, weights, image size and which detections to keep.
         space: the label space to detect.
-        load_weights: False leaves the weights that the settings name unread, for a model that is filled from a checkpoint.
+        load_weights: False does not read the weights that the settings name, for a model that is filled from a checkpoint.
 
     Raises:
         InputError: if a weights file cannot be read or does not fit.
@@ -53,9 +53,9 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         Args:
             images: as in the protocol.
             targets: as in the protocol.
-            class_masks: for each image (K,) bool, the classes that it is supervised on, among them those of all its boxes; the
-                others get no gradient from it. The proposal network knows no classes: objects that only the others have are
-                background to it. None for all classes.
+            class_masks: for each image (K,) bool, the classes that it supervises, including those of all its boxes; the others
+                get no gradient from it. The proposal network knows no classes: to it, unlabelled objects of the others are
+                background. None for all classes.
         """
         assert self.training, "losses need train mode: in eval mode torchvision's parts propose regions as for prediction"
         batch = self.batch(images)

@@ -21,15 +21,15 @@ from lat.detectors.torchvision.weighted_rcnn import FullPrecisionRPNHead, Weight
 
 @dataclass(frozen=True)
 class RcnnRecipe:
-    """What a backbone wants of the parts that follow it; lengths in pixels of the resized image."""
+    """The parts that a backbone is combined with; lengths in pixels of the resized image."""
 
-    strides: tuple[int, ...]  # of the pyramid levels "0", "1", ... from the finest; images are padded to multiples of the last
+    strides: tuple[int, ...]  # of pyramid levels "0", "1", ..., finest first; images are padded to multiples of the last
     proposal_levels: tuple[str, ...]  # levels that carry anchors
-    anchor_sizes: tuple[tuple[int, ...], ...]  # one tuple for each of these levels, as many sizes in each
+    anchor_sizes: tuple[tuple[int, ...], ...]  # one tuple per proposal level, all of equal length
     pooled_levels: tuple[str, ...]  # levels that regions are pooled from
     head_channels: int  # width of the two layers of the box head
-    top_proposals: tuple[int, int]  # most confident anchors of a level before NMS, in training and in prediction
-    proposals: tuple[int, int]  # proposals of an image after NMS, in training and in prediction
+    top_proposals: tuple[int, int]  # most confident anchors per level before NMS, in training and prediction
+    proposals: tuple[int, int]  # proposals per image after NMS, in training and prediction
     anchors_per_image: int  # anchors sampled from an image for the proposal loss
     regions_per_image: int  # regions sampled from an image for the box loss
 
@@ -45,7 +45,7 @@ _SMALL = RcnnRecipe(
     anchors_per_image=64,
     regions_per_image=64,
 )
-_RESNET = RcnnRecipe(  # torchvision's own numbers
+_RESNET = RcnnRecipe(  # torchvision's own values
     strides=(4, 8, 16, 32),
     proposal_levels=("0", "1", "2", "3", "pool"),
     anchor_sizes=((32,), (64,), (128,), (256,), (512,)),
@@ -67,7 +67,7 @@ def build_detector_backbone(settings: DetectorSettings, *, download: bool) -> nn
     """The backbone with its feature pyramid.
 
     With `weights: none` nothing is frozen and norm layers train. A ResNet with any other weights has frozen norm layers and
-    trains its last `trainable_layers` stages. `download` False leaves torchvision's weights unfetched.
+    trains its last `trainable_layers` stages. `download` False does not fetch torchvision's weights.
 
     Raises:
         InputError: if the weights cannot be downloaded.
@@ -84,13 +84,13 @@ def build_detector_backbone(settings: DetectorSettings, *, download: bool) -> nn
             norm_layer=FrozenBatchNorm2d,
             trainable_layers=settings.trainable_layers,
         )
-    except (OSError, RuntimeError) as error:  # no network, no room on the disk, or a download with another checksum
+    except (OSError, RuntimeError) as error:  # no network, disk full, or checksum mismatch
         what = f"the weights of {settings.backbone} could not be downloaded ({error})"
         raise InputError("weights", what, "give the path of a local file") from error
 
 
 def build_region_proposal_network(channels: int, recipe: RcnnRecipe) -> WeightedRegionProposalNetwork:
-    """Proposal network with anchors of three shapes for each size; thresholds are torchvision's."""
+    """Proposal network with anchors of three shapes per size and torchvision's thresholds."""
     anchors = AnchorGenerator(recipe.anchor_sizes, ((0.5, 1.0, 2.0),) * len(recipe.anchor_sizes))
     return WeightedRegionProposalNetwork(
         anchors,
@@ -106,7 +106,7 @@ def build_region_proposal_network(channels: int, recipe: RcnnRecipe) -> Weighted
 
 
 def build_roi_heads(channels: int, recipe: RcnnRecipe, regions_per_image: int, num_outputs: int) -> WeightedRoIHeads:
-    """Box head over RoIAlign 7 x 7 with `num_outputs` = K + 1; thresholds are torchvision's."""
+    """Box head on RoIAlign 7 x 7 with `num_outputs` = K + 1 and torchvision's thresholds."""
     pool = _build_pool(recipe)
     return WeightedRoIHeads(
         pool,
@@ -117,7 +117,7 @@ def build_roi_heads(channels: int, recipe: RcnnRecipe, regions_per_image: int, n
         batch_size_per_image=regions_per_image,
         positive_fraction=0.25,
         bbox_reg_weights=None,
-        score_thresh=0.0,  # the four numbers of torchvision's own post-processing, which is not used
+        score_thresh=0.0,  # the four parameters of torchvision's own post-processing, which is not used
         nms_thresh=1.0,
         detections_per_img=1,
     )
@@ -127,7 +127,7 @@ def _build_pool(recipe: RcnnRecipe) -> nn.Module:
     if len(recipe.pooled_levels) == 1:
         return SingleLevelRoIAlign(recipe.pooled_levels[0], recipe.strides[0])
     pool = MultiScaleRoIAlign(list(recipe.pooled_levels), output_size=7, sampling_ratio=2)
-    # Set here what the pooler would guess, once and for all, from the first image: a wrong guess when that image was padded.
+    # Set scales explicitly: the pooler infers them once from the first image, wrongly if that image was padded.
     pool.scales = [1.0 / stride for stride in recipe.strides]
     pool.map_levels = LevelMapper(recipe.strides[0].bit_length() - 1, recipe.strides[-1].bit_length() - 1)
     return pool

@@ -1,4 +1,4 @@
-"""What models on torchvision's parts share: images in, feature pyramid and proposals out, targets in the resized frame."""
+"""Shared by models made of torchvision's parts: images in, feature pyramid and proposals out, targets in the resized frame."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RcnnTrunk(nn.Module):
     """Backbone with its feature pyramid, and region proposal network.
 
     Args:
-        settings: backbone, ImageNet weights if they are asked for, image size.
-        load_weights: False leaves these weights unfetched.
+        settings: backbone, optional ImageNet weights, image size.
+        load_weights: False does not fetch these weights.
     """
 
     def __init__(self, settings: DetectorSettings, *, load_weights: bool) -> None:
@@ -36,18 +36,18 @@ class RcnnTrunk(nn.Module):
         return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.strides[-1])
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
-        """The levels of the pyramid, float32 in mixed precision too."""
+        """The levels of the pyramid, float32 even in mixed precision."""
         return {name: level.float() for name, level in self.backbone(batch.pixels).items()}
 
     def propose(
         self, batch: ImageBatch, features: dict[str, Tensor], targets: list[Target] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals (R, 4) of each image in pixels of the resized image, without gradient; and, in train mode, the two losses."""
+        """Proposals (R, 4) per image in pixels of the resized image, without gradients, and in train mode the two losses."""
         levels = {name: features[name] for name in self.proposal_levels}
         return self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
 
     def to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
-        """The boxes of image `index` as torchvision's parts take them; boxes without area are left out."""
+        """The boxes of image `index` as torchvision's parts expect them; boxes without area are dropped."""
         boxes = boxes.to(batch.pixels.device)
         scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
         usable = is_solid(scaled)

@@ -1,6 +1,6 @@
 """The two trained parts of torchvision's Faster R-CNN, with a weight for every ground-truth box.
 
-Shape letters: A anchors, G ground-truth boxes, R regions, K classes; index 0 is background in here, as in torchvision.
+Shape letters: A anchors, G ground-truth boxes, R regions, K classes; index 0 is background here, as in torchvision.
 A target is a dict of `boxes` (G, 4) float32, `labels` (G,) int64 in 1..K (-1 for a don't-care box) and `weights` (G,) float32.
 """
 
@@ -47,19 +47,19 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
     def compute_loss(
         self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Objectness and box loss as in torchvision; zero, with a gradient, where every anchor is ignored."""
+        """Objectness and box loss as in torchvision; zero, with a gradient, if every anchor is ignored."""
         if not any((image_labels >= 0).any() for image_labels in labels):
             return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
         return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
 
 
 class WeightedRoIHeads(RoIHeads):
-    """torchvision's box head with a weight for every ground-truth box, and with whole score vectors in prediction.
+    """torchvision's box head with a weight for every ground-truth box, and with full score vectors in prediction.
 
     Attributes:
-        is_binary: whether every class has a sigmoid of its own (Null BCE) in place of the softmax; the background logit then
-            means nothing. Not in the state dict: set it before training and after loading.
-        dropout: share of the box head's activations that are dropped in training; not in the state dict either.
+        is_binary: True if every class has its own sigmoid (Null BCE) instead of the softmax; the background logit is then
+            unused. Not in the state dict: set it before training and after loading.
+        dropout: share of the box head's activations that training drops; not in the state dict either.
     """
 
     is_binary = False
@@ -76,8 +76,8 @@ class WeightedRoIHeads(RoIHeads):
         """Classification and box loss of regions sampled among the proposals and the ground truth.
 
         A region matched to a box of weight w has weight w, a background region 1; regions matched to a don't-care box are not
-        sampled. For the formula see `weighted_box_losses`. Where `class_masks` (K,) bool of each image are given, the softmax
-        of a region is over background and the classes of its image alone, and so are the sigmoids over its classes.
+        sampled. For the formula see `weighted_box_losses`. With `class_masks`, (K,) bool per image, the softmax of a region
+        covers only background and its image's classes, and so do the sigmoids its image's classes.
         """
         proposals, matched, labels, deltas = self.select_training_samples(proposals, targets)
         logits, predicted = self.logits_and_deltas(features, proposals, image_sizes)
@@ -90,25 +90,25 @@ class WeightedRoIHeads(RoIHeads):
         return found
 
     def class_scores(self, logits: Tensor) -> Tensor:
-        """Scores (R, K) in [0, 1] of logits (R, K + 1), background left out."""
+        """Scores (R, K) in [0, 1] of logits (R, K + 1), without background."""
         return logits[:, 1:].sigmoid() if self.is_binary else logits.softmax(dim=1)[:, 1:].clamp(max=1.0)
 
     def logits_and_deltas(
         self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
-        """Class logits (R, K + 1) and box deltas (R, 4K + 4) of all regions, float32 in mixed precision too."""
+        """Class logits (R, K + 1) and box deltas (R, 4K + 4) of all regions, float32 even in mixed precision."""
         hidden = self.box_head(self.box_roi_pool(features, proposals, image_sizes))
         logits, deltas = self.box_predictor(F.dropout(hidden, self.dropout, self.training))
         return logits.float(), deltas.float()
 
 
 def masked_logits(logits: Tensor, class_masks: list[Tensor], counts: list[int]) -> Tensor:
-    """Logits (R, K + 1) with minus infinity for the classes that the image of a region does not have; background stays.
+    """Logits (R, K + 1) with minus infinity for classes that the region's image does not have; background is unchanged.
 
     Args:
         logits: (R, K + 1), background first.
-        class_masks: for each image (K,) bool, True for the classes that it has.
-        counts: number of regions of each image, R together.
+        class_masks: (K,) bool per image, True for the classes that it has.
+        counts: number of regions per image, summing to R.
     """
     of_image = torch.stack(class_masks).to(logits.device)
     allowed = torch.cat([torch.ones_like(of_image[:, :1]), of_image], dim=1)
@@ -134,7 +134,7 @@ def _region_weights(matched: Tensor, labels: Tensor, target: Target) -> Tensor:
 def weighted_box_losses(
     logits: Tensor, deltas: Tensor, labels: Tensor, wanted_deltas: Tensor, weights: Tensor
 ) -> dict[str, Tensor]:
-    """Loss of sampled regions, weighted; with p_r the softmax of the logits of region r, y_r its class and w_r its weight:
+    """Weighted loss of sampled regions; with p_r the softmax of the logits of region r, y_r its class and w_r its weight:
 
         loss_classifier = -sum_r w_r log p_r[y_r] / sum_r w_r
         loss_box_reg    = sum over r with y_r > 0 of smooth-L1(deltas_r[y_r] - wanted_r) / R
@@ -145,7 +145,7 @@ def weighted_box_losses(
         logits: (R, K + 1) float32.
         deltas: (R, 4K + 4) float32, four for each class and for background.
         labels: (R,) int64 in 0..K.
-        wanted_deltas: (R, 4) float32; rows of background regions are not looked at.
+        wanted_deltas: (R, 4) float32; rows of background regions are ignored.
         weights: (R,) float32.
     """
     if len(labels) == 0:

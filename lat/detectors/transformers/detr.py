@@ -1,7 +1,7 @@
 """RT-DETR and Deformable-DETR of Hugging Face transformers behind the `Detector` protocol.
 
 Shape letters: B images, N boxes of one image, Q queries, K classes. Inside transformers boxes are centre x, centre y, width and
-height as shares of the image; that ends at this file.
+height as shares of the image; this file hides that.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from lat.detectors.transformers.detr_weights import initialise, load_pretrained,
 
 
 class TransformersDetector(BatchedPrediction, nn.Module):
-    """A detection transformer; `network` is the library's own model, whose `save_pretrained` writes it for other programs.
+    """A detection transformer; `network` is the library's own model, whose `save_pretrained` exports it for other programs.
 
     It computes in float32 whatever the precision of the run: boxes are refined from layer to layer, and in bfloat16 each layer
     would round them to whole pixels.
 
     Args:
-        settings: model, size or weights, image size and what is kept of the detections.
+        settings: model, size or weights, image size and which detections to keep.
         space: the label space to detect.
-        load_weights: False leaves the weights that the settings name unread, for a model that is filled from a checkpoint.
-        config_text: the configuration as a checkpoint holds it; then no file that the settings name is read.
+        load_weights: False does not read the weights that the settings name, for a model that is filled from a checkpoint.
+        config_text: the configuration from a checkpoint; then no file that the settings name is read.
 
     Raises:
         InputError: if the configuration is wrong, or the weights cannot be read or do not fit.
@@ -55,7 +55,7 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         self.network = build_network(settings, config)
         self.is_deformable = settings.detector == "deformable_detr"
         self.network.loss_function = deformable_detr_losses if self.is_deformable else rtdetr_losses
-        # Deformable-DETR is told where an image ends; RT-DETR wants sides that halve evenly down to its coarsest level
+        # Deformable-DETR knows where an image ends; RT-DETR needs sides that halve evenly down to its coarsest level
         self.divisible_by = 1 if self.is_deformable else max(config.feat_strides)
         if settings.weights == "none":
             if self.is_deformable:
@@ -74,8 +74,8 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         Args:
             images: B images.
             targets: their boxes.
-            class_masks: for each image (K,) bool, the classes that it is supervised on; the logits of the others get no
-                gradient. None for all.
+            class_masks: (K,) bool per image, the classes that it supervises; the logits of the others get no gradient. None
+                for all.
         """
         assert self.training, "losses need train mode: in eval mode transformers denoises nothing"
         batch = self._batch(images)
@@ -88,7 +88,7 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         return batch if self.is_deformable else replace(batch, pixels=self._with_room(batch.pixels))
 
     def _with_room(self, pixels: Tensor) -> Tensor:
-        """Images (B, 3, H, W) padded until the levels of RT-DETR have a cell for each query to start from; most need none."""
+        """Images (B, 3, H, W) padded until RT-DETR's levels have at least one cell per query; most need no padding."""
         config = self.network.config
         height, width = pixels.shape[-2:]
         while sum((height // stride) * (width // stride) for stride in config.feat_strides) < config.num_queries:
@@ -96,9 +96,9 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
 
     def _frame_xyxy(self, batch: ImageBatch, index: int) -> Tensor:
-        """(4,) float32: width, height, width, height in pixels of what the shares of a box refer to.
+        """(4,) float32: width, height, width, height in pixels of the frame that box shares refer to.
 
-        That is the resized image for Deformable-DETR, and with its padding for RT-DETR, which does not know of any.
+        That is the resized image for Deformable-DETR, and the padded image for RT-DETR, which knows no padding.
         """
         height, width = batch.sizes_hw[index] if self.is_deformable else batch.pixels.shape[-2:]
         return torch.tensor([width, height, width, height], dtype=torch.float32, device=batch.pixels.device)
@@ -124,9 +124,9 @@ class TransformersDetector(BatchedPrediction, nn.Module):
             return self.network(batch.pixels.float(), pixel_mask=mask, labels=labels)
 
     def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """One box of each query, for its best class, where its score is above the threshold; there is no NMS.
+        """One box per query, for its best class, if its score is above the threshold; there is no NMS.
 
-        `class_scores` (N, K) are sigmoids, each class by itself: they need not sum to 1.
+        `class_scores` (N, K) are independent sigmoids: they need not sum to 1.
         """
         batch = self._batch(images)
         output = self._run(batch)

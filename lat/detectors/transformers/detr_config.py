@@ -1,4 +1,4 @@
-"""The configuration of a detector of transformers: of our own sizes, of a folder, or of a model on the hub."""
+"""The configuration of a transformers detector: for one of our sizes, from a folder, or from a model on the hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLASS_KEYS = ("num_labels", "id2label", "label2id")  # follow from the label sp
 
 @dataclass(frozen=True)
 class _Size:
-    """A ResNet of transformers and what RT-DETR puts on it, in the library's own names."""
+    """A transformers ResNet and RT-DETR's layers on top of it, under the library's own names."""
 
     backbone: dict[str, Any]
     rtdetr: dict[str, Any]
@@ -76,13 +76,13 @@ def library_class(detector: str, suffix: str) -> Any:
 
 
 def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> PreTrainedConfig:
-    """The configuration that the settings ask for, with a class for each name.
+    """The configuration for the settings, with one class per name.
 
-    Images may have any size, and the losses of all layers are asked for.
+    Images may have any size, and all layers have losses.
 
     Raises:
-        InputError: if an override is not known or not possible, or weights are named whose configuration cannot be read or is of
-            another detector.
+        InputError: if an override is unknown or impossible, or the configuration of the named weights cannot be read or belongs
+            to another detector.
     """
     kind = library_class(settings.detector, "Config")
     values = _own_values(settings) if settings.weights == "none" else _values_of(settings.weights, settings.detector, kind)
@@ -97,7 +97,7 @@ def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> Pr
 
 
 def describe(settings: DetectorSettings, space: LabelSpace) -> dict[str, str]:
-    """What a checkpoint holds of the configuration: all of it, as JSON.
+    """The configuration as a checkpoint keeps it: all of it, as JSON.
 
     Raises:
         InputError: see `resolve_config`.
@@ -111,15 +111,15 @@ def config_to_text(config: PreTrainedConfig) -> str:
 
 
 def config_from_text(detector: str, text: str) -> PreTrainedConfig:
-    """The configuration of a detector from what `config_to_text` gave."""
+    """The configuration of a detector from the output of `config_to_text`."""
     return library_class(detector, "Config").from_dict(json.loads(text))
 
 
 def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:
-    """A model of transformers with random weights, as the library draws them.
+    """A transformers model with the library's own random weights.
 
     Raises:
-        InputError: if no model can be built from the overrides.
+        InputError: if the overrides give no valid model.
     """
     try:
         return library_class(settings.detector, "ForObjectDetection")(config)
@@ -132,7 +132,7 @@ def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:
 def _impossible(settings: DetectorSettings, error: Exception) -> InputError:
     chosen = ", ".join(f"{name}: {value}" for name, value in settings.transformers_overrides.items())
     what = f"no {settings.detector} can be made with {{{chosen}}} ({' '.join(str(error).split())})"
-    return InputError("transformers_overrides", what, "look the values up in the configuration of transformers")
+    return InputError("transformers_overrides", what, "see the transformers documentation for valid values")
 
 
 def _own_values(settings: DetectorSettings) -> dict[str, Any]:
@@ -162,17 +162,17 @@ def _values_of(name: str, detector: str, kind: Any) -> dict[str, Any]:
         known = {library_class(other, "Config").model_type: other for other in _PREFIXES}
         held = values.get("model_type", "no model of transformers")
         remedy = f"choose detector: {known[held]}" if held in known else f"name the weights of a {kind.model_type}"
-        raise InputError("weights", f"{name} holds {held}, but the detector is {detector}", remedy)
+        raise InputError("weights", f"{name} contains {held}, but the detector is {detector}", remedy)
     return {key: value for key, value in values.items() if key not in _CLASS_KEYS}
 
 
 def not_fetched(name: str, error: Exception) -> InputError:
-    """The error for a folder or hub name from which nothing can be read."""
+    """The error for a folder or hub name that cannot be read."""
     line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     if Path(name).is_dir():
         return InputError("weights", f"{name} cannot be read ({line})", "name a folder that save_pretrained wrote")
-    what = f"{name} is no folder here and could not be fetched from the hub ({line})"
-    return InputError("weights", what, "check the name and the network, or give a folder that save_pretrained wrote")
+    what = f"{name} is not a local folder and could not be fetched from the hub ({line})"
+    return InputError("weights", what, "check the name and the network, or name a folder that save_pretrained wrote")
 
 
 def _known(kind: Any) -> set[str]:
@@ -184,5 +184,5 @@ def _check_overrides(settings: DetectorSettings, kind: Any) -> None:
     for name in settings.transformers_overrides:
         if name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            what = f"has '{name}', which {kind.__name__} has not"
+            what = f"has '{name}', which {kind.__name__} does not have"
             raise InputError("transformers_overrides", what, f"did you mean {nearest}? known are {', '.join(known)}")

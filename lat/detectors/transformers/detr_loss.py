@@ -1,9 +1,9 @@
-"""The losses of RT-DETR and Deformable-DETR of transformers, with a weight for every ground-truth box.
+"""The losses of transformers' RT-DETR and Deformable-DETR, with a weight for every ground-truth box.
 
 Shape letters: B images, Q queries, K classes, G ground-truth boxes of an image, D don't-care boxes of an image, L decoder layers.
-Boxes in here are centre x, centre y, width and height as shares of the image. A target is a dict of `class_labels` (G,) int64,
+Boxes here are centre x, centre y, width and height as shares of the image. A target is a dict of `class_labels` (G,) int64,
 `boxes` (G, 4) float32, `weights` (G,) float32 above 0, `dont_care` (D, 4) float32 and `supervised` (K,) bool, the classes that
-the image says something about.
+the image supervises.
 
 With w_g the weight of box g, query q matched to box g(q) and W = max(sum of w_g over the batch, 1), one decoder layer costs
 
@@ -15,7 +15,7 @@ where C_qk is the library's own class loss of one query and one class (varifocal
 library has the number of boxes in place of W. A query lies on a don't-care box if the IoU of its predicted box with it is 0.5 or
 more. Don't-care boxes are never matched and start no denoising query. Denoising queries have the weights of the boxes that they
 are made from, and G times W with G the number of denoising groups, as in the library. With all weights 1, no don't-care boxes and
-all classes supervised every term equals the library's. W is that of one process: under DDP gradients are averaged over processes.
+all classes supervised, every term equals the library's. W is per process: under DDP gradients are averaged over processes.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from transformers.loss.loss_rt_detr import RTDetrLoss
 from lat.core.boxes import pairwise_iou
 
 Target = dict[str, Tensor]
-Outputs = dict[str, Any]  # `logits` (B, Q, K) and `pred_boxes` (B, Q, 4) of one layer, those of others under the library's keys
-Matches = list[tuple[Tensor, Tensor]]  # of each image the queries (G,) and the boxes (G,) that are matched to each other
+Outputs = dict[str, Any]  # `logits` (B, Q, K) and `pred_boxes` (B, Q, 4) of one layer; other layers under the library's keys
+Matches = list[tuple[Tensor, Tensor]]  # per image, the queries (G,) and boxes (G,) that are matched to each other
 DONT_CARE_IOU = 0.5  # an unmatched query whose box overlaps a don't-care box this much is not pushed to background
 
 
 class _WeightedLoss:
-    """What both losses have in common; goes before the library's class among the bases."""
+    """Shared by both losses; must precede the library's class among the bases."""
 
-    share: float  # normaliser W over the library's, the number of boxes
+    share: float  # ratio of the normaliser W to the library's, the number of boxes
 
     def forward(self, outputs: Outputs, targets: list[Target]) -> dict[str, Tensor]:
         """Every term of the loss, under the library's names."""
@@ -63,7 +63,7 @@ class _WeightedLoss:
 
 
 class WeightedRTDetrLoss(_WeightedLoss, RTDetrLoss):
-    """RT-DETR's loss with weights; RT-DETR v2 has the same. Its terms are already multiplied by the factors of the configuration.
+    """RT-DETR's loss with weights, also for RT-DETR v2. Its terms already include the factors of the configuration.
 
     Source: Zhao et al., DETRs Beat YOLOs on Real-time Object Detection (2024); Zhang et al., VarifocalNet (2021), equation 2.
     """
@@ -71,7 +71,7 @@ class WeightedRTDetrLoss(_WeightedLoss, RTDetrLoss):
     def loss_labels_vfl(
         self, outputs: Outputs, targets: list[Target], indices: Matches, num_boxes: float, log: bool = True
     ) -> dict[str, Tensor]:
-        """Varifocal loss of one layer: the score of a matched query is to be the IoU of its box, that of all others 0."""
+        """Varifocal loss of one layer: a matched query's target score is the IoU of its box, that of all others is 0."""
         logits, queries = outputs["logits"], _matched_queries(indices)
         ious, _ = box_iou(_corners(outputs["pred_boxes"][queries].detach()), _corners(_matched("boxes", targets, indices)))
         is_class = _one_hot_classes(logits, targets, indices)
@@ -84,7 +84,7 @@ class WeightedRTDetrLoss(_WeightedLoss, RTDetrLoss):
 
 
 class WeightedDeformableDetrLoss(_WeightedLoss, DeformableDetrImageLoss):
-    """Deformable-DETR's loss with weights; the factors of the configuration are not in its terms yet.
+    """Deformable-DETR's loss with weights; its terms do not yet include the factors of the configuration.
 
     Source: Zhu et al., Deformable DETR (2021).
     """
@@ -106,17 +106,17 @@ def rtdetr_losses(
     *of_layers: Tensor,
     **of_queries: Any,
 ) -> tuple[Tensor, dict[str, Tensor], None]:
-    """What an RT-DETR model of transformers takes as `loss_function`: the sum of all terms, and the terms.
+    """The `loss_function` of a transformers RT-DETR model: returns the sum of all terms, and the terms.
 
     Args:
         logits: (B, denoising and other queries, K) of the last layer.
         labels: the targets.
-        device: not looked at.
+        device: ignored.
         pred_boxes: (B, denoising and other queries, 4) of the last layer.
         config: the configuration of the model.
         of_layers: (B, L, denoising and other queries, K) logits of each layer, and its boxes (B, L, ..., 4).
         of_queries: `enc_topk_logits` (B, Q, K) and `enc_topk_bboxes` (B, Q, 4) of the encoder's proposals;
-            `denoising_meta_values`, which queries are for denoising, or None if none are.
+            `denoising_meta_values`: which queries are for denoising, or None if none are.
     """
     outputs_class, outputs_coord = of_layers
     denoising_meta_values = of_queries["denoising_meta_values"]
@@ -145,12 +145,12 @@ def deformable_detr_losses(
     *of_layers: Tensor,
     **_: Any,
 ) -> tuple[Tensor, dict[str, Tensor], None]:
-    """What a Deformable-DETR model of transformers takes as `loss_function`: the sum of all terms, and the terms.
+    """The `loss_function` of a transformers Deformable-DETR model: returns the sum of all terms, and the terms.
 
     Args:
         logits: (B, Q, K) of the last layer.
         labels: the targets.
-        device: not looked at.
+        device: ignored.
         pred_boxes: (B, Q, 4) of the last layer.
         config: the configuration of the model.
         of_layers: (L, B, Q, K) logits and (L, B, Q, 4) boxes of each layer.
@@ -167,9 +167,9 @@ def deformable_detr_losses(
 
 
 def summed_over_layers(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The terms of all layers as one for each kind of loss, and those of denoising queries together.
+    """Sum the terms over layers into one per kind of loss, and those of denoising queries into one.
 
-    The names are the same for every batch: `loss_denoising` is 0 where there was nothing to denoise.
+    The names are the same for every batch: `loss_denoising` is 0 if there was nothing to denoise.
     """
     summed: dict[str, Tensor] = {}
     for name, value in terms.items():
@@ -181,7 +181,7 @@ def summed_over_layers(terms: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _layers(logits: Tensor, boxes: Tensor) -> list[Outputs]:
-    """(B, L, Q, K) and (B, L, Q, 4) as one dict for each layer."""
+    """(B, L, Q, K) and (B, L, Q, 4) as one dict per layer."""
     return [{"logits": one, "pred_boxes": other} for one, other in zip(logits.unbind(1), boxes.unbind(1), strict=True)]
 
 
@@ -196,12 +196,12 @@ def _matched_queries(indices: Matches) -> tuple[Tensor, Tensor]:
 
 
 def _matched(name: str, targets: list[Target], indices: Matches) -> Tensor:
-    """(M, ...): one field of the box of every match."""
+    """(M, ...): one field of every matched box."""
     return torch.cat([target[name][boxes] for target, (_, boxes) in zip(targets, indices, strict=True)])
 
 
 def _one_hot_classes(logits: Tensor, targets: list[Target], indices: Matches) -> Tensor:
-    """(B, Q, K) like the logits: 1 at the class of the box that a query is matched to."""
+    """(B, Q, K) like the logits: 1 at the class of each query's matched box."""
     is_class = torch.zeros_like(logits)
     images, queries = _matched_queries(indices)
     is_class[images, queries, _matched("class_labels", targets, indices)] = 1
@@ -209,7 +209,7 @@ def _one_hot_classes(logits: Tensor, targets: list[Target], indices: Matches) ->
 
 
 def _element_weights(outputs: Outputs, targets: list[Target], indices: Matches) -> Tensor:
-    """(B, Q, K) float32: what the class loss of each query and class counts, r_q s_k of the formula."""
+    """(B, Q, K) float32: the weight r_q s_k of each query's and class's loss."""
     predicted = _corners(outputs["pred_boxes"].detach())
     of_query = predicted.new_ones(predicted.shape[:2])
     for row, boxes, target in zip(of_query, predicted, targets, strict=True):

@@ -1,4 +1,4 @@
-"""First weights of a detector of transformers: a start from scratch that learns, or pretrained weights."""
+"""Initial weights of a transformers detector: an initialisation that can learn from scratch, or pretrained weights."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SIDE = 0.12  # width and height of its boxes before training, as shares of the 
 
 
 def unfreeze_backbone(network: Any) -> None:
-    """Give a Deformable-DETR that is trained from scratch a backbone whose layers and norms train; the library freezes them."""
+    """Make the backbone's layers and norms trainable in a Deformable-DETR that starts from scratch; the library freezes them."""
     network.model.backbone.model = load_backbone(network.config)
 
 
 @torch.no_grad()
 def initialise(network: Any) -> None:
-    """Draw first weights that can learn from scratch; the library draws its own for models that are filled from a file.
+    """Draw initial weights that can learn from scratch; the library's are meant for models that are then loaded from a file.
 
-    The library starts the norms of RT-DETR's encoder near 0, so that almost nothing passes them, every score of Deformable-DETR
-    at one half, and all its queries at the centre of the image. What the library starts at 0 stays there.
+    The library initialises the norms of RT-DETR's encoder near 0, so that almost nothing passes them, every score of
+    Deformable-DETR at one half, and all its queries at the centre of the image. Weights that the library sets to 0 stay 0.
     """
     for name, module in network.named_modules():
         if name.startswith("model.backbone."):
@@ -46,7 +46,7 @@ def initialise(network: Any) -> None:
 
 
 def _spread_queries(network: Any) -> None:
-    """As in the code of the paper: queries all over the image, with small boxes and low scores."""
+    """As in the paper's code: queries spread over the image, with small boxes and low scores."""
     if not network.config.two_stage:
         nn.init.normal_(network.model.query_position_embeddings.weight)
     for classes, boxes in zip(network.class_embed, network.bbox_embed, strict=True):
@@ -62,9 +62,9 @@ def _logit(share: float) -> float:
 
 
 def load_pretrained(network: Any, settings: DetectorSettings, class_names: Sequence[str]) -> None:
-    """Fill a model from the folder or the hub name in `settings.weights`.
+    """Load weights from the folder or the hub name in `settings.weights`.
 
-    The layers that belong to the classes are taken only from a model of the same class names.
+    The class layers are loaded only from a model with the same class names.
 
     Raises:
         InputError: if the weights cannot be read, some are missing, or some do not fit.
@@ -74,7 +74,7 @@ def load_pretrained(network: Any, settings: DetectorSettings, class_names: Seque
         given, report = library_class(settings.detector, "ForObjectDetection").from_pretrained(
             name, dtype=torch.float32, output_loading_info=True
         )
-    except Exception as error:  # a damaged file raises whatever the reader of its format meets
+    except Exception as error:  # a damaged file may raise anything
         raise not_fetched(name, error) from error
     same_classes = list(given.config.id2label.values()) == list(class_names)
     absent = set(report["missing_keys"]) | {entry[0] for entry in report["mismatched_keys"]}
@@ -85,5 +85,5 @@ def load_pretrained(network: Any, settings: DetectorSettings, class_names: Seque
     own, held = taken(network.state_dict()), taken(given.state_dict())
     held = {key: value for key, value in held.items() if key not in absent}
     if misfit := describe_misfit(own, held, own):
-        raise InputError("weights", f"those of {name} do not fit: {misfit}", "leave out overrides that change the model")
+        raise InputError("weights", f"those of {name} do not fit: {misfit}", "remove overrides that change the model")
     network.load_state_dict(held, strict=False)

@@ -1,7 +1,7 @@
 """A trained YOLO of the ultralytics package as a predictor of one label space.
 
-The package is under the AGPL-3.0 licence and is installed by the user. It is imported only when a YOLO is asked for, without
-its telemetry, its automatic installation of packages, and its files in the user's home.
+The package has the AGPL-3.0 licence; users install it themselves. It is imported only when a YOLO is used, without its
+telemetry, its automatic installation of packages, and its files in the user's home.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lat.detectors.region_detections import keep_detections
 from lat.detectors.settings import DetectorSettings
 
 STRIDE = 32
-"""Sides of what a YOLO sees are multiples of it."""
+"""The sides of YOLO's input are multiples of this."""
 
 _PADDING = 114 / 255  # grey of the border, as in training
 _FONTS = ("Arial.ttf", "Arial.Unicode.ttf")
@@ -67,9 +67,9 @@ class YoloSettings:
 def load_ultralytics() -> ModuleType:
     """The ultralytics package.
 
-    It reads its environment when it is imported for the first time, so that is when it is told to keep quiet: settings in a
-    temporary folder, no telemetry, no uploads, no installation of packages, no fonts to download, and no code in
-    checkpoints. If it was imported before, by the program that uses `lat`, its settings are left alone.
+    The package reads its environment on first import, so it is configured there: settings in a temporary folder, no telemetry,
+    no uploads, no package installation, no font downloads, no code in checkpoints. If the calling program imported it before,
+    its settings stay untouched.
 
     Raises:
         InputError: if it is not installed or does not import.
@@ -84,9 +84,9 @@ def load_ultralytics() -> ModuleType:
 def _import_quietly() -> ModuleType:
     folder = _settings_folder()
     os.environ["YOLO_CONFIG_DIR"] = folder
-    os.environ.setdefault("MPLCONFIGDIR", folder)  # of matplotlib, which it imports
+    os.environ.setdefault("MPLCONFIGDIR", folder)  # for matplotlib, which it imports
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false", ULTRALYTICS_SAFE_LOAD="true")
-    os.environ["ULTRALYTICS_API_KEY"] = ""  # with one it would upload trainings
+    os.environ["ULTRALYTICS_API_KEY"] = ""  # with a key it would upload trainings
     package = import_module("ultralytics")
     settings = package.settings
     settings.update({name: False for name, value in settings.items() if value is True})
@@ -106,10 +106,10 @@ def _settings_folder() -> str:
 
 
 def find_weights(name: str) -> str:
-    """The path of a `.pt` file: the file itself, or weights of ultralytics of that name, downloaded once to torch's cache.
+    """The path of a `.pt` file: the file itself, or ultralytics' weights of that name, downloaded once to torch's cache.
 
     Raises:
-        InputError: if there is no such file and none can be downloaded.
+        InputError: if the file does not exist and cannot be downloaded.
     """
     if Path(name).is_file():
         return name
@@ -125,7 +125,7 @@ def find_weights(name: str) -> str:
     except (OSError, RuntimeError) as error:
         raise InputError(name, f"cannot be downloaded ({' '.join(str(error).split())[:120]})", remedy) from error
     if not found.is_file():
-        raise InputError(name, "is no file and no name of weights of ultralytics", remedy)
+        raise InputError(name, "is neither a file nor the name of ultralytics weights", remedy)
     return str(found)
 
 
@@ -135,10 +135,10 @@ class YoloDetector(nn.Module):
     Args:
         path: a `.pt` file in the format of ultralytics. No code in it is run.
         space: the label space that it was trained on.
-        settings: image size and what is kept of the detections.
+        settings: image size and which detections to keep.
 
     Raises:
-        InputError: if ultralytics does not import, the file cannot be read, or its model is no detector of these classes.
+        InputError: if ultralytics does not import, the file cannot be read, or its model is not a detector of these classes.
     """
 
     def __init__(self, path: Path, space: LabelSpace, settings: YoloSettings) -> None:
@@ -156,9 +156,9 @@ class YoloDetector(nn.Module):
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
         """Detections of each image on the CPU, best first, in pixels of the original image.
 
-        `class_scores` (N, K) are the model's sigmoids, one for each class on its own; `scores` is the entry at `labels`. One
-        place may give a box for each of several classes. Images are run in batches of equal size, so that a result does not
-        depend on the other images.
+        `class_scores` (N, K) are the model's sigmoids, independent per class; `scores` is the entry at `labels`. One place may
+        give boxes for several classes. Images run in batches of equal size, so that a result does not depend on the other
+        images.
 
         Args:
             images: RGB, (3, H, W) float32 in [0, 1], in their original size.
@@ -195,7 +195,7 @@ def decode(output: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Boxes (B, A, 4) in pixels of the image without its border, and class scores (B, A, K) in [0, 1].
 
     Args:
-        output: (B, 4 + K, A) centre, width and height in pixels of the padded image, and class scores, of each place A.
+        output: (B, 4 + K, A) centre, width and height in pixels of the padded image, and class scores, for each place A.
         size_hw: height and width of the image without its border.
     """
     left, top, _, _ = border(size_hw)
@@ -223,5 +223,5 @@ def _load_model(path: Path) -> Any:
         reason = " ".join(str(error).split())[:120]
         raise InputError(path, f"cannot be read as a YOLO of ultralytics ({reason})", "train the detector again") from error
     if not isinstance(model, DetectionModel) or getattr(model, "end2end", False):
-        raise InputError(path, "holds no YOLO that predicts boxes before suppression", "take a YOLO11 or YOLOv8 detector")
+        raise InputError(path, "is not a YOLO that predicts boxes before suppression", "choose a YOLO11 or YOLOv8 detector")
     return model.float().eval()
