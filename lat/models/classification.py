@@ -1,4 +1,4 @@
-"""What the logits of the label-transfer model mean: the loss that trains them, and the class scores read off them.
+"""The meaning of the label-transfer model's logits: the loss that trains them, and their class scores.
 
 Shape letters: R regions, N label spaces, K classes of the joint label space, K_t of one space, U universal classes, L logits.
 """
@@ -22,15 +22,15 @@ class Classification(nn.Module):
     | loss | logits | scores of a target's classes |
     |---|---|---|
     | masked_softmax | K classes, background | softmax over the target's classes and background |
-    | null_bce, class_relational_bce | K classes | sigmoids of the target's classes; background is what is left to 1 |
-    | nll_plus | U universal classes, and what no space labels | softmax, summed over the members of each class |
+    | null_bce, class_relational_bce | K classes | sigmoids of the target's classes; background is the remainder to 1 |
+    | nll_plus | U universal classes, and one for what no space labels | softmax, summed over the members of each class |
 
     Args:
         joint: the label spaces.
         loss: its name.
         relations: for `class_relational_bce` (K, K) bool, which class is a kind of which (see `lat.core.losses`); for
-            `nll_plus` (K + N, U + 1) bool, the universal classes of each class and of each space's background; the rows of a
-            space are a partition. Part of the state dict.
+            `nll_plus` (K + N, U + 1) bool, the universal classes of each class and of each space's background, where the rows
+            of a space form a partition. Part of the state dict.
 
     Raises:
         InputError: if the loss needs relations and there are none.
@@ -53,18 +53,18 @@ class Classification(nn.Module):
 
     @property
     def is_binary(self) -> bool:
-        """True if every class has a sigmoid of its own."""
+        """True if every class has its own sigmoid."""
         return self.loss in ("null_bce", "class_relational_bce")
 
     @property
     def num_logits(self) -> int:
-        """Number L of logits of a region."""
+        """Number L of logits per region."""
         if self.loss == "masked_softmax":
             return len(self.joint) + 1
         return len(self.joint) if self.is_binary else self.relations.shape[1]
 
     def forward(self, logits: Tensor, labels: Tensor, spaces: Tensor, weights: Tensor) -> Tensor:
-        """The scalar loss of regions; each is supervised on its own label space alone.
+        """The scalar loss of regions; each is supervised only in its own label space.
 
         Args:
             logits: (R, L) float.
@@ -92,13 +92,13 @@ class Classification(nn.Module):
         if self.is_binary:
             return _with_background(logits[..., classes].float().sigmoid())
         rows = torch.cat([self.relations[classes], self.relations[None, len(self.joint) + index]])
-        return (torch.softmax(logits.float(), dim=-1) @ rows.float().T).clamp(max=1.0)  # sums may round to above 1
+        return (torch.softmax(logits.float(), dim=-1) @ rows.float().T).clamp(max=1.0)  # rounding may push sums above 1
 
 
 def _with_background(scores: Tensor) -> Tensor:
-    """Scores (..., K_t) of classes of which at most one is true, and what they leave to 1 as background.
+    """Append background, the remainder to 1, to scores (..., K_t) of mutually exclusive classes.
 
-    If they add up to more than 1 they are divided by their sum, since classes of one space are disjoint.
+    Scores that add up to more than 1 are divided by their sum, since classes of one space are disjoint.
     """
     total = scores.sum(dim=-1, keepdim=True)
     return torch.cat([scores / total.clamp(min=1.0), (1.0 - total).clamp(min=0.0)], dim=-1)

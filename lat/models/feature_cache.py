@@ -37,14 +37,14 @@ class ImageSource(Protocol):
         ...
 
     def image_path(self, index: int) -> Path:
-        """The image file; asked for by the disk cache alone."""
+        """The image file; only the disk cache uses it."""
         ...
 
 
 class WorkSharing(Protocol):
-    """WorkSharing that share work, as `lat.engine.processes` has them."""
+    """Processes that share work, as in `lat.engine.processes`."""
 
-    here: int  # how many are on this machine
+    here: int  # number of processes on this machine
 
     def share(self, items: Sequence[Any]) -> list[Any]:
         """The items that this process works on."""
@@ -63,7 +63,7 @@ def file_identity(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """Images of one dataset and one size whose maps are computed, kept and written together."""
+    """Images of one dataset and one size whose maps are computed, cached and written together."""
 
     dataset: str
     size_hw: tuple[int, int]
@@ -75,13 +75,13 @@ class FeatureCache:
 
     The flipped entry is the map of the flipped image, not the flipped map. Images may differ in size. A shard on disk is one
     `.npy` file that appears whole or not at all. Its name is a hash of the backbone's weights and preprocessing, the number
-    format and the image files, so nothing stale is served, and an interrupted `fill` goes on where it stopped. The folder may
+    format and the image files, so nothing stale is served, and an interrupted `fill` continues where it stopped. The folder may
     be deleted at any time.
 
     Args:
         backbone: the frozen backbone; maps are computed on its device.
         sources: the images of each dataset, by dataset name.
-        settings: `cache` and `cache_dtype` are used.
+        settings: only `cache` and `cache_dtype` are used.
         folder: where `cache: disk` keeps its files.
 
     Raises:
@@ -107,7 +107,7 @@ class FeatureCache:
         self._files: dict[tuple[Shard, bool], Path] = {}
 
     def get(self, dataset: str, index: int, flip: bool = False) -> Tensor:
-        """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if it is not there yet."""
+        """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if missing."""
         shard, row = self._place[dataset, index]
         if self.settings.cache == "none":
             return self._compute(self.sources[dataset].image(index)[None], flip)[0]
@@ -123,7 +123,7 @@ class FeatureCache:
         return torch.from_numpy(np.array(stored[row]))
 
     def scales(self, dataset: str, index: int) -> tuple[float, float]:
-        """Exact (scale_y, scale_x) of one image's map, map cells to one original pixel."""
+        """Exact (scale_y, scale_x) of one image's map, in map cells per original pixel."""
         return self.backbone.scales(self._place[dataset, index][0].size_hw)
 
     def fill(
@@ -132,12 +132,12 @@ class FeatureCache:
         flips: Sequence[bool] = (False, True),
         processes: WorkSharing | None = None,
     ) -> None:
-        """Compute every map that is not there yet.
+        """Compute every missing map.
 
         Args:
-            progress: called with the number of maps that became ready, shard by shard; `count_missing` is their total.
-            flips: False for the images as they are, True for the flipped ones.
-            processes: share the work; all of them must call this. With `cache: memory` each has all maps in the end.
+            progress: called with the number of new maps, shard by shard; `count_missing` is their total.
+            flips: False for the original images, True for the flipped ones.
+            processes: share the work; all of them must call this. With `cache: memory` each ends up with all maps.
 
         Raises:
             InputError: if `cache: memory` needs more memory than there is.
@@ -155,13 +155,13 @@ class FeatureCache:
                 progress(computed)
 
     def count_missing(self, flips: Sequence[bool] = (False, True)) -> int:
-        """How many maps `fill` would compute."""
+        """Number of maps that `fill` would compute."""
         if self.settings.cache == "none":
             return 0
         return sum(len(shard.indices) for shard in self.shards for flip in flips if not self._has(shard, flip))
 
     def estimate_bytes(self, flips: int = 2) -> int:
-        """Size of all maps in bytes, `flips` of them an image."""
+        """Size of all maps in bytes, with `flips` maps per image."""
         cells = 0
         for shard in self.shards:
             scale_y, scale_x = self.backbone.scales(shard.size_hw)
@@ -169,7 +169,7 @@ class FeatureCache:
         return cells * flips * self.backbone.channels * self.dtype.itemsize
 
     def _fill(self, shard: Shard, flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
-        """Compute the maps of a shard that are not there yet: their number, and those of all flips, unless they are on disk."""
+        """Compute a shard's missing maps; return their number and, unless they are on disk, the maps of all flips."""
         missing = [flip for flip in flips if not self._has(shard, flip)]
         images = self._read_images(shard) if missing else None
         for flip in missing:
@@ -197,7 +197,7 @@ class FeatureCache:
     def _compute(self, images: Tensor, flip: bool) -> Tensor:
         maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype).cpu()
         if not torch.isfinite(maps).all():
-            what = f"is '{self.settings.cache_dtype}', but the backbone's features leave its range or are not finite"
+            what = f"is '{self.settings.cache_dtype}', but the backbone's features exceed its range or are not finite"
             raise InputError("lat.cache_dtype", what, "set lat.cache_dtype=float32, or check the backbone's weights")
         return maps
 
@@ -216,10 +216,10 @@ class FeatureCache:
         return self._files[shard, flip]
 
     def _open(self, shard: Shard, flip: bool) -> np.ndarray | None:
-        """The memory-mapped maps of a shard, (images, C, h, w), or None if there is no sound file of them."""
+        """The memory-mapped maps of a shard, (images, C, h, w), or None if there is no valid file."""
         try:
             return np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):  # absent, or damaged from outside: computed again
+        except (OSError, ValueError, EOFError):  # missing or damaged: recompute
             return None
 
     def _write(self, shard: Shard, flip: bool, maps: Tensor) -> None:
@@ -249,7 +249,7 @@ def _plan_shards(dataset: str, source: ImageSource) -> list[Shard]:
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: Linux's own estimate, elsewhere the whole physical memory."""
+    """Bytes available without swapping: Linux's own estimate, elsewhere the whole physical memory."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -1,6 +1,6 @@
-"""Semantic Feature Fusion (SFF): region features enriched by what overlapping proposals of all label spaces say.
+"""Semantic Feature Fusion (SFF): enriches region features with the overlapping proposals of all label spaces.
 
-Shape letters: B images, M proposals an image (padded), D channels of a region feature, K classes of the joint space.
+Shape letters: B images, M proposals per image (padded), D channels of a region feature, K classes of the joint space.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class FusionSettings:
 class SemanticFeatureFusion(nn.Module):
     """LayerNorm(x + SA) with SA = cap(softmax(A)) V_c + softmax(A with key confidence) V_r and A = QK^T / sqrt(D).
 
-    Q, K and V_r are linear in the region features x, V_c is linear in the class scores. The cap holds each row's largest
-    weight at or below T = 1/sqrt(N) for N datasets, so that a class seen by one proposal alone counts less than one on
-    which several agree. Softmax runs in float32.
+    Q, K and V_r are linear in the region features x, V_c is linear in the class scores. The cap limits each row's largest
+    weight to T = 1/sqrt(N) for N datasets, so that a class seen by a single proposal counts less than one on which several
+    agree. Softmax runs in float32.
 
     Source: Label-Aligned Transfer, section 3.3 (the text scales a row, the formula clamps it: `cap`).
     """
@@ -68,7 +68,7 @@ class SemanticFeatureFusion(nn.Module):
             regions: (B, M, D) region features.
             class_scores: (B, M, K) class scores over the joint label space.
             confidence: (B, M) in [0, 1].
-            attendable: (B, M, M) bool; query row, key column. A row without any key gets no fused value.
+            attendable: (B, M, M) bool; query row, key column. Rows without any key get no fused value.
 
         Returns:
             (B, M, D) fused features.
@@ -101,7 +101,7 @@ class SemanticFeatureFusion(nn.Module):
         return logits + keys.clamp(min=1e-6).log()
 
     def _cap(self, weights: Tensor) -> Tensor:
-        """Hold every row's largest weight at or below 1/sqrt(N); rows below it stay as they are."""
+        """Limit every row's largest weight to 1/sqrt(N); rows below it are unchanged."""
         if self.settings.cap == "none" or weights.shape[-1] == 0:
             return weights
         if self.settings.cap == "clamp":

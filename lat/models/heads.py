@@ -25,7 +25,7 @@ class BoxHead(nn.Module):
 class TransferPredictor(nn.Module):
     """Fused features (..., D) -> logits (..., L) and box deltas (..., K, 4), one per class.
 
-    Deltas are class-specific because the class says whose box convention to draw.
+    Deltas are class-specific because the class determines the box convention.
     """
 
     def __init__(self, dim: int, num_classes: int, num_logits: int) -> None:

@@ -1,7 +1,7 @@
 """The label-transfer model: privileged proposals in, labels of any space of the joint label space out.
 
-An image passes through it from top to bottom of this module: its proposals (`TransferInput`) are pooled from the frozen
-backbone's map, fused with each other and classified (`forward`); then they are trained (`losses`) or read off (`decode`).
+The module follows an image from top to bottom: features of its proposals (`TransferInput`) are pooled from the frozen backbone's
+map, fused and classified (`forward`); then come the losses (`losses`) or the decoded boxes (`decode`).
 
 Shape letters: B images, M proposals per image (padded), G ground-truth boxes per image (padded), C channels of the feature map,
 D channels of a region feature, K classes of the joint label space (background last, at index K), K_t classes of the target, L
@@ -78,14 +78,14 @@ class TransferInput:
 
 
 class LabelTransferModel(nn.Module):
-    """Box head, semantic feature fusion and predictor on the features of a frozen backbone, which stays outside.
+    """Box head, semantic feature fusion and predictor; the frozen backbone that computes the features is not part of it.
 
     Args:
         joint: all label spaces; their number N sets the cap of the fusion.
         channels: channels C of the frozen backbone's feature map.
         head: sizes and matching.
         fusion: how proposals attend to each other.
-        relations: the table of class relations that `head.classification_loss` needs, if it needs one; see `Classification`.
+        relations: the table of class relations, if `head.classification_loss` needs one; see `Classification`.
 
     Raises:
         InputError: if the classification loss needs relations and there are none.
@@ -109,10 +109,10 @@ class LabelTransferModel(nn.Module):
         self.fusion = SemanticFeatureFusion(head.dim, len(joint), len(joint.spaces), fusion)
         self.classification = Classification(joint, head.classification_loss, relations)
         self.predictor = TransferPredictor(head.dim, len(joint), self.classification.num_logits)
-        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value  # of several that train together
+        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value  # over processes that train together
 
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
-        """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; padding rows mean nothing."""
+        """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; ignore padding rows."""
         counts = [len(image.proposals) for image in images]
         regions = pad(self.box_head(self._pool(images)).split(counts))
         attendable = self._attendable(images)
@@ -123,12 +123,12 @@ class LabelTransferModel(nn.Module):
     def losses(self, images: Sequence[TransferInput], ground_truth: Sequence[LabeledBoxes]) -> dict[str, Tensor]:
         """Classification and box loss against the untouched ground truth of each image's own dataset.
 
-        Proposals are matched by `match_proposals`. Each is supervised on background and the classes of its image's label space
-        alone.
+        Proposals are matched by `match_proposals`. Each is supervised only on background and the classes of its image's label
+        space.
 
         Args:
             images: B > 0 images with training proposals; without any proposal the losses are 0.
-            ground_truth: B entries; the label space of each names the image's dataset.
+            ground_truth: B entries; each entry's label space names the image's dataset.
 
         Returns:
             {"loss_class", "loss_box"}: scalars.
@@ -152,10 +152,10 @@ class LabelTransferModel(nn.Module):
 
     @torch.no_grad()
     def decode(self, images: Sequence[TransferInput], targets: Sequence[str]) -> dict[str, DecodedProposals]:
-        """What each proposal is in each target space: its class scores, and the box that it would be as each class.
+        """Decode each proposal in each target space: class scores, and one box per class.
 
-        Scores are those of `Classification.scores`. Boxes are decoded with the deltas of their class and clipped, in pixels of
-        the original image.
+        Scores are those of `Classification.scores`. Boxes are decoded with the deltas of their class and clipped to the image,
+        in pixels of the original image.
         """
         logits, deltas = self(images)
         proposals = Proposals.joined([image.proposals for image in images])
@@ -178,22 +178,22 @@ class LabelTransferModel(nn.Module):
 
     def _pool(self, images: Sequence[TransferInput]) -> Tensor:
         """Region features (sum of M_i, C, S, S) of all images, in order."""
-        dtype = self.predictor.classes.weight.dtype  # before stacking: autocast refuses to stack the float16 maps of a cache
+        dtype = self.predictor.classes.weight.dtype  # before stacking: autocast refuses to stack a cache's float16 maps
         maps = stack_maps([image.features.to(dtype) for image in images])
         boxes = [image.proposals.boxes_xyxy for image in images]
         return pool_regions(maps, boxes, [image.scale_yx for image in images], self.head.pooled_size)
 
     def _attendable(self, images: Sequence[TransferInput]) -> Tensor:
-        """(B, M, M) bool, query row, key column: keys are proposals but no background ones, and overlap the query or are it."""
+        """(B, M, M) bool, query row, key column: keys are non-background proposals that overlap the query or are the query."""
         boxes = pad([image.proposals.boxes_xyxy for image in images])
-        is_key = pad([image.proposals.origin != Origin.BACKGROUND for image in images])  # padding is no key
+        is_key = pad([image.proposals.origin != Origin.BACKGROUND for image in images])  # padding is never a key
         if self.attend_image:
             return is_key[:, None, :].expand(-1, boxes.shape[1], -1)
         itself = torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
         return ((pairwise_iou(boxes, boxes) > 0) | itself) & is_key[:, None, :]
 
     def _share_of_batch(self, weights: Tensor) -> Tensor:
-        """This process's number of regions, relative to the mean of all: it makes the mean of losses that of the whole batch."""
+        """This process's number of regions relative to the mean over processes, so that averaging losses weighs regions alike."""
         count = weights.sum().clamp(min=1.0)
         return count / self.mean_over_processes(count)
 
@@ -221,12 +221,12 @@ def detector_scores_of(proposals: Proposals, joint: JointLabelSpace, target: str
 
 
 def _deltas_of_class(deltas: Tensor, labels: Tensor) -> Tensor:
-    """(R, 4): of the deltas (R, K, 4) of regions, those of the class (R,) of each."""
+    """(R, 4): from the deltas (R, K, 4) of regions, those of each region's class (R,)."""
     return deltas[torch.arange(len(labels), device=deltas.device), labels]
 
 
 def _are_proposals(images: Sequence[TransferInput], count: int) -> Tensor:
-    """(B, M) bool: rows that hold a proposal and not padding."""
+    """(B, M) bool: True for proposals, False for padding."""
     device = images[0].proposals.boxes_xyxy.device
     counts = torch.tensor([len(image.proposals) for image in images], device=device)
     return torch.arange(count, device=device)[None, :] < counts[:, None]

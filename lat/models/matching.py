@@ -1,4 +1,4 @@
-"""Matching: which ground-truth box each proposal of a padded batch is to become.
+"""Match the proposals of a padded batch to the ground-truth boxes that they should become.
 
 Shape letters: B images, M proposals per image (padded), G ground-truth boxes per image (padded), K classes of the joint space.
 """
@@ -16,16 +16,16 @@ from lat.core.boxes import covered_share, pairwise_iou
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
 
-DONT_CARE_SHARE = 0.5  # an unmatched proposal with this much of its area in a don't-care box is itself don't-care
+DONT_CARE_SHARE = 0.5  # an unmatched proposal with this share of its area in a don't-care box is don't-care itself
 
 
 @dataclass(frozen=True, eq=False)
 class MatchedTargets:
-    """What each padded proposal is to become.
+    """The training target of each padded proposal.
 
     Attributes:
         labels: (B, M) int64 in 0..K, background K.
-        boxes_xyxy: (B, M, 4) float32; rows of background mean nothing.
+        boxes_xyxy: (B, M, 4) float32; unused for background.
         weights: (B, M) float32; 0 for don't-care.
     """
 
@@ -39,8 +39,8 @@ def match_proposals(
 ) -> MatchedTargets:
     """Match padded proposals (B, M, 4) to the ground truth of their images.
 
-    A proposal becomes the ground-truth box of highest IoU if that is at least `match_iou`, and background otherwise. Boxes of
-    weight 0 are not matched: a proposal that lies in them by `DONT_CARE_SHARE` or more, and matches no other box, has weight 0.
+    A proposal matches the ground-truth box with the highest IoU if that is at least `match_iou`, else background. Boxes of
+    weight 0 are not matched: a proposal that lies in one by `DONT_CARE_SHARE` or more, and matches no other box, has weight 0.
     """
     truth_boxes = pad([truth.boxes_xyxy for truth in ground_truth])
     if truth_boxes.shape[1] == 0:
@@ -57,7 +57,7 @@ def match_proposals(
 
 
 def pad(rows: Sequence[Tensor]) -> Tensor:
-    """B tensors (M_i, ...) -> (B, M, ...) with M the largest M_i and zeros (False) behind each."""
+    """B tensors (M_i, ...) -> (B, M, ...) with M the largest M_i and zeros (False) after each."""
     return pad_sequence(list(rows), batch_first=True)
 
 
@@ -68,7 +68,7 @@ def _all_background(boxes_xyxy: Tensor, joint: JointLabelSpace) -> MatchedTarget
 
 
 def _lies_in_dont_care(boxes_xyxy: Tensor, truth_boxes: Tensor, ground_truth: Sequence[LabeledBoxes]) -> Tensor:
-    """(B, M) bool: proposals (B, M, 4) that lie for the most part in one of the boxes (B, G, 4) of weight 0."""
+    """(B, M) bool: proposals (B, M, 4) that lie mostly in one of the boxes (B, G, 4) of weight 0."""
     is_dont_care = pad([truth.weights == 0 for truth in ground_truth])
     covered = covered_share(boxes_xyxy, truth_boxes) * is_dont_care[:, None, :]
     return covered.amax(dim=2) >= DONT_CARE_SHARE

@@ -48,7 +48,7 @@ class PrivilegedProposalGenerator:
         self.settings = settings
 
     def propose(self, ground_truth: LabeledBoxes, pseudo_labels: Sequence[LabeledBoxes]) -> Proposals:
-        """All proposals of an image, unchanged: what transfer sees. Crowd and don't-care boxes (weight 0) are left out."""
+        """All proposals of an image, unchanged, as transfer uses them. Crowd and don't-care boxes (weight 0) are left out."""
         parts = [self._from_ground_truth(_counted(ground_truth))]
         parts += [self._from_pseudo_labels(_counted(boxes)) for boxes in pseudo_labels]
         return Proposals.joined(parts)
@@ -88,7 +88,7 @@ class PrivilegedProposalGenerator:
     def _from_pseudo_labels(self, boxes: LabeledBoxes) -> Proposals:
         class_scores = torch.zeros(len(boxes), len(self.joint))
         own_slice = self.joint.slice(boxes.space.name)
-        if boxes.class_scores is None:  # an outside label set: all that is known is the score of the label
+        if boxes.class_scores is None:  # an outside label set: only the label's score is known
             class_scores[torch.arange(len(boxes)), boxes.labels + own_slice.start] = boxes.scores
         else:
             class_scores[:, own_slice] = boxes.class_scores
@@ -105,7 +105,7 @@ class PrivilegedProposalGenerator:
         )
 
     def _jitter(self, boxes_xyxy: Tensor, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Move each side of a chosen box by up to `jitter_scale` of its width or height, inside the image."""
+        """Move each side of randomly chosen boxes by up to `jitter_scale` of the width or height, clipped to the image."""
         chosen = torch.rand(len(boxes_xyxy), 1, generator=generator) < self.settings.jitter_probability
         shift = (torch.rand(len(boxes_xyxy), 4, generator=generator) * 2 - 1) * self.settings.jitter_scale
         return torch.where(chosen, clip_boxes_to_image(move_sides(boxes_xyxy, shift), size_hw), boxes_xyxy)
@@ -128,6 +128,6 @@ class PrivilegedProposalGenerator:
 
 
 def _counted(boxes: LabeledBoxes) -> LabeledBoxes:
-    """The boxes less crowd and don't-care boxes."""
+    """The boxes without crowd and don't-care boxes."""
     counts = boxes.weights > 0
     return boxes if counts.all() else boxes[counts]

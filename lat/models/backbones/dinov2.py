@@ -1,4 +1,4 @@
-"""DINOv2 vision transformers of timm as frozen backbones, and their weights from the network, a local file, or none."""
+"""timm's DINOv2 vision transformers as frozen backbones, with downloaded, local or random weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Dinov2(nn.Module):
 
     Args:
         model: a timm `VisionTransformer` made with `dynamic_img_size` and `dynamic_img_pad`.
-        blocks: number of blocks whose tokens stand side by side in the map, spread evenly up to the last; 1 for the last alone.
+        blocks: number of blocks whose tokens are concatenated in the map, spread evenly up to the last; 1 for only the last.
 
     Source: Oquab et al., DINOv2; Darcet et al., Vision Transformers Need Registers.
     """
@@ -63,7 +63,7 @@ def load_dinov2(backbone: str, weights: str, blocks: int = 1) -> Dinov2:
         blocks: see `Dinov2`.
 
     Raises:
-        InputError: if the weights cannot be downloaded or read, or are those of another model, or it has fewer blocks.
+        InputError: if the weights cannot be downloaded or read, or belong to another model, or the model has fewer blocks.
     """
     import timm
     from timm.models.vision_transformer import VisionTransformer
@@ -85,10 +85,10 @@ def load_dinov2(backbone: str, weights: str, blocks: int = 1) -> Dinov2:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by key, of a `.safetensors` file or of one that torch wrote.
+    """Tensors by key, from a `.safetensors` file or one written by torch.
 
     Raises:
-        InputError: if there is no such file or it cannot be read.
+        InputError: if the file does not exist or cannot be read.
     """
     if not path.is_file():
         raise InputError(path, "there is no such file of backbone weights", "correct lat.weights, or use pretrained or none")
@@ -98,26 +98,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file raises a dozen classes, from pickle's to zipfile's
+    except Exception as error:  # a damaged file raises any of a dozen classes, from pickle's to zipfile's
         raise InputError(
             path, f"cannot be read as weights ({type(error).__name__})", "give a .pth or .safetensors file"
         ) from error
 
 
 def set_weights(model: VisionTransformer, weights: dict[str, Tensor], path: Path, backbone: str) -> None:
-    """Set weights in timm's layout or in that of the original DINOv2 release; every key must find its place.
+    """Load weights in timm's layout or that of the original DINOv2 release; every key must match.
 
     Raises:
-        InputError: if a key is missing or left over, or a tensor has another shape; `path` and `backbone` are named in it.
+        InputError: naming `path` and `backbone`, if a key is missing or unexpected, or a tensor has another shape.
     """
     from timm.models.vision_transformer import checkpoint_filter_fn
 
     def refuse(what: str) -> InputError:
-        return InputError(path, f"does not hold the weights of {backbone}: {what}", "give a file of that model")
+        return InputError(path, f"does not have the weights of {backbone}: {what}", "choose a file for that model")
 
     try:
         keys = model.load_state_dict(checkpoint_filter_fn(weights, model), strict=False)
-    except (RuntimeError, KeyError, AttributeError, TypeError) as error:  # another shape, or no dictionary of tensors at all
+    except (RuntimeError, KeyError, AttributeError, TypeError) as error:  # another shape, or not a dictionary of tensors
         raise refuse((str(error) or type(error).__name__).strip().splitlines()[-1].strip()) from error
     by_kind = zip(("missing", "unexpected"), keys, strict=True)
     problems = [f"{len(names)} {kind} (first {names[0]})" for kind, names in by_kind if names]

@@ -62,27 +62,27 @@ class BackboneSettings:
 
 
 class FeatureExtractor(Protocol):
-    """A network that a `FrozenBackbone` can hold; also an `nn.Module`. Upstream detectors are such networks.
+    """A network for a `FrozenBackbone`; also an `nn.Module`. Upstream detectors are such networks.
 
     Attributes:
-        feature_stride: image pixels to one map cell, exactly, on both axes.
+        feature_stride: image pixels per map cell, exactly, on both axes.
     """
 
     feature_stride: int
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / stride), ceil(W / stride)); padded at the right and bottom alone."""
+        """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / stride), ceil(W / stride)); padded only at the right and bottom."""
         ...
 
 
 class FrozenBackbone(nn.Module):
-    """Holds a network that nothing can train: always in eval mode, without gradients.
+    """Wraps a network that nothing can train: always in eval mode, without gradients.
 
-    The network is no submodule: it appears in no `parameters()` and no `state_dict()` of a model that contains this one, so
-    optimisers, checkpoints and moving averages leave it alone. It follows `.to(...)`; copies of this module share it.
+    The network is not a submodule: it is in no `parameters()` or `state_dict()` of a model that contains this one, so
+    optimisers, checkpoints and moving averages ignore it. It follows `.to(...)`; copies of this module share it.
 
     Args:
-        network: frozen in place; its `feature_maps` gives the features.
+        network: frozen in place; its `feature_maps` computes the features.
         image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
     """
 
@@ -92,7 +92,7 @@ class FrozenBackbone(nn.Module):
         super().__init__()
         assert isinstance(network, nn.Module)
         self.image_size = image_size
-        # inside a tuple, nn.Module does not register it as a submodule
+        # in a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
         super().train(False)
         with torch.no_grad():
@@ -105,12 +105,12 @@ class FrozenBackbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the frozen network is."""
+        """The device of the frozen network."""
         return next(self.network.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format in which the frozen network computes."""
+        """The number format of the frozen network."""
         return next(self.network.parameters()).dtype
 
     def train(self, mode: bool = True) -> FrozenBackbone:
@@ -125,14 +125,14 @@ class FrozenBackbone(nn.Module):
         return copy(self)
 
     def resized_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) in pixels to which an image of `size_hw` is resized before the network."""
+        """(height, width) in pixels of an image of `size_hw` after resizing for the network."""
         if not self.image_size:
             return size_hw
         ratio = self.image_size / min(size_hw)
         return max(1, round(size_hw[0] * ratio)), max(1, round(size_hw[1] * ratio))
 
     def scales(self, size_hw: tuple[int, int]) -> tuple[float, float]:
-        """Exact (scale_y, scale_x), map cells to one original pixel, for images of `size_hw`; the axes differ by rounding."""
+        """Exact (scale_y, scale_x), map cells per original pixel, for images of `size_hw`; the axes differ by rounding."""
         height, width = self.resized_hw(size_hw)
         stride = self._held[1].feature_stride
         return height / (size_hw[0] * stride), width / (size_hw[1] * stride)
@@ -145,9 +145,9 @@ class FrozenBackbone(nn.Module):
             images: (B, 3, H, W) float RGB in [0, 1], original pixels.
 
         Returns:
-            (B, C, h, w) float32. The image covers exactly H * scale_y by W * scale_x cells of it; the rest is padding.
+            (B, C, h, w) float32. The image covers exactly H * scale_y by W * scale_x cells; the rest is padding.
         """
-        self.network.eval()  # its owner may have called train()
+        self.network.eval()  # the network's owner may have called train()
         images = images.to(self.device)
         size_hw = self.resized_hw((images.shape[2], images.shape[3]))
         if size_hw != tuple(images.shape[2:]):
@@ -156,7 +156,7 @@ class FrozenBackbone(nn.Module):
 
     @cached_property
     def weights_fingerprint(self) -> str:
-        """SHA-256 over the network's class, parameters and buffers and over the preprocessing: equal for equal features."""
+        """SHA-256 over the network's class, parameters and buffers, and the preprocessing: equal for equal features."""
         preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
         described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
         digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
@@ -167,9 +167,9 @@ class FrozenBackbone(nn.Module):
 
 
 class RandomConvolutions(nn.Module):
-    """Three random convolutions that are never trained: what is left of label transfer when the features know nothing.
+    """Three random, untrained convolutions: shows label transfer with features that know nothing.
 
-    Stride and channels are those of the small upstream detector.
+    Stride and channels match the small upstream detector.
     """
 
     feature_stride = 4
@@ -195,7 +195,8 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
         upstream: the upstream detector whose features are used when `backbone` is upstream; frozen in place.
 
     Raises:
-        InputError: if an upstream detector is asked for and not given or lends no features, or the weights cannot be loaded.
+        InputError: if the settings need an upstream detector and it is missing or has no feature maps, or if the weights cannot
+            be loaded.
     """
     if settings.backbone == "upstream":
         if upstream is None:
@@ -203,7 +204,7 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
                 "lat.backbone", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
             )
         if not hasattr(upstream, "feature_maps"):
-            what = f"is 'upstream', but {type(upstream).__name__} lends no features"
+            what = f"is 'upstream', but {type(upstream).__name__} provides no features"
             raise InputError("lat.backbone", what, "choose upstream.detector torchvision or detectron2, or a dinov2 backbone")
         return FrozenBackbone(upstream, settings.image_size)
     with torch.random.fork_rng(devices=[]):
@@ -217,8 +218,8 @@ def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None
 def stack_maps(maps: Sequence[Tensor]) -> Tensor:
     """Stack maps of different sizes, (C, h_i, w_i), into (B, C, max h, max w).
 
-    A smaller map is continued by its last row and column, so that RoIAlign, which clamps at the border of a map, reads the
-    same values at the border of an image as in the map alone.
+    Smaller maps are extended with their last row and column, so that RoIAlign, which clamps at the border of a map, reads the
+    same values at the border of an image as in the single map.
     """
     height, width = max(m.shape[1] for m in maps), max(m.shape[2] for m in maps)
     if all(m.shape[1:] == (height, width) for m in maps):
@@ -236,8 +237,8 @@ def pool_regions(
 
     Args:
         features: (B, C, h, w) maps, float16 or float32.
-        boxes_xyxy: one (M_i, 4) float32 tensor an image, original pixels; M_i may be 0.
-        scales: one (scale_y, scale_x) an image, map cells to one original pixel (`FrozenBackbone.scales`).
+        boxes_xyxy: one (M_i, 4) float32 tensor per image, original pixels; M_i may be 0.
+        scales: one (scale_y, scale_x) per image, map cells per original pixel (`FrozenBackbone.scales`).
         output_size: side S of the pooled regions.
 
     Returns:
