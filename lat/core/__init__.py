@@ -1,1 +1,1 @@
-"""What every room may use: errors, files, label spaces, boxes, and the structures that hold them."""
+"""What every package may use: errors, files, label spaces, boxes, and data structures."""

@@ -1,6 +1,6 @@
-"""How boxes (x1, y1, x2, y2) lie on each other: of padded batches, for any number of leading dimensions, or of given pairs.
+"""Overlaps of boxes (x1, y1, x2, y2), with any number of leading dimensions, or for given pairs.
 
-For all pairs of two sets of boxes `torchvision.ops` has `box_iou`.
+For all pairs of two sets of boxes, `torchvision.ops` has `box_iou`.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of boxes a (..., M, 4) with b (..., G, 4): (..., M, G); 0 where both are without area."""
+    """IoU of boxes a (..., M, 4) with b (..., G, 4): (..., M, G); 0 if neither has an area."""
     shared = _intersection(a, b)
     union = _area(a)[..., :, None] + _area(b)[..., None, :] - shared
     return shared / union.clamp(min=1e-9)
 
 
 def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU of each box of a (..., 4) with the box of b (..., 4) in the same place: (...); 0 where both are without area."""
+    """IoU of each box of a (..., 4) with the corresponding box of b (..., 4): (...); 0 if neither has an area."""
     return pairwise_iou(a[..., None, :], b[..., None, :])[..., 0, 0]
 
 
 def rows_of_one_group(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """All pairs of a row of a (M,) and a row of b (G,), int64 each, that have the same value, such as boxes of one image.
+    """All pairs of rows of a (M,) and b (G,), int64 each, with equal values, such as boxes of one image.
 
     Returns:
-        Rows (P,) int64 of a, rising, and rows (P,) int64 of b, rising for each row of a.
+        Rows (P,) int64 of a, ascending, and rows (P,) int64 of b, ascending for each row of a.
     """
     order = b.argsort(stable=True)
     start = torch.searchsorted(b[order], a)

@@ -1,6 +1,6 @@
-"""What the label-transfer model says of proposals, before it becomes labels.
+"""The label-transfer model's output for proposals, before it becomes labels.
 
-Shape letters: B images, M proposals of all of them, K_t classes of the target's label space, G human boxes.
+Shape letters: B images, M proposals over all images, K_t classes of the target's label space, G human boxes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from torch import Tensor
 from lat.core.boxes import aligned_iou, rows_of_one_group
 from lat.core.structures import Proposals
 
-SUPPORT_IOU = 0.5  # a proposal that overlaps a human box by this much is of the same object
+SUPPORT_IOU = 0.5  # a proposal that overlaps a human box this much belongs to the same object
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedProposals:
-    """What the label-transfer model says of the proposals of B images in a target's label space.
+    """The label-transfer model's output for the proposals of B images, in a target's label space.
 
     Attributes:
         proposals: the M proposals of all images, image after image.
-        images: (M,) int64 index of the image of each, rising.
+        images: (M,) int64 image index of each proposal, ascending.
         sizes_hw: (B, 2) int64 height and width of each image in pixels.
         source_labels: (M,) int64 classes of the human boxes in the source's label space; -1 for other proposals.
         class_scores: (M, K_t + 1) float32, the model's; each row sums to 1, background last.
-        detector_scores: (M, K_t + 1) float32, the scores that the target's upstream detector gave to its own detections, in the
-            same way; zeros for all other proposals.
-        boxes_xyxy: (M, K_t, 4) float32, the box that the model draws for each proposal as each class.
+        detector_scores: (M, K_t + 1) float32, the scores of the target's upstream detector for its own detections, in the same
+            layout; zeros for all other proposals.
+        boxes_xyxy: (M, K_t, 4) float32, the box that the model predicts for each proposal and class.
     """
 
     proposals: Proposals
@@ -48,7 +48,7 @@ class DecodedProposals:
         return DecodedProposals(*(getattr(self, one.name).to(device) for one in fields(self)))
 
     def counts(self, rows: Tensor) -> list[int]:
-        """How many of `rows` (N,) int64 are proposals of each image."""
+        """Number of `rows` (N,) int64 that belong to each image."""
         return torch.bincount(self.images[rows], minlength=len(self)).tolist()
 
     @property
@@ -58,7 +58,7 @@ class DecodedProposals:
 
     @cached_property
     def support(self) -> Tensor:
-        """(M,) int64 row of the human box on which each proposal lies, its own row if it is a human box; -1 for none."""
+        """(M,) int64 row of the human box that each proposal overlaps, its own row for a human box; -1 for none."""
         human, boxes = self.human_rows, self.proposals.boxes_xyxy
         rows, places = rows_of_one_group(self.images, self.images[human])
         iou = aligned_iou(boxes[rows], boxes[human[places]])
@@ -70,4 +70,4 @@ class DecodedProposals:
 
 
 Decoded = dict[str, DecodedProposals]
-"""What the model says of one batch of images, by target."""
+"""Decoded proposals of one batch of images, by target."""

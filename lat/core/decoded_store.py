@@ -1,4 +1,4 @@
-"""Decoded proposals that one step of a run hands to a later one, so that the model need not run twice."""
+"""Decoded proposals that one step of a run passes to a later one, so that the model need not run twice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class DecodedStore:
-    """Decoded batches, waiting in one process.
+    """Decoded batches waiting in one process.
 
-    The step that learns class shares puts in what it decoded of each small source; the transfer of that source takes it out.
+    The step that learns class shares puts in the decoded batches of each small source; the transfer of that source takes them.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,11 @@ class DecodedStore:
         return len(self._batches)
 
     def put(self, model: Path, source: str, batches: Sequence[Decoded]) -> None:
-        """Keep this process's batches of a source, as the model in that file decoded them."""
+        """Keep this process's batches of a source, decoded by the model in that file."""
         self._batches[_key(model, source)] = batches
 
     def take(self, model: Path, source: str) -> Sequence[Decoded] | None:
-        """Hand over the batches of a source and forget them; None if there are none, or the file has changed since."""
+        """Remove and return the batches of a source; None if there are none, or if the model file has changed since."""
         return self._batches.pop(_key(model, source), None)
 
 

@@ -1,4 +1,4 @@
-"""The one exception for mistakes in what a user brings (files, configuration, options), and remedies that many places give."""
+"""The one exception for invalid user input (files, configuration, options), and remedies used in many places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class InputError(Exception):
         where: the file or the setting that is wrong.
         what: what is wrong with it, naming the item.
         remedy: what to do about it; may be empty.
-        details: single problems, where there are several; `str()` puts them one a line below the first.
+        details: individual problems, if there are several; `str()` puts each on a line below the first.
     """
 
     def __init__(self, where: object, what: str, remedy: str = "", details: tuple[str, ...] = ()) -> None:
@@ -27,18 +27,18 @@ class InputError(Exception):
         super().__init__("\n  ".join((line, *details)))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str, tuple[str, ...]]]:
-        """Lets it travel between processes."""
+        """Support pickling, to pass the error between processes."""
         return type(self), (self.where, self.what, self.remedy, self.details)
 
 
 def did_you_mean(name: object, known: Sequence[str]) -> str:
-    """The remedy for an unknown name: the nearest known one, or all of them where none is near."""
+    """The remedy for an unknown name: the nearest known one, or all of them if none is near."""
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"did you mean '{nearest[0]}'?" if nearest else f"known here: {', '.join(known)}"
 
 
 def invalid_yaml(path: object, error: Exception) -> InputError:
-    """What to raise when a file cannot be read as YAML; names the line where the parser knows it."""
+    """The error for a file that is not valid YAML; names the line if the parser knows it."""
     mark = getattr(error, "problem_mark", None)
     line = f" (line {mark.line + 1})" if mark else ""
     return InputError(path, f"is not valid YAML{line}", "correct the file")

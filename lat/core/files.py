@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and hashes that say whether one has changed."""
+"""Write files whole or not at all, and hash files and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file as `open_atomically` does, at once. Text is written as UTF-8 with the line ends it has.
+    """Write a whole file through `open_atomically`. Text is written as UTF-8 with its line endings unchanged.
 
     Raises:
         OSError: see `open_atomically`.
@@ -57,7 +57,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power failure, where the system lets a folder be opened."""
+    """Make a rename in `folder` survive a power failure, if the system allows opening folders."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -77,11 +77,11 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_of_json(value: object) -> str:
-    """SHA-256 of a value of JSON types, the same for dictionaries that differ only in the order of their keys.
+    """SHA-256 of a value of JSON types, independent of the order of dictionary keys.
 
     Raises:
-        ValueError: if the value holds NaN or infinity.
-        TypeError: if the value holds something that JSON has no type for.
+        ValueError: if the value contains NaN or infinity.
+        TypeError: if the value contains anything that JSON has no type for.
     """
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

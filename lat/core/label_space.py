@@ -22,7 +22,7 @@ class LabelSpace:
     A class has an index 0..K-1 inside `lat` and a category id in files; ids may have gaps and any order.
 
     Raises:
-        InputError: if the class list is empty, or a name or a category id stands in it twice.
+        InputError: if the class list is empty, or has a name or a category id twice.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LabelSpace:
         for what, values in (("class name", self.class_names), ("category id", self.category_ids)):
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
-                raise InputError(self.name, f"{what} {', '.join(twice)} stands in the class list more than once", "rename one")
+                raise InputError(self.name, f"{what} {', '.join(twice)} occurs more than once in the class list", "rename one")
 
     def __len__(self) -> int:
         return len(self.class_names)
@@ -61,7 +61,7 @@ class LabelSpace:
         return {category_id: index for index, category_id in enumerate(self.category_ids)}
 
     def to_index(self, category_ids: np.ndarray) -> np.ndarray:
-        """Map category ids (N,) to class indices (N,) int64; an id that is not in the space becomes -1."""
+        """Map category ids (N,) to class indices (N,) int64; ids outside the space become -1."""
         return np.array([self._index_of.get(int(category_id), -1) for category_id in category_ids], dtype=np.int64)
 
     def to_category_ids(self, labels: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ class JointLabelSpace:
     def __post_init__(self) -> None:
         names = [space.name for space in self.spaces]
         if len(set(names)) != len(names):
-            raise InputError("datasets", f"two label spaces share one name among {', '.join(names)}", "rename one dataset")
+            raise InputError("datasets", f"two label spaces have the same name among {', '.join(names)}", "rename one dataset")
 
     def __len__(self) -> int:
         return sum(len(space) for space in self.spaces)
@@ -108,7 +108,7 @@ class JointLabelSpace:
         return slice(start, start + len(self.spaces[self.index(name)]))
 
     def mask(self, name: str) -> Tensor:
-        """(K + 1,) bool: True for the classes of the space called `name` and for background, which is last."""
+        """(K + 1,) bool: True for the classes of the space called `name` and for background, the last entry."""
         import torch  # here, so that reading labels needs no torch
 
         mask = torch.zeros(len(self) + 1, dtype=torch.bool)

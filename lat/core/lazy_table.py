@@ -1,4 +1,4 @@
-"""A table whose entries are imported when they are looked up, so that the names in it cost nothing."""
+"""A table that imports its entries on lookup, so that listing names costs nothing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Entry = TypeVar("Entry")
 
 
 class LazyTable(Mapping[str, Entry]):
-    """A mapping from names to objects of other modules; an entry's module is imported when the entry is first looked up.
+    """A mapping from names to objects of other modules; an entry's module is imported on first lookup.
 
     Iterating, `in` and `len` import nothing.
 
     Args:
-        places: for each name where its object is, as `package.module:object`.
+        places: the location of each name's object, as `package.module:object`.
     """
 
     def __init__(self, places: Mapping[str, str]) -> None:

@@ -1,8 +1,8 @@
 """Losses as pure functions of tensors, computed in float32.
 
 Shape letters: M regions, K classes of the joint label space, background last, U universal classes, L labels of all spaces. Every
-classification loss here is an average over regions with weights, sum(w_m * loss_m) / max(sum(w_m), 1): rows of weight 0 do not
-count, and where none counts it is a zero with a gradient.
+classification loss here is a weighted average over regions, sum(w_m * loss_m) / max(sum(w_m), 1): rows of weight 0 do not
+count, and if none counts the loss is a zero with a gradient.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor) -> Tensor:
-    """Softmax cross-entropy over the allowed classes of each region, averaged with weights.
+    """Softmax cross-entropy over the allowed classes of each region, as a weighted average.
 
     Args:
         logits: (M, K + 1) float; computed in float32 whatever its dtype.
@@ -22,7 +22,7 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weight
         weights: (M,) float >= 0; rows of weight 0 count neither in the sum nor in the average.
 
     Returns:
-        Scalar sum(w_m * -log p_m[label_m]) / max(sum(w_m), 1); a zero with a gradient where no row counts.
+        Scalar sum(w_m * -log p_m[label_m]) / max(sum(w_m), 1); a zero with a gradient if no row counts.
 
     Source: Label-Aligned Transfer, section 3.3 (logits masked before the loss).
     """
@@ -34,14 +34,14 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weight
 def selective_cross_entropy(logits: Tensor, labels: Tensor, spaces: Tensor, space_of_class: Tensor, weights: Tensor) -> Tensor:
     """Softmax cross-entropy over the classes of each region's own label space; no other logit gets a gradient.
 
-    `masked_cross_entropy`, told by label spaces in place of masks. With one background for all spaces it is the masked softmax of
-    Label-Aligned Transfer, with a background class in each space the original.
+    The same as `masked_cross_entropy`, with label spaces instead of masks. With one background for all spaces it is the masked
+    softmax of Label-Aligned Transfer; with a background class per space, the original.
 
     Args:
         logits: (M, C) float over all classes of all spaces.
         labels: (M,) int64 in 0..C - 1.
         spaces: (M,) int64, the label space of each region.
-        space_of_class: (C,) int64, the label space of each class; -1 for one that all spaces share.
+        space_of_class: (C,) int64, the label space of each class; -1 for a class that all spaces share.
         weights: (M,) float >= 0.
 
     Source: Fourure et al., Multi-task, multi-domain learning (2017), selective cross-entropy.
@@ -54,7 +54,7 @@ def null_bce(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor) -
     """Binary cross-entropy of a sigmoid per class, over the classes of each region's own label space; others are unknown.
 
     The loss of a region is -sum over its allowed classes k of [k = y] ln q_k + [k != y] ln(1 - q_k), with q the sigmoids and y
-    its label. Background is no class: none of the sigmoids is to fire. The gradient for a logit is q_k - [k = y], and 0 for a
+    its label. Background is not a class: no sigmoid should fire. The gradient for a logit is q_k - [k = y], and 0 for a
     class that is not allowed.
 
     Args:
@@ -71,14 +71,14 @@ def null_bce(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor) -
 def class_relational_bce(logits: Tensor, labels: Tensor, allowed: Tensor, related: Tensor, weights: Tensor) -> Tensor:
     """`null_bce` with further positives: the classes of other label spaces that the region's class is a kind of.
 
-    A car is a vehicle too, so the sigmoid of `vehicle` is to fire; a vehicle may be no car, so that of `car` stays unknown. What
-    is neither of the region's own label space nor related is unknown.
+    A car is also a vehicle, so the sigmoid of `vehicle` should fire; a vehicle need not be a car, so that of `car` is unknown.
+    Classes neither in the region's own label space nor related are unknown.
 
     Args:
         logits: (M, K) float.
         labels: (M,) int64 in 0..K, K for background.
         allowed: (M, K) bool; the classes of the region's label space.
-        related: (K, K) bool, not symmetric: [c, k] says that regions of class c are of class k as well.
+        related: (K, K) bool, not symmetric: [c, k] is True if regions of class c are also of class k.
         weights: (M,) float >= 0.
 
     Source: Kim et al., UniSeg (2022), class-relational BCE; that unknown classes stay masked is our reading.
@@ -113,8 +113,8 @@ def remapped_cross_entropy(logits: Tensor, labels: Tensor, members: Tensor, allo
     """Cross-entropy of a softmax over universal classes that is mapped to the labels of the region's own space.
 
     The probability of a label is the sum of p_u over its universal classes, as in `nll_plus`, here divided by that of all labels
-    of the space: universal classes that the space has no label for get no gradient. Where its labels cover all of them, both
-    are one.
+    of the space: universal classes without a label in the space get no gradient. If its labels cover all of them, the two losses
+    are equal.
 
     Args:
         logits: (M, U) float.
@@ -132,16 +132,16 @@ def remapped_cross_entropy(logits: Tensor, labels: Tensor, members: Tensor, allo
 
 
 def matched_box_loss(deltas: Tensor, targets: Tensor, weights: Tensor, beta: float = 1.0) -> Tensor:
-    """Smooth-L1 between predicted and wanted box deltas, averaged over matched regions with weights.
+    """Smooth-L1 between predicted and target box deltas, as a weighted average over matched regions.
 
     Args:
         deltas: (P, 4) float, deltas of the matched class of each matched region.
-        targets: (P, 4) float, deltas that lead from the region to its ground-truth box.
+        targets: (P, 4) float, deltas from the region to its ground-truth box.
         weights: (P,) float >= 0.
         beta: where the loss turns from quadratic to linear.
 
     Returns:
-        Scalar sum(w_p * sum_4 smooth_l1) / max(sum(w_p), 1); a zero with a gradient where nothing is matched.
+        Scalar sum(w_p * sum_4 smooth_l1) / max(sum(w_p), 1); a zero with a gradient if nothing is matched.
     """
     losses = F.smooth_l1_loss(deltas.float(), targets.float(), beta=beta, reduction="none").sum(dim=1)
     return _weighted_mean(losses, weights)
@@ -160,7 +160,7 @@ def masked_softmax(logits: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _one_hot(labels: Tensor, count: int) -> Tensor:
-    """(M, count) float32; a label of `count` or more has no 1."""
+    """(M, count) float32; labels of `count` or more give a zero row."""
     return (labels[:, None] == torch.arange(count, device=labels.device)).float()
 
 

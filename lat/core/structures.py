@@ -1,6 +1,6 @@
-"""What travels between packages: labelled boxes of one image, and proposals of one image.
+"""The structures passed between packages: labelled boxes and proposals of one image.
 
-Both check themselves once, when they are made, and are frozen afterwards. Shape letters: N labelled boxes, M proposals,
+Both check themselves once, on creation, and are frozen afterwards. Shape letters: N labelled boxes, M proposals,
 K classes of the space (of the joint label space for proposals).
 """
 
@@ -21,7 +21,7 @@ def _check(tensor: Tensor, name: str, shape: tuple[int, ...], dtype: torch.dtype
     if tuple(tensor.shape) != shape or tensor.dtype != dtype:
         raise ValueError(f"{name} must be {shape} {dtype}, got {tuple(tensor.shape)} {tensor.dtype}")
     if dtype.is_floating_point and not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} holds NaN or infinity")
+        raise ValueError(f"{name} contains NaN or infinity")
 
 
 def _check_boxes(boxes_xyxy: Tensor) -> None:
@@ -32,14 +32,14 @@ def _check_boxes(boxes_xyxy: Tensor) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _PerBox:
-    """Shared by structures whose tensor fields all have one row a box."""
+    """Base of structures whose tensor fields all have one row per box."""
 
     def __getitem__(self, rows: Tensor | slice) -> Self:
         """The chosen rows (bool mask, int64 indices or slice) of every per-box field."""
         return self._with({name: column[rows] for name, column in self._columns().items()})
 
     def split(self, counts: list[int]) -> list[Self]:
-        """The first of `counts` boxes, the next, and so on, such as those of each of some images; copies, not views."""
+        """Split into consecutive parts of `counts` boxes, such as one part per image; copies, not views."""
         return [self[rows] for rows in torch.arange(sum(counts)).split(counts)]
 
     def to(self, device: torch.device | str) -> Self:
@@ -47,7 +47,7 @@ class _PerBox:
         return self._with({name: column.to(device) for name, column in self._columns().items()})
 
     def _with(self, columns: dict[str, Tensor]) -> Self:
-        """A copy with other columns, which need no check: they are rows of columns that were checked."""
+        """A copy with other columns, unchecked: they are rows of checked columns."""
         other = copy(self)
         for name, column in columns.items():
             object.__setattr__(other, name, column)
@@ -59,11 +59,11 @@ class _PerBox:
 
 @dataclass(frozen=True, eq=False)
 class LabeledBoxes(_PerBox):
-    """Boxes of one image, or of some one after another, with classes of one label space: of people, detectors or a transfer.
+    """Boxes of one image, or of several concatenated, in one label space: from people, detectors or a transfer.
 
     Attributes:
         boxes_xyxy: (N, 4) float32, absolute pixels of the original image.
-        labels: (N,) int64 class indices 0..K-1 of `space`; there is no background index out here.
+        labels: (N,) int64 class indices 0..K-1 of `space`; there is no background index.
         space: the label space of `labels`.
         scores: (N,) float32 in [0, 1]; 1 for ground truth.
         class_scores: (N, K) float32 in [0, 1], the full score vector of each box, or None.
@@ -148,6 +148,6 @@ class Proposals(_PerBox):
 
     @classmethod
     def joined(cls, parts: Sequence[Proposals]) -> Proposals:
-        """One set of proposals from several, one at least, in order."""
-        columns = [part._columns() for part in parts]  # checked, each in its place
+        """Concatenate one or more sets of proposals."""
+        columns = [part._columns() for part in parts]  # already checked
         return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})

@@ -46,7 +46,7 @@ def test_joint_space_lays_spaces_side_by_side_and_background_last() -> None:
 
 
 def test_two_spaces_with_one_name_are_refused() -> None:
-    with pytest.raises(InputError, match="share one name"):
+    with pytest.raises(InputError, match="have the same name"):
         JointLabelSpace((label_space("a"), label_space("a", ["x"])))
 
 

@@ -303,7 +303,7 @@ def test_every_setting_of_lat_is_a_key_with_its_default() -> None:
         ("TARGET", "nu", r"MODEL\.LAT\.TARGET: is 'nu'; choose one of city, way"),
         ("LABEL_SPACES", [], r"MODEL\.LAT\.LABEL_SPACES: is empty"),
         ("LABEL_SPACES", [{"NAME": "city"}], r"MODEL\.LAT\.LABEL_SPACES: has the entry"),
-        ("LABEL_SPACES", [{"NAME": "city", "CLASS_NAMES": ["a", "a"]}], "class name a stands in the class list more than once"),
+        ("LABEL_SPACES", [{"NAME": "city", "CLASS_NAMES": ["a", "a"]}], "class name a occurs more than once in the class list"),
     ],
 )
 def test_a_wrong_setting_is_refused_under_its_own_name(key: str, value: Any, line: str) -> None:
