@@ -1,1 +1,1 @@
-"""How good labels and detectors are."""
+"""Measure the quality of labels and detectors."""

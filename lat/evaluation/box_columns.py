@@ -19,7 +19,7 @@ ID_LIMIT = 5
 
 @dataclass(frozen=True, eq=False)
 class BoxColumns:
-    """Boxes of all images: place of the image, 0..I-1 by rising image id, box, class index, score, crowd flag; a row a box."""
+    """Boxes of all images, one row per box: image index 0..I-1 in ascending image id, box, class index, score, crowd flag."""
 
     image: np.ndarray
     boxes_xyxy: np.ndarray
@@ -32,13 +32,13 @@ class BoxColumns:
         return BoxColumns(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     def by_image(self, count: int) -> list[BoxColumns]:
-        """The boxes of each of `count` images, in order of their places."""
+        """The boxes of each of `count` images, in index order."""
         order = np.argsort(self.image, kind="stable")
         return [self[rows] for rows in np.split(order, np.searchsorted(self.image[order], np.arange(1, count)))]
 
 
 def paired_columns(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> tuple[BoxColumns, BoxColumns]:
-    """The columns of truth, crowd boxes among them, and those of labels, without crowd boxes.
+    """The columns of truth, including crowd boxes, and of labels, without crowd boxes.
 
     Args:
         truth: a labels file.
@@ -46,9 +46,9 @@ def paired_columns(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes
             of each image, in the order of the truth's images.
 
     Raises:
-        InputError: if the categories differ, or an image is in one file only.
+        InputError: if the categories differ, or an image is in only one file.
     """
-    places = np.argsort(np.argsort(truth.image_ids))  # by rising image id, as COCO orders boxes of equal scores
+    places = np.argsort(np.argsort(truth.image_ids))  # by ascending image id, as COCO orders boxes of equal scores
     wanted = _table_columns(truth, places)
     if isinstance(labels, LabelTable):
         return wanted, _matched_columns(truth, labels, places)
@@ -56,7 +56,7 @@ def paired_columns(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes
 
 
 def _table_columns(table: LabelTable, places: np.ndarray) -> BoxColumns:
-    """Columns of a labels file whose image i is at place `places[i]` (I,) int64."""
+    """Columns of a labels file whose image i has index `places[i]` (I,) int64."""
     image = np.repeat(places, np.diff(table.offsets))
     return BoxColumns(image, table.boxes_xyxy, table.labels, table.scores, table.is_crowd)
 
@@ -86,7 +86,7 @@ def _category_list(table: LabelTable) -> str:
 
 
 def _listed_columns(truth: LabelTable, labels: Sequence[LabeledBoxes], places: np.ndarray) -> BoxColumns:
-    assert len(labels) == len(truth), "one entry an image of the truth"
+    assert len(labels) == len(truth), "one entry per image of the truth"
     assert all(boxes.space.categories() == truth.space.categories() for boxes in labels), "labels in the truth's label space"
     counts = [len(boxes) for boxes in labels]
     return BoxColumns(

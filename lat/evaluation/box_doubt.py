@@ -1,4 +1,4 @@
-"""How doubtful each transferred box is, told without truth: a number from 0 to 1 that ranks boxes and images for review.
+"""How doubtful each transferred box is, without truth: a number from 0 to 1 that ranks boxes and images for review.
 
 Shape letters: I images, A transferred boxes.
 """
@@ -14,10 +14,10 @@ from lat.evaluation.objectlab import objectlab_scores, soft_minimum
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
-LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken as the same object
+LIES_ON_IOU = 0.5  # a box of another space that overlaps this much counts as the same object
 
 PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped")
-WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # what ranks best on street scenes; the other parts explain
+WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # these rank best on street scenes; the other parts explain
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class Doubt:
 
     Attributes:
         boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`.
-        parts: for each of `PARTS` (A,) float64.
+        parts: (A,) float64 for each of `PARTS`.
         images: (I,) float64, `image_doubt`.
-        overlooked: (I,) float64, how sure it is that the image has a detection of the target's own detector without a label.
+        overlooked: (I,) float64, how certain the target's own detector is of a detection without a label in the image.
     """
 
     boxes: np.ndarray
@@ -40,18 +40,18 @@ class Doubt:
 def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable]) -> Doubt:
     """Doubt of the transferred boxes of a source.
 
-    - score: 1 less the score.
-    - margin: 1 less the distance of its class score to the next, background among them.
-    - agreement: 1 less the mean agreement of the other label spaces: the IoU of the best box there, times how far its class
+    - score: 1 minus the score.
+    - margin: 1 minus the difference between its class score and the next best, background included.
+    - agreement: 1 minus the mean agreement of the other label spaces: the IoU of the best box there, times how far its class
       and that of the transferred box go together in the whole dataset.
-    - spread: how far, on average, the boxes of all spaces that lie on it differ from it (1 less IoU).
-    - badly_located, swapped: 1 less ObjectLab's scores against the target's own detector.
+    - spread: the mean difference (1 minus IoU) from the boxes of all spaces that overlap it.
+    - badly_located, swapped: 1 minus ObjectLab's scores against the target's own detector.
 
     Args:
         transferred: the labels, in the target's space.
-        pseudo: what the target's own detector found.
-        views: what each label space says of the same images: the source's ground truth, and pseudo-labels of every space;
-            all tables are of the same images in the same order.
+        pseudo: the detections of the target's own detector.
+        views: the labels of the same images in each label space: the source's ground truth, and pseudo-labels of every space;
+            all tables have the same images in the same order.
     """
     objectlab = objectlab_scores(transferred, pseudo)
     agreement, spread = _views(transferred, views)
@@ -70,7 +70,7 @@ def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTabl
 
 
 def combined(parts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
-    """The weighted mean (A,) of some parts."""
+    """The weighted mean (A,) of the parts."""
     total = sum(weights.values())
     return np.clip(sum(weight / total * parts[name] for name, weight in weights.items()), 0.0, 1.0)
 
@@ -109,7 +109,7 @@ def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.nda
 
 
 def _shares(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """(rows, columns): of classes that lie on each other, the larger of the two shares that a pair has of its row and column."""
+    """(rows, columns): for overlapping classes, the larger of a pair's shares of its row and of its column."""
     counts = np.zeros((rows, columns))
     np.add.at(counts, (first, second), 1)
     return np.maximum(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), counts / np.maximum(counts.sum(axis=0), 1))

@@ -1,4 +1,4 @@
-"""Boxes of one image matched one to one by overlap. Shape letters: N first boxes, M second boxes, P pairs."""
+"""Match the boxes of one image one to one by overlap. Shape letters: N first boxes, M second boxes, P pairs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class BoxMatches:
     """One-to-one matches between first and second boxes.
 
     Attributes:
-        first: (P,) int64 indices 0..N-1 of the matched first boxes, rising.
+        first: (P,) int64 indices 0..N-1 of the matched first boxes, ascending.
         second: (P,) int64 indices 0..M-1 of their partners.
         iou: (P,) float32 IoU of each pair.
-        first_unmatched: int64 indices of the other first boxes, rising.
-        second_unmatched: int64 indices of the other second boxes, rising.
+        first_unmatched: int64 indices of the other first boxes, ascending.
+        second_unmatched: int64 indices of the other second boxes, ascending.
     """
 
     first: np.ndarray
@@ -36,14 +36,14 @@ def match_boxes(
 ) -> BoxMatches:
     """Match boxes one to one: the pair with the highest IoU first, then the next among those still free, down to `iou`.
 
-    Of equal pairs the one with the lower indices comes first.
+    Among equal pairs, lower indices come first.
 
     Args:
         first_xyxy: (N, 4) float32.
         second_xyxy: (M, 4) float32.
-        iou: lowest IoU of a pair.
+        iou: IoU threshold of a pair.
         allowed: (N, M) bool, pairs that may be matched; all by default.
-        second_scores: (M,) float; if given, the pairs of a second box with a higher score come before those of a lower one.
+        second_scores: (M,) float; if given, second boxes with higher scores choose first.
     """
     overlaps = pairwise_iou(first_xyxy, second_xyxy)
     close = overlaps >= iou
@@ -69,9 +69,9 @@ def match_boxes(
 
 
 def pairwise_iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
-    """IoU (N, M) of boxes (N, 4) with boxes (M, 4), in their dtype; NaN where both have no area.
+    """IoU (N, M) of boxes (N, 4) with boxes (M, 4), in their dtype; NaN if neither has an area.
 
-    The operations are those of `torchvision.ops.box_iou`, in the same order, and so are the results.
+    Same operations in the same order as `torchvision.ops.box_iou`, so the results are identical.
     """
     shared = _intersection(first_xyxy, second_xyxy)
     union = _area(first_xyxy)[:, None] + _area(second_xyxy)[None] - shared

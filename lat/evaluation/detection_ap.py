@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ApResult:
-    """Average precision in 0..100; None where there is no truth box to find.
+    """Average precision in 0..100; None if there is no truth box.
 
     Attributes:
         ap: mean over classes of the AP at IoU 0.50, 0.55 .. 0.95.
         ap50: mean over classes of the AP at IoU 0.50.
         per_class: AP[.5:.95] by class name, in the order of the label space.
-        images: number of images of the truth.
-        boxes: number of truth boxes, crowd boxes not counted.
+        images: number of truth images.
+        boxes: number of truth boxes without crowd boxes.
     """
 
     ap: float | None
@@ -43,16 +43,16 @@ class ApResult:
 def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> ApResult:
     """Score labels against truth, over all object sizes.
 
-    All labels of an image count, however many they are (COCO's own limit of the best 100 would leave boxes out). Crowd boxes
-    of the truth are regions in which labels are neither right nor wrong; crowd boxes of a labels file are no labels.
+    All labels of an image count, with no limit on their number (COCO's own limit of the best 100 would drop boxes). In the
+    truth's crowd boxes, labels are neither right nor wrong; crowd boxes of a labels file are ignored.
 
     Args:
-        truth: the boxes to be found.
+        truth: the boxes to find.
         labels: a labels file of the same images, matched by image id, with the same categories, matched by id; or the boxes
             of each image, in the order of the truth's images.
 
     Raises:
-        InputError: if the categories differ, or an image is in one file only.
+        InputError: if the categories differ, or an image is in only one file.
     """
     wanted, found = paired_columns(truth, labels)
     counted = wanted.labels[~wanted.is_crowd]
@@ -72,7 +72,7 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes])
 
 
 def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_classes: int) -> np.ndarray:
-    """Precision (10 IoU thresholds, 101 recall levels, K classes); -1 where a class has no truth box."""
+    """Precision (10 IoU thresholds, 101 recall levels, K classes); -1 for classes without truth boxes."""
     from faster_coco_eval import COCOeval_faster
 
     evaluation = COCOeval_faster(
@@ -90,7 +90,7 @@ def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_class
 
 
 def _in_memory(columns: BoxColumns, num_images: int, num_classes: int) -> COCO:
-    """A COCO object with ids from 1 in place of the files' own (id 0 means "not matched" to the evaluator)."""
+    """A COCO object with ids from 1 instead of the files' own (the evaluator takes id 0 as "not matched")."""
     from faster_coco_eval import COCO
 
     corners = columns.boxes_xyxy.astype(np.float64)
@@ -114,7 +114,7 @@ def _in_memory(columns: BoxColumns, num_images: int, num_classes: int) -> COCO:
 
 
 def _silent(*_: object) -> None:
-    """Swallow what the evaluator would print."""
+    """Suppress the evaluator's prints."""
 
 
 def _mean(precision: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""All figures of labels against truth, as a run writes and prints them."""
+"""All figures of labels against truth that a run writes and prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def label_figures(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], score_threshold: float) -> dict[str, Any]:
-    """AP, and quality of the labels at or above a score, as JSON types.
+    """AP, and the quality of the labels at or above a score, as JSON types.
 
     The keys are those of `ApResult` and `LabelQuality`; arguments and errors are those of `detection_ap`.
     """

@@ -1,4 +1,4 @@
-"""How good labels are at a threshold, and how far their scores can be trusted."""
+"""The quality of labels at a threshold, and the calibration of their scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ScoredHits:
         labels: (N,) int64 class indices.
         scores: (N,) float32.
         iou: (N,) float32 IoU with the truth box that the label finds; 0 for wrong labels.
-        truth: number of truth boxes to be found.
+        truth: number of truth boxes to find.
     """
 
     labels: np.ndarray
@@ -39,7 +39,7 @@ class ScoredHits:
 
     @property
     def hits(self) -> np.ndarray:
-        """(N,) bool, whether the label is right."""
+        """(N,) bool: True if the label is right."""
         return self.iou > 0
 
 
@@ -53,11 +53,11 @@ class LabelQuality:
         f1: 2 * right / (labels at or above the threshold + truth boxes).
         mean_iou: mean IoU of the right ones with their truth boxes.
         ece: expected calibration error of all labels, in ten bins of equal mass.
-        f1_best: F1 at the threshold where it is highest, which takes truth to know.
+        f1_best: F1 at the threshold where it is highest; finding it needs truth.
         threshold_best: that threshold.
-        f1_chosen: F1 at the threshold chosen without truth (`best_threshold`), as good as scores are calibrated.
+        f1_chosen: F1 at the threshold chosen without truth (`best_threshold`), which relies on calibrated scores.
         threshold_chosen: that threshold.
-        reliability: the bins of `ece`, by rising score.
+        reliability: the bins of `ece`, by ascending score.
     """
 
     precision: float | None
@@ -77,7 +77,7 @@ class LabelQuality:
 
 
 def label_quality(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], score_threshold: float) -> LabelQuality:
-    """Compare labels with truth; arguments and errors as those of `detection_ap`.
+    """Compare labels with truth; arguments and errors are those of `detection_ap`.
 
     A label is right if it finds a truth box of its class (`scored_hits`).
     """
@@ -102,18 +102,18 @@ def label_quality(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]
 
 
 def _f1(found: ScoredHits, threshold: float | None) -> float | None:
-    """F1 of the labels at or above a threshold, which is None where there are no labels."""
+    """F1 of the labels at or above a threshold, which is None without labels."""
     kept = found.scores >= (1.0 if threshold is None else threshold)
     either = int(kept.sum()) + found.truth
     return 2 * int((kept & found.hits).sum()) / either if either else None
 
 
 def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], iou: float = IOU) -> ScoredHits:
-    """Match labels with truth boxes of the same image and class, one to one at an IoU of `iou` or more.
+    """Match labels one to one with truth boxes of the same image and class, at an IoU of `iou` or more.
 
-    Labels choose by falling score, each the free truth box of highest IoU (of equal scores, the higher IoU comes first), as
-    COCO has it: what a label finds does not depend on those of lower score, so one matching serves every threshold. A label
-    that finds none and has that share of its area in a crowd box of its class is left out.
+    As in COCO, labels choose in order of descending score (then of IoU), each the free truth box of highest IoU: a label's
+    match does not depend on lower scores, so one matching serves every threshold. Unmatched labels with a share of at least
+    `iou` of their area in a crowd box of their class are left out.
     """
     wanted, found = paired_columns(truth, labels)
     columns = zip(wanted.by_image(len(truth)), found.by_image(len(truth)), strict=True)
@@ -136,10 +136,10 @@ def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> tup
 
 
 def true_classes(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = IOU) -> Tensor:
-    """(N,) int64 class of the truth box that each box overlaps most, whatever its own class or label space.
+    """(N,) int64 class of the truth box that each box overlaps most, whatever the box's own class or label space.
 
-    A box whose IoU with all of them is below `iou` has the number of the truth's classes, which stands for background, or -1 if
-    it lies on a crowd box.
+    A box with IoU below `iou` with all of them gets the number of truth classes, which means background, or -1 if it lies on
+    a crowd box.
     """
     import torch
     from torchvision.ops import box_iou

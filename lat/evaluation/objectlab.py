@@ -1,7 +1,7 @@
 """ObjectLab: how far given labels agree with a detector's predictions, by three kinds of mistakes.
 
-The package `cleanlab` has the same scores, with a Python loop over every pair of boxes, and on pandas and scikit-learn: with 8
-boxes an image the three scores took it 3.9 ms an image, and take 0.03 ms here. A test holds these against it.
+The package `cleanlab` has the same scores, but loops in Python over every pair of boxes and needs pandas and scikit-learn: with
+8 boxes per image the three scores take it 3.9 ms per image, and 0.03 ms here. A test compares the two.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
-IOU_SHARE = 0.9  # of IoU in the similarity of two boxes; the rest is how near their centres are
+IOU_SHARE = 0.9  # weight of IoU in the similarity of two boxes; the rest is the closeness of their centres
 DISTANCE_FACTOR = 0.1  # per pixel
-LOW, HIGH = 0.5, 0.95  # scores above which a prediction says where a box is, and what was overlooked or swapped
-SAME_IOU = 0.95  # two labels of different classes that overlap by this much contradict each other
-TEMPERATURE = 0.1  # of the soft minimum that makes one score of the boxes of an image
+LOW, HIGH = 0.5, 0.95  # score thresholds of predictions: for box locations, and for overlooked or swapped labels
+SAME_IOU = 0.95  # two labels of different classes that overlap this much contradict each other
+TEMPERATURE = 0.1  # of the soft minimum over the boxes of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,10 @@ class ObjectLabScores:
     """Quality from 0 (surely a mistake) to 1 (no sign of one).
 
     Attributes:
-        badly_located: (A,) float64 a label: similarity of the most similar prediction of its class.
-        swapped: (A,) float64 a label: 1 less the similarity of the most similar sure prediction of another class.
-        overlooked: (P,) float64 a prediction: how near it is to a label of its class; NaN unless it is
-            sure and overlaps no label.
+        badly_located: (A,) float64 per label: similarity of the most similar prediction of its class.
+        swapped: (A,) float64 per label: 1 minus the similarity of the most similar sure prediction of another class.
+        overlooked: (P,) float64 per prediction: how close it is to a label of its class; NaN unless it is sure and overlaps
+            no label.
     """
 
     badly_located: np.ndarray
@@ -63,15 +63,15 @@ def objectlab_scores(labels: LabelTable, predictions: LabelTable) -> ObjectLabSc
 
 
 def _contradicted(labels: LabelTable) -> np.ndarray:
-    """(A,) bool, labels on which one of another class lies."""
+    """(A,) bool: True for labels overlapped by a label of another class."""
     pairs = overlaps(labels, labels)
     differ = labels.labels[pairs.first] != labels.labels[pairs.second]
     return pairs.highest(np.where(differ, pairs.iou, np.nan), 0.0) >= SAME_IOU
 
 
 def soft_minimum(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """One score (I,) an image of the scores (A,) of its boxes, those of image i at `offsets[i]:offsets[i + 1]`; NaN takes no
-    part, and an image without any score has 1.
+    """One score (I,) per image from the scores (A,) of its boxes, those of image i at `offsets[i]:offsets[i + 1]`; NaN is
+    ignored, and an image without scores gets 1.
 
     Source: ObjectLab, section 3: the mean of an image's scores, weighted by softmax(-score / temperature).
     """

@@ -1,4 +1,4 @@
-"""Whether scores mean what they say, and the threshold at which labels serve best. N labels; scores in [0, 1]."""
+"""The calibration of scores, and the best score threshold for labels. N labels; scores in [0, 1]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Labels of neighbouring scores: their mean score, the share of them that is right, and how many they are."""
+    """Labels with similar scores: their mean score, the share that is right, and their number."""
 
     score: float
     precision: float
@@ -18,12 +18,12 @@ class ReliabilityBin:
 
 
 def reliability_bins(scores: np.ndarray, hits: np.ndarray, most: int = 10) -> tuple[ReliabilityBin, ...]:
-    """Bins of about N / `most` labels each, by rising score; labels of equal score share a bin.
+    """Bins of about N / `most` labels each, by ascending score; labels of equal score share a bin.
 
     Args:
         scores: (N,) float.
-        hits: (N,) bool, whether the label is right.
-        most: number of bins where scores are not equal and N is large enough.
+        hits: (N,) bool, True if the label is right.
+        most: number of bins if scores differ and N is large enough.
     """
     if not len(scores):
         return ()
@@ -39,34 +39,34 @@ def reliability_bins(scores: np.ndarray, hits: np.ndarray, most: int = 10) -> tu
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
     """sum over bins of count / N * |precision - mean score|, 0 to 1; None without labels.
 
-    Source: Nixon et al., Measuring Calibration in Deep Learning (2019): bins of equal mass, for with equal widths nearly all
-    labels fall into one.
+    Source: Nixon et al., Measuring Calibration in Deep Learning (2019): bins of equal mass, because with equal widths nearly
+    all labels fall into one bin.
     """
     total = sum(one.count for one in bins)
     return sum(one.count * abs(one.precision - one.score) for one in bins) / total if total else None
 
 
 def best_threshold(scores: np.ndarray, worth: np.ndarray, truth: float, beta: float = 1.0) -> float | None:
-    """The threshold at which the labels of that score or more have the highest F_beta, by default F1.
+    """The threshold at which the labels with at least that score have the highest F_beta, by default F1.
 
     F_beta = (1 + beta^2) * TP / (kept + beta^2 * truth), where TP is the sum of `worth` over the kept labels; recall counts
-    beta times as much as precision. There are two uses, told for F1 = 2 * TP / (kept + truth):
+    beta times as much as precision. There are two uses, explained here for F1 = 2 * TP / (kept + truth):
 
-    - With truth: `worth` is whether each label is right, and `truth` the number of boxes to be found.
-    - Without: if scores are calibrated, a label is right with probability p_i = score, so TP is expected to be the sum of p_i
-      over the kept labels. Every box to be found that some label finds counts once among all labels, so the sum of p_i over
-      all labels estimates `truth`. Expected F1 of the k surest is then 2 * (p_1 + .. + p_k) / (k + p_1 + .. + p_N). One more
-      label raises it exactly if 2 p > F1: the best threshold is half of the best F1. Boxes that no label finds are not in
+    - With truth: `worth` is 1 for right labels and 0 for wrong ones, and `truth` is the number of boxes to find.
+    - Without: if scores are calibrated, a label is right with probability p_i = score, so the expected TP is the sum of p_i
+      over the kept labels. Every box that some label finds counts once among all labels, so the sum of p_i over all labels
+      estimates `truth`. The expected F1 of the k surest is then 2 * (p_1 + .. + p_k) / (k + p_1 + .. + p_N). One more label
+      raises it exactly if 2 p > F1: the best threshold is half of the best F1. Boxes that no label finds are missing from
       the estimate, which is then too small, and the threshold too high.
 
     Args:
         scores: (N,) float.
         worth: (N,) how much each label counts as right, 0 to 1.
-        truth: number of boxes to be found.
+        truth: number of boxes to find.
         beta: above 0.
 
     Returns:
-        One of the scores, the highest where several are best; None without labels.
+        One of the scores, the highest if several are best; None without labels.
 
     Source: Lipton, Elkan and Naryanaswamy, Optimal Thresholding of Classifiers to Maximize F1 Measure (2014).
     """
