@@ -1,1 +1,1 @@
-"""What label transfer is held against: other ways to train a detector of the target with the labels of the sources."""
+"""Baselines for label transfer: other ways to train a target detector with the sources' labels."""

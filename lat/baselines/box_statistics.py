@@ -1,4 +1,4 @@
-"""Boxes of a source resized so that, class by class, their size statistics are those of the target.
+"""Resize a source's boxes so that their size statistics match the target's, class by class.
 
 Shape letters: N boxes of one image, A boxes of all images, K classes of the target.
 """
@@ -16,33 +16,33 @@ from torchvision.ops import clip_boxes_to_image
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
 
-NO_SPREAD = 1e-6  # of logarithms; less is rounding
+NO_SPREAD = 1e-6  # of logarithms; less is rounding error
 
 
 def normalise_box_statistics(
     boxes: Sequence[LabeledBoxes], sizes_hw: np.ndarray, target: LabelTable, least_boxes: int = 10
 ) -> list[LabeledBoxes]:
-    """Rescale width and height of each box about its centre, so that the sizes of each class are spread as in the target.
+    """Rescale width and height of each box about its centre, so that the sizes of each class are distributed as in the target.
 
-    The statistics are mean and standard deviation (of the population) of log(w / W) and of log(h / H), where W and H are width
-    and height of the image. With m_s, d_s those of the boxes given of a class and m_t, d_t those of the target's boxes of it,
+    The statistics are mean and (population) standard deviation of log(w / W) and log(h / H), where W and H are width and height
+    of the image. With m_s, d_s those of a class's given boxes, and m_t, d_t those of its target boxes,
 
         log(w' / W) = m_t + d_t / d_s * (log(w / W) - m_s),    likewise h'
 
-    and without a spread only the mean is moved. Boxes are then clipped to their image, which makes the largest
-    smaller than the formula has them.
+    and without a spread only the mean moves. Boxes are then clipped to their image, which makes the largest ones smaller than
+    the formula.
 
     Args:
         boxes: the boxes of each image of the source, already in classes of the target.
         sizes_hw: (I, 2) int, height and width of these images in pixels.
-        target: ground truth of the target; crowd boxes are not looked at.
-        least_boxes: a class with fewer boxes on either side is left as it is; statistics of a few boxes are chance.
+        target: ground truth of the target; crowd boxes are ignored.
+        least_boxes: a class with fewer boxes on either side is unchanged; statistics of few boxes are unreliable.
 
     Returns:
         The same boxes, in the same order, with all their other columns. Boxes of weight 0 (crowd, don't-care) and boxes
-        without area have no part in the statistics and are left as they are.
+        without area are unchanged and not part of the statistics.
 
-    Source: Wang et al., Train in Germany, Test in the USA (2020), statistical normalisation, there of mean sizes alone.
+    Source: Wang et al., Train in Germany, Test in the USA (2020), statistical normalisation, there of mean sizes only.
     """
     assert all(each.space.categories() == target.space.categories() for each in boxes), "boxes in the target's classes"
     if not boxes:
@@ -62,7 +62,7 @@ def normalise_box_statistics(
 
 
 def _factors(corners: Tensor, labels: Tensor, counted: Tensor, images_hw: Tensor, target: LabelTable, least_boxes: int) -> Tensor:
-    """(A, 2) factors of width and height of the boxes given; 1 for those that are left as they are."""
+    """(A, 2) factors of width and height of the given boxes; 1 for unchanged ones."""
     known = torch.from_numpy(~target.is_crowd)
     target_hw = np.repeat(target.sizes_hw, np.diff(target.offsets), axis=0).astype(np.float64)
     target_sizes = _log_sizes(torch.from_numpy(target.boxes_xyxy).double(), torch.from_numpy(target_hw))

@@ -1,6 +1,6 @@
-"""Classes of a source brought to those of the target by a hand-made table, as MSeg does for whole datasets.
+"""Map the classes of a source to the target's by a hand-made table, as MSeg does for whole datasets.
 
-The table is for one target. For each source it names every class, so that none is forgotten:
+The table is for one target. For each source it lists every class, so that none is forgotten:
 
     way:
       vehicle: car
@@ -25,19 +25,19 @@ from lat.labels.table import LabelTable
 
 
 def read_class_map(path: Path, source: LabelSpace, target: LabelSpace) -> Tensor:
-    """Read what a table says about the classes of one source.
+    """Read the classes of one source from a table.
 
     Args:
         path: YAML file {source dataset: {source class: class of the target, or null for none}}.
         source: the label space of the source, K_s classes.
-        target: the label space that the table leads to.
+        target: the label space that the table maps to.
 
     Returns:
-        (K_s,) int64 class of the target for each class of the source; -1 where there is none.
+        (K_s,) int64 class of the target for each class of the source; -1 for none.
 
     Raises:
-        InputError: if the file is missing or no YAML, does not have the source, lacks one of its classes, or names a class
-            that the source or the target does not have (the nearest name is suggested).
+        InputError: if the file is missing or not YAML, lacks the source or one of its classes, or names a class that the source
+            or the target does not have (the nearest name is suggested).
 
     Source: Lambert et al., MSeg: A Composite Dataset for Multi-domain Semantic Segmentation (2020), taxonomy by hand.
     """
@@ -62,7 +62,7 @@ def _classes_of(path: Path, source: LabelSpace) -> dict[str, Any]:
         raise invalid_yaml(path, error) from None
     if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
         remedy = "write {source dataset: {source class: target class}}"
-        raise InputError(path, "is no table of classes by source dataset", remedy)
+        raise InputError(path, "is not a table of classes by source dataset", remedy)
     sources = {str(name): part for name, part in content.items()}
     if source.name not in sources:
         raise InputError(path, f"has no dataset '{source.name}'", did_you_mean(source.name, list(sources)))
@@ -79,7 +79,7 @@ def _target_class(path: Path, source: LabelSpace, name: str, value: object, targ
 
 
 def labels_by_class_map(source: LabelTable, target_of: Tensor, target: LabelSpace) -> list[LabeledBoxes]:
-    """The source's human boxes in the classes of the target to which a map leads; crowd boxes are left out.
+    """The source's human boxes, mapped to classes of the target; crowd boxes are left out.
 
     Args:
         source: the labels of a dataset of K_s classes.

@@ -1,4 +1,4 @@
-"""Classes of a source brought to those of the target by their names, as is usual; and the union of that with pseudo-labels."""
+"""Map the classes of a source to the target's by name, as is usual; and the union of the result with pseudo-labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lat.labels.table import LabelTable
 def labels_by_class_names(source: LabelTable, target: LabelSpace) -> list[LabeledBoxes]:
     """The source's human boxes, each in the target's class of the same name; boxes of other classes are left out.
 
-    `classes_by_name` says which names match, `labels_by_class_map` what is returned.
+    Names match as in `classes_by_name`; the result is that of `labels_by_class_map`.
     """
     return labels_by_class_map(source, classes_by_name(source.space, target), target)
 
@@ -26,7 +26,7 @@ def labels_by_class_names(source: LabelTable, target: LabelSpace) -> list[Labele
 def classes_by_name(source: LabelSpace, target: LabelSpace) -> Tensor:
     """(K_s,) int64 class of the target with the name of each class of the source; -1 for none.
 
-    Names match if they differ only in case, surrounding blanks, or blank, hyphen and underscore; an exact match comes first.
+    Names match if they differ only in case, surrounding blanks, or blank, hyphen and underscore; exact matches take precedence.
     """
     exact = {name: k for k, name in enumerate(target.class_names)}
     loose = {_normalised(name): k for k, name in reversed(list(enumerate(target.class_names)))}
@@ -40,7 +40,7 @@ def _normalised(name: str) -> str:
 def union_labels(by_name: Sequence[LabeledBoxes], pseudo: Sequence[LabeledBoxes], iou: float = 0.5) -> list[LabeledBoxes]:
     """For each image, the boxes of `by_name`, followed by the pseudo-labels whose IoU with each of those is below `iou`.
 
-    Classes play no part in the overlap. Both lists are in one label space; class scores are not kept.
+    Overlap ignores classes. Both lists are in one label space; class scores are dropped.
     """
     images = []
     for named, found in zip(by_name, pseudo, strict=True):

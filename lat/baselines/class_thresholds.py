@@ -1,4 +1,4 @@
-"""A score threshold for each class, chosen on held-out images with truth, for labels that a detector gives to other images."""
+"""A score threshold per class, chosen on held-out images with truth, for a detector's labels on other images."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def class_thresholds(
     iou: float = 0.5,
     default: float = 0.5,
 ) -> Tensor:
-    """For each class the threshold at which its detections of that score or more have the highest F_beta.
+    """For each class, the threshold at which its detections with at least that score have the highest F_beta.
 
-    Detections are right or wrong as `scored_hits` has it, F_beta is that of `best_threshold`; both for the class alone.
+    Right and wrong detections are those of `scored_hits`, F_beta is that of `best_threshold`, both per class.
 
     Args:
-        detections: of the truth's images, as the first labels argument of `detection_ap`: unthresholded, or nearly so.
+        detections: on the truth's images, as the labels argument of `detection_ap`, with no or a very low threshold.
         truth: ground truth of held-out images, K classes.
-        beta: above 0; how many times as much recall counts as precision.
-        iou: least IoU of a right detection.
-        default: the threshold of classes without a truth box or without a right detection, for which no threshold is best.
+        beta: above 0; recall counts beta times as much as precision.
+        iou: IoU threshold of a right detection.
+        default: the threshold of classes without a truth box or a right detection, for which no threshold is best.
 
     Returns:
-        (K,) float32; each is one of the scores of its class or `default`. For `LabelTable.at_least` take `.numpy()`.
+        (K,) float32; each is one of the scores of its class, or `default`. For `LabelTable.at_least` use `.numpy()`.
 
     Raises:
-        InputError: if the categories differ, or an image is in one file only.
+        InputError: if the categories differ, or an image is in only one file.
     """
     found = scored_hits(truth, detections, iou)
     wanted = np.bincount(truth.labels[~truth.is_crowd], minlength=len(truth.space))

@@ -1,8 +1,8 @@
-"""Label unification: one detector over the joint label space, each image supervised on the classes of its own space alone.
+"""Label unification: one detector over the joint label space, each image supervised only in its own space.
 
-Any detector whose `losses` take `class_masks` can be trained on the batches of `UnifiedItems` as it is, built for
-`joint_space_of` the label spaces; `SpaceView` then is a detector of one of them. Text embeddings in place of classifier
-weights, which Plain-Det adds, are left out. Shape letters: N boxes of an image, K classes of the joint label space.
+Any detector of `joint_space_of` the label spaces whose `losses` take `class_masks` can train on the batches of `UnifiedItems`;
+`SpaceView` then makes it a detector of one space. Plain-Det's text embeddings in place of classifier weights are left out.
+Shape letters: N boxes of an image, K classes of the joint label space.
 
 Source: Shi et al., Plain-Det (2024); Zhou et al., Simple Multi-dataset Detection (2022), its partitioned detector.
 """
@@ -44,7 +44,7 @@ class LabelUnificationSettings:
 
 
 def joint_space_of(joint: JointLabelSpace) -> LabelSpace:
-    """All label spaces as one, called `joint`: classes are named `SPACE/CLASS`, in joint order, with category ids 1..K."""
+    """All label spaces as one, named `joint`: classes are named `SPACE/CLASS`, in joint order, with category ids 1..K."""
     names = [f"{space.name}/{name}" for space in joint.spaces for name in space.class_names]
     return LabelSpace.from_names("joint", names)
 
@@ -57,19 +57,19 @@ class ImageItems(Protocol):
         ...
 
     def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
-        """Image `index` (3, H, W) and its boxes, augmented with chance from `generator`."""
+        """Image `index` (3, H, W) and its boxes, augmented with randomness from `generator`."""
         ...
 
 
 class UnifiedItems:
     """Images of several datasets as one epoch, in which a dataset of n images has a share proportional to n^share_power.
 
-    An epoch has n^p * m^(1 - p) items of that dataset, where m is the size of the largest: every image comes at least once, all
-    images of one dataset equally often, and the rest of its items are drawn among them. Shares are exact in an epoch; in a batch
-    they hold on average.
+    An epoch has n^p * m^(1 - p) items of such a dataset, where m is the size of the largest: every image comes at least once,
+    all images of one dataset equally often, and the remaining items are drawn from them. Shares are exact per epoch, and hold
+    on average in a batch.
 
     Args:
-        parts: images of each dataset, whose boxes are in a space of `joint`.
+        parts: images of each dataset, with boxes in a space of `joint`.
         joint: the label spaces, in any order.
         settings: how the datasets share the batches.
     """
@@ -84,16 +84,16 @@ class UnifiedItems:
         return self._ends[-1]
 
     def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
-        """An image of the dataset to which item `index` of the epoch belongs, and its boxes in the space of that dataset."""
+        """An image of the dataset that item `index` of the epoch belongs to, and its boxes in that dataset's space."""
         which = next(i for i, end in enumerate(self._ends) if index < end)
         part = self.parts[which]
         place = index - (self._ends[which] - self.counts[which])
-        if place >= self.counts[which] // len(part) * len(part):  # each image has come equally often
+        if place >= self.counts[which] // len(part) * len(part):  # every image has come equally often: draw the rest
             place = int(torch.randint(len(part), (1,), generator=generator))
         return part.item(place % len(part), generator)
 
     def collate(self, items: list[tuple[Tensor, LabeledBoxes]]) -> tuple[list[Tensor], list[LabeledBoxes], list[Tensor]]:
-        """Images, their boxes in the joint label space, and for each the classes (K,) bool that it is supervised on."""
+        """Images, their boxes in the joint label space, and for each the supervised classes (K,) bool."""
         images, boxes = [image for image, _ in items], [own for _, own in items]
         masks = [self.joint.mask(own.space.name)[:-1] for own in boxes]
         return images, [to_joint_space(own, self.joint, self.space) for own in boxes], masks
@@ -106,24 +106,24 @@ def epoch_counts(sizes: Sequence[int], power: float) -> list[int]:
 
 
 def to_joint_space(boxes: LabeledBoxes, joint: JointLabelSpace, space: LabelSpace) -> LabeledBoxes:
-    """The same boxes with their class in `space`, which is `joint_space_of(joint)`; class scores are not kept."""
+    """The same boxes with their class in `space`, which is `joint_space_of(joint)`; class scores are dropped."""
     return replace(boxes, labels=boxes.labels + joint.offset(boxes.space.name), space=space, class_scores=None)
 
 
 class SpaceView(nn.Module):
     """A detector of the joint label space as a `Detector` of one of its spaces.
 
-    A Faster R-CNN (`softmax`) gives a box for each class of a region, drawn as the space of that class draws it, and its class
-    scores and background sum to 1. Here the boxes of this space are kept, and the classes of the others taken out of the softmax
-    as they were in training: p_c becomes p_c / (1 - sum of p over the other spaces). Sigmoids (`null_bce`) stay as they are. A
-    DETR gives one box for all classes, each scored by itself. Here every box takes its best class of this space.
+    A Faster R-CNN (`softmax`) predicts a box for each class of a region, in the convention of that class's space, and its class
+    scores and background sum to 1. The view keeps the boxes of its space and removes the other spaces' classes from the softmax,
+    as in training: p_c becomes p_c / (1 - sum of p over the other spaces). Sigmoids (`null_bce`) are unchanged. A DETR predicts
+    one box for all classes, with independent scores. Here every box takes its best class of this space.
 
     Args:
         detector: a `Detector` of `joint_space_of(joint)`.
         joint: the label spaces.
         name: the space to detect in.
         softmax: True for a Faster R-CNN, False for a DETR.
-        sigmoids: True for a Faster R-CNN that was trained with `null_bce`, whose `softmax` is True as well.
+        sigmoids: True for a Faster R-CNN that was trained with `null_bce`; `softmax` is then True as well.
         score_threshold: boxes with a lower score in this space are left out.
     """
 
@@ -144,12 +144,12 @@ class SpaceView(nn.Module):
         self.softmax, self.sigmoids, self.score_threshold = softmax, sigmoids, score_threshold
 
     def losses(self, images: list[Tensor], targets: list[LabeledBoxes]) -> dict[str, Tensor]:
-        """Not offered: the detector of all spaces is trained, not its view of one."""
+        """Not implemented: train the detector of all spaces, not a view of one."""
         raise NotImplementedError
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections in this space alone, best first, of those that the detector itself has not left out by its threshold and
-        its limit of detections an image, which are for all spaces together.
+        """Detections in this space, best first. The detector's own score threshold and maximum number of detections per image
+        apply first, over all spaces together.
         """
         return [self._in_space(found) for found in self.detector.predict(images)]
 

@@ -1,11 +1,11 @@
 """Label-guided pseudo-labelling (LGPL): which of a source's boxes the target would have drawn, and where.
 
-One image encoder is trained for two things at once: a region proposal network learns from the source's boxes where that protocol
-draws boxes, and a head learns from the target's labels whether a proposal is valid for a class and how to move it. A source's own
-boxes then pass through the head as if they were proposals. Boxes are removed and moved; none is added.
+One image encoder is trained for two tasks: a region proposal network learns from the source's boxes where that protocol draws
+boxes, and a head learns from the target's labels whether a proposal is valid for a class and how to move it. The source's human
+boxes then pass through the head like proposals. Boxes are removed and moved; none is added.
 
-Source: Liao et al., Translating Labels to Solve Annotation Mismatches Across Object Detection Datasets (2024). No code of it is
-public: how pairs are drawn, the shape of the head and the thresholds (`lat.baselines.lgpl_labels`) are ours.
+Source: Liao et al., Translating Labels to Solve Annotation Mismatches Across Object Detection Datasets (2024). Its code is not
+public: the drawing of pairs, the shape of the head and the thresholds (`lat.baselines.lgpl_labels`) are ours.
 Shape letters: B images, N boxes of an image, R regions, P pairs of a region and a class, K target classes.
 """
 
@@ -35,14 +35,14 @@ from lat.detectors.torchvision.weighted_rcnn import Target
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-_BETA = 1 / 9  # where the box loss turns linear, as in torchvision's own head
+_BETA = 1 / 9  # where the box loss becomes linear, as in torchvision's own head
 
 
 class ClassConditionedHead(nn.Module):
-    """Validity of a region for a class, and the box to draw there: Faster R-CNN's box head on region feature + class embedding.
+    """Validity of a region for a class, and its box: Faster R-CNN's box head on region feature + class embedding.
 
-    The embedding, one number a channel, is added at each cell of the pooled region. Attached behind the pooled cells as a few
-    more inputs of the first layer it drowns in them: after 300 steps on drawn street scenes no validity was learnt.
+    The embedding, one number per channel, is added at each cell of the pooled region. Concatenated to the pooled cells as a few
+    more inputs of the first layer it has no effect: after 300 steps on drawn street scenes no validity was learnt.
     """
 
     def __init__(self, channels: int, recipe: RcnnRecipe, num_classes: int) -> None:
@@ -60,12 +60,12 @@ class ClassConditionedHead(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class RatedProposals:
-    """What the head says of each proposal of an image for each class, and what the target's labels say.
+    """The head's rating of each proposal of an image for each class, and the rating by the target's labels.
 
     Attributes:
         validity: (R, K) float32 in [0, 1].
         valid: (R, K) bool.
-        counted: (R, K) bool; False where a don't-care box leaves open whether the proposal is valid.
+        counted: (R, K) bool; False if a don't-care box makes the validity of the proposal unknown.
     """
 
     validity: Tensor
@@ -78,19 +78,19 @@ class LgplModel(RcnnTrunk):
 
     Args:
         settings: the head and its training.
-        detector_settings: backbone, weights and image size, as of a detector on torchvision's parts.
+        detector_settings: backbone, weights and image size, as for a torchvision detector.
         space: the target's label space.
-        load_weights: False leaves the weights that the settings name unread, for a model that is filled from a checkpoint.
+        load_weights: False does not read the weights that the settings name, for a model that is filled from a checkpoint.
 
     Raises:
-        InputError: if the settings ask for Detectron2, or a weights file cannot be read or does not fit.
+        InputError: if the settings choose Detectron2, or a weights file cannot be read or does not fit.
     """
 
     def __init__(
         self, settings: LgplSettings, detector_settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True
     ) -> None:
         if detector_settings.detector == "detectron2":
-            raise InputError("detector", "is 'detectron2', on which LGPL is not built", "choose torchvision or auto")
+            raise InputError("detector", "is 'detectron2', which LGPL does not support", "choose torchvision or auto")
         super().__init__(detector_settings, load_weights=load_weights)
         self.lgpl_settings, self.space = settings, space
         self.head = ClassConditionedHead(self.channels, recipe_of(detector_settings.backbone), len(space))
@@ -109,8 +109,8 @@ class LgplModel(RcnnTrunk):
         """Four scalars: the proposal network's two on the source's boxes of all classes, the head's two on the target's labels.
 
         All images pass through the encoder as one batch. The head's regions are proposals on the target's images, without
-        gradient, and jittered target boxes; for what is drawn of them see `draw_pairs`, and for the losses `head_losses`.
-        Boxes of weight 0 are don't-care. Either pair of lists may be empty, and images need not have boxes.
+        gradients, and jittered target boxes; `draw_pairs` draws from them, and `head_losses` has the losses. Boxes of weight 0
+        are don't-care. Either pair of lists may be empty, and images need not have boxes.
         """
         assert self.training, "losses need train mode"
         batch, split = self.batch([*source_images, *target_images]), len(source_images)
@@ -133,7 +133,7 @@ class LgplModel(RcnnTrunk):
     def refine(self, images: list[Tensor], boxes: list[LabeledBoxes]) -> list[LabeledBoxes]:
         """The same boxes, moved to where the target would draw them, with their validity as score; on the boxes' own device.
 
-        Every box is there, however low its validity. The result for an image does not depend on the other images.
+        Keeps every box, however low its validity. The result for an image does not depend on the other images.
 
         Args:
             images: each (3, H, W) float32 in [0, 1], on the model's device.
@@ -143,13 +143,13 @@ class LgplModel(RcnnTrunk):
         return self._by_size(self._refine_batch, images, boxes)
 
     def rate_proposals(self, images: list[Tensor], targets: list[LabeledBoxes]) -> list[RatedProposals]:
-        """Validity of the proposals on each image for every class, beside what the target's labels say of them."""
+        """Validity of the proposals on each image for every class, and their rating by the target's labels."""
         return self._by_size(self._rate_batch, images, targets)
 
     def _by_size(
         self, run: Callable[[list[Tensor], list[LabeledBoxes]], list[Result]], images: list[Tensor], boxes: list[LabeledBoxes]
     ) -> list[Result]:
-        """What `run` makes of each image, in batches of one size."""
+        """The results of `run` for each image, in batches of one size."""
         results: dict[int, Result] = {}
         with inference(self):
             for indices in indices_by_size(images, self.settings):
@@ -207,18 +207,18 @@ def _images(batch: ImageBatch, features: dict[str, Tensor], rows: slice) -> tupl
 
 
 def head_losses(logits: Tensor, deltas: Tensor, valid: Tensor, wanted_deltas: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Loss of P pairs, weighted; with s_p the validity of pair p and v_p 1 where it is valid and 0 elsewhere:
+    """Weighted loss of P pairs; with s_p the validity of pair p, and v_p 1 if it is valid, else 0:
 
         loss_validity = -sum_p w_p (v_p log s_p + (1 - v_p) log(1 - s_p)) / max(sum_p w_p, 1)
         loss_refine   = sum_p w_p v_p smooth-L1(deltas_p - wanted_p) / max(P, 1)
 
-    The box loss is shared out over all pairs, as in Faster R-CNN: over the valid ones alone it would drown the validity.
+    The box loss is averaged over all pairs, as in Faster R-CNN: averaged over the valid ones it would dominate the validity loss.
 
     Args:
         logits: (P,) float32 of the validity.
         deltas: (P, 4) float32.
         valid: (P,) bool.
-        wanted_deltas: (P, 4) float32; rows of invalid pairs are not looked at.
+        wanted_deltas: (P, 4) float32; rows of invalid pairs are ignored.
         weights: (P,) float32.
     """
     entropy = F.binary_cross_entropy_with_logits(logits, valid.float(), reduction="none")
@@ -230,13 +230,13 @@ def head_losses(logits: Tensor, deltas: Tensor, valid: Tensor, wanted_deltas: Te
 
 
 def describe_lgpl(settings: LgplSettings, detector_settings: DetectorSettings, space: LabelSpace) -> dict[str, Any]:
-    """What a checkpoint must hold beside `model`, the state dict, for `lgpl_from_checkpoint`; plain types only."""
+    """What a checkpoint needs besides `model`, the state dict, for `lgpl_from_checkpoint`; plain types only."""
     detector = asdict(replace(detector_settings, detector="torchvision"))
     return {"kind": "lgpl", "settings": asdict(settings), "detector_settings": detector, "space": space.to_dict()}
 
 
 def lgpl_from_checkpoint(content: Mapping[str, Any]) -> LgplModel:
-    """The model that a checkpoint holds, in eval mode on the CPU; files named in its settings are not needed.
+    """The model of a checkpoint, in eval mode on the CPU; files named in its settings are not needed.
 
     Args:
         content: what `describe_lgpl` returned, and `model`, the state dict.
@@ -245,7 +245,7 @@ def lgpl_from_checkpoint(content: Mapping[str, Any]) -> LgplModel:
         InputError: if the content is of another kind, was written by another version, or its weights do not fit.
     """
     if content.get("kind") != "lgpl":
-        raise InputError("checkpoint", f"holds '{content.get('kind')}', not an LGPL model", "name the model.pt of LGPL")
+        raise InputError("checkpoint", f"contains '{content.get('kind')}', not an LGPL model", "name the model.pt of LGPL")
     settings = _read_settings(LgplSettings, content["settings"])
     detector_settings = _read_settings(DetectorSettings, content["detector_settings"])
     model = LgplModel(settings, detector_settings, LabelSpace.from_dict(content["space"]), load_weights=False)

@@ -1,4 +1,4 @@
-"""The data of an LGPL training, the validity thresholds from held-out images, and the labels that it makes of a source."""
+"""The training data of LGPL, the validity thresholds from held-out images, and the resulting labels of a source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import AugmentationSettings, augment
 from lat.data.dataset import DetectionDataset
 
-UNKNOWN_THRESHOLD = 0.5  # for a class of which the held-out images have no valid proposal
+UNKNOWN_THRESHOLD = 0.5  # for classes without valid proposals on held-out images
 
 LgplBatch = tuple[list[Tensor], list[LabeledBoxes], list[Tensor], list[LabeledBoxes]]
 
@@ -30,7 +30,7 @@ class LgplItem(NamedTuple):
 class LgplItems:
     """The target's images, then those of the sources, with their own labels.
 
-    Batches of half target and half sources come from a sampler whose first `num_target` items have half of the places.
+    For batches of half target and half sources, use a sampler that reserves half of the places for the first `num_target` items.
     """
 
     def __init__(self, sources: Sequence[DetectionDataset], target: DetectionDataset, augmentation: AugmentationSettings) -> None:
@@ -59,15 +59,15 @@ class LgplItems:
 
 
 def validity_thresholds(model: LgplModel, held_out: DetectionDataset, batch_size: int = 16) -> Tensor:
-    """The validity (K,) float32 in [0, 1] from which a box of each class is kept.
+    """The validity thresholds (K,) float32 in [0, 1] for keeping boxes of each class.
 
-    What is binned for a class: the validity, for that class, of every proposal on the held-out images, valid or not as in
-    training (see `match_to_classes`); undecided ones are left out. Then see `histogram_threshold`.
+    For each class, `histogram_threshold` gets the validity of every proposal on the held-out images, and whether it is valid as
+    in training (see `match_to_classes`); undecided ones are left out.
 
     Args:
-        model: on the device on which it is to run.
+        model: on the device to run on.
         held_out: images of the target with its labels.
-        batch_size: images of a batch.
+        batch_size: images per batch.
     """
     device, rated = _device(model), []
     for rows in _batches(len(held_out), batch_size):
@@ -82,10 +82,10 @@ def validity_thresholds(model: LgplModel, held_out: DetectionDataset, batch_size
 
 
 def histogram_threshold(scores: Tensor, hits: Tensor, least_precision: float) -> float:
-    """The lowest edge of a histogram of scores from which on, upwards, at least `least_precision` of all are hits.
+    """The lowest bin edge of a score histogram above which at least `least_precision` of the scores are hits.
 
-    The histogram divides [0, 1] into ceil(log2 n) + 1 equal bins. Where no edge will do, it is the lowest of those from which
-    the share of hits is greatest; without any hit, nothing is known and it is 0.5.
+    The histogram divides [0, 1] into ceil(log2 n) + 1 equal bins. If no edge qualifies, the result is the lowest of those with
+    the largest share of hits above; without any hit, nothing is known and the result is 0.5.
 
     Args:
         scores: (n,) float in [0, 1].
@@ -114,17 +114,17 @@ def lgpl_labels(
     batch_size: int = 16,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[LabeledBoxes]:
-    """A source's boxes as the target would have drawn them: those of a high enough validity, moved, with it as their score.
+    """A source's boxes as the target would have drawn them: the sufficiently valid ones, moved, with their validity as score.
 
     Args:
-        model: on the device on which it is to run.
+        model: on the device to run on.
         source: the images.
-        boxes: the source's own boxes of each image, in classes of the target; boxes of weight 0 are left out.
+        boxes: the source's human boxes of each image, in classes of the target; boxes of weight 0 are left out.
         thresholds: (K,) from `validity_thresholds`.
-        batch_size: images of a batch.
-        advance: called with the number of images of each batch that is done.
+        batch_size: images per batch.
+        advance: called with the number of images of each finished batch.
     """
-    assert len(boxes) == len(source), "one entry an image"
+    assert len(boxes) == len(source), "one entry per image"
     device, thresholds = _device(model), thresholds.cpu()
     labels: list[LabeledBoxes] = []
     for rows in _batches(len(source), batch_size):

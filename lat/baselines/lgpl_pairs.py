@@ -1,4 +1,4 @@
-"""Which class a region is trained to be valid for: pairs of a region and a class, drawn from an image of the target.
+"""Draw the training pairs of LGPL: a region and a class, from an image of the target.
 
 Shape letters: R regions, G target boxes of an image, K target classes, P drawn pairs. Boxes are in pixels of the resized image.
 """
@@ -15,7 +15,7 @@ from lat.core.boxes import covered_share, move_sides, pairwise_iou
 from lat.core.errors import InputError
 from lat.detectors.torchvision.weighted_rcnn import Target
 
-DONT_CARE_SHARE = 0.5  # a region of which this much lies in a don't-care box is not counted as invalid
+DONT_CARE_SHARE = 0.5  # a region with this share of its area in a don't-care box does not count as invalid
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Pairs:
     Attributes:
         regions_xyxy: (P, 4) float32.
         classes: (P,) int64 in 0..K-1.
-        valid: (P,) bool, whether there is a target box of the class at the region.
-        boxes_xyxy: (P, 4) float32, that target box; the region itself where there is none.
-        weights: (P,) float32, weight of that target box; 1 where there is none.
+        valid: (P,) bool, True if there is a target box of the class at the region.
+        boxes_xyxy: (P, 4) float32, that target box; the region itself if there is none.
+        weights: (P,) float32, weight of that target box; 1 if there is none.
     """
 
     regions_xyxy: Tensor
@@ -64,10 +64,10 @@ class Pairs:
 
 
 def match_to_classes(regions_xyxy: Tensor, target: Target, num_classes: int, match_iou: float) -> tuple[Tensor, Tensor]:
-    """For which classes regions (R, 4) are valid, (R, K) bool, and for which they are either valid or invalid, (R, K) bool.
+    """Whether regions (R, 4) are valid for each class, (R, K) bool, and whether that is known, (R, K) bool.
 
-    A region is valid for each class of which a box has an IoU of `match_iou` or more with it. For the other classes it is
-    invalid, unless half of it lies in a don't-care box, whatever the class of that.
+    A region is valid for every class with a box whose IoU with it is `match_iou` or more. For the other classes it is invalid,
+    unless half of it lies in a don't-care box of any class.
     """
     is_certain = target["labels"] > 0
     iou = pairwise_iou(regions_xyxy, target["boxes"][is_certain])
@@ -82,7 +82,7 @@ def draw_pairs(regions_xyxy: Tensor, target: Target, num_classes: int, settings:
     """Up to `pairs_per_image` pairs, with replacement, from torch's global generator.
 
     The class of each is drawn uniformly from all K. Then a valid region of the class is drawn with probability `valid_share`,
-    and otherwise an invalid one; where the image has none of the one kind, of the other.
+    otherwise an invalid one; if the image has none of one kind, one of the other kind is drawn.
     """
     valid, counted = match_to_classes(regions_xyxy, target, num_classes, settings.match_iou)
     invalid = (counted & ~valid).T
@@ -99,7 +99,7 @@ def draw_pairs(regions_xyxy: Tensor, target: Target, num_classes: int, settings:
 
 
 def _pairs(regions_xyxy: Tensor, classes: Tensor, valid: Tensor, target: Target) -> Pairs:
-    """The pairs with the target box of each valid one: that of its class with the highest IoU."""
+    """The pairs, each valid one with the target box of its class that has the highest IoU."""
     boxes, weights = regions_xyxy.clone(), torch.ones(len(regions_xyxy), device=regions_xyxy.device)
     if valid.any():
         is_of_class = target["labels"] == classes[valid, None] + 1
@@ -109,7 +109,7 @@ def _pairs(regions_xyxy: Tensor, classes: Tensor, valid: Tensor, target: Target)
 
 
 def jittered_copies(target: Target, size_hw: tuple[int, int], settings: LgplSettings) -> Tensor:
-    """Moved copies (copies * G, 4) of the boxes of a target that are not don't-care, from torch's global generator."""
+    """Jittered copies (copies * G, 4) of a target's boxes that are not don't-care, from torch's global generator."""
     boxes = target["boxes"][target["labels"] > 0].repeat(settings.jittered_copies, 1)
     shares = (2.0 * torch.rand(boxes.shape, device=boxes.device) - 1.0) * settings.jitter_scale
     return clip_boxes_to_image(move_sides(boxes, shares), size_hw)

@@ -1,6 +1,6 @@
-"""The methods that label transfer is compared with and that make labels of what is there, without training: `METHODS`.
+"""The baselines that make labels from existing ones, without training: `METHODS`.
 
-LGPL, the student and its teacher, and label unification train a model of their own; their modules stand beside this one.
+LGPL, student-teacher training and label unification train their own models; their modules are in this folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lat.labels.table import LabelTable
 
 @dataclass(frozen=True, eq=False)
 class MethodInputs:
-    """What a method may use to label the training images of one source; what not every method needs is read on demand.
+    """What a method may use to label the training images of one source; inputs that few methods need are read on demand.
 
     Attributes:
         source: ground truth of these images.
@@ -79,4 +79,4 @@ METHODS: Mapping[str, Callable[[MethodInputs], list[LabeledBoxes]]] = {
     "union": _union,
     "class_thresholds": _class_thresholds,
 }
-"""What each method makes of its inputs: the labels of each training image of the source, in the target's label space."""
+"""Each method: from its inputs to the labels of each training image of the source, in the target's label space."""

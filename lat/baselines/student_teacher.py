@@ -1,11 +1,11 @@
 """Unbiased Teacher around any detector: a student trained on labelled and unlabelled images, a teacher that is its average.
 
-Shape letters: B labelled images of a batch, U unlabelled ones. A weak view is an image or its mirror image, a strong view the
-same with other colours and erased patches (`strong_view`); boxes of one lie right in the other.
+Shape letters: B labelled images of a batch, U unlabelled ones. A weak view is an image or its mirror image; a strong view also
+has other colours and erased patches (`strong_view`). Boxes of one view are valid in the other.
 
-Source: Liu et al., Unbiased Teacher for Semi-Supervised Object Detection (2021), and its published code. What differs: the
-classification loss is the detector's own in place of a focal loss, and pseudo-labels weigh 1 in place of 4, as the authors advise
-for other data.
+Source: Liu et al., Unbiased Teacher for Semi-Supervised Object Detection (2021), and its published code. Differences: the
+classification loss is the detector's own instead of a focal loss, and pseudo-labels have weight 1 instead of 4, as the authors
+advise for other data.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lat.data.augment.strong_view import strong_view
 from lat.data.augment.transforms import AugmentationSettings, augment
 from lat.data.dataset import DetectionDataset
 
-# The losses that pseudo-labels give; boxes of pseudo-labels are not trusted, so all other losses are dropped.
+# The losses for pseudo-labels; their boxes are not trusted, so all other losses are dropped.
 DETECTOR_CLASS_LOSSES = frozenset(
     {
         *("loss_classifier", "loss_objectness"),  # torchvision
         *("loss_cls", "loss_rpn_cls"),  # Detectron2
-        *("loss_vfl", "loss_ce"),  # RT-DETR, Deformable-DETR; what RT-DETR learns by denoising is boxes as well
+        *("loss_vfl", "loss_ce"),  # RT-DETR, Deformable-DETR; not RT-DETR's denoising, which also trains boxes
     }
 )
 
@@ -58,20 +58,20 @@ class StudentTeacherSettings:
 
 
 class StudentTeacher(nn.Module):
-    """A detector that is trained, and its teacher, which is the result.
+    """A student detector in training, and its teacher, which is the result.
 
-    Every call of `losses` in train mode is one step: first the teacher is brought up to date with the student that the step
-    before has left. It lags one step behind, and is never trained by gradient nor in train mode. The trainer's own average of
-    weights must be off: it would average the teacher once more.
+    Every call of `losses` in train mode is one step, and first updates the teacher with the student of the previous step. The
+    teacher lags one step behind; it gets no gradients and is never in train mode. The trainer's own weight average must be off:
+    it would average the teacher again.
 
     Args:
         student: a `Detector`; it is trained in place.
         settings: how it learns.
 
     Attributes:
-        student: the detector given.
-        teacher: a `Detector` with the averaged weights; buffers that are no whole numbers are averaged as well.
-        steps: () int64, steps done; in the state dict, so that a resumed run goes on as if it had not been stopped.
+        student: the given detector.
+        teacher: a `Detector` with the averaged weights; buffers are averaged too, except integer ones.
+        steps: () int64, steps done; in the state dict, so that a resumed run continues exactly.
     """
 
     steps: Tensor
@@ -84,7 +84,7 @@ class StudentTeacher(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> StudentTeacher:
-        """As for any module, but the teacher stays in eval mode."""
+        """As for any module, except that the teacher stays in eval mode."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -100,20 +100,19 @@ class StudentTeacher(nn.Module):
         """The student's losses on both views of the labelled images, under their own names; after the burn-in also its
         classification losses on the strong views of the unlabelled images, each as NAME_unsupervised and weighted.
 
-        An unlabelled image in which the teacher is sure of nothing has no boxes and so is all background, as in the authors'
-        code.
+        An unlabelled image without confident detections of the teacher is all background, as in the authors' code.
 
         Args:
             weak: B weak views of labelled images, each (3, H, W) float32 in [0, 1].
             strong: their B strong views.
             targets: their boxes.
-            unlabelled_weak: U weak views of unlabelled images, which the teacher sees.
-            unlabelled_strong: their U strong views, which the student sees.
+            unlabelled_weak: U weak views of unlabelled images, for the teacher.
+            unlabelled_strong: their U strong views, for the student.
 
         Raises:
-            InputError: if there is no labelled or no unlabelled image in the batch.
+            InputError: if the batch has no labelled or no unlabelled image.
         """
-        assert self.training, "a step of training"
+        assert self.training, "losses need train mode"
         if not weak or not unlabelled_weak:
             raise InputError("training.batch_size", "leaves no labelled or no unlabelled image to a process", "make it larger")
         self._update_teacher()
@@ -128,7 +127,7 @@ class StudentTeacher(nn.Module):
 
     @torch.no_grad()
     def _update_teacher(self) -> None:
-        """Average the student into the teacher; until the end of the burn-in, make it a copy."""
+        """Average the student into the teacher; until the burn-in ends, copy it."""
         decay = self.settings.teacher_decay if int(self.steps) > self.settings.burn_in_steps else 0.0
         student = self.student.state_dict()
         for name, averaged in self.teacher.state_dict().items():
@@ -151,8 +150,8 @@ class StudentTeacherItems:
 
     Args:
         labelled: images of the target with their boxes.
-        unlabelled: images of the sources, whose boxes are not looked at.
-        augmentation: of the weak view; its colours are left as they are.
+        unlabelled: images of the sources; their boxes are ignored.
+        augmentation: for the weak view, whose colours are unchanged.
     """
 
     def __init__(

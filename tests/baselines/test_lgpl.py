@@ -158,7 +158,7 @@ def test_a_checkpoint_gives_the_same_model(model: LgplModel) -> None:
 def test_checkpoints_that_do_not_fit_are_refused(model: LgplModel) -> None:
     content = {**describe_lgpl(SETTINGS, DetectorSettings(), TARGET), "model": model.state_dict()}
     for change, message in (
-        ({"kind": "detector"}, "holds 'detector'"),
+        ({"kind": "detector"}, "contains 'detector'"),
         ({"settings": {"colour": 1}}, "unknown settings colour"),
         ({"space": SOURCE.to_dict()}, "do not fit"),
     ):
@@ -167,7 +167,7 @@ def test_checkpoints_that_do_not_fit_are_refused(model: LgplModel) -> None:
 
 
 def test_it_is_built_on_torchvision_alone() -> None:
-    with pytest.raises(InputError, match="'detectron2', on which LGPL is not built"):
+    with pytest.raises(InputError, match="'detectron2', which LGPL does not support"):
         LgplModel(SETTINGS, DetectorSettings(detector="detectron2"), TARGET)
 
 
