@@ -1,1 +1,1 @@
-"""Class relations between label spaces, found from labelled pictures."""
+"""Find class relations between label spaces from labelled images."""

@@ -1,4 +1,4 @@
-"""Automatic universal taxonomies: one classifier over the classes of both datasets, and what it says across them."""
+"""Automatic universal taxonomies: one classifier over the classes of both datasets, and its predictions across them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lat.relations.settings import RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import train_heads
 
-OUTLIER_SOFTMAX = 0.5  # a sample whose largest probability is below it belongs to the rest of the world
-STRONG_SHARE = 0.5  # the share of a class's samples from which a connection is strong
+OUTLIER_SOFTMAX = 0.5  # a sample with a lower largest probability belongs to the rest of the world
+STRONG_SHARE = 0.5  # smallest share of a class's samples that makes a strong connection
 
 
 def find_by_aut(
     first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
 ) -> RelationMatrix:
-    """Relations from the co-occurrence of own labels with predictions in the other label space; edges are decided.
+    """Relations from the co-occurrence of own labels with predictions in the other label space; decides edges.
 
     Source: Bevandić & Šegvić, Automatic universal taxonomies (BMVC 2022), as adapted in SLAMDUNKS, section 4.4.
     """
@@ -40,7 +40,7 @@ def find_by_aut(
 
 
 def co_occurrence(samples: LabeledSamples, other_logits: Tensor) -> Tensor:
-    """(K, K' + 1) float32: of the samples of each class, the share predicted as each class of the other space, RoW last.
+    """(K, K' + 1) float32: the share of each class's samples predicted as each class of the other space, RoW last.
 
     Args:
         samples: N samples.
@@ -52,17 +52,17 @@ def co_occurrence(samples: LabeledSamples, other_logits: Tensor) -> Tensor:
 
 
 def strongest(shares: Tensor) -> Tensor:
-    """(K, K') float32 from shares (K, K' + 1): each class's largest share where it is strong, 0 elsewhere."""
+    """(K, K') float32 from shares (K, K' + 1): each class's largest share if it is strong, 0 elsewhere."""
     known = shares[:, :-1]
     is_kept = (known == known.amax(dim=1, keepdim=True)) & (known >= STRONG_SHARE) & (known > shares[:, -1:])
     return known * is_kept
 
 
 def prune_contradictions(forward: Tensor, backward: Tensor) -> Tensor:
-    """(K1, K2) bool: connections "is a" of both directions, less the weaker of each two that contradict each other.
+    """(K1, K2) bool: "is a" connections of both directions, without the weaker one of each contradicting pair.
 
-    A connection i -> j says that class i is a kind of class j. If i -> j and j -> i' for another class i' of i's space, i would
-    be a kind of i', although the classes of one space are disjoint: the weaker connection goes.
+    A connection i -> j means that class i is a kind of class j. If i -> j and j -> i' for another class i' of i's space, i would
+    be a kind of i', although the classes of one space are disjoint: the weaker connection is removed.
 
     Args:
         forward: (K1, K2) strength of each connection of a first class to a second, 0 for none.

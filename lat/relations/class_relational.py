@@ -1,4 +1,4 @@
-"""UniSeg's class relations: what a cosine classifier of both datasets' classes says of the regions of each class."""
+"""UniSeg's class relations: the scores of a cosine classifier over both datasets' classes for the regions of each class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCALE = 10.0  # of cosines, so that sigmoids can come near 0 and 1
 class CosineClassifier(nn.Module):
     """Features (B, dim) -> logits (B, classes): scaled cosines between features and class weights, and one bias for all.
 
-    Which dataset a feature came from must not tell what it is of: each dataset's features are normalised by themselves before.
+    A feature must not reveal its class through its dataset: normalise each dataset's features separately first.
     """
 
     def __init__(self, dim: int, classes: int) -> None:
@@ -35,17 +35,17 @@ class CosineClassifier(nn.Module):
 def find_by_class_relations(
     first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
 ) -> RelationMatrix:
-    """Relations from the mean scores that regions of each class have for the classes of the other dataset.
+    """Relations from the mean scores of each class's regions for the classes of the other dataset.
 
-    A classifier over the classes of both datasets learns from each region the classes of its own dataset alone (Null BCE): what
-    it says of the others it was never told. Two classes are related if either score reaches `settings.threshold`, a class whose
-    score in a broad one is high while the converse is low is narrower.
+    A classifier over the classes of both datasets learns from each region only its own dataset's classes (Null BCE): its scores
+    for the others are not trained. Two classes are related if either score reaches `settings.threshold`; a class with a high
+    score for a broader one, but not conversely, is narrower.
 
-    Source: Kim et al., UniSeg (2022). How the paper computes relations is not in its appendix; cosine classifier, mean scores
-    and threshold are our reconstruction, features normalised for each dataset our addition.
+    Source: Kim et al., UniSeg (2022). The paper does not say how it computes relations; cosine classifier, mean scores and
+    threshold are our reconstruction, and normalising features per dataset is our addition.
     """
     k1, parts = len(first.space), (first, second)
-    # Not normalised in itself: that would be over both datasets together.
+    # No normalisation inside: it would mix both datasets.
     extractor = build_extractor(first, settings, is_normalized=False)
     head = CosineClassifier(settings.dim, k1 + len(second.space))
     size = settings.batch_size // 2
@@ -75,10 +75,10 @@ def relations_of_scores(
         second: N2 samples of K2 classes.
         of_first: (N1, K2) scores in [0, 1] of the first samples for the second classes; rows need not sum to 1.
         of_second: (N2, K1), conversely.
-        threshold: the mean score of a class's samples from which it is related.
+        threshold: smallest mean score of a class's samples that makes it related.
 
     Returns:
-        `first_to_second[c, k]` is the mean score for k over the samples of class c, that for the rest of the world the mean of
+        `first_to_second[c, k]` is the mean score for k over the samples of class c; for the rest of the world it is the mean of
         1 - the largest score. Not symmetric.
     """
     forward, backward = (part.class_means(_with_rest(own)) for part, own in ((first, of_first), (second, of_second)))
@@ -95,7 +95,7 @@ def normalized(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def _features(extractor: nn.Module, part: LabeledSamples, is_weighted: bool) -> Tensor:
-    """Normalised features of all samples, in which every class counts as it was drawn in training."""
+    """Normalised features of all samples, with every class weighted as it was drawn in training."""
     features = torch.cat([extractor(chunk) for chunk in part.inputs.split(1024)])
     weights = (1 / part.class_counts)[part.labels] if is_weighted else torch.ones(len(part))
     return normalized(features, weights)

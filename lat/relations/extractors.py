@@ -1,4 +1,4 @@
-"""Feature extractors that are trained to find relations: a small head on frozen features, or a ResNet-18 on image crops."""
+"""Trainable feature extractors: a small head on frozen features, or a ResNet-18 on image crops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lat.relations.settings import RelationSettings
 
 
 def build_extractor(samples: LabeledSamples, settings: RelationSettings, is_normalized: bool = True) -> nn.Sequential:
-    """What is trained below the heads, from samples (B, ...) to features (B, dim): by `settings.features` one of the two below.
+    """The trunk below the heads, from samples (B, ...) to features (B, dim): one of the two below, by `settings.features`.
 
     Args:
-        samples: of the size that it takes.
+        samples: samples of the input size.
         settings: `features` and `dim`.
-        is_normalized: whether features get mean 0 and deviation 1 over the batch. Without a mean of their own they carry no
-            direction in which all classes rise together, so relations of one class do not lend support to those of another;
-            with one, standalone classes are missed (graph edit distance 4 on handwritten digits).
+        is_normalized: whether features get mean 0 and deviation 1 over the batch. With mean 0 they have no direction that raises
+            all classes together, so relations of one class do not support those of another; otherwise standalone classes are
+            missed (graph edit distance 4 on handwritten digits).
     """
     body = crop_resnet18(settings.dim) if settings.features == "crops" else feature_head(samples, settings.dim)
     return nn.Sequential(body, nn.BatchNorm1d(settings.dim, affine=False)) if is_normalized else nn.Sequential(body)
@@ -41,7 +41,7 @@ def crop_resnet18(dim: int) -> nn.Module:
 
 @torch.no_grad()
 def run_in_eval(model: nn.Module, inputs: Tensor, chunk: int = 1024) -> Tensor:
-    """What a model with one output says of (N, ...) inputs, in eval mode, `chunk` at a time."""
+    """The outputs of a model for inputs (N, ...), in eval mode, `chunk` at a time."""
     was_training = model.training
     model.eval()
     outputs = torch.cat([model(part) for part in inputs.split(chunk)])

@@ -19,16 +19,16 @@ from lat.relations.slamdunks import GridSize, Slamdunks, slamdunks_loss
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise, train_heads
 
-HELD_OUT_SHARE = 0.3  # of each class, to judge lambda by
-CONTRADICTION_TOLERANCE = 0.1  # by how much the contradictions of a class may rise above those of lambda 0
-PARTNER_SHARE = 0.5  # of a class, for the other dataset's classifier: most of it
-COMMON_SHARE = 0.02  # a universal class that less of either class falls into is not shared
-# The gate must follow the classification head, which it judges, and not the other way round.
+HELD_OUT_SHARE = 0.3  # of each class, to choose lambda
+CONTRADICTION_TOLERANCE = 0.1  # how far the contradictions of a class may rise above those at lambda 0
+PARTNER_SHARE = 0.5  # "most" of a class, according to the other dataset's classifier
+COMMON_SHARE = 0.02  # a universal class with a smaller share of either class is not shared
+# The gate must follow the classification head, not the other way round.
 GATE_SPEED = 10.0
 
 
 def find_relations(first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, seed: int = 0) -> RelationMatrix:
-    """Relations by the method that the settings name. The same samples, settings and seed give the same relations.
+    """Find relations by the method in the settings. The same samples, settings and seed give the same relations.
 
     Raises:
         InputError: if the samples of the two datasets differ in size.
@@ -52,7 +52,7 @@ def find_relations(first: LabeledSamples, second: LabeledSamples, settings: Rela
 
 @dataclass(frozen=True, eq=False)
 class SlamdunksResult:
-    """Relations, the trained model, and the lambda that was given or found for each class, (K1 + K2,) float32."""
+    """Relations, the trained model, and the given or found lambda of each class, (K1 + K2,) float32."""
 
     relations: RelationMatrix
     model: Slamdunks
@@ -74,8 +74,8 @@ def find_by_slamdunks(
         first: samples of the first label space.
         second: samples of the second.
         settings: the method's settings.
-        generator: where batches and the held-out part come from.
-        extractor: inputs -> (B, dim), trained in place of what the settings name; `pretrain_steps` apply to it as well.
+        generator: draws batches and the held-out part.
+        extractor: inputs -> (B, dim), trained instead of the one in the settings; `pretrain_steps` apply to it as well.
 
     Source: SLAMDUNKS, section 3.3.
     """
@@ -96,15 +96,15 @@ def search_standalone_bias(
     settings: RelationSettings,
     generator: torch.Generator,
 ) -> tuple[Tensor, Slamdunks]:
-    """The lambda of each class, (K1 + K2,), with which held-out samples still land in classes of their own, and its model.
+    """The lambda of each class, (K1 + K2,), with which held-out samples still fall into their own classes, and its model.
 
-    Needs no known relations. Too small a lambda joins classes that have nothing in common; too large a one parts classes that
-    look alike, whose held-out samples are then taken for the other dataset's (`contradictions`). The largest common lambda of
-    `search_points` values that contradicts no class is found by bisection. Two classes without a partner may still be joined to
-    each other by it: classes that neither classifier of `pretrain` takes for one class of the other dataset get lambda 1 instead,
-    as long as that contradicts none of them.
+    Needs no known relations. Too small a lambda joins classes that have nothing in common; too large a one separates classes
+    that look alike, so that held-out samples are taken for the other dataset's (`contradictions`). Bisection finds the largest
+    common lambda, of `search_points` values, that contradicts no class. It may still join two classes that have no partner:
+    classes that neither classifier of `pretrain` assigns to one class of the other dataset get lambda 1 instead, as long as that
+    contradicts none of them.
 
-    Source: SLAMDUNKS, section 4.5, searches one lambda in [0, 1] linearly; it does not say what a lambda is judged by.
+    Source: SLAMDUNKS, section 4.5, searches one lambda in [0, 1] linearly, without giving the criterion.
     """
     (train_first, held_first), (train_second, held_second) = (p.hold_out(HELD_OUT_SHARE, generator) for p in (first, second))
     heads = pretrain(extractor, train_first, train_second, settings, generator)
@@ -139,16 +139,16 @@ def search_standalone_bias(
 def pretrain(
     extractor: nn.Module, first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
 ) -> list[nn.Linear]:
-    """Teach the extractor the classes of each dataset, `pretrain_steps` long; returns the heads, none without a step."""
+    """Train the extractor on the classes of each dataset for `pretrain_steps`; returns the heads, or none without steps."""
     if not settings.pretrain_steps:
         return []
     return train_heads(extractor, [first, second], settings, settings.pretrain_steps, generator)
 
 
 def have_partners(extractor: nn.Module, heads: list[nn.Linear], first: LabeledSamples, second: LabeledSamples) -> Tensor:
-    """(K1 + K2,) bool: classes most of which is, for a classifier of the other dataset, one class; or conversely.
+    """(K1 + K2,) bool: True if the other dataset's classifier assigns most of the class to one class, or conversely.
 
-    The heads are those of `pretrain`; without any, every class counts as having a partner.
+    The heads are those of `pretrain`; without heads, every class counts as having a partner.
     """
     if not heads:
         return torch.ones(len(first.space) + len(second.space), dtype=torch.bool)
@@ -167,7 +167,7 @@ def train_slamdunks(
     standalone_bias: Tensor,
     generator: torch.Generator,
 ) -> Slamdunks:
-    """A SLAMDUNKS model on top of an extractor, trained with batches of which each dataset has half.
+    """Train a SLAMDUNKS model on top of an extractor, with each dataset filling half of every batch.
 
     `standalone_bias` (K1 + K2,) is the lambda of each class.
     """
@@ -188,10 +188,10 @@ def train_slamdunks(
 
 
 def relations_of(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> RelationMatrix:
-    """Relations as shares: the mean probability that samples of a class have in each universal class of its own.
+    """Relations as shares: the mean probability of a class's samples in each of its universal classes.
 
-    A universal class that the samples of one dataset alone fall into (`COMMON_SHARE`) is not shared, whatever its name: its share
-    counts as standing alone. Pairs with a score of `RELATED_SCORE` get an edge; a class without any edge stands alone.
+    A universal class that only samples of one dataset fall into (`COMMON_SHARE`) is not shared, whatever its name: its share
+    counts as standalone. Pairs with a score of at least `RELATED_SCORE` get an edge; a class without any edge stands alone.
     """
     k1, k2 = model.size.k1, model.size.k2
     forward, backward = (table.clamp(0, 1) for table in own_shares(model, first, second))
@@ -202,23 +202,23 @@ def relations_of(model: Slamdunks, first: LabeledSamples, second: LabeledSamples
 
 
 def _common_shares(shares: Tensor, is_common: Tensor) -> Tensor:
-    """Shares (K, K' + 1) with those in pairs that are not common (K, K') moved to the rest of the world."""
+    """Shares (K, K' + 1), with those of pairs that are not common (K, K') moved to the rest of the world."""
     moved = (shares[:, :-1] * ~is_common).sum(dim=1, keepdim=True)
     return torch.cat([shares[:, :-1] * is_common, (shares[:, -1:] + moved).clamp(max=1)], dim=1)
 
 
 def own_shares(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> tuple[Tensor, Tensor]:
-    """(K1, K2 + 1) and (K2, K1 + 1): mean probability of each universal class of a class, over the samples of that class."""
+    """(K1, K2 + 1) and (K2, K1 + 1): mean probability of each of a class's universal classes over the samples of that class."""
     of_first, of_second = _class_grids(model, first, second)
     k1, k2 = torch.arange(model.size.k1), torch.arange(model.size.k2)
     return of_first[k1, k1], of_second[k2, :, k2]
 
 
 def contradictions(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> Tensor:
-    """(K1 + K2,): what speaks against each class's being as alone as the model has it.
+    """(K1 + K2,): the evidence against each class being as separate as the model claims.
 
-    The mean probability that samples of the class have in universal classes of others, plus that which samples of the other
-    dataset have, class by class, in the universal class that is this class alone.
+    The mean probability of the class's samples in universal classes of others, plus that of the other dataset's samples, class by
+    class, in the universal class that is this class alone.
     """
     of_first, of_second = _class_grids(model, first, second)
     k1, k2 = model.size.k1, model.size.k2

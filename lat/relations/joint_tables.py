@@ -1,4 +1,4 @@
-"""Relations between each two label spaces as one table over the joint label space, as losses take them.
+"""Combine the pairwise relations of label spaces into one table over the joint label space, for losses.
 
 Shape letters: N label spaces, K classes of the joint label space, U universal classes.
 """
@@ -18,9 +18,9 @@ MOST_UNIVERSAL_CLASSES = 10_000
 
 
 def positive_sets(matrices: Sequence[RelationMatrix], joint: JointLabelSpace, threshold: float) -> Tensor:
-    """(K, K) bool: [c, k] says that class c is a kind of class k of another space, not symmetric.
+    """(K, K) bool: [c, k] is True if class c is a kind of class k of another space; not symmetric.
 
-    True where the two are related and at least `threshold` of c lies in k.
+    That is the case if the two are related and at least `threshold` of c lies in k.
 
     Source: Kim et al., UniSeg (2022), the secondary labels of class-relational BCE.
     """
@@ -33,12 +33,11 @@ def positive_sets(matrices: Sequence[RelationMatrix], joint: JointLabelSpace, th
 
 
 def universal_members(matrices: Sequence[RelationMatrix], joint: JointLabelSpace) -> Tensor:
-    """(K + N, U + 1) bool: the universal classes of each class and, behind, of each space's background.
+    """(K + N, U + 1) bool: the universal classes of each class, then of each space's background.
 
-    A universal class is a largest set of classes each two of which are related, so at most one of each space; of two spaces
-    these are `RelationMatrix.universal_classes`. The last column is what no space labels. A space's background is what it does
-    not annotate: that, and the universal classes without a class of the space. The rows of a space with its background are a
-    partition.
+    A universal class is a maximal set of pairwise related classes, so it has at most one class per space; for two spaces these
+    are `RelationMatrix.universal_classes`. The last column is what no space labels. A space's background is that column and the
+    universal classes without a class of the space. The rows of a space with its background form a partition.
 
     Raises:
         InputError: if there are more than `MOST_UNIVERSAL_CLASSES`.
@@ -52,7 +51,7 @@ def universal_members(matrices: Sequence[RelationMatrix], joint: JointLabelSpace
         cliques.append(sorted(found))
         if len(cliques) > MOST_UNIVERSAL_CLASSES:
             remedy = "review the relations with `lat relations --review`, or raise relations.threshold"
-            raise InputError("relations", f"they make more than {MOST_UNIVERSAL_CLASSES} universal classes", remedy)
+            raise InputError("relations", f"result in more than {MOST_UNIVERSAL_CLASSES} universal classes", remedy)
     members = torch.zeros(len(joint), len(cliques) + 1, dtype=torch.bool)
     for column, clique in enumerate(sorted(cliques)):
         members[clique, column] = True
@@ -63,7 +62,7 @@ def universal_members(matrices: Sequence[RelationMatrix], joint: JointLabelSpace
 def _largest_sets(
     chosen: frozenset[int], candidates: set[int], done: set[int], neighbours: Sequence[set[int]]
 ) -> Iterator[frozenset[int]]:
-    """Maximal cliques that hold `chosen`, further members from `candidates`, none of `done` (Bron & Kerbosch 1973)."""
+    """Maximal cliques with `chosen`, more members from `candidates` and none from `done` (Bron & Kerbosch 1973)."""
     if not candidates and not done:
         yield chosen
         return

@@ -1,4 +1,4 @@
-"""How good found relations are, against known ones."""
+"""Measure found relations against known ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def average_precision(scores: Tensor, truth: Tensor) -> float:
     """Average precision of relations as a ranking of all (K1 + 1)(K2 + 1) - 1 candidates.
 
     Args:
-        scores: (K1 + 1, K2 + 1) float, `RelationMatrix.scores`; the corner, which is no candidate, is not looked at.
+        scores: (K1 + 1, K2 + 1) float, `RelationMatrix.scores`; the corner, which is not a candidate, is ignored.
         truth: (K1 + 1, K2 + 1) bool, the true edges; at least one.
 
     Returns:
-        sum over distinct scores s of (recall at s - recall above s) x precision at s, in (0, 1]. Candidates of one score are
-        taken together, so that their order does not matter.
+        sum over distinct scores s of (recall at s - recall above s) x precision at s, in (0, 1]. Candidates of equal score are
+        counted together, so that their order does not matter.
 
     Source: SLAMDUNKS, section 4.3.
     """
@@ -28,7 +28,7 @@ def directed_average_precision(relations: RelationMatrix, forward: Tensor, backw
     """Average precision of "is a kind of" as a ranking of all 2 K1 K2 directed pairs of classes by their shares.
 
     Args:
-        relations: what was found.
+        relations: the found relations.
         forward: (K1, K2) bool, first classes that are kinds of second ones; of both directions at least one is True.
         backward: (K2, K1) bool, second classes that are kinds of first ones.
 
@@ -52,7 +52,7 @@ def _average_precision(scores: Tensor, truth: Tensor) -> float:
 
 
 def graph_edit_distance(edges: Tensor, truth: Tensor) -> int:
-    """Edges to add plus edges to delete, both (K1 + 1, K2 + 1) bool, until the found graph is the true one.
+    """Number of edges, (K1 + 1, K2 + 1) bool each, to add or delete to turn the found graph into the true one.
 
     Source: SLAMDUNKS, section 4.3.
     """
@@ -62,7 +62,7 @@ def graph_edit_distance(edges: Tensor, truth: Tensor) -> int:
 def shared_accuracy(predicted: Tensor, truth: Tensor) -> float:
     """Share of samples in the right universal class, each given as (N, 2) int64 class indices in the two spaces.
 
-    -1 says that the other space has no class for the sample.
+    -1 means that the other space has no class for the sample.
 
     Source: SLAMDUNKS, section 4.3 (accuracy in the shared label space).
     """

@@ -1,4 +1,4 @@
-"""Missing Link: a classifier of each dataset is asked about the samples of the other."""
+"""Missing Link: apply each dataset's classifier to the samples of the other."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lat.relations.training import train_heads
 def find_by_missing_link(
     first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
 ) -> RelationMatrix:
-    """Relations from two classifiers, each applied to the other dataset; no edges are decided.
+    """Relations from two classifiers, each applied to the other dataset; decides no edges.
 
-    `first_to_second[i, j]` is what the classifier of the second dataset says, on average, of the samples of first class i. The
-    score of a pair is the larger of its two directions, its type comes from their asymmetry.
+    `first_to_second[i, j]` is the second dataset's classifier's mean probability of j over the samples of first class i. The
+    score of a pair is the larger of its two directions; its type comes from their asymmetry.
 
     Source: Uijlings et al., The Missing Link (ECCV 2022), as adapted in SLAMDUNKS, section 4.4.
     """
@@ -34,7 +34,7 @@ def find_by_missing_link(
 def open_set_probabilities(probabilities: Tensor) -> Tensor:
     """Class probabilities (N, K) as (N, K + 1): with m the largest one, p m for a class and 1 - m for the rest of the world.
 
-    Source: the max-softmax score of an outlier, as SLAMDUNKS, section 4.4, has it.
+    Source: the max-softmax outlier score, as in SLAMDUNKS, section 4.4.
     """
     largest = probabilities.amax(dim=1, keepdim=True)
     return torch.cat([probabilities * largest, 1.0 - largest], dim=1)

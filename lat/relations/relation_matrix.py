@@ -17,7 +17,7 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 
 INSIDE_SHARE = 0.7  # a class lies inside another if at least this share of its samples does
-RELATED_SCORE = 0.25  # the score from which two classes count as related where a method decides no edges
+RELATED_SCORE = 0.25  # two classes with at least this score are related if a method decides no edges
 
 
 class RelationType(StrEnum):
@@ -32,15 +32,15 @@ class RelationType(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class RelationMatrix:
-    """Relations between two label spaces, with how sure a method is of each.
+    """Relations between two label spaces, with a method's confidence in each.
 
     Attributes:
         first: the first label space.
         second: the second label space.
         first_to_second: (K1, K2 + 1) float32 in [0, 1], the share of each first class that lies in each second class, RoW last.
         second_to_first: (K2, K1 + 1) float32 in [0, 1], the share of each second class that lies in each first class, RoW last.
-        edges: (K1 + 1, K2 + 1) bool, the relations that a method or a person has decided on, or None. An edge to the last row or
-            column says that the class stands alone.
+        edges: (K1 + 1, K2 + 1) bool, the relations decided by a method or a person, or None. An edge to the last row or column
+            means that the class stands alone.
 
     Raises:
         ValueError: if a field has another shape or dtype, or a share is not a number in [0, 1].
@@ -61,7 +61,7 @@ class RelationMatrix:
             if tuple(shares.shape) != shape or shares.dtype != torch.float32:
                 raise ValueError(f"{name} must be {shape} float32, got {tuple(shares.shape)} {shares.dtype}")
             if not ((shares >= 0) & (shares <= 1)).all():
-                raise ValueError(f"{name} must hold shares in [0, 1]")
+                raise ValueError(f"{name} must be shares in [0, 1]")
         if self.edges is not None:
             if tuple(self.edges.shape) != (k1 + 1, k2 + 1) or self.edges.dtype != torch.bool:
                 raise ValueError(f"edges must be {(k1 + 1, k2 + 1)} bool")
@@ -80,7 +80,7 @@ class RelationMatrix:
 
     @property
     def related(self) -> Tensor:
-        """(K1, K2) bool: the edges between classes, or, where none are decided, the pairs of a score of `RELATED_SCORE`."""
+        """(K1, K2) bool: the edges between classes or, if none are decided, the pairs that score `RELATED_SCORE` or more."""
         k1, k2 = len(self.first), len(self.second)
         return (self.scores >= RELATED_SCORE if self.edges is None else self.edges)[:k1, :k2]
 
@@ -98,14 +98,14 @@ class RelationMatrix:
         return RelationType.BROADER if j_inside else RelationType.OVERLAPPING
 
     def class_shares_of(self, source: str) -> Tensor:
-        """Class shares, P(target class | source class), between the two spaces in either direction; related classes alone count.
+        """Class shares, P(target class | source class), between the two spaces in either direction; only related classes count.
 
         Args:
-            source: name of the first or of the second label space; the other one is the target.
+            source: name of the first or the second label space; the other one is the target.
 
         Returns:
-            (K_s, K_t + 1) float32; rows sum to 1. The last column is the rest of the world, which the target does not label. A
-            source class without any related class has its whole share there.
+            (K_s, K_t + 1) float32; rows sum to 1. The last column is the rest of the world, which the target does not label; a
+            source class without related classes has its whole share there.
 
         Raises:
             KeyError: if neither space has that name.
@@ -123,9 +123,9 @@ class RelationMatrix:
         return shares / shares.sum(dim=1, keepdim=True)
 
     def universal_classes(self) -> tuple[Tensor, Tensor]:
-        """Each class as a union of universal classes: (K1, U) and (K2, U) bool, one universal class a relation.
+        """Each class as a union of universal classes: (K1, U) and (K2, U) bool, one universal class per relation.
 
-        A class that is related to nothing is a universal class of its own. Related pairs come first, row by row, then the
+        A class without relations is a universal class of its own. Related pairs come first, row by row, then the
         standalone classes of the first space, then those of the second. Every row has at least one True, as NLL+ needs.
 
         Source: SLAMDUNKS, section 3.1 (universal class decomposition); Bevandić et al. (2022), NLL+.
@@ -162,7 +162,7 @@ class RelationMatrix:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> RelationMatrix:
-        """The matrix that `to_dict` wrote, with shares rounded to six digits."""
+        """The matrix from the output of `to_dict`, with shares rounded to six digits."""
         first, second = (_space(content[side]) for side in ("first", "second"))
         edges = None
         if content["edges"] is not None:
@@ -174,7 +174,7 @@ class RelationMatrix:
 
 
 def _rounded(values: Tensor) -> Any:
-    """Nested lists of numbers with six digits; float32 alone would write 0.10000000149011612."""
+    """Nested lists of numbers with six digits; plain float32 would give 0.10000000149011612."""
     return torch.round(values.double(), decimals=6).tolist()
 
 

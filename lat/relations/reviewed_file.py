@@ -1,4 +1,4 @@
-"""Relations as YAML that a person edits: proposed with scores, read back as given."""
+"""Relations as YAML for a person to edit: written as scored proposals, read back unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICES = tuple(kind.value for kind in RelationType if kind is not RelationType.
 
 
 def to_yaml(matrices: Sequence[RelationMatrix]) -> str:
-    """The relations of some pairs of label spaces as YAML, surest first, with a comment on what it is."""
+    """The relations of some pairs of label spaces as YAML, surest first, with an explaining comment."""
     pairs = []
     for matrix in matrices:
         content = matrix.to_dict()
@@ -34,17 +34,18 @@ def to_yaml(matrices: Sequence[RelationMatrix]) -> str:
 
 
 def from_yaml(path: Path, spaces: Sequence[LabelSpace]) -> list[RelationMatrix]:
-    """Read relations that a person has edited, each pair with its edges decided.
+    """Read the relations that a person has edited; every pair's edges are then decided.
 
-    A class that the file says is equal or narrower lies wholly inside the other; any other related class has equal shares, of at
-    most a half, in the classes that it is related to.
+    A class marked equal or narrower lies entirely inside the other; any other related class has equal shares, of at most a half,
+    in the classes that it is related to.
 
     Args:
         path: the file.
         spaces: the label spaces of the run.
 
     Raises:
-        InputError: if the file is missing or no YAML, or names an unknown label space, class or relation; with the nearest name.
+        InputError: if the file is missing or not YAML, or names an unknown label space, class or relation (the nearest name is
+            suggested).
     """
     by_name = {space.name: space for space in spaces}
     matrices: list[RelationMatrix] = []
@@ -63,7 +64,7 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(path, "there is no such file of relations", "`lat relations CONFIG --review` writes one") from None
+        raise InputError(path, "no such relations file", "`lat relations CONFIG --review` writes one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise invalid_yaml(path, error) from None
     pairs = content.get("pairs") if isinstance(content, dict) else None
@@ -73,7 +74,7 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
 
 
 def _known(path: Path, what: str, name: object, known: Sequence[str], owner: str = "") -> str:
-    """The name itself if it is known."""
+    """Return the name if it is known."""
     if name in known:
         return str(name)
     raise InputError(path, f"there is no {what} '{name}'{owner}", did_you_mean(name, known))
@@ -82,7 +83,7 @@ def _known(path: Path, what: str, name: object, known: Sequence[str], owner: str
 def _matrix(path: Path, first: LabelSpace, second: LabelSpace, relations: object) -> RelationMatrix:
     if not isinstance(relations, list) or not all(isinstance(relation, dict) for relation in relations):
         raise InputError(
-            path, f"`relations` of {first.name} and {second.name} is no list", "write `- {first: …, second: …, relation: …}`"
+            path, f"`relations` of {first.name} and {second.name} is not a list", "write `- {first: …, second: …, relation: …}`"
         )
     k1, k2 = len(first), len(second)
     kinds: dict[tuple[int, int], str] = {}
@@ -104,7 +105,7 @@ def _matrix(path: Path, first: LabelSpace, second: LabelSpace, relations: object
 
 
 def _shares(inside: torch.Tensor, related: torch.Tensor) -> torch.Tensor:
-    """(K, K' + 1): 1 where a class lies inside another, else equal shares of at most a half, the rest of the world last."""
+    """(K, K' + 1): 1 if a class lies inside another, else equal shares of at most a half, the rest of the world last."""
     even = related / related.sum(dim=1, keepdim=True).clamp(min=2)
     shares = torch.where(inside > 0, 1.0, even)
     rest = torch.where(related.any(dim=1), 0.0, 1.0)

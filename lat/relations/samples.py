@@ -1,4 +1,4 @@
-"""What relations are found from: samples (box crops or region features) with a class each, and how they are drawn."""
+"""Labelled samples (box crops or region features) to find relations from, and batches of them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class LabeledSamples:
     """Samples of one label space.
 
     Attributes:
-        inputs: (N, ...) float32, one feature vector, feature map or image crop a sample.
+        inputs: (N, ...) float32, one feature vector, feature map or image crop per sample.
         labels: (N,) int64 class indices 0..K-1.
         space: the label space of `labels`.
         fewest: samples that every class must have.
 
     Raises:
-        InputError: if a class has fewer than `fewest` samples: relations cannot be told from one box.
+        InputError: if a class has fewer than `fewest` samples: one box does not show a relation.
         ValueError: if a field has another shape or dtype, is not finite, or is out of its range.
     """
 
@@ -46,7 +46,7 @@ class LabeledSamples:
             if count < self.fewest:
                 boxes = "one box" if count == 1 else "no box"
                 what = f"class '{name}' has {boxes} to learn from"
-                raise InputError(self.space.name, what, f"label at least {self.fewest}, or take the class out of the list")
+                raise InputError(self.space.name, what, f"label at least {self.fewest}, or remove the class from the list")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,9 +63,9 @@ class LabeledSamples:
         return replace(self, inputs=scaled)
 
     def hold_out(self, share: float, generator: torch.Generator) -> tuple[LabeledSamples, LabeledSamples]:
-        """The samples to train on and those held out: about `share` of each class, at least one on either side.
+        """The training and the held-out samples: about `share` of each class is held out, at least one on either side.
 
-        Classes with one sample on a side are legal there: only what a user brings is refused.
+        Either part may have classes with a single sample: `fewest` applies only to user input.
         """
         order = torch.randperm(len(self), generator=generator)
         is_held_out = torch.zeros(len(self), dtype=torch.bool)
@@ -84,13 +84,13 @@ class LabeledSamples:
 
 
 def image_samples(images: Iterable[Tensor], labels: Sequence[int], space: LabelSpace, side: int) -> LabeledSamples:
-    """Pairs of an image (or a crop of one) and its class as samples (N, 3, side, side).
+    """Images or crops with their classes, as samples (N, 3, side, side).
 
     Args:
-        images: N images, each (3, H, W) float32 RGB in [0, 1] of any size; they are stretched to a square.
+        images: N images, each (3, H, W) float32 RGB in [0, 1] of any size; stretched to a square.
         labels: their classes, 0..K-1.
         space: the classes.
-        side: pixels.
+        side: side length in pixels.
     """
     size = (side, side)
     squares = [F.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False) for image in images]
@@ -98,7 +98,7 @@ def image_samples(images: Iterable[Tensor], labels: Sequence[int], space: LabelS
 
 
 def check_comparable(first: LabeledSamples, second: LabeledSamples) -> None:
-    """Refuse samples that one feature extractor cannot take both of.
+    """Check that one feature extractor can take both samples.
 
     Raises:
         InputError: if samples of the two datasets differ in size.
@@ -114,9 +114,9 @@ def draw_batches(samples: LabeledSamples, batch_size: int, is_weighted: bool, ge
 
     Args:
         samples: what to draw from.
-        batch_size: indices a batch.
-        is_weighted: whether every class is drawn equally often, however rare; otherwise every sample.
-        generator: where the randomness comes from.
+        batch_size: indices per batch.
+        is_weighted: True draws every class equally often, however rare; False every sample.
+        generator: source of all randomness.
 
     Source: SLAMDUNKS, section 4.5 (weighted sampling that favours rarer classes within each dataset).
     """

@@ -1,8 +1,8 @@
 """SLAMDUNKS: one extractor under two competing heads finds which classes of two label spaces are shared.
 
 Shape letters: B samples, D channels of a feature, K1 and K2 classes of the spaces, U = (K1 + 1)(K2 + 1) - 1 universal classes.
-Universal class i (K2 + 1) + j is what first class i and second class j share; with j = K2 it is first class i alone, with
-i = K1 second class j alone. The last one, the rest of both worlds, does not exist.
+Universal class i (K2 + 1) + j is shared by first class i and second class j; with j = K2 it is first class i alone, with i = K1
+second class j alone. The last one, the rest of both worlds, does not exist.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lat.relations.samples import LabeledSamples
 
 @dataclass(frozen=True)
 class GridSize:
-    """Numbers of classes of the two spaces."""
+    """Class counts of the two spaces."""
 
     k1: int
     k2: int
@@ -29,7 +29,7 @@ class GridSize:
         return (self.k1 + 1) * (self.k2 + 1) - 1
 
     def grid(self, values: Tensor, corner: float) -> Tensor:
-        """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` in the place that has no class."""
+        """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` in the place without a class."""
         return F.pad(values, (0, 1), value=corner).unflatten(1, (self.k1 + 1, self.k2 + 1))
 
 
@@ -38,7 +38,7 @@ def log_posterior(universal_logits: Tensor, gate_logits: Tensor, size: GridSize)
 
     Args:
         universal_logits: (B, U) float, l of the classification head.
-        gate_logits: (B, K1 + K2) float, z of the gating head; a large one says that the class stands alone.
+        gate_logits: (B, K1 + K2) float, z of the gating head; a large value means that the class stands alone.
         size: numbers of classes.
 
     Returns:
@@ -62,7 +62,7 @@ def slamdunks_loss(
     Args:
         universal_logits: (B, U) float.
         gate_logits: (B, K1 + K2) float.
-        labels: (B,) int64 in 0..K1 + K2 - 1, the classes of the second space behind those of the first.
+        labels: (B,) int64 in 0..K1 + K2 - 1, first the classes of the first space.
         size: numbers of classes.
         standalone_bias: (K1 + K2,) float, lambda of each class; the paper has one for all.
 
@@ -81,7 +81,7 @@ class Slamdunks(nn.Module):
         extractor: inputs (B, ...) -> features (B, D).
         dim: channels D of its features.
         size: numbers of classes.
-        zero_init: whether both heads start at zero, so that all relations are equally likely.
+        zero_init: True starts both heads at zero, so that all relations are equally likely.
     """
 
     def __init__(self, extractor: nn.Module, dim: int, size: GridSize, zero_init: bool = True) -> None:
@@ -102,7 +102,7 @@ class Slamdunks(nn.Module):
 
     @torch.no_grad()
     def universal_probabilities(self, samples: LabeledSamples) -> Tensor:
-        """P(universal class | x) of each sample as (N, K1 + 1, K2 + 1), 0 in the corner; the gating head is not asked."""
+        """P(universal class | x) of each sample as (N, K1 + 1, K2 + 1), 0 in the corner; does not use the gating head."""
         self.eval()
         probabilities = torch.cat([self(chunk)[0].softmax(dim=1) for chunk in samples.inputs.split(1024)])
         self.train()

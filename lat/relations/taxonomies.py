@@ -14,7 +14,7 @@ from lat.relations.relation_matrix import RelationMatrix
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Classes as sets of concepts; concepts that are in no class are not labelled.
+    """Classes as sets of concepts; concepts in no class are unlabelled.
 
     Attributes:
         space: the classes.
@@ -34,14 +34,14 @@ class Taxonomy:
         return cls(LabelSpace.from_names(name, ["+".join(map(str, one)) for one in sets]), tuple(map(frozenset, sets)))
 
     def relabel(self, concepts: Tensor) -> Tensor:
-        """Class indices (N,) int64 of samples with these concepts (N,) int64; -1 where no class has the concept."""
+        """Class indices (N,) int64 of samples with these concepts (N,) int64; -1 if no class has the concept."""
         labels = torch.full_like(concepts, -1)
         for index, members in enumerate(self.concepts):
             labels[torch.isin(concepts, torch.tensor(sorted(members)))] = index
         return labels
 
 
-# Equal, narrower, broader, overlapping and standalone classes are all among them.
+# These have equal, narrower, broader, overlapping and standalone classes.
 # Source: SLAMDUNKS, section 4.2.
 CUSTOM_FIRST = Taxonomy.of_sets("first", [[0], [1, 2], [3], [4], [5, 6, 7], [8]])
 CUSTOM_SECOND = Taxonomy.of_sets("second", [[1], [2, 3], [4], [5], [6], [7], [8], [9]])
@@ -50,8 +50,8 @@ CUSTOM_SECOND = Taxonomy.of_sets("second", [[1], [2, 3], [4], [5], [6], [7], [8]
 def true_relations(first: Taxonomy, second: Taxonomy) -> RelationMatrix:
     """The relations by definition: two classes are related if they share a concept, and stand alone if they share none.
 
-    Shares are shares of concepts, each of the same weight. A class with some concepts that the other taxonomy lacks still is
-    related, and has no edge to the rest of the world.
+    Shares are shares of equally weighted concepts. A class is related even if the other taxonomy lacks some of its concepts, and
+    then has no edge to the rest of the world.
 
     Source: SLAMDUNKS, section 3.1.
     """

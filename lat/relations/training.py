@@ -1,4 +1,4 @@
-"""Training of classifiers on labelled samples: the loop that all methods share."""
+"""Train classifiers on labelled samples: the loop shared by all methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.relations.settings import RelationSettings
 
 
 def minimise(loss: Callable[[], Tensor], parameters: Iterable[Any], steps: int, learning_rate: float) -> None:
-    """Take `steps` steps of Adam, without weight decay, on what `loss` returns anew at each step.
+    """Take `steps` steps of Adam, without weight decay, calling `loss` at each step.
 
     Raises:
         FloatingPointError: if the loss is not finite.
@@ -32,7 +32,7 @@ def minimise(loss: Callable[[], Tensor], parameters: Iterable[Any], steps: int, 
 def train_heads(
     extractor: nn.Module, parts: Sequence[LabeledSamples], settings: RelationSettings, steps: int, generator: torch.Generator
 ) -> list[nn.Linear]:
-    """Train an extractor (B, ...) -> (B, dim) with a softmax head of its own for each part; returns the heads.
+    """Train an extractor (B, ...) -> (B, dim) with a separate softmax head for each part; returns the heads.
 
     Source: Kalluri et al. (2019), dataset-specific heads, as in SLAMDUNKS, section 5.3.
     """

@@ -67,7 +67,7 @@ def test_a_deleted_line_makes_classes_unrelated_and_alone(tmp_path: Path) -> Non
         (pair("first: car, second: vehicle, relation: equal").replace("[city, way]", "city"), "`spaces` is city; name two"),
         ("pairs: {", "is not valid YAML (line 1); correct the file"),
         ("- 1", "has no list `pairs`"),
-        ("pairs:\n- spaces: [city, way]\n  relations: 3\n", "`relations` of city and way is no list"),
+        ("pairs:\n- spaces: [city, way]\n  relations: 3\n", "`relations` of city and way is not a list"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -91,5 +91,5 @@ def test_a_pair_of_spaces_must_not_be_there_twice(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file of relations; `lat relations CONFIG --review` writes one"):
+    with pytest.raises(InputError, match="no such relations file; `lat relations CONFIG --review` writes one"):
         from_yaml(tmp_path / "none.yaml", (CITY, WAY))
