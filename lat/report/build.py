@@ -1,4 +1,4 @@
-"""The report: everything a run has produced, as a folder with one page that opens without a network."""
+"""Build the report: all results of a run, as a folder with one page that works offline."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ STYLES = ("style.css", "pictures.css")
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What the report is made of.
+    """The content of the report.
 
     Attributes:
         title: heading of the page.
-        run: what was run (configuration, target, seed, versions) as names and values.
+        run: facts about the run (configuration, target, seed, versions) as names and values.
         spaces: the label spaces of all datasets.
-        counts: for each dataset its number of training images and of boxes in them.
-        evaluation: the content of `evaluation.json`; a part that is missing or empty is left out of the page.
-        upstream: for each dataset the `metrics.json` of its upstream detector (`ap`, `ap50` on its validation images).
-        curves: for each model the rows of its `log.jsonl` (`step`, `total` and the losses by name).
+        counts: for each dataset, its number of training images and of boxes in them.
+        evaluation: the content of `evaluation.json`; missing or empty parts are left out of the page.
+        upstream: for each dataset, the `metrics.json` of its upstream detector (`ap`, `ap50` on its validation images).
+        curves: for each model, the rows of its `log.jsonl` (`step`, `total` and the losses by name).
         galleries: one for each source and target.
-        labels_files: for each source and target where its transferred labels lie, relative to the page.
+        labels_files: for each source and target, the path of its transferred labels, relative to the page.
         relations: the content of each `relations/A.B.json`.
-        examples: for label spaces of `relations` the dataset from which example crops of their classes are cut.
+        examples: for label spaces of `relations`, the dataset that example crops of their classes are cut from.
     """
 
     title: str
@@ -70,21 +70,21 @@ class ReportContent:
 def write_report(
     folder: Path, content: ReportContent, settings: ReportSettings, progress: Callable[[int], None] = lambda count: None
 ) -> None:
-    """Write `index.html` with its data and pictures beside it; `folder` is replaced as a whole, once everything is there.
+    """Write `index.html` with its data and pictures beside it; replaces `folder` as a whole, once everything is written.
 
-    The same content gives the same bytes: the page holds no date and no machine's name.
+    The same content gives the same bytes: the page has no date and no machine name.
 
     Args:
         folder: the folder of the report.
         content: what it shows.
         settings: how many images, and how large.
-        progress: is called with the number of pictures written.
+        progress: called with the number of pictures written.
 
     Raises:
         InputError: if an image is missing or cannot be decoded.
     """
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # what a killed run has left
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed run
     part.mkdir(parents=True)
     try:
         chosen = [choose_images(gallery, settings.images_per_pair) for gallery in content.galleries]
@@ -102,13 +102,13 @@ def write_report(
 
 
 def count_pictures(content: ReportContent, settings: ReportSettings) -> int:
-    """How many pictures `write_report` writes."""
+    """Number of pictures that `write_report` writes."""
     chosen = [choose_images(gallery, settings.images_per_pair) for gallery in content.galleries]
     return sum(len(images) for _, images in _pictured(content.galleries, chosen))
 
 
 def _pictured(galleries: Sequence[Gallery], chosen: Sequence[np.ndarray]) -> list[tuple[Gallery, np.ndarray]]:
-    """One gallery of each source, and the images of the source that any of its galleries shows."""
+    """One gallery per source, and the source's images that any of its galleries shows."""
     by_source: dict[str, tuple[Gallery, np.ndarray]] = {}
     for gallery, images in zip(galleries, chosen, strict=True):
         _, before = by_source.get(gallery.source, (gallery, images))
@@ -117,7 +117,7 @@ def _pictured(galleries: Sequence[Gallery], chosen: Sequence[np.ndarray]) -> lis
 
 
 def _write_pair(part: Path, number: int, gallery: Gallery, images: np.ndarray, folder: Path, content: ReportContent) -> PairView:
-    """Write the data of one source and target; returns what the page itself shows of it."""
+    """Write the data of one source and target; return the part that the page itself shows."""
     data, key = GalleryData(gallery, images), f"pair-{number}"
     (part / "data").mkdir(exist_ok=True)
     for page, boxes in enumerate(data.pages()):
@@ -135,7 +135,7 @@ def _write_pair(part: Path, number: int, gallery: Gallery, images: np.ndarray, f
 
 
 def _replace_folder(folder: Path, part: Path) -> None:
-    """Put `part` in the place of `folder`, which may be there already."""
+    """Move `part` to `folder`, replacing it if it exists."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -145,7 +145,7 @@ def _replace_folder(folder: Path, part: Path) -> None:
 
 
 def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
-    """The page as HTML; `pairs` are those whose data lie beside it.
+    """The page as HTML; `pairs` are those with data files beside it.
 
     All text that comes from files (class names, file names, settings) is escaped.
     """
@@ -187,7 +187,7 @@ class _Strip:
 
 
 def _strips(content: ReportContent) -> dict[tuple[str, str], _Strip]:
-    """A strip of crops for each class of the label spaces that relations are of, by (label space, class)."""
+    """A strip of crops for each class of the label spaces in the relations, by (label space, class)."""
     strips = {}
     for space in dict.fromkeys(one[side]["name"] for one in content.relations for side in ("first", "second")):
         if space in content.examples:
@@ -213,5 +213,5 @@ def _asset(name: str) -> str:
 
 
 def _content_hash(text: str) -> str:
-    """The hash by which the page's content security policy allows exactly this style or script."""
+    """The hash that lets the page's content security policy allow exactly this style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

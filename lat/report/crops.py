@@ -1,4 +1,4 @@
-"""Example crops of classes: small strips of pictures by which a person judges a relation."""
+"""Example crops of classes: small picture strips that help a person judge a relation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lat.report.pictures import embed_image
 
 CROPS, CROP_SIDE, CROP_GAP = 4, 56, 4
 STRIP_WIDTH, STRIP_HEIGHT = CROPS * CROP_SIDE + (CROPS - 1) * CROP_GAP, CROP_SIDE
-GROUND = 0.5  # grey around crops that are not square
+GROUND = 0.5  # grey value around crops that are not square
 
 
 def class_strips(dataset: DetectionDataset) -> dict[str, str]:
-    """For each class with boxes a JPEG data URI of up to `CROPS` crops side by side, `STRIP_WIDTH` x `STRIP_HEIGHT` pixels."""
+    """For each class with boxes, a JPEG data URI of up to `CROPS` crops side by side, `STRIP_WIDTH` x `STRIP_HEIGHT` pixels."""
     strips = {}
     for label, name in enumerate(dataset.space.class_names):
         rows = example_rows(dataset, label)
@@ -28,7 +28,7 @@ def class_strips(dataset: DetectionDataset) -> dict[str, str]:
 def example_rows(dataset: DetectionDataset, label: int) -> list[int]:
     """Up to `CROPS` annotation rows of a class: evenly spaced among the larger half of its boxes, crowds left out.
 
-    The larger half, since tiny boxes show nothing; not the largest alone, which look like each other. Always the same.
+    The larger half because tiny boxes show nothing; not only the largest because they look alike. The choice is deterministic.
     """
     table = dataset.labels
     rows = np.flatnonzero((table.labels == label) & ~table.is_crowd)
@@ -49,7 +49,7 @@ def _strip(dataset: DetectionDataset, rows: list[int]) -> Tensor:
 
 
 def square_crop(image: Tensor, box_xyxy: np.ndarray) -> Tensor:
-    """What lies in a box of the image (3, H, W), as large as fits into (3, CROP_SIDE, CROP_SIDE), on grey."""
+    """The crop of a box of the image (3, H, W), scaled to fit into (3, CROP_SIDE, CROP_SIDE) on grey."""
     x1, y1 = np.floor(box_xyxy[:2]).astype(int).clip(min=0)
     x2, y2 = np.ceil(box_xyxy[2:]).astype(int)
     pixels = image[:, y1:y2, x1:x2].permute(1, 2, 0).numpy()

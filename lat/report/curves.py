@@ -23,7 +23,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """One loss: its name, its last value and its points as SVG writes them (`x,y x,y …`)."""
+    """One loss: its name, its last value and its points in SVG format (`x,y x,y …`)."""
 
     name: str
     last: str
@@ -46,12 +46,12 @@ class Chart:
 
 
 def loss_chart(model: str, rows: Sequence[Mapping[str, Any]]) -> Chart | None:
-    """The chart of one model, or None where no row holds a finite total.
+    """The chart of one model, or None if no row has a finite total.
 
     Args:
         model: name of the model, as shown.
         rows: rows of its log, each with `step`, `total`, `learning_rate` (not drawn) and the losses by their names; rows
-            without a finite total are passed over. Long logs are averaged down to 120 points a line.
+            without a finite total are skipped. Long logs are averaged down to 120 points per line.
     """
     rows = [row for row in rows if _is_finite(row.get("total")) and _is_finite(row.get("step"))]
     if not rows:

@@ -1,4 +1,4 @@
-"""What the transfer did to the boxes of one image: kept, moved, added, dropped, class changed."""
+"""What happened to the boxes of one image in the transfer: kept, moved, added, dropped, class changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT_IOU = 0.9
 
 
 class Mark(StrEnum):
-    """What became of a box: the first three of a transferred box, the last of a source box."""
+    """What happened to a box: the first three apply to transferred boxes, the last to source boxes."""
 
     KEPT = "kept"
     MOVED = "moved"
@@ -23,14 +23,14 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences of one image's transferred labels from its ground truth and from its pseudo-labels.
+    """Differences between one image's transferred labels and its ground truth and pseudo-labels.
 
     Attributes:
         marks: one mark (kept, moved or added) for each transferred box, in order.
-        source_rows: for each transferred box the row of its ground-truth box; -1 for added boxes.
+        source_rows: for each transferred box, the row of its ground-truth box; -1 for added boxes.
         dropped: rows of the ground-truth boxes that no transferred box matches.
-        previous_classes: for each transferred box the class name of the pseudo-label that it matches, where that name
-            differs from its own; "" elsewhere. Both are of one label space, so the names can be compared.
+        previous_classes: for each transferred box, the class name of its matching pseudo-label if the names differ, else "".
+            Both are in one label space, so the names can be compared.
     """
 
     marks: tuple[Mark, ...]
@@ -43,7 +43,7 @@ class Differences:
         return sum(self.counts().values()) - self.counts()["kept"]
 
     def counts(self) -> dict[str, int]:
-        """How many boxes bear each mark, and how many changed class."""
+        """Number of boxes with each mark, and number that changed class."""
         counts = {mark.value: self.marks.count(mark) for mark in (Mark.KEPT, Mark.MOVED, Mark.ADDED)}
         return counts | {"dropped": len(self.dropped), "changed": sum(bool(name) for name in self.previous_classes)}
 

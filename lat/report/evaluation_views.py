@@ -1,4 +1,4 @@
-"""The figures of `evaluation.json` arranged as the report's tables."""
+"""Arrange the figures of `evaluation.json` as tables of the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EvaluationRow = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Score:
-    """AP and AP50 of one method in one row, None where undefined; `best` marks the highest AP of the row."""
+    """AP and AP50 of one method in one row, None if undefined; `best` marks the row's highest AP."""
 
     ap: float | None
     ap50: float | None
@@ -37,7 +37,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class TransferRow:
-    """One source and target: a score a method, and the same a class."""
+    """One source and target: scores per method, overall and per class."""
 
     source: str
     target: str
@@ -59,19 +59,19 @@ class TransferView:
 
     @property
     def better_rows(self) -> int:
-        """In how many rows label transfer is above pseudo-labels."""
+        """Number of rows in which label transfer beats pseudo-labels."""
         return sum(row.gain is not None and row.gain > 0 for row in self.rows)
 
     def mean_of(self, method: str) -> float | None:
-        """Mean AP of a method over all rows, None where it has none."""
+        """Mean AP of a method over all rows, None if it has none."""
         return self.mean[self.methods.index(method)].ap if method in self.methods else None
 
 
 def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
-    """Arrange the `transfer` rows; None where there are none.
+    """Arrange the `transfer` rows; None if there are none.
 
-    Methods follow the order class_names, pseudo_label, union, label_transfer, then others as they come. A method has a mean
-    only if it has a figure in every row: means over different rows must not stand side by side.
+    Methods are in the order class_names, pseudo_label, union, label_transfer, then others as they come. A method gets a mean
+    only if it has a figure in every row: means over different rows are not comparable.
     """
     if not rows:
         return None
@@ -127,7 +127,7 @@ class HeatCell:
 
 @dataclass(frozen=True)
 class HeatRow:
-    """One source class: how many of its boxes became each target class."""
+    """One source class: the number of its boxes that became each target class."""
 
     name: str
     cells: tuple[HeatCell, ...]
@@ -135,7 +135,7 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class AgreementView:
-    """What became of one source's boxes: `AGREEMENT_COUNTS` with their percentage of the source's boxes, and classes."""
+    """What happened to one source's boxes: `AGREEMENT_COUNTS` with their percentage of the source's boxes, and classes."""
 
     source: str
     target: str
@@ -149,7 +149,7 @@ def agreement_view(row: EvaluationRow, target_classes: Sequence[str] = ()) -> Ag
 
     Args:
         row: `source`, `target`, the counts, and `class_changes` as {source class: {target class: count}}.
-        target_classes: names in the order in which the columns shall stand.
+        target_classes: names in column order.
     """
     changes: Mapping[str, Mapping[str, int]] = row.get("class_changes") or {}
     found = dict.fromkeys(name for counts in changes.values() for name, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""Which class became which: the boxes of a source as ribbons from its classes to those of the target."""
+"""The class flow diagram: the boxes of a source as ribbons from its classes to the target's."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from lat.labels.table import LabelTable
 
 WIDTH, LABEL, BAR, GAP, MARGIN = 560.0, 150.0, 10.0, 6.0, 6.0
-LEAST_SLOT = 16.0  # of a class, so that its name has room
-FLOW_HEIGHT = 220.0  # of all boxes together
+LEAST_SLOT = 16.0  # per class, so that its name has room
+FLOW_HEIGHT = 220.0  # all boxes together
 ADDED, DROPPED = "new here", "dropped"
 
 
 @dataclass(frozen=True)
 class FlowNode:
-    """A class as a bar: name, number of boxes, and where it stands; `is_end` marks the bars of dropped and of new boxes."""
+    """A class as a bar: name, number of boxes and position; `is_end` marks the bars of dropped and of new boxes."""
 
     name: str
     count: int
@@ -52,7 +52,7 @@ Counts = dict[tuple[str, str], int]
 
 
 def class_flow(source: LabelTable, transferred: LabelTable, changes: Mapping[str, Mapping[str, int]]) -> Counts:
-    """How many boxes went from each source class to each target class; "" on one side for dropped and for new boxes.
+    """Number of boxes from each source class to each target class; "" on one side for dropped and new boxes.
 
     Args:
         source, transferred: the labels of the same images.
@@ -71,12 +71,12 @@ def class_flow(source: LabelTable, transferred: LabelTable, changes: Mapping[str
 
 
 def flow_view(counts: Counts) -> FlowView | None:
-    """Place bars and ribbons, in the order in which the classes come; None without boxes."""
+    """Place bars and ribbons in class order; None without boxes."""
     if not counts:
         return None
     scale = FLOW_HEIGHT / sum(counts.values())
     sides = [_nodes(counts, side, scale) for side in (0, 1)]
-    free = [{name: node.y for name, node in nodes.items()} for nodes in sides]  # where the next ribbon of a bar begins
+    free = [{name: node.y for name, node in nodes.items()} for nodes in sides]  # start of a bar's next ribbon
     places = [list(nodes) for nodes in sides]
     ribbons = []
     for first, second in sorted(counts, key=lambda pair: (places[0].index(pair[0]), places[1].index(pair[1]))):

@@ -1,6 +1,6 @@
-"""One source and target as the page reads it: an index of all images and boxes, and pages with the corners of the boxes.
+"""Data of one source and target for the page: an index of all images and boxes, and pages with the boxes' corners.
 
-Shape letters: J images shown, A boxes of them.
+Shape letters: J images shown, A boxes in them.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from lat.evaluation.box_doubt import PARTS, WEIGHTS, Doubt
 from lat.labels.table import LabelTable
 from lat.report.differences import Differences, find_differences
 
-PAGE_IMAGES = 50  # in one file of boxes
-LOW_SCORE = 0.7  # a label with a lower score is shown as one of low confidence
-OVERLOOKED = 0.5  # an image with this much of ObjectLab's overlooked score is shown as one that overlooks a detection
-DISAGREES = 0.5  # a label from this much doubt on that comes from the other label spaces is shown as disputed
+PAGE_IMAGES = 50  # per file of boxes
+LOW_SCORE = 0.7  # labels with a lower score are shown as low confidence
+OVERLOOKED = 0.5  # images with at least this ObjectLab overlooked score are shown as missing a label
+DISAGREES = 0.5  # labels with at least this much doubt from the other label spaces are shown as disputed
 FLAGS = {"kept": 1, "moved": 2, "added": 4, "changed": 8, "low": 16, "disputed": 32}
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """One source and target: the source's images with all that is known of their labels.
+    """One source and target: the source's images with all their labels.
 
     Attributes:
         source, target: names of the datasets.
         dataset: the training images of the source with their ground truth.
         pseudo: labels of those images by the target's upstream detector.
-        transferred: transferred labels of those images, in the target's label space as `pseudo` is; all tables are of the
-            same images in the same order.
-        doubt: how doubtful they are.
+        transferred: transferred labels of those images, in the target's label space like `pseudo`; all tables have the same
+            images in the same order.
+        doubt: the doubt of the transferred labels.
         labels_sha256: hash of the file of the transferred labels.
         truth: their known labels in the target's label space, or None.
     """
@@ -56,9 +56,9 @@ class Gallery:
 
 
 def choose_images(gallery: Gallery, most: int) -> np.ndarray:
-    """Indices (J,) of the images to show, the most doubtful first.
+    """Indices (J,) of the images to show, most doubtful first.
 
-    Where there are more than `most`, two thirds of them are the most doubtful, and the rest are evenly spread over the others.
+    If there are more than `most`, two thirds of those shown are the most doubtful, and the rest spread evenly over the others.
     """
     order = np.lexsort((np.arange(len(gallery.dataset)), -gallery.doubt.images.round(6)))
     first = len(order) if len(order) <= most else most - most // 3
@@ -92,7 +92,7 @@ class GalleryData:
         return flags + FLAGS["disputed"] * (self.gallery.doubt.parts["agreement"][self._rows] >= DISAGREES)
 
     def index(self) -> dict[str, Any]:
-        """What the page needs to filter and sort: names, sizes and doubt of images, classes, scores and marks of boxes."""
+        """The data for filtering and sorting: names, sizes and doubt of images, classes, scores and marks of boxes."""
         gallery, heights_widths = self.gallery, self._source.sizes_hw
         provenance = self._transferred.provenance
         return {
@@ -191,5 +191,5 @@ def as_script(key: str, value: Any) -> str:
 
 
 def escape_markup(text: str) -> str:
-    """JSON text that is the same value and holds no character of HTML markup."""
+    """JSON text of the same value, without characters of HTML markup."""
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

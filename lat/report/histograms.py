@@ -17,7 +17,7 @@ SCORE_BINS = 20
 
 @dataclass(frozen=True)
 class Outline:
-    """One of the two distributions: its name and its outline as SVG writes points."""
+    """One of the two distributions: its name and its outline as SVG points."""
 
     name: str
     points: str
@@ -50,7 +50,7 @@ def score_histogram(pseudo: LabelTable, transferred: LabelTable) -> Histogram:
 
 
 def size_histogram(source: LabelTable, transferred: LabelTable) -> Histogram:
-    """Sizes (square root of the area, in pixels) of the source's own boxes and of the transferred ones, four bins a doubling."""
+    """Sizes (square root of the area, in pixels) of the source's human boxes and the transferred ones, four bins per doubling."""
     sizes = [np.sqrt((one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]).prod(axis=1)) for one in (source, transferred)]
     logs = [np.log2(np.maximum(one, 1)) for one in sizes]
     both = np.concatenate(logs)

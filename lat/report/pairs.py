@@ -1,4 +1,4 @@
-"""What the page itself shows of one source and target, beside the gallery that it reads from data files."""
+"""What the page itself shows of one source and target; the gallery is read from data files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lat.report.flow import FlowView, class_flow, flow_view
 from lat.report.gallery import Gallery
 from lat.report.histograms import Histogram, score_histogram, size_histogram
 
-DOUBTFUL = 0.3  # boxes from this doubt on are counted as doubtful
+DOUBTFUL = 0.3  # boxes with at least this doubt count as doubtful
 
 
 @dataclass(frozen=True)
 class PairView:
-    """One source and target: counts over all its images, and diagrams; `key` names its data and its place in the page."""
+    """One source and target: counts over all images, and diagrams; `key` names its data files and its anchor in the page."""
 
     key: str
     source: str

@@ -1,4 +1,4 @@
-"""The pictures beside the page: a small JPEG of each image, and where the image itself lies."""
+"""The pictures beside the page: a small JPEG of each image, and the URL of the image itself."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def picture_name(source: str, i: int) -> str:
 def write_pictures(
     folder: Path, dataset: DetectionDataset, images: Iterable[int], longest_side: int, progress: Callable[[int], None]
 ) -> None:
-    """Write a picture of each of these images under `folder`; OpenCV works outside the interpreter's lock, so threads help.
+    """Write a picture of each of these images under `folder`; OpenCV releases the GIL, so threads help.
 
     Raises:
-        InputError: if an image is missing, cannot be decoded, or has another size than the labels file says.
+        InputError: if an image is missing, cannot be decoded, or its size differs from the labels file.
     """
     (folder / picture_name(dataset.name, 0)).parent.mkdir(parents=True, exist_ok=True)
 
@@ -44,7 +44,7 @@ def write_pictures(
 
 
 def jpeg_of(image: np.ndarray, longest_side: int) -> bytes:
-    """A JPEG of an image (H, W, 3) uint8 RGB, scaled down to `longest_side` pixels where it is larger."""
+    """A JPEG of an image (H, W, 3) uint8 RGB, scaled down to `longest_side` pixels if it is larger."""
     factor = longest_side / max(image.shape[:2])
     if factor < 1:
         size_wh = [max(round(side * factor), 1) for side in (image.shape[1], image.shape[0])]
@@ -61,7 +61,7 @@ def embed_image(image: Tensor, longest_side: int) -> str:
 
 
 def relative_url(path: Path, page_folder: Path) -> str:
-    """The URL by which a page in `page_folder` reaches a file or folder: relative where a relative path leads there."""
+    """The URL of a file or folder for a page in `page_folder`: relative if there is a relative path."""
     try:
         relative = os.path.relpath(path.resolve(), page_folder.resolve())
     except ValueError:  # another drive

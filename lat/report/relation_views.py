@@ -13,7 +13,7 @@ ROW, CELL, LABEL, HEAD, WIDTH, MARGIN = 24.0, 24.0, 104.0, 84.0, 340.0, 14.0
 
 @dataclass(frozen=True)
 class Node:
-    """A class at a height of its column; `stands_alone` where it has no relation."""
+    """A class at a height in its column; `stands_alone` if it has no relation."""
 
     name: str
     y: float
@@ -22,7 +22,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """A relation: heights of its two ends, how sure it is (0.15 to 1), and a sentence for those who point at it."""
+    """A relation: heights of its two ends, its certainty (0.15 to 1), and a tooltip."""
 
     y_first: float
     y_second: float
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ClassPictures:
-    """Example crops of one class: the id of the page's strip, "" for none, and what they show in words."""
+    """Example crops of one class: the id of the page's strip, "" for none, and an alternative text."""
 
     name: str
     strip: str
@@ -52,7 +52,7 @@ class ClassPictures:
 
 @dataclass(frozen=True)
 class RelationRow:
-    """A relation, or a class that stands alone (the other side is None), with the pictures to judge it by."""
+    """A relation, or a standalone class (the other side is None), with pictures to judge it by."""
 
     first: ClassPictures | None
     kind: str
@@ -62,7 +62,7 @@ class RelationRow:
 
 @dataclass(frozen=True)
 class RelationView:
-    """Two label spaces and what relates them, placed in units of the two drawings."""
+    """Two label spaces and their relations, in units of the two drawings."""
 
     first: str
     second: str
@@ -95,7 +95,7 @@ def relation_view(content: Mapping[str, Any], strips: Collection[tuple[str, str]
 
     Args:
         content: the file.
-        strips: the (label space, class) pairs of which the page has example crops.
+        strips: the (label space, class) pairs with example crops in the page.
     """
     names = {side: [str(one["name"]) for one in content[side]["categories"]] for side in ("first", "second")}
     forward, backward = content["first_to_second"], content["second_to_first"]
@@ -121,14 +121,14 @@ def relation_view(content: Mapping[str, Any], strips: Collection[tuple[str, str]
 
 
 def strip_id(space: str, class_name: str, names: Sequence[str]) -> str:
-    """The id that the strip of a class has in the page; `names` are the classes of its space."""
+    """The id of a class's strip in the page; `names` are the classes of its space."""
     return f"crops-{space}-{names.index(class_name)}"
 
 
 def _rows(
     content: Mapping[str, Any], nodes: Mapping[str, Sequence[Node]], strips: Collection[tuple[str, str]]
 ) -> tuple[RelationRow, ...]:
-    """Relations, surest first, then the classes that stand alone."""
+    """Relations, surest first, then the standalone classes."""
 
     def pictures(side: str, name: str) -> ClassPictures:
         space = str(content[side]["name"])

@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often labels are right, against the score that they carry, as small SVG charts."""
+"""Reliability diagrams: how often labels are right, by their score, as small SVG charts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METHOD = "label_transfer"
 
 @dataclass(frozen=True)
 class Dot:
-    """A bin of labels: where it lies (its distance from the diagonal is its error), and a sentence for those who point at it."""
+    """A bin of labels: its position (its distance from the diagonal is its error), and a tooltip."""
 
     x: float
     y: float
@@ -22,7 +22,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class ReliabilityView:
-    """The labels of one transfer, with their figures by name; `summary` says in a sentence what the chart shows."""
+    """The labels of one transfer, with their figures by name; `summary` describes the chart in a sentence."""
 
     source: str
     target: str
@@ -38,12 +38,12 @@ class ReliabilityView:
 
     @property
     def points(self) -> str:
-        """The dots as SVG writes a line (`x,y x,y …`)."""
+        """The dots as SVG points (`x,y x,y …`)."""
         return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.dots)
 
     @property
     def ticks(self) -> tuple[tuple[float, float, str], ...]:
-        """Positions across and down of the marks of both axes, and their text."""
+        """Horizontal and vertical positions of the tick marks of both axes, and their text."""
         return tuple((_x(share), _y(share), f"{share:g}") for share in (0.0, 0.25, 0.5, 0.75, 1.0))
 
 

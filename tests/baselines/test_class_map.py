@@ -50,9 +50,9 @@ def test_names_that_yaml_takes_for_numbers_are_names(tmp_path: Path) -> None:
         ("way: {vehicle: cars, pedestrian: person, barrier: null}", "way vehicle: .* 'cars' in city; did you mean 'car'?"),
         ("way: {vehicle: [car], pedestrian: person, barrier: null}", r"way vehicle: .* '\['car'\]' in city"),
         ("ways: {vehicle: car}", "has no dataset 'way'; did you mean 'ways'?"),
-        ("way: car", "is no table"),
-        ("- way", "is no table"),
-        ("", "is no table"),
+        ("way: car", "is not a table"),
+        ("- way", "is not a table"),
+        ("", "is not a table"),
         ("way: {\n  vehicle: car\n", r"is not valid YAML \(line 3\)"),
     ],
 )

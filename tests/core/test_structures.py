@@ -60,7 +60,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"labels": torch.tensor([0], dtype=torch.int32)}, "labels must be"),
     ({"labels": torch.tensor([0, 0])}, "labels must be"),
     ({"scores": torch.tensor([1.5])}, "scores must lie"),
-    ({"scores": torch.tensor([float("inf")])}, "scores holds"),
+    ({"scores": torch.tensor([float("inf")])}, "scores contains"),
     ({"weights": torch.tensor([-0.1])}, "weights must lie"),
     ({"class_scores": torch.zeros(1, 2)}, "class_scores must be"),
     ({"class_scores": torch.full((1, 3), 2.0)}, "class_scores must lie"),
