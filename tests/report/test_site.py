@@ -226,7 +226,7 @@ def test_decisions_outlive_the_page_and_correct_the_labels(page: Any, site: Path
     assert (done.accepted, done.rejected) == (2, 1)
     (rejected,) = {1, 2} - set(read_labels(done.path, "way").annotation_ids[:1].tolist())
     assert content["boxes"] == [{"annotation_id": rejected, "decision": "reject"}]
-    page.get_by_role("button", name="Forget them").click()
+    page.get_by_role("button", name="Discard decisions").click()
     assert text(page, "#review-count").startswith("No decisions yet")
 
 
