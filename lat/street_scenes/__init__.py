@@ -1,7 +1,7 @@
-"""Street scenes, the embedded benchmark: drawn street images under three annotation protocols or four.
+"""Street scenes, the embedded benchmark: drawn street images under three or four annotation protocols.
 
-`scene` decides what stands in a street, `shapes` what it looks like, `canvas` paints it back to front, `backdrop` draws
-the street and the look of each dataset, `protocols` labels a painted scene by each convention, `benchmark` writes files.
+`scene` decides what is in a street, `shapes` what it looks like, `canvas` paints it back to front, `backdrop` draws
+the street and each dataset's look, `protocols` labels a painted scene by each convention, `benchmark` writes files.
 """
 
 from lat.street_scenes.benchmark import (

@@ -76,7 +76,7 @@ def draw_backdrop(rng: np.random.Generator, look: Look) -> np.ndarray:
 
 
 def develop(image: np.ndarray, look: Look, difficulty: Difficulty, rng: np.random.Generator) -> np.ndarray:
-    """The picture that the dataset's camera takes of a painted scene: (H, W, 3) uint8 RGB, nothing moves by it."""
+    """The picture that the dataset's camera takes of a painted scene: (H, W, 3) uint8 RGB; nothing moves."""
     contrast, brightness = look.contrast * rng.uniform(0.92, 1.08), look.brightness + rng.uniform(-8.0, 8.0)
     picture = (image.astype(np.float32) - 128.0) * contrast + 128.0 + brightness
     picture *= np.array(look.tint, dtype=np.float32)
@@ -128,7 +128,7 @@ def _draw_sign(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _add_texture(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stains a few pixels wide and stains a few tens of pixels wide, stronger on the ground than in the sky."""
+    """Fine and coarse stains, a few and a few tens of pixels wide, stronger on the ground than in the sky."""
     height, width = image.shape[:2]
     stains = np.zeros((height, width), dtype=np.float32)
     for cell, strength in ((24, 7.0), (3, 5.0)):

@@ -21,7 +21,7 @@ DEFAULT_DATASETS = ("city", "nu", "way")
 DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200, "bdd": 200}
 DEFAULT_VAL_IMAGES = 40
 MARKER = "street_scenes.json"
-# Image k of a split has the id (and the file name) first + k, whatever the number of images.
+# Image k of a split has id (and file name) first + k, whatever the number of images.
 FIRST_IMAGE_IDS = {"train": 1, "val": 100_001}
 MOST_IMAGES = 100_000
 
@@ -35,22 +35,22 @@ def draw_street_scenes(
     val_images: int = DEFAULT_VAL_IMAGES,
     progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Draw the embedded benchmark: datasets of street images, each under an annotation protocol of its own.
+    """Draw the embedded benchmark: datasets of street images, each with its own annotation protocol.
 
     Writes `out/DATASET/images/NNNNNN.png`, `train.json` and `val.json` in the dataset's own label space, and
     `truth.OTHER.json` for each other dataset: the training images, annotated under that dataset's protocol. An image
-    depends on seed, difficulty, dataset, split and its number only, so that the same call gives the same bytes.
+    depends only on seed, difficulty, dataset, split and its number, so the same call gives the same bytes.
 
     Args:
-        out: a new or empty folder, or one that an equal call has drawn (it is then drawn again).
+        out: a new or empty folder, or one drawn by an equal call (it is then drawn again).
         difficulty: `easy` or `hard`.
-        seed: any integer from 0.
-        train_images: number of training images of each dataset to draw; by default 80 for city, 200 for nu and for way.
+        seed: an integer of at least 0.
+        train_images: number of training images per dataset; by default 80 for city, 200 each for nu and way.
         val_images: number of validation images of every dataset.
         progress: called after each image.
 
     Raises:
-        InputError: if an argument is out of its range, or `out` holds anything else.
+        InputError: if an argument is out of range, or `out` contains anything else.
     """
     counts = dict(train_images or {name: DEFAULT_TRAIN_IMAGES[name] for name in DEFAULT_DATASETS})
     _check_arguments(difficulty, seed, counts, val_images)
@@ -63,7 +63,7 @@ def draw_street_scenes(
 
 
 def paint_image(dataset: str, image_id: int, difficulty: str, seed: int) -> tuple[np.ndarray, list[PaintedUser]]:
-    """One image of the benchmark as it is drawn, (H, W, 3) uint8 RGB, and its road users back to front."""
+    """One image of the benchmark as drawn, (H, W, 3) uint8 RGB, and its road users, back to front."""
     first = max(first for first in FIRST_IMAGE_IDS.values() if first <= image_id)
     place = (tuple(DIFFICULTIES).index(difficulty), tuple(SPACES).index(dataset), first)
     rng = np.random.default_rng([seed, *place, image_id - first])
@@ -72,7 +72,7 @@ def paint_image(dataset: str, image_id: int, difficulty: str, seed: int) -> tupl
 
 @dataclass(frozen=True)
 class _Split:
-    """The images of one dataset that are drawn for training, or for validation."""
+    """The training or validation images of one dataset."""
 
     dataset: str
     split: str
@@ -154,14 +154,14 @@ def _check_arguments(difficulty: str, seed: int, train_images: Mapping[str, int]
 
 
 def _claim_folder(out: Path, settings: Mapping[str, object]) -> None:
-    """Leave a marker with the settings in `out`; raise InputError if the folder is not ours to draw in."""
+    """Write a marker with the settings to `out`; raise InputError if the folder is not ours to draw in."""
     marker = out / MARKER
     content = json.dumps(settings, sort_keys=True) + "\n"
     if out.exists() and not out.is_dir():
         raise InputError(out, "is not a folder", "choose another one")
     if marker.is_file():
         if marker.read_text(encoding="utf-8", errors="replace") != content:
-            raise InputError(out, "holds street scenes drawn with other settings", f"choose another folder (see {MARKER})")
+            raise InputError(out, "contains street scenes drawn with other settings", f"choose another folder (see {MARKER})")
     elif out.is_dir() and any(out.iterdir()):
-        raise InputError(out, "is not empty and holds no street scenes", "choose a new folder")
+        raise InputError(out, "is not empty and contains no street scenes", "choose a new folder")
     write_atomically(marker, content)

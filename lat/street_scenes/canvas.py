@@ -1,4 +1,4 @@
-"""Painting back to front so that visible and full extents are both known exactly."""
+"""Paint back to front, so that visible and full extents are both known exactly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A polygon of one colour, part of what something looks like.
+    """A polygon of one colour, part of a drawn object.
 
     Attributes:
         contours: (n, 2) float arrays in metres: x to the right of the ground point when facing right, y above the ground.
@@ -30,23 +30,23 @@ class Patch:
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """The pixels of one thing: `visible` (H, W) bool, and `full` (H, W) bool as if nothing stood in front, cut at the border."""
+    """The pixels of one object: `visible` (H, W) bool, and `full` (H, W) bool as if nothing hid it, cut at the border."""
 
     visible: np.ndarray
     full: np.ndarray
 
     def __or__(self, other: Extent) -> Extent:
-        """The extent of both things together: neither hides the other."""
+        """The extent of both objects together: neither hides the other."""
         return Extent(self.visible | other.visible, self.full | other.full)
 
     @property
     def visible_share(self) -> float:
-        """Visible pixels over full pixels; 0 for something wholly outside the image."""
+        """Ratio of visible to full pixels; 0 for an object entirely outside the image."""
         return float(self.visible.sum() / max(1, self.full.sum()))
 
 
 class Canvas:
-    """An image (H, W, 3) uint8 RGB, and for each pixel the number of the thing that is seen there (0: backdrop or clutter)."""
+    """An image (H, W, 3) uint8 RGB, and for each pixel the number of the object seen there (0: backdrop or clutter)."""
 
     def __init__(self, backdrop: np.ndarray) -> None:
         self.image = backdrop
@@ -54,18 +54,18 @@ class Canvas:
         self._full_masks: list[np.ndarray] = []
 
     def paint(self, patches: Sequence[Patch], placement: Placement) -> int:
-        """Paint something in front of all that is there and return its number, 1 for the first."""
+        """Paint an object in front of all others and return its number, 1 for the first."""
         mask = self._fill(patches, placement)
         self._full_masks.append(mask)
         self._owner[mask] = len(self._full_masks)
         return len(self._full_masks)
 
     def paint_clutter(self, patches: Sequence[Patch], placement: Placement) -> None:
-        """Paint something that hides what stands behind it and that no protocol labels."""
+        """Paint something that hides what is behind it and that no protocol labels."""
         self._owner[self._fill(patches, placement)] = 0
 
     def paint_shadow(self, placement: Placement, width_metres: float) -> None:
-        """Darken the ground under something; a shadow hides nothing."""
+        """Darken the ground under an object; a shadow hides nothing."""
         scale = placement.pixels_per_metre
         shade = np.zeros(self._owner.shape, dtype=np.uint8)
         center = (round(placement.x_ground), round(placement.y_ground))
@@ -74,11 +74,11 @@ class Canvas:
         self.image[dark] = (self.image[dark] * 0.6).astype(np.uint8)
 
     def extent(self, number: int) -> Extent:
-        """What is visible of a thing by now, and its full extent."""
+        """The currently visible and the full extent of an object."""
         return Extent(self._owner == number, self._full_masks[number - 1])
 
     def _fill(self, patches: Sequence[Patch], placement: Placement) -> np.ndarray:
-        """Fill the patches in the image, in their order; return the pixels they touch, (H, W) bool."""
+        """Fill the patches in the image, in order; return the pixels they touch, (H, W) bool."""
         mask = np.zeros(self._owner.shape, dtype=np.uint8)
         for patch in patches:
             contours = [_to_pixels(contour, placement) for contour in patch.contours]
@@ -88,7 +88,7 @@ class Canvas:
 
 
 def _to_pixels(contour: np.ndarray, placement: Placement) -> np.ndarray:
-    """Metres (n, 2) to OpenCV's fixed-point pixel centres (n, 2) int32: pixel i spans i to i + 1, its centre is i for OpenCV."""
+    """Metres (n, 2) to OpenCV's fixed-point pixel centres (n, 2) int32: pixel i spans i to i + 1, OpenCV's centre is i."""
     direction = -1.0 if placement.faces_left else 1.0
     x = placement.x_ground + direction * placement.pixels_per_metre * contour[:, 0]
     y = placement.y_ground - placement.pixels_per_metre * contour[:, 1]

@@ -1,4 +1,4 @@
-"""From the road users of a scene to its picture and the exact extents of all that is in it."""
+"""Paint a scene: from its road users to the picture and the exact extents of everything in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def paint_scene(rng: np.random.Generator, difficulty: Difficulty, look: Look) ->
 
 
 def _arrange_posts(rng: np.random.Generator, difficulty: Difficulty) -> list[Placement]:
-    """Where lamp posts and bushes stand, back to front."""
+    """Positions of lamp posts and bushes, back to front."""
     posts = []
     for _ in range(int(rng.integers(0, difficulty.posts + 1))):
         y_ground, scale = draw_depth(rng, difficulty)

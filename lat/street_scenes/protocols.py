@@ -5,13 +5,13 @@
 | `city` | Cityscapes | the visible extent | two boxes | - |
 | `nu` | nuImages | the full extent, cut at the border | one box of the two-wheeler's class | under 20 % visible |
 | `way` | Waymo | the visible extent | one box: `cyclist`; `vehicle` for a motorcycle | parked bicycles |
-| `bdd` | BDD100K | the visible extent, from the first to the last pixel | two boxes; the rider's takes in the two-wheeler | - |
+| `bdd` | BDD100K | the visible extent, from the first to the last pixel | two boxes; the rider's includes the two-wheeler | - |
 
-A box of `bdd` ends where its last pixel begins, one pixel short at the right and at the bottom: its corners are pixel
-indices, as in BDD100K's own files, without the + 1 that its converter adds. That a rider's box takes in the two-wheeler is
-not BDD100K's: it makes this a fourth way to box a rider.
+A box of `bdd` ends where its last pixel begins, one pixel short at the right and the bottom: its corners are pixel indices,
+as in BDD100K's own files, without the + 1 that its converter adds. BDD100K's rider boxes do not include the two-wheeler; they do
+here to add a fourth way to box a rider.
 
-In every protocol a box of fewer than `MIN_VISIBLE_PIXELS` visible pixels is not labelled.
+No protocol labels boxes with fewer than `MIN_VISIBLE_PIXELS` visible pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lat.street_scenes.scene import Kind
 MIN_VISIBLE_PIXELS = 24
 NU_MIN_VISIBLE_SHARE = 0.2
 
-# Ids have gaps and an order of their own in each space, as in the datasets that the protocols follow.
+# Ids have gaps and a different order in each space, as in the datasets that the protocols follow.
 SPACES: dict[str, LabelSpace] = {
     space.name: space
     for space in (
@@ -67,7 +67,7 @@ class Annotation:
 
 
 def annotate(users: Sequence[PaintedUser], protocol: str) -> list[Annotation]:
-    """Label the road users of a scene under the protocol called `protocol`, in their order."""
+    """Label the road users of a scene under a protocol, in order."""
     label = {"city": _label_city, "nu": _label_nu, "way": _label_way, "bdd": _label_bdd}[protocol]
     box_of = _box_between_pixel_indices if protocol == "bdd" else _box_around
     labels = [one for user in users for one in label(user)]
@@ -86,7 +86,7 @@ def _label_bdd(user: PaintedUser) -> LabeledMasks:
 
 
 def _label_apart(user: PaintedUser, walking: str, *, rider_takes_in_vehicle: bool) -> LabeledMasks:
-    """A box of the vehicle, or of the one who walks, and one of the rider."""
+    """A box of the vehicle or pedestrian, and one of the rider."""
     class_name = walking if user.kind in (Kind.ADULT, Kind.CHILD) else user.kind.value
     if _is_seen(user.body):
         yield class_name, user.body.visible
@@ -113,13 +113,13 @@ def _is_seen(extent: Extent) -> bool:
 
 
 def _box_around(mask: np.ndarray) -> BoxXywh:
-    """The box of all pixels of a mask (H, W) bool: from the left edge of the first to the right edge of the last."""
+    """The box of all pixels of a mask (H, W) bool: from the left edge of the first pixel to the right edge of the last."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     x, y = float(columns[0]), float(rows[0])
     return x, y, columns[-1] + 1.0 - x, rows[-1] + 1.0 - y
 
 
 def _box_between_pixel_indices(mask: np.ndarray) -> BoxXywh:
-    """The box from the index of the first pixel to that of the last; a side of one pixel stays one pixel long."""
+    """The box from the index of the first pixel to that of the last; sides are at least one pixel long."""
     x, y, width, height = _box_around(mask)
     return x, y, max(width - 1.0, 1.0), max(height - 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""What is in a street scene: which road users, where, how large, in which order from back to front."""
+"""Arrange a street scene: its road users, their positions and sizes, and their order from back to front."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IMAGE_SIZE_HW = (144, 192)
 
 
 class Kind(StrEnum):
-    """What a road user is. Protocols give kinds their class names."""
+    """The kind of a road user; protocols give kinds their class names."""
 
     CAR = "car"
     TRUCK = "truck"
@@ -26,17 +26,17 @@ class Kind(StrEnum):
 class Difficulty:
     """What makes a benchmark easy or hard.
 
-    A pixel scale is pixels per metre; it grows from `far_scale` at the back of the street to `near_scale` at the front.
+    The pixel scale, in pixels per metre, grows from `far_scale` at the back of the street to `near_scale` at the front.
     """
 
     users_min: int  # fewest road users placed in an image
     users_max: int  # most road users placed in an image
     far_scale: float  # pixels per metre at the back of the street
     near_scale: float  # pixels per metre at the front of the street
-    max_covered: float  # largest share of a road user's outline that one other may cover
-    hidden_chance: float  # chance of an image in which one road user may be almost hidden, or wholly
+    max_covered: float  # largest share of a road user's outline that another may cover
+    hidden_chance: float  # probability of an image in which one road user may be almost or fully hidden
     look_alikes: float  # share of trucks and buses, bicycles and motorcycles, adults and children drawn with one shared look
-    posts: int  # most lamp posts and bushes in front of road users
+    posts: int  # maximum number of lamp posts and bushes in front of road users
     noise: float  # factor on the look's sensor noise
     blur: float  # factor on the look's blur
 
@@ -55,9 +55,9 @@ DIFFICULTIES: dict[str, Difficulty] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """Where something stands: its ground point in pixels, its pixel scale, and whether it faces left.
+    """The position of an object: its ground point in pixels, its pixel scale, and whether it faces left.
 
-    x_ground and y_ground are the middle of its lowest edge; pixel coordinates are continuous, as in boxes.
+    x_ground and y_ground are the middle of its bottom edge; pixel coordinates are continuous, as in boxes.
     """
 
     x_ground: float
@@ -73,8 +73,8 @@ class RoadUser:
     Attributes:
         kind: what it is.
         ridden: whether a person rides it; only bicycles and motorcycles are ridden.
-        looks_alike: whether it is drawn with the look that its kind shares with another kind.
-        placement: where it stands.
+        looks_alike: whether it is drawn with a look that its kind shares with another kind.
+        placement: its position.
     """
 
     kind: Kind
@@ -103,18 +103,18 @@ OUTLINE_METRES = {
     Kind.ADULT: (0.85, 1.75),
     Kind.CHILD: (0.7, 1.15),
 }
-# The street's back and front as shares of the image height.
+# Back and front of the street as shares of the image height.
 BACK_OF_STREET, FRONT_OF_STREET = 0.56, 0.97
 TRIES_PER_USER = 12
 FEWEST_USERS = 3
-# A road user of whose outline another covers this share counts as almost hidden.
+# A road user counts as almost hidden if another covers this share of its outline.
 HIDDEN_SHARE = 0.7
 
 
 def arrange_scene(rng: np.random.Generator, difficulty: Difficulty) -> list[RoadUser]:
-    """Place the road users of one image, back to front (the last one stands in front of all others).
+    """Place the road users of one image, back to front (the last one is in front of all others).
 
-    Where the street is full, fewer are placed than `difficulty` asks for, but at least `FEWEST_USERS`.
+    If the street is full, it places fewer than `difficulty` specifies, but at least `FEWEST_USERS`.
     """
     wanted = int(rng.integers(difficulty.users_min, difficulty.users_max + 1))
     may_hide = rng.random() < difficulty.hidden_chance
@@ -163,7 +163,7 @@ def _outline_xyxy(user: RoadUser) -> tuple[float, float, float, float]:
 
 
 def _covered_share(user: RoadUser, other: RoadUser) -> float:
-    """Share of the outline of the one that stands behind that the one in front covers."""
+    """Share of the rear one's outline that the front one covers."""
     behind, front = sorted((user, other), key=lambda one: one.placement.y_ground)
     ax1, ay1, ax2, ay2 = _outline_xyxy(behind)
     bx1, by1, bx2, by2 = _outline_xyxy(front)

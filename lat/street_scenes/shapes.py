@@ -27,7 +27,7 @@ Points = Sequence[tuple[float, float]]
 def body_patches(kind: Kind, looks_alike: bool, rng: np.random.Generator) -> list[Patch]:
     """A vehicle without its rider, or a person on foot, in random colours; `looks_alike` chooses the look of two kinds.
 
-    A truck and a bus that look alike are one picture; so are a bicycle and a motorcycle; an adult and a child nearly are.
+    A truck and a bus that look alike are drawn identically, as are a bicycle and a motorcycle; an adult and a child nearly so.
     """
     if kind is Kind.ADULT:
         return _person(1.5, 0.165, rng) if looks_alike else _person(1.75, 0.17, rng)
@@ -41,7 +41,7 @@ def body_patches(kind: Kind, looks_alike: bool, rng: np.random.Generator) -> lis
 
 
 def rider_patches(kind: Kind, looks_alike: bool, rng: np.random.Generator) -> list[Patch]:
-    """The person on a bicycle (upright) or on a motorcycle (low, with a helmet); between the two on a look-alike."""
+    """The person on a bicycle (upright) or motorcycle (low, with a helmet); in between on a look-alike."""
     shirt, trousers, skin = _bright(rng), _pick(TROUSER_TONES, rng), _pick(SKIN_TONES, rng)
     helmet = kind is Kind.MOTORCYCLE and not looks_alike
     saddle = 0.78 if helmet else 0.98
@@ -163,7 +163,7 @@ def _bicycle(rng: np.random.Generator) -> list[Patch]:
 
 
 def _moped(rng: np.random.Generator) -> list[Patch]:
-    """The look that bicycles and motorcycles share: middling wheels and one bent frame."""
+    """The look that bicycles and motorcycles share: medium wheels and one bent frame."""
     paint = _bright(rng)
     return [
         *(_ring((x, 0.33), 0.33, 0.11, TYRE) for x in (-0.5, 0.5)),

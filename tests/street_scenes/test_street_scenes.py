@@ -303,7 +303,7 @@ def test_a_drawn_image_can_be_painted_again_with_all_its_road_users(drawn: Path,
 
 def test_a_folder_with_other_content_is_refused_and_left_alone(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty and holds no street scenes"):
+    with pytest.raises(InputError, match="is not empty and contains no street scenes"):
         draw_street_scenes(tmp_path, train_images=TINY)
     assert bytes_of(tmp_path) == {"notes.txt": b"mine"}
     with pytest.raises(InputError, match="drawn with other settings"):
