@@ -1,7 +1,7 @@
 """Label transfer as Detectron2 components; importing this package registers them and needs Detectron2.
 
 The names for a Detectron2 configuration: META_ARCHITECTURE `LabelTransferRCNN`, BACKBONE `FrozenDINOv2`, PROPOSAL_GENERATOR
-`PrivilegedProposalGenerator`, ROI_HEADS `SemanticFeatureFusionROIHeads`. All four are thin: the work is done by `lat.models`.
+`PrivilegedProposalGenerator`, ROI_HEADS `SemanticFeatureFusionROIHeads`. All four are thin wrappers of `lat.models`.
 
 Raises:
     ImportError: if Detectron2 cannot be imported.

@@ -37,18 +37,18 @@ FEATURE = "dinov2"  # the one feature map of `FrozenDINOv2`
 class FrozenDINOv2(Backbone):
     """DINOv2 as a Detectron2 backbone: never in train mode, without gradients, not in the state dict.
 
-    A Detectron2 meta-architecture normalises pixels by `MODEL.PIXEL_MEAN` and `PIXEL_STD` in the order of `INPUT.FORMAT`. That
-    is undone here, so that the maps are those of `lat` whatever these settings are. Padding by `ImageList` has the colour
-    `PIXEL_MEAN`; Detectron2's default is DINOv2's own.
+    Detectron2's meta-architectures normalise pixels by `MODEL.PIXEL_MEAN` and `PIXEL_STD` in the order of `INPUT.FORMAT`. This
+    class undoes that, so the maps are those of `lat` whatever these settings are. `ImageList` pads with the colour `PIXEL_MEAN`;
+    Detectron2's default is the same as DINOv2's.
 
     Args:
-        frozen: the backbone of `lat` with a DINOv2 inside.
+        frozen: the backbone of `lat` around a DINOv2.
         pixel_mean: as `MODEL.PIXEL_MEAN`, pixels 0..255.
         pixel_std: as `MODEL.PIXEL_STD`.
         input_format: BGR or RGB.
 
     Raises:
-        InputError: if the format is another.
+        InputError: if the format is neither.
     """
 
     pixel_mean: Tensor
@@ -76,7 +76,7 @@ class FrozenDINOv2(Backbone):
         }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W) normalised as a meta-architecture does -> {"dinov2": (B, C, ceil(H / 14), ceil(W / 14))} float32.
+        """(B, 3, H, W) normalised by a meta-architecture -> {"dinov2": (B, C, ceil(H / 14), ceil(W / 14))} float32.
 
         With `MODEL.LAT.IMAGE_SIZE` images are resized first, and the map is that of the resized image.
         """
@@ -107,7 +107,7 @@ class PrivilegedLabels:
 class PrivilegedProposalGenerator(nn.Module):
     """`lat.models.proposals.PrivilegedProposalGenerator` as a Detectron2 proposal generator, without weights or losses.
 
-    In train mode ground truth is jittered, thinned and joined by background boxes; chance is torch's global CPU generator.
+    In train mode ground truth is jittered and thinned, and background boxes are added, from torch's global CPU generator.
     """
 
     @configurable
@@ -123,7 +123,7 @@ class PrivilegedProposalGenerator(nn.Module):
     def forward(
         self, images: ImageList, features: dict[str, Tensor], labels: Sequence[PrivilegedLabels]
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """The proposals of each image on the device of the images, and no losses.
+        """The proposals of each image, on the images' device, and no losses.
 
         Returns:
             `Instances` with `proposal_boxes`, `class_scores` (M, K), `confidence`, `origin`, `space_index`, `annotation_ids`.
@@ -144,8 +144,8 @@ class SemanticFeatureFusionROIHeads(nn.Module):
 
     Args:
         model: the label-transfer model.
-        decode: what becomes of scores at inference.
-        stride: image pixels to one map cell, where `forward` is given no scales.
+        decode: how scores become detections at inference.
+        stride: image pixels per map cell, if `forward` gets no scales.
     """
 
     @configurable
@@ -174,10 +174,10 @@ class SemanticFeatureFusionROIHeads(nn.Module):
 
         Args:
             images: only their sizes are used.
-            features: one map (B, C, h, w); a smaller image's map is continued by its last row and column.
+            features: one map (B, C, h, w); smaller images' maps are extended with their last row and column.
             proposals: B `Instances` of `PrivilegedProposalGenerator`.
-            targets: in train mode the ground truth of each image, in eval mode the name of the label space to answer in.
-            scales_yx: map cells to one image pixel, down and across; None for 1 / stride.
+            targets: in train mode the ground truth of each image, in eval mode the name of the output label space.
+            scales_yx: map cells per image pixel, vertical and horizontal; None for 1 / stride.
         """
         (maps,) = features.values()
         scales = scales_yx or [(1.0 / self.stride, 1.0 / self.stride)] * len(proposals)

@@ -27,11 +27,11 @@ _SPACE_KEYS = ("NAME", "CLASS_NAMES", "CATEGORY_IDS")
 
 @dataclass(frozen=True)
 class ComponentSettings:
-    """What `MODEL.LAT` says, checked.
+    """The checked settings of `MODEL.LAT`.
 
     Attributes:
-        joint: all label spaces, in their order.
-        target: the label space in which inference answers unless an input names another; empty for none.
+        joint: all label spaces, in order.
+        target: the output label space of inference unless an input names another; empty for none.
     """
 
     joint: JointLabelSpace
@@ -46,9 +46,9 @@ class ComponentSettings:
 def add_lat_config(cfg: CfgNode) -> None:
     """Add `MODEL.LAT` with the defaults of `lat` to a Detectron2 configuration.
 
-    Each field of `BackboneSettings` (but for the feature cache), `ProposalSettings`, `HeadSettings`, `FusionSettings` and
-    `DecodeSettings` is a key in capitals; beside them stand `LABEL_SPACES`, a list of {NAME, CLASS_NAMES, CATEGORY_IDS}, whose
-    ids are 1..K if left out, and `TARGET`, the label space in which inference answers.
+    Each field of `BackboneSettings` (except the feature cache), `ProposalSettings`, `HeadSettings`, `FusionSettings` and
+    `DecodeSettings` is a key in capitals. More keys are `LABEL_SPACES`, a list of {NAME, CLASS_NAMES, CATEGORY_IDS}, whose ids
+    default to 1..K, and `TARGET`, the output label space of inference.
     """
     node = CfgNode()
     for kind in _KINDS:
@@ -62,7 +62,7 @@ def add_lat_config(cfg: CfgNode) -> None:
 
 
 def set_label_spaces(cfg: CfgNode, spaces: Sequence[LabelSpace]) -> None:
-    """Write label spaces into `MODEL.LAT.LABEL_SPACES`; their order is that of the joint label space."""
+    """Write label spaces to `MODEL.LAT.LABEL_SPACES`, in the order of the joint label space."""
     cfg.MODEL.LAT.LABEL_SPACES = [
         dict(zip(_SPACE_KEYS, (space.name, list(space.class_names), list(space.category_ids)), strict=True)) for space in spaces
     ]
@@ -72,11 +72,11 @@ def read_lat_config(cfg: CfgNode) -> ComponentSettings:
     """The settings in `MODEL.LAT`.
 
     Raises:
-        InputError: if a value is one that our settings refuse, the label spaces are missing or unsound, the target is none of
-            them, or the backbone is not a DINOv2.
+        InputError: if our settings reject a value, the label spaces are missing or invalid, the target is not one of them, or the
+            backbone is not a DINOv2.
     """
     if "LAT" not in cfg.MODEL:
-        raise InputError("MODEL.LAT", "is not there", "call lat.detectron2.add_lat_config(cfg) before the file is merged")
+        raise InputError("MODEL.LAT", "is not there", "call lat.detectron2.add_lat_config(cfg) before merging the file")
     node = cfg.MODEL.LAT
     joint = JointLabelSpace(tuple(_label_space(entry) for entry in node.LABEL_SPACES))
     if not joint.spaces:
@@ -109,7 +109,7 @@ def _read(node: CfgNode, kind: type[Settings]) -> Settings:
 def _label_space(entry: Any) -> LabelSpace:
     where = "MODEL.LAT.LABEL_SPACES"
     if not isinstance(entry, dict) or not {"NAME", "CLASS_NAMES"} <= set(entry) <= set(_SPACE_KEYS):
-        raise InputError(where, f"has the entry {entry!r}", "write NAME, CLASS_NAMES and, where wanted, CATEGORY_IDS")
+        raise InputError(where, f"has the entry {entry!r}", "write NAME, CLASS_NAMES and optionally CATEGORY_IDS")
     names = [str(name) for name in entry["CLASS_NAMES"]]
     ids = entry.get("CATEGORY_IDS") or range(1, len(names) + 1)
     return LabelSpace(str(entry["NAME"]), tuple(names), tuple(int(category_id) for category_id in ids))

@@ -1,4 +1,4 @@
-"""Our boxes as Detectron2 `Instances` and back; every column is one field, so that a mask or an index acts on all of them."""
+"""Convert our boxes to Detectron2 `Instances` and back; each column is a field, so that masks and indices apply to all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def instances_from_boxes(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> Insta
 
     Returns:
         `gt_boxes`, `gt_classes` (N,), `gt_scores` (N,), `gt_class_scores` (N, K), `gt_weights` (N,), `gt_annotation_ids` (N,).
-        Boxes without a class-score vector get their score at their class.
+        Boxes without class scores get their score at their class.
     """
     class_scores = boxes.class_scores
     if class_scores is None:
@@ -52,12 +52,12 @@ def instances_from_proposals(proposals: Proposals, size_hw: tuple[int, int]) -> 
 
 
 def proposals_from_instances(instances: Instances) -> Proposals:
-    """What `instances_from_proposals` was made from."""
+    """The inverse of `instances_from_proposals`."""
     return Proposals(instances.proposal_boxes.tensor, **{name: instances.get(name) for name in _PROPOSAL_COLUMNS})
 
 
 def drop_outside(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
-    """Boxes clipped to the image; a box of which nothing is left is dropped from all columns alike."""
+    """Boxes clipped to the image; boxes without remaining area are dropped from all columns."""
     clipped = Boxes(boxes.boxes_xyxy.clone())
     clipped.clip(size_hw)
     inside = clipped.nonempty()
@@ -68,7 +68,7 @@ def drop_outside(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
 
 
 def detections(boxes: LabeledBoxes, rows: torch.Tensor, proposals: Proposals, size_hw: tuple[int, int]) -> Instances:
-    """Transferred boxes as Detectron2 detections, each with the proposal from which it came.
+    """Transferred boxes as Detectron2 detections, each with the proposal that it came from.
 
     Returns:
         `pred_boxes`, `scores`, `pred_classes` in the target space, `class_scores` (N, K_t), and of the proposal `proposal_row`,

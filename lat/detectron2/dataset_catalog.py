@@ -1,4 +1,4 @@
-"""Our datasets in Detectron2's `DatasetCatalog` and `MetadataCatalog`, with pseudo-labels beside the ground truth."""
+"""Register our datasets in Detectron2's `DatasetCatalog` and `MetadataCatalog`, with pseudo-labels next to the ground truth."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ PseudoLabels = Mapping[str, Sequence[LabelTable]]  # tables in other label space
 def register_datasets(
     datasets: Sequence[DetectionDataset], pseudo_labels: PseudoLabels | None = None, names: Sequence[str] = ()
 ) -> list[str]:
-    """Register datasets, each under a name of its own, and return the names.
+    """Register datasets, each under its own name, and return the names.
 
-    A dataset dictionary is of Detectron2's standard format, and has `space`, in each annotation `annotation_id`, `score`,
-    `weight` (0 for crowd) and `class_scores` or None, and in `pseudo_labels` the columns of each other label space. Metadata has
+    Dataset dictionaries have Detectron2's standard format, plus `space`, for each annotation `annotation_id`, `score`, `weight`
+    (0 for crowd) and `class_scores` or None, and in `pseudo_labels` the columns of each other label space. Metadata has
     `thing_classes`, `thing_dataset_id_to_contiguous_id` and `label_space`, its name.
 
     Args:
-        datasets: the datasets; transferred labels are one too.
-        pseudo_labels: for a dataset's name, tables that hold at least its images.
-        names: the names to register under; empty for lat_NAME_HASH, the hash being that of all labels.
+        datasets: the datasets, possibly with transferred labels.
+        pseudo_labels: for a dataset's name, tables with at least its images.
+        names: the names to register under; empty for lat_NAME_HASH, with a hash of all labels.
 
     Raises:
-        InputError: if a name is taken by other content, pseudo-labels are in the dataset's own label space or belong to no
-            dataset, or an image is missing in them. Nothing is registered then.
+        InputError: if a name is taken by other content, pseudo-labels are in the dataset's own label space, belong to no
+            dataset, or lack an image. Nothing is registered then.
     """
     pseudo_labels = pseudo_labels or {}
     for name in set(pseudo_labels) - {dataset.name for dataset in datasets}:
         raise InputError("pseudo_labels", f"there is no dataset '{name}'", "give pseudo-labels by the name of their dataset")
     if names and len(names) != len(datasets):
-        raise InputError("names", f"there are {len(names)} for {len(datasets)} datasets", "give one for each, or none")
+        raise InputError("names", f"there are {len(names)} for {len(datasets)} datasets", "give one per dataset, or none")
     planned = []
     for i, dataset in enumerate(datasets):
         tables = [_aligned(dataset, table) for table in pseudo_labels.get(dataset.name, ())]
@@ -73,7 +73,7 @@ def register_datasets(
 
 
 def unregister_datasets(names: Sequence[str]) -> None:
-    """Take names out of both catalogs; a name that is not there is none to take out."""
+    """Remove names from both catalogs, ignoring unknown names."""
     for catalog in (DatasetCatalog, MetadataCatalog):
         for name in names:
             if name in catalog:
@@ -84,7 +84,7 @@ def unregister_datasets(names: Sequence[str]) -> None:
 def registered_datasets(
     datasets: Sequence[DetectionDataset], pseudo_labels: PseudoLabels | None = None, names: Sequence[str] = ()
 ) -> Iterator[list[str]]:
-    """`register_datasets` for the length of a `with`; names that were registered before stay."""
+    """`register_datasets` as a context manager; names registered before stay."""
     before = set(DatasetCatalog)
     found = register_datasets(datasets, pseudo_labels, names)
     try:
@@ -97,7 +97,7 @@ def boxes_of_record(record: Mapping[str, Any]) -> tuple[LabeledBoxes, list[Label
     """Ground truth and pseudo-labels of one dataset dictionary.
 
     Raises:
-        InputError: if the dictionary is not one of a dataset registered here.
+        InputError: if the dictionary does not belong to a dataset registered here.
     """
     if "space" not in record:
         what = "its dataset is not one of lat's: the record names no label space"
@@ -117,7 +117,7 @@ def boxes_of_record(record: Mapping[str, Any]) -> tuple[LabeledBoxes, list[Label
 
 
 def _records(dataset: DetectionDataset, tables: Sequence[LabelTable]) -> list[dict[str, Any]]:
-    """All dataset dictionaries of a dataset; pseudo-labels are columns of numpy arrays, which take little memory."""
+    """All dataset dictionaries of a dataset; pseudo-labels are numpy columns, which take little memory."""
     records = []
     for i in range(len(dataset)):
         height, width = dataset.size_hw(i)
@@ -159,13 +159,13 @@ def _from_columns(columns: Mapping[str, Any]) -> LabeledBoxes:
 def _aligned(dataset: DetectionDataset, table: LabelTable) -> LabelTable:
     """The rows of a table for the images of a dataset, in their order."""
     if table.space.name == dataset.space.name:
-        what = f"holds labels in the label space of {dataset.name} itself"
+        what = f"has labels in the label space of {dataset.name} itself"
         raise InputError(table.path, what, "give pseudo-labels in other label spaces")
     return table.select(table.index_of(dataset.labels.image_ids))
 
 
 def _fingerprint(dataset: DetectionDataset, tables: Sequence[LabelTable]) -> str:
-    """SHA-256 over the place of the images and all labels."""
+    """SHA-256 over the images folder and all labels."""
     digest = hashlib.sha256(str(dataset.images_dir.absolute()).encode("utf-8", "surrogatepass"))
     for table in (dataset.labels, *tables):
         digest.update(repr((table.space, table.file_names)).encode("utf-8", "surrogatepass"))
@@ -182,7 +182,7 @@ def _is_free(name: str, fingerprint: str) -> bool:
 
 def _register(name: str, dataset: DetectionDataset, tables: Sequence[LabelTable], fingerprint: str) -> None:
     space = dataset.space
-    if name in MetadataCatalog:  # left by someone who took the name out of the other catalog alone
+    if name in MetadataCatalog:  # left behind when a name was removed only from the other catalog
         MetadataCatalog.remove(name)
     DatasetCatalog.register(name, partial(_records, dataset, tables))
     MetadataCatalog.get(name).set(

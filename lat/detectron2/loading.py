@@ -1,4 +1,4 @@
-"""From dataset dictionaries to the inputs of a model: the mapper, and data loaders that use it."""
+"""Load model inputs from dataset dictionaries: the mapper, and data loaders that use it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _FLIPS = {"horizontal": 0.5, "none": 0.0}
 class LabelTransferMapper:
     """Turns a dataset dictionary of `register_datasets` into an input of `LabelTransferRCNN`, or of any Detectron2 detector.
 
-    Reads the image with the one reader of `lat`, mirrors it now and then in training, and clips boxes to it; a box of which
-    nothing is left is dropped from all its fields alike. `INPUT.RANDOM_FLIP` (horizontal or none) and `INPUT.FORMAT` count;
-    resizing is `MODEL.LAT.IMAGE_SIZE`, done by the backbone, and `INPUT.MIN_SIZE_*` are not read.
+    Reads the image with `lat`'s own reader, mirrors it randomly in training, and clips boxes to it; boxes without remaining area
+    are dropped from all fields. `INPUT.RANDOM_FLIP` (horizontal or none) and `INPUT.FORMAT` apply; the backbone resizes by
+    `MODEL.LAT.IMAGE_SIZE`, and `INPUT.MIN_SIZE_*` are ignored.
 
     Args:
         is_train: whether images may be mirrored.
         image_format: channel order of the result, BGR or RGB.
         flip_probability: share of training images that are mirrored.
-        joint: the label spaces of the model, against which those of the labels are checked; None does not check.
+        joint: the label spaces of the model, to check those of the labels against; None skips the check.
     """
 
     @configurable
@@ -69,8 +69,8 @@ class LabelTransferMapper:
             `file_name`, `image_id`, `height`, `width` of the record.
 
         Raises:
-            InputError: if the image cannot be read or has another size than its record, the record is not of a dataset
-                registered by `lat`, or one of its label spaces is not that of the model.
+            InputError: if the image cannot be read or differs in size from its record, the record's dataset was not registered
+                by `lat`, or one of its label spaces is not the model's.
         """
         size_hw = (record["height"], record["width"])
         ground_truth, pseudo_labels = boxes_of_record(record)
@@ -94,7 +94,7 @@ class LabelTransferMapper:
     def _check(self, boxes: LabeledBoxes, record: Mapping[str, Any]) -> None:
         if self.joint is not None and boxes.space not in self.joint.spaces:
             what = f"has labels in '{boxes.space.name}' with classes {', '.join(boxes.space.class_names)}"
-            remedy = "let MODEL.LAT.LABEL_SPACES name that space with these classes, in this order, and their category ids"
+            remedy = "list that space in MODEL.LAT.LABEL_SPACES with these classes, in this order, and their category ids"
             raise InputError(record["file_name"], what, remedy)
 
 

@@ -1,4 +1,4 @@
-"""The meta-architecture that hands each image's labels to the proposal generator, in training and at inference."""
+"""The meta-architecture that passes each image's labels to the proposal generator, in training and at inference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lat.detectron2.config_node import read_lat_config
 from lat.detectron2.conversion import boxes_from_instances
 from lat.models.backbones.frozen import stack_maps
 
-Inputs = Sequence[Mapping[str, Any]]  # what `LabelTransferMapper` makes of each image
+Inputs = Sequence[Mapping[str, Any]]  # the outputs of `LabelTransferMapper`
 
 _PREFIX = "roi_heads.model."  # of the label-transfer model in the state dict of `LabelTransferRCNN`
 _PARTS = {
@@ -44,18 +44,18 @@ _PARTS = {
 class LabelTransferRCNN(GeneralizedRCNN):
     """Label transfer in Detectron2: frozen features, privileged proposals, semantic feature fusion.
 
-    `GeneralizedRCNN` gives a proposal generator ground truth in training alone; here its labels are what is transferred. Each
-    input is a dictionary:
+    `GeneralizedRCNN` passes ground truth to the proposal generator only in training; here labels are also the input at
+    inference. Each input is a dictionary:
         image: (3, H, W) in the order of `INPUT.FORMAT`, 0..255.
         label_space: the name of the image's own label space.
         instances: its ground truth, with `gt_boxes` and `gt_classes` (more in `conversion.instances_from_boxes`).
         pseudo_labels: {name of another label space: `Instances` as above}; may be missing.
-        target_space: the label space to answer in at inference, in place of `MODEL.LAT.TARGET`; may be missing.
-        height, width: the frame of the answer; those of the image where missing.
+        target_space: the output label space at inference, instead of `MODEL.LAT.TARGET`; may be missing.
+        height, width: size of the output frame; by default that of the image.
 
     Raises:
-        InputError: if a part of the model is another than `lat`'s, or an input names no or an unknown label space or has no
-            ground truth.
+        InputError: if a part of the model is not `lat`'s, or an input names no label space or an unknown one, or has no ground
+            truth.
     """
 
     @configurable
@@ -117,7 +117,7 @@ class LabelTransferRCNN(GeneralizedRCNN):
     def _labels(self, one: Mapping[str, Any]) -> PrivilegedLabels:
         own = self._space(one, one.get("label_space", ""), "label_space")
         if "instances" not in one:
-            what = "comes without ground truth, which is transferred too"
+            what = "has no ground truth, which transfer needs"
             raise InputError(one.get("file_name", "an input"), what, "load it with lat.detectron2.build_test_loader")
         given = one.get("pseudo_labels", {})
         for name in given:
@@ -148,10 +148,10 @@ def load_transfer_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> No
     """Set the weights of a `LabelTransferRCNN` from a `LabelTransferModel`, such as `model` in the model.pt of `lat train-lat`.
 
     Raises:
-        InputError: if a weight is missing, left over or of another shape.
+        InputError: if a weight is missing, unexpected or of another shape.
     """
     try:
         model.load_state_dict({f"{_PREFIX}{key}": value for key, value in weights.items()})
     except RuntimeError as error:
         what = " ".join(str(error).split())
-        raise InputError("weights", f"do not fit the model: {what}", "give MODEL.LAT the settings of their training") from None
+        raise InputError("weights", f"do not fit the model: {what}", "set MODEL.LAT to the settings of their training") from None

@@ -123,7 +123,7 @@ def test_pseudo_labels_that_do_not_fit_are_refused(drawn: Drawn, tmp_path: Path)
     datasets, pseudo_labels = drawn
     with pytest.raises(InputError, match="pseudo_labels: there is no dataset 'nu'"):
         register_datasets(datasets, {"nu": []})
-    with pytest.raises(InputError, match="holds labels in the label space of city itself"):
+    with pytest.raises(InputError, match="has labels in the label space of city itself"):
         register_datasets(datasets, {"city": pseudo_labels["way"]})
     fewer = write_pseudo_labels(datasets[0].select(np.array([0])), tmp_path / "fewer.json")
     with pytest.raises(InputError, match="image 2 is not in the file"):

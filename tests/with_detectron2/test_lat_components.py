@@ -255,7 +255,7 @@ def test_heads_without_scales_take_the_stride_of_the_backbone(scene: Scene) -> N
 
 def test_an_input_without_ground_truth_is_refused(scene: Scene) -> None:
     image = {key: value for key, value in scene.inputs[0].items() if key != "instances"}
-    with pytest.raises(InputError, match=r"001\.png: comes without ground truth, which is transferred too; load it with"):
+    with pytest.raises(InputError, match=r"001\.png: has no ground truth, which transfer needs; load it with"):
         scene.model.eval()([{**image, "target_space": "way"}])
 
 
