@@ -1,12 +1,12 @@
-"""What each part of label transfer is worth on street scenes: mean transfer AP of all six directions.
+"""What each part of label transfer contributes on street scenes: mean transfer AP over all six directions.
 
     python benchmarks/ablation.py [--seeds 0 1 2] [--difficulties easy hard] [--json FILE]
                                   [--backbones upstream random dinov2 dinov2_blocks] [key=value ...]
 
-The first rows train the label-transfer model anew, in another form each; every model writes its labels twice: in the paper's form
-("alone"), and with all that a whole dataset tells about its boxes ("with keep and fuse"). The last rows switch that off part by
-part for the default model. DINOv2 has random weights here. Upstream detectors and pseudo-labels are made once for each difficulty
-and seed. Runs are kept under --out; what is up to date is not done again.
+The first rows each train another variant of the label-transfer model; every model writes its labels twice: as in the paper
+("alone"), and with all dataset-wide evidence ("with keep and fuse"). The last rows switch that off part by part for the default
+model. DINOv2 has random weights here. Upstream detectors and pseudo-labels are made once per difficulty and seed. Runs are kept
+under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Print a row for each variant and two columns for each difficulty and backbone."""
+    """Print a row per variant and two columns per difficulty and backbone."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=LabelTransferSettings().training.steps, help="training steps of each model")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_ablation"))
     parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for every model and what it writes")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of every model and its transfer")
     options = parser.parse_intermixed_args()
     baselines = ("plain pseudo-labels", "union")
     rows: dict[str, dict[str, str]] = {name: {"": name} for name in (*baselines, *options.variants, *PARTS)}
@@ -106,7 +106,7 @@ class Cell:
                 shutil.copytree(config.parent / "run" / shared, self.folder / shared)
 
     def transfer_ap(self, settings: list[str]) -> dict[str, float]:
-        """Mean transfer AP of each method over all directions, labels written with `settings`; read again if it is known."""
+        """Mean transfer AP of each method over all directions, with labels written by `settings`; cached."""
         known = self.folder / f"ap {' '.join(settings) or 'default'}.json"
         if not known.is_file():
             workspace = Workspace(load_config(self.config, [*self.settings, *settings, f"output_dir={self.folder}"]))

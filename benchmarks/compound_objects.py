@@ -3,16 +3,16 @@
     python benchmarks/compound_objects.py --config FILE [KEY=VALUE ...] [--sheets FOLDER] [--json FILE]
 
 FILE is the configuration of a finished run on street scenes (`lat street-scenes OUT`, `lat run OUT/config.yaml`). The scenes are
-painted again, so that the boxes of ridden two-wheelers are known exactly. A row is a direction and a method:
+painted again, so that the boxes of ridden two-wheelers are known exactly. Each row is a direction and a method:
 
-objects   ridden two-wheelers of which the truth in the target's label space has a box
-complete  those of which every truth box has a label of its own: right class, IoU of at least 0.5, a score of at least
-          `evaluation.score_threshold`; where the target draws one box, there must also be no box too many (at that IoU a box of
-          the two-wheeler alone may pass for the one of both: AP tells them apart)
-too many  labels of such a score that no truth box has, that lie in an object by half of their area, and that overlap no other
-          truth box more
-AP, AP50  of all labels, as COCO computes it, where the only boxes to find are those of ridden two-wheelers and all other truth
-          boxes are crowds: labels of their class that lie on them are neither right nor wrong
+objects   ridden two-wheelers with a truth box in the target's label space
+complete  those whose truth boxes all have their own label: right class, IoU of at least 0.5, a score of at least
+          `evaluation.score_threshold`; if the target draws one box, there must also be no surplus box (at that IoU a box of the
+          two-wheeler alone may pass for the box of both: AP tells them apart)
+too many  labels with such a score that match no truth box, lie in an object by half of their area, and overlap no other truth
+          box more
+AP, AP50  COCO AP of all labels, where only the boxes of ridden two-wheelers are to be found and all other truth boxes are crowds:
+          labels of their class that lie on them are neither right nor wrong
 
 With `--sheets`, FOLDER/SOURCE.TARGET.png shows some of these objects: source, truth, pseudo-labels and transferred labels.
 """
@@ -51,9 +51,9 @@ SHEET_OBJECTS = 5
 
 
 class Direction:
-    """The ridden two-wheelers of the training images of a source, and their boxes in the space of a target.
+    """The ridden two-wheelers in a source's training images, and their boxes in a target's space.
 
-    `objects[i]` (A,) has for each truth box of image i the number of its ridden two-wheeler, or -1.
+    `objects[i]` (A,) has the number of the ridden two-wheeler of each truth box of image i, or -1.
     """
 
     def __init__(self, workspace: Workspace, source: str, target: str) -> None:
@@ -77,7 +77,7 @@ class Direction:
         return f"{BOXES_OF_A_RIDDEN[self.source]} to {self.boxes_of_one}"
 
     def found(self, method: str) -> tuple[int, int]:
-        """Number of complete objects, and of boxes too many, among the labels of a method."""
+        """Number of complete objects, and of surplus boxes, among the labels of a method."""
         threshold = self.workspace.config.evaluation.score_threshold
         complete = too_many = 0
         for i, objects in enumerate(self.objects):
@@ -92,17 +92,17 @@ class Direction:
         return complete, too_many
 
     def ap(self, method: str) -> tuple[float, float]:
-        """AP and AP50 where only the boxes of ridden two-wheelers are to be found."""
+        """AP and AP50 with only the boxes of ridden two-wheelers to find."""
         is_other = torch.cat(self.objects).numpy() < 0
         result = detection_ap(replace(self.truth, is_crowd=is_other), self.labels[method])
         return result.ap or 0.0, result.ap50 or 0.0
 
 
 def ridden_boxes(truth: LabelTable, i: int, source: str, target: str) -> Tensor:
-    """(A,) int64: for each truth box of image `i`, the number of the ridden two-wheeler whose box it is, or -1.
+    """(A,) int64: for each truth box of image `i`, the number of its ridden two-wheeler, or -1.
 
     Raises:
-        InputError: if the image is not one of street scenes, or the truth is not that of the scene painted again.
+        InputError: if the image is not a street scene, or the truth differs from the scene painted again.
     """
     info, boxes = truth.info, boxes_of(truth, i).boxes_xyxy.numpy()
     try:
@@ -113,7 +113,7 @@ def ridden_boxes(truth: LabelTable, i: int, source: str, target: str) -> Tensor:
     painted = np.array([one.box_xywh for of_user in labels for one in of_user], dtype=np.float32).reshape(-1, 4)
     painted[:, 2:] += painted[:, :2]
     if painted.shape != boxes.shape or not np.array_equal(painted, boxes):
-        raise InputError(truth.path, f"image {truth.image_ids[i]} is not as it is drawn", "draw the street scenes again")
+        raise InputError(truth.path, f"image {truth.image_ids[i]} differs from the scene drawn", "draw the street scenes again")
     numbers = [n if user.rider is not None else -1 for n, user in enumerate(users) for _ in labels[n]]
     return torch.tensor(numbers, dtype=torch.int64)
 
@@ -124,14 +124,14 @@ def numbers_of(objects: Tensor) -> list[int]:
 
 
 def match_classes(truth: LabeledBoxes, labels: LabeledBoxes) -> tuple[set[int], Tensor]:
-    """Match labels to truth boxes of the same class one to one, best IoU first: matched truth rows, and labels left over."""
+    """Match labels one to one with truth boxes of the same class, best IoU first; return matched truth rows and other labels."""
     apart = 1e4  # pixels between the boxes of one class and those of the next: no two of them overlap
     matches = match_boxes(*((one.boxes_xyxy + apart * one.labels[:, None]).numpy() for one in (truth, labels)), IOU)
     return set(matches.first.tolist()), torch.from_numpy(matches.second_unmatched)
 
 
 def surplus_of(truth_xyxy: Tensor, objects: Tensor, left_over_xyxy: Tensor) -> list[int]:
-    """For each label left over that lies on a ridden two-wheeler, the number of that object."""
+    """For each leftover label on a ridden two-wheeler, the number of that object."""
     if not len(truth_xyxy) or not len(left_over_xyxy):
         return []
     best = objects[box_iou(left_over_xyxy, truth_xyxy).argmax(dim=1)]
@@ -149,7 +149,7 @@ def extent_of(truth_xyxy: Tensor, objects: Tensor, number: int) -> Tensor:
 
 
 def table(directions: Sequence[Direction]) -> list[Row]:
-    """A row for each direction and method; then sums and means of AP over the directions of one kind."""
+    """A row per direction and method; then sums, and means of AP, over the directions of each kind."""
     rows: list[Row] = []
     for change in sorted({direction.change for direction in directions}):
         of_kind = [direction for direction in directions if direction.change == change]
@@ -200,7 +200,7 @@ def main() -> None:
     options = parser.parse_args()
     workspace = Workspace(load_config(Path(options.config[0]), options.config[1:]))
     if unknown := [name for name in workspace.names if name not in SPACES]:
-        raise InputError("datasets", f"'{unknown[0]}' is not one of street scenes", "name a run on street scenes")
+        raise InputError("datasets", f"'{unknown[0]}' is not one of street scenes", "choose a run on street scenes")
     directions = [
         Direction(workspace, source, target)
         for source, target in workspace.transfers()

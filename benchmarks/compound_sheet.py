@@ -1,4 +1,4 @@
-"""A contact sheet of parts of images with boxes: one row an object, one panel a set of labels."""
+"""A contact sheet of image crops with boxes: one row per object, one panel per set of labels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TITLE_HEIGHT = 24
 COLOURS = ((220, 40, 40), (0, 110, 200), (0, 130, 0), (160, 0, 160), (200, 110, 0), (20, 70, 110), (30, 30, 30))  # RGB
 
 SheetRow = tuple[Tensor, Tensor, Mapping[str, LabeledBoxes]]
-"""An image (3, H, W) in [0, 1], the box (4,) xyxy to show, and labels of the image by title."""
+"""An image (3, H, W) in [0, 1], the box (4,) xyxy to show, and the image's labels by title."""
 
 
 def draw_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
-    """Write the sheet as PNG: a panel for each set of labels, side by side, of the square around the box of each row."""
+    """Write the sheet as PNG: for each row, one panel per set of labels, showing the square around the row's box."""
     lines = []
     for image, box_xyxy, panels in rows:
         corner_xy, side = _square(box_xyxy)
@@ -37,14 +37,14 @@ def draw_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
 
 
 def _square(box_xyxy: Tensor) -> tuple[tuple[int, int], int]:
-    """Upper left corner and side of the square to show, in pixels; it may leave the image."""
+    """Upper left corner and side of the square to show, in pixels; may extend beyond the image."""
     side = max(round(float((box_xyxy[2:] - box_xyxy[:2]).max()) * AROUND), LEAST_SIDE)
     x, y = ((box_xyxy[:2] + box_xyxy[2:]) / 2 - side / 2).round().int().tolist()
     return (x, y), side
 
 
 def _panel(image: Tensor, corner_xy: tuple[int, int], side: int, title: str, boxes: LabeledBoxes) -> np.ndarray:
-    """(H, W, 3) uint8 BGR: the square, enlarged, with the boxes that lie in it at least by half."""
+    """(H, W, 3) uint8 BGR: the enlarged square, with the boxes that lie in it at least by half."""
     pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
     x, y = corner_xy
     padded = cv2.copyMakeBorder(pixels, side, side, side, side, cv2.BORDER_CONSTANT, value=(255, 255, 255))

@@ -1,4 +1,4 @@
-"""Second annotation protocols made from a careful one: what each of them does to the boxes of each class, and doing it."""
+"""Derive second annotation protocols from a careful one by degrading the boxes of each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.labels.table import LabelTable
 
 RED_CELL, WHITE_CELL, CUT_RED_CELL = "rbc", "wbc", "rbc_cut"
 CAREFUL_CLASSES = (RED_CELL, WHITE_CELL, CUT_RED_CELL)
-CUT_MARGIN = 2.0  # pixels; beyond it hardly any more boxes are near a border, so the rule is the one that a person sees
+CUT_MARGIN = 2.0  # pixels; hardly any box lies just beyond it, so the rule matches what a person sees
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Degradation:
     """A protocol: what it does to the boxes of each careful class, and its name for the class.
 
     Attributes:
-        boxes: by careful class; a class that is not there keeps all its boxes as they are.
-        names: by careful class; a class that is not there keeps its name. Classes of one name are merged.
+        boxes: by careful class; the boxes of classes not listed are unchanged.
+        names: by careful class; classes not listed keep their names. Classes with equal names are merged.
     """
 
     boxes: Mapping[str, ClassDegradation] = field(default_factory=dict)
@@ -71,7 +71,7 @@ DEGRADATIONS = {
 
 
 def with_cut_cells(table: LabelTable, name: str) -> LabelTable:
-    """The table of `rbc` and `wbc` with the red cells that the image cuts off as a class of their own: the careful protocol.
+    """The careful protocol: the table of `rbc` and `wbc`, with red cells cut off by the image as a separate class.
 
     A red cell is `rbc_cut` if its box comes within `CUT_MARGIN` of a border of its image.
     """
@@ -84,19 +84,19 @@ def with_cut_cells(table: LabelTable, name: str) -> LabelTable:
 
 
 def degrade(table: LabelTable, degradation: Degradation, name: str, seed: int) -> list[LabeledBoxes]:
-    """The labels of a careful table as another protocol has them.
+    """The labels of a careful table under another protocol.
 
-    Of A boxes of a class round(left_out * A) are left out. Which ones, and each box's noise, depend on table and seed alone:
-    degradations that differ in names have the same boxes.
+    Of a class's A boxes, round(left_out * A) are left out. Which ones, and each box's noise, depend only on table and seed:
+    degradations that differ only in names have the same boxes.
 
     Args:
         table: in the space of `with_cut_cells`.
         degradation: the protocol.
-        name: of the label space that is made.
-        seed: of everything random.
+        name: name of the resulting label space.
+        seed: seed of everything random.
 
     Returns:
-        One entry an image, in the protocol's space; boxes are clipped to their image.
+        One entry per image, in the protocol's space; boxes are clipped to their image.
     """
     generator = np.random.default_rng([seed, table.num_boxes])
     lots, noise = generator.random(table.num_boxes), generator.standard_normal((table.num_boxes, 4))

@@ -1,18 +1,18 @@
-"""Transfer AP on real images whose second protocol is made from a careful one, over several seeds.
+"""Transfer AP on real images with a second protocol derived from a careful one, over several seeds.
 
     python benchmarks/degraded_protocol.py [key=value ...] --data FOLDER [--seeds 0 1 2] [--degradations NAME ...] [--json FILE]
 
-FOLDER holds bloodcell_aslan/ as for configs/blood.yaml: 100 blood cell images, annotated completely and tightly. Real datasets
-are rarely annotated twice, so there is no truth to score transferred labels against. Here half of the images, drawn by seed,
-keeps its annotation (dataset `target`; a fifth of them held out), and that of the other half is degraded (dataset `source`):
-boxes loosened and shifted, left out, classes merged or renamed, by amounts that differ between classes (`degradations.py` has
-them). The untouched annotation of the source is the truth. No figure of a degradation was tuned to a result.
+FOLDER contains bloodcell_aslan/ as for configs/blood.yaml: 100 blood cell images, annotated completely and tightly. Real datasets
+are rarely annotated twice, so there is no truth to score transferred labels against. Here a random half of the images keeps its
+annotation (dataset `target`; a fifth of it held out), and the annotation of the other half is degraded (dataset `source`): boxes
+loosened, shifted or left out, classes merged or renamed, by amounts that differ between classes (see `degradations.py`). The
+original annotation of the source is the truth. No number of a degradation was tuned to a result.
 
-Red and white cells alone would be told apart by anything. So red cells that the image cuts off, box within 2 pixels of a border,
-are a class of their own, `rbc_cut`, in target and truth alike: about half of all red cells, a rule that anyone can see in the
-picture, such as the protocols of real datasets have for truncated objects. `merged` makes one class `cell` of all three.
+Red and white cells alone would be too easy to tell apart. So red cells cut off by the image, with a box within 2 pixels of a
+border, are a separate class `rbc_cut` in target and truth: about half of all red cells, by a rule visible in the image, like the
+rules of real protocols for truncated objects. `merged` makes one class `cell` of all three.
 
-The target's upstream detector is trained once a seed. Runs are kept under --out; what is up to date is not done again.
+The target's upstream detector is trained once per seed. Runs are kept under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from lat.workspace.workspace import Workspace
 BASELINES = ("class_names", "pseudo_label", "union")
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate")
 SETTINGS = {
-    "upstream": {"image_size": 256, "training": {"steps": 300, "batch_size": 4}},  # a minute of one core a detector
-    # the features are those of the detector that is the same for every degradation; 600 steps see each image fifty times
+    "upstream": {"image_size": 256, "training": {"steps": 300, "batch_size": 4}},  # a minute on one core per detector
+    # the target's detector is the same for every degradation; 600 steps see each image fifty times
     "lat": {"upstream_dataset": "target", "training": {"steps": 600}},
-    "rounds": {"count": 0},  # unless it is overridden
+    "rounds": {"count": 0},  # unless overridden
 }
 
 
 def main() -> None:
-    """Print a row for each degradation: AP / AP50 of each method, mean and spread over seeds."""
+    """Print a row per degradation: AP / AP50 of each method, mean and spread over seeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds bloodcell_aslan/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with bloodcell_aslan/")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--degradations", nargs="+", choices=list(DEGRADATIONS), default=list(DEGRADATIONS), metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_degraded_protocol"))
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def train_target(folder: Path, data: Path, seed: int, overrides: list[str]) -> Path:
-    """Write the datasets of one seed and train the target's upstream detector; returns the folder of that run."""
+    """Write the datasets of one seed and train the target's upstream detector; return the folder of that run."""
     draw_datasets(folder, data, seed)
     target_run = folder / "target_run"
     workspace = Workspace(load_config(config_path(folder, "control"), [*overrides, f"output_dir={target_run}"]))
@@ -77,7 +77,7 @@ def train_target(folder: Path, data: Path, seed: int, overrides: list[str]) -> P
 
 
 def draw_datasets(folder: Path, data: Path, seed: int) -> None:
-    """Write target, truth, and for each degradation the source and a configuration."""
+    """Write target, truth, and a source and configuration per degradation."""
     table = with_cut_cells(read_labels(data / "annotations.json", "careful"), "target")
     order = np.random.default_rng(seed).permutation(len(table))
     half = len(table) // 2
@@ -117,7 +117,7 @@ def _configuration(folder: Path, config: Path, images: Path, seed: int) -> dict[
 
 
 def run_degradation(folder: Path, name: str, target_run: Path, overrides: list[str]) -> dict[str, Any]:
-    """Do the job for one degradation with the target's detector of `target_run`; returns its figures by method."""
+    """Run one degradation with the target's detector of `target_run`; return its figures by method."""
     workspace = Workspace(load_config(config_path(folder, name), overrides))
     record = Path(".state", "train-upstream.target.json")
     shutil.copytree(target_run / "upstream", workspace.paths.root / "upstream", dirs_exist_ok=True)

@@ -1,21 +1,21 @@
-"""Doubt against truth: how well transferred labels are ranked for review, on finished runs whose truth is known.
+"""Doubt against truth: how well doubt ranks transferred labels for review, on finished runs with known truth.
 
     python benchmarks/doubt.py --runs FOLDER ... [--json FILE]
     python benchmarks/doubt.py --seeds 0 1 2 [--difficulty hard] [--out FOLDER] [--json FILE] [key=value ...]
 
 FOLDER is the `output_dir` of a run of street scenes; with --seeds the runs are made first, as by `benchmarks/street_scenes.py`.
 
-A ranking puts the least doubtful first. Its error-retention curve has, for each k from 1 to N, the error that is left if the
-first k of N are kept as they are and a person corrects the rest: the sum of the errors of the first k, divided by N. The area is
-the mean of these N values; a lower one is better. A random ranking has half of the mean error; the best ranking knows the errors.
-What is printed is how much of the way from random to best a ranking goes, in percent (100 is perfect, 0 is no better than chance,
-below 0 is worse), as mean and standard deviation over all transfers of all runs. Errors are
+A ranking puts the least doubtful first. Its error-retention curve gives, for each k from 1 to N, the error that remains if the
+first k of N are kept and a person corrects the rest: the sum of the errors of the first k, divided by N. The area is the mean of
+these N values; lower is better. A random ranking has half of the mean error; the best ranking knows the errors. The output is
+how far a ranking goes from random to best, in percent (100 is perfect, 0 is no better than chance, below 0 is worse), as mean and
+standard deviation over all transfers of all runs. Errors are
 
 - of a box, `wrong`: 1 if no truth box of its class has an IoU of 0.5 or more with it (one to one), else 0;
-- of a box, `wrong or off`: 1 less that IoU, and 1 for a wrong box;
-- of an image: the number of wrong boxes and of truth boxes that none finds; its doubt is made of those of its boxes.
+- of a box, `wrong or off`: 1 minus that IoU, and 1 for a wrong box;
+- of an image: the number of wrong boxes and of missed truth boxes; its doubt is computed from those of its boxes.
 
-Boxes are those with a score of at least `evaluation.score_threshold`; crowd boxes of the truth take no part.
+Only boxes with a score of at least `evaluation.score_threshold` count; crowd boxes of the truth are ignored.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
         run_seed(folder, arguments.difficulty, seed, arguments.overrides)
         runs.append(folder / "run")
     if not runs:
-        parser.error("name finished runs with --runs, or seeds to run with --seeds")
+        parser.error("give finished runs with --runs, or seeds to run with --seeds")
     judged = [one for run in runs for one in judge_run(run)]
     boxes, wrong = sum(len(one.iou) for one in judged), sum(int((one.iou == 0).sum()) for one in judged)
     print(f"{len(judged)} transfers, {boxes} boxes, {wrong} of them wrong\n")
@@ -108,19 +108,19 @@ def judge(truth: LabelTable, transferred: LabelTable) -> tuple[np.ndarray, np.nd
 
 
 def retention_area(errors: np.ndarray, doubts: np.ndarray) -> float:
-    """Area under the error-retention curve of N errors (N,) ranked by N doubts (N,); see the head of this file."""
+    """Area under the error-retention curve of N errors (N,) ranked by N doubts (N,); see the module docstring."""
     kept = np.cumsum(errors[np.argsort(doubts, kind="stable")])
     return float(kept.mean() / len(errors))
 
 
 def share_of_best(errors: np.ndarray, doubts: np.ndarray) -> float | None:
-    """How far from random (0) to best (100) a ranking goes; None where all errors are equal."""
+    """How far from random (0) to best (100) a ranking goes; None if all errors are equal."""
     chance, best = float(errors.mean()) / 2, retention_area(errors, errors)
     return None if chance <= best else 100 * (chance - retention_area(errors, doubts)) / (chance - best)
 
 
 def table(judged: Sequence[Judged]) -> list[dict[str, str]]:
-    """A row for each ranking: every part alone, all parts alike, and the default."""
+    """A row per ranking: each part alone, all parts with equal weights, and the default."""
     rankings = {"score alone": {"score": 1.0}, **{f"{part} alone": {part: 1.0} for part in PARTS if part != "score"}}
     rankings |= {"all parts alike": dict.fromkeys(PARTS, 1.0), "default": dict(WEIGHTS)}
     rows, by_score = [], [0.0]
@@ -135,7 +135,7 @@ def table(judged: Sequence[Judged]) -> list[dict[str, str]]:
 
 
 def _figures(judged: Sequence[Judged], weights: Mapping[str, float]) -> dict[str, list[float]]:
-    """For each kind of error how good the ranking is, one number a transfer that has such errors."""
+    """The quality of the ranking for each kind of error, one number per transfer with such errors."""
     figures: dict[str, list[float | None]] = {"wrong": [], "wrong or off": [], "images": []}
     for one in judged:
         boxes = combined(one.doubt.parts, weights)

@@ -1,16 +1,16 @@
-"""Downstream AP on street scenes: the tables of the paper, with what each way to use the sources costs.
+"""Downstream AP on street scenes: the paper's tables, with the cost of each way to use the sources.
 
     python benchmarks/downstream.py [--tables 1 2 3] [--targets city nu way] [--seeds 0 1 2] [--methods NAME ...] [--small 60]
                                     [--out FOLDER] [--json FILE] [key=value ...]
 
-Table 1, classes diverge: each dataset in turn is a small target (--small images), the others are sources of 200.
+Table 1, diverging classes: each dataset in turn is a small target (--small images), the others are sources of 200.
 Table 2, small and large: city is small, the others are large, and each is a target.
 Table 3, training strategies, with the transferred labels of table 1.
 
 AP / AP50 on the target's held-out images, mean and spread over seeds. All methods have the same number of training steps, the
-same augmentation and averaged weights (student-teacher: its teacher). Labelling is all that comes before the downstream training,
-the upstream detectors included, training is the downstream detector alone; both in seconds, mean over targets and seeds.
-Runs are kept under --out; what is up to date is not done again and keeps the seconds that it once took.
+same augmentation and averaged weights (student-teacher: its teacher). Labelling is everything before the downstream training,
+including upstream detectors; training is the downstream detector alone; both in seconds, mean over targets and seeds. Runs are
+kept under --out; up-to-date steps are not repeated and keep their recorded seconds.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ METHODS = {
 OWN = ("train-upstream", "pseudo-label")
 NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "label_transfer": ROUND}
 STRATEGIES = ("half_and_half", "mixed", "mixed_then_target")
-# What a person who knows the protocols would write down.
+# What a person who knows the protocols would write.
 CLASS_MAPS = {
     "city": {
         "nu": {"adult": "person", "child": "person", **{name: name for name in ("bicycle", "bus", "car", "motorcycle", "truck")}},
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 class Scene:
-    """The images of one seed with one small dataset, and the runs on them."""
+    """The images of one seed, with one small dataset, and the runs on them."""
 
     def __init__(self, out: Path, small: str, images: int, seed: int) -> None:
         self.folder = out / f"{small}_{images}_{seed}"
@@ -128,7 +128,7 @@ class Scene:
         return {"ap": metrics["ap"], "ap50": metrics["ap50"], "labelling": labelling, "training": training}
 
     def _seconds_before(self, workspace: Workspace, target: str) -> float:
-        """Do the stages on which the method's labels rest; returns what they took."""
+        """Run the stages that the method's labels depend on; return their duration."""
         settings = workspace.config.downstream
         if not settings.uses_sources or settings.method not in NEEDS:
             return 0.0
@@ -141,7 +141,7 @@ class Scene:
         return sum(self._timed(workspace, stage, select) for stage in stages)
 
     def _timed(self, workspace: Workspace, stage: str, select: Callable[[Step], bool]) -> float:
-        """Do the chosen steps of a stage one by one; returns the seconds that they took when they were last done."""
+        """Run the chosen steps of a stage one by one; return the seconds of their last execution."""
         path = self.folder / "seconds.json"
         known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         total = 0.0

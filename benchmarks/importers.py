@@ -1,12 +1,12 @@
-"""How long imports take and how much memory they need, on sets as large as the public ones.
+"""Time and memory of imports, on sets as large as the public ones.
 
     python benchmarks/importers.py [--formats cityscapes nuimages bdd100k] [--annotations 1000 250000 500000 1000000]
                                    [--out FOLDER] [--json FILE]
 
-For each format and size, a set is written in the format's own layout: as many boxes an image as the real one has on average,
-beside what else its files hold (stuff polygons, sweeps, masks). Image files are empty, for these importers do not open them. Then
-`lat import` runs in a process of its own, of which time and peak memory are taken. The first size shows what the program itself
-needs.
+For each format and size, a set is written in the format's own layout: with the real set's average number of boxes per image,
+and the other content of its files (stuff polygons, sweeps, masks). Image files are empty because these importers do not open
+them. Then `lat import` runs in a separate process, and its time and peak memory are measured. The first size shows the needs of
+the program itself.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import numpy as np
 from markdown import Row, print_rows
 
 MASK = "abcdefgh" * 25
-"""As long as a run-length code of a mask often is."""
+"""As long as a typical run-length code of a mask."""
 
 SWEEPS = 12
-"""Sweeps beside each key frame of nuImages."""
+"""Sweeps per key frame of nuImages."""
 
 
 def main() -> None:
-    """Print a row for each format and size."""
+    """Print a row per format and size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--formats", nargs="+", choices=WRITERS, default=list(WRITERS))
     parser.add_argument("--annotations", nargs="+", type=int, default=[1_000, 250_000, 500_000, 1_000_000])
@@ -72,20 +72,20 @@ def measure(form: str, annotations: int, out: Path) -> Row:
 
 
 def spread_over(annotations: int, an_image: int) -> Iterator[tuple[int, int]]:
-    """Numbers of images from 0 with the number of annotations of each."""
+    """Image numbers from 0, with the number of annotations of each."""
     for i, start in enumerate(range(0, annotations, an_image)):
         yield i, min(an_image, annotations - start)
 
 
 def corners(generator: np.random.Generator, count: int, width: int, height: int) -> list[list[int]]:
-    """Whole numbers x1, y1, x2, y2 of boxes inside an image."""
+    """Integer corners x1, y1, x2, y2 of boxes inside an image."""
     sides = generator.integers(12, 120, (count, 2))
     start = (generator.random((count, 2)) * ([width, height] - sides)).astype(int)
     return np.concatenate([start, start + sides], axis=1).tolist()
 
 
 def write_cityscapes(root: Path, annotations: int, generator: np.random.Generator) -> int:
-    """18 instances an image of 2048 x 1024, on 20 polygons of stuff and under four poles; none is hidden."""
+    """18 instances per image of 2048 x 1024, on 20 polygons of stuff and under four poles; none is hidden."""
     stuff = [{"label": "building", "polygon": [[x * 100, 0], [x * 100 + 99, 0], [x * 100 + 99, 1000]]} for x in range(20)]
     poles = [{"label": "pole", "polygon": [[x, 0], [x + 7, 0], [x + 7, 1000], [x, 1000]]} for x in (200, 700, 1200, 1700)]
     turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
@@ -107,7 +107,7 @@ def write_cityscapes(root: Path, annotations: int, generator: np.random.Generato
 
 
 def write_nuimages(root: Path, annotations: int, generator: np.random.Generator) -> int:
-    """Nine boxes with masks a key frame of 1600 x 900, and twelve sweeps around it; annotations are not sorted by image."""
+    """Nine boxes with masks per key frame of 1600 x 900, and twelve sweeps around it; annotations are not sorted by image."""
     images = -(-annotations // 9)
     categories = [{"token": f"{i:032x}", "name": name, "description": ""} for i, name in enumerate(("vehicle.car", "animal"))]
     _write_text(root / "v1.0-train" / "category.json", json.dumps(categories))
@@ -141,7 +141,7 @@ def write_nuimages(root: Path, annotations: int, generator: np.random.Generator)
 
 
 def write_bdd100k(root: Path, annotations: int, generator: np.random.Generator) -> int:
-    """18 boxes a frame of 1280 x 720."""
+    """18 boxes per frame of 1280 x 720."""
     keys = ("x1", "y1", "x2", "y2")
     labels = ("car", "pedestrian", "traffic sign")
     last = 0

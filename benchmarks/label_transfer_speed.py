@@ -1,11 +1,11 @@
-"""How long the label-transfer model trains, and how many images a second it labels, from cached features.
+"""Training time of the label-transfer model, and images per second that it labels, from cached features.
 
     python benchmarks/label_transfer_speed.py --config FILE [--out FOLDER] [--json FILE] [key=value ...]
 
-FILE is the configuration of a run that has upstream detectors and pseudo-labels (`lat run FILE`). They are copied to --out,
-features are computed once, and then three things are timed: `lat train-lat` with the run's settings; what `lat transfer` learns
-first, on at most 2,000 images of each dataset; and its work on every source: model (of datasets of up to 500 images the model has
-run before), keep and fuse, calibration, and the writing of files.
+FILE is the configuration of a run with upstream detectors and pseudo-labels (`lat run FILE`). They are copied to --out, features
+are computed once, and then three things are timed: `lat train-lat` with the run's settings; the class shares that `lat transfer`
+learns first, on at most 2,000 images per dataset; and its work on every source: the model (which has already run on datasets of
+up to 500 images), keep and fuse, calibration, and writing files.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     for shared in ("upstream", "pseudo_labels", ".state"):
         shutil.copytree(finished.paths.root / shared, options.out / shared, dirs_exist_ok=True)
     workspace = Workspace(load_config(options.config, [*options.overrides, f"output_dir={options.out}"]))
-    run_stages(workspace, ["train-upstream", "pseudo-label"])  # nothing, or the held-out images of an older run
+    run_stages(workspace, ["train-upstream", "pseudo-label"])  # does nothing, or labels the held-out images of an older run
     open_features(workspace).fill()
     for target in workspace.config.target_names:
         open_held_out_features(workspace, target).fill(flips=(False,))
@@ -59,7 +59,7 @@ def time_training(workspace: Workspace) -> Row:
 
 
 def time_transfer(workspace: Workspace) -> list[Row]:
-    """Class shares, every source to every target, and both together; an image counts once, whatever the number of targets."""
+    """Class shares, every source to every target, and both together; each image counts once, whatever the number of targets."""
     targets_of: dict[str, list[str]] = {}
     for source, target in workspace.transfers():
         targets_of.setdefault(source, []).append(target)

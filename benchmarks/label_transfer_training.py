@@ -1,8 +1,8 @@
-"""What caching frozen features is worth: steps per second of label-transfer training with and without it.
+"""The gain of caching frozen features: steps per second of label-transfer training with and without the cache.
 
-Both columns train the same heads on the same batches; "recomputed" runs the frozen backbone on each batch of images first.
-Images are random pixels that are already in memory and proposals are random boxes: neither costs more than in a real run. The
-column "fill" is paid once for each image, and once more for each mirrored one.
+Both columns train the same heads on the same batches; "recomputed" first runs the frozen backbone on each batch of images. Images
+are random pixels in memory and proposals are random boxes: neither costs more than in a real run. The column "fill" is a one-time
+cost per image, and again per mirrored image.
 
     python benchmarks/label_transfer_training.py [--device cuda] [--json FILE]
 """
@@ -69,7 +69,7 @@ class RandomImages:
         return self.pixels[index]
 
     def image_path(self, index: int) -> Path:
-        raise NotImplementedError("only a cache on disk asks for files")
+        raise NotImplementedError("only a cache on disk needs files")
 
 
 def random_boxes(space: LabelSpace, size_hw: tuple[int, int], generator: torch.Generator) -> LabeledBoxes:
@@ -81,7 +81,7 @@ def random_boxes(space: LabelSpace, size_hw: tuple[int, int], generator: torch.G
 
 
 class Training:
-    """Label-transfer training on one batch of images, with features from wherever `step` is told."""
+    """Label-transfer training on one batch of images, with features from the function passed to `step`."""
 
     def __init__(self, backbone: FrozenBackbone, size_hw: tuple[int, int]) -> None:
         torch.manual_seed(0)
@@ -108,7 +108,7 @@ class Training:
 
 
 def seconds(action: Callable[[], object], repeats: int) -> float:
-    """Mean duration of an action, after one that is not counted."""
+    """Mean duration of an action, after one uncounted warm-up."""
     action()
     synchronize()
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How every benchmark prints its rows: a Markdown table, and with `--json FILE` the same columns as JSON."""
+"""Print the rows of a benchmark as a Markdown table and, with `--json FILE`, the same columns as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = Mapping[str, object]
 
 
 def print_rows(benchmark: str, rows: Sequence[Row], json_file: Path | None = None) -> None:
-    """Print rows of the same columns as a Markdown table, and write {"benchmark", "rows"} if a file is given."""
+    """Print rows with equal columns as a Markdown table, and write {"benchmark", "rows"} if a file is given."""
     columns = list(rows[0])
     print("| " + " | ".join(columns) + " |")
     print("|" + "---|" * len(columns))
@@ -24,5 +24,5 @@ def print_rows(benchmark: str, rows: Sequence[Row], json_file: Path | None = Non
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and, of several values, their standard deviation, with one decimal."""
+    """Mean and, for several values, standard deviation, with one decimal."""
     return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")

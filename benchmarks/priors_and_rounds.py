@@ -1,14 +1,14 @@
-"""What a prior of the source box's class is worth, and what further rounds are: mean transfer AP of all six directions.
+"""The gain of a class prior, and of further rounds: mean transfer AP over all six directions.
 
     python benchmarks/priors_and_rounds.py [--seeds 0 1 2] [--difficulties easy hard] [--rows NAME ...] [--rounds 2]
                                            [--out FOLDER] [--json FILE] [key=value ...]
 
-All rows of a seed start from the same detectors, pseudo-labels and label-transfer model; those of priors only write labels anew.
-Relations are those that `lat relations` finds with its defaults; reviewed relations, and the table, are what one knows who has
-read both protocols: the classes that both give the same road user. In rounds, the detectors of all three datasets are trained on,
-and every round trains the label-transfer model anew. `noisy` is a noisy student: colours, blur, scales from 0.8 to 1.25, mosaics
-in a quarter of the images, dropout 0.1 in the box head. `growing` is that with the schedule of DARS: a labelling ratio of 0.2,
-then 0.5, and scales that widen by 0.2 and 0.5. Runs are kept under --out; what is up to date is not done again.
+All rows of a seed start from the same detectors, pseudo-labels and label-transfer model; the rows of priors only write new
+labels. Relations are those that `lat relations` finds with its defaults; reviewed relations, and the table, are what a reader of
+both protocols knows: the classes that both give the same road user. In rounds, the detectors of all three datasets continue
+training, and every round trains a new label-transfer model. `noisy` is a noisy student: colours, blur, scales from 0.8 to 1.25,
+mosaics in a quarter of the images, dropout 0.1 in the box head. `growing` adds the schedule of DARS: a labelling ratio of 0.2,
+then 0.5, and scales that widen by 0.2 and 0.5. Runs are kept under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}
 
 
 def main() -> None:
-    """Print a row for each prior, and one a round for each kind of rounds."""
+    """Print a row per prior, and one per round for each kind of rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
     rows = [*PRIORS, *ROUNDS]
     parser.add_argument("--rows", nargs="+", choices=rows, default=rows, metavar="NAME")
     parser.add_argument(
-        "--rounds", type=int, default=2, help="how many further rounds the rows of rounds do; one more adds to them"
+        "--rounds", type=int, default=2, help="number of further rounds in the rows of rounds; raising it extends the runs"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_priors_and_rounds"))
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_intermixed_args()
-    figures: dict[str, dict[str, list[float]]] = {}  # by row and difficulty, one a seed
+    figures: dict[str, dict[str, list[float]]] = {}  # by row and difficulty, one per seed
     for seed in options.seeds:
         for difficulty in options.difficulties:
             base = prepare(options.out / f"{difficulty}_{seed}", difficulty, seed, options.overrides)
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, difficulty: str, seed: int, overrides: Sequence[str]) -> Workspace:
-    """What all rows of a seed share: everything up to the label-transfer model, relations, and what a person knows of classes."""
+    """What all rows of a seed share: everything up to the label-transfer model, relations, and human knowledge of classes."""
     config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
     workspace = Workspace(load_config(config, overrides))
     run_stages(workspace, ["train-upstream", "pseudo-label", "train-lat"])
@@ -101,7 +101,7 @@ def prepare(folder: Path, difficulty: str, seed: int, overrides: Sequence[str]) 
 
 
 def possible_classes(source: LabelSpace, target: LabelSpace) -> dict[str, list[str]]:
-    """For each class of the source, the target's classes that the protocols give the same road users, in full view."""
+    """For each source class, the target classes that the protocols give to the same, fully visible road users."""
     possible: dict[str, list[str]] = {name: [] for name in source.class_names}
     for kind, is_ridden in product(Kind, (False, True)):
         if not is_ridden or kind in RIDDEN_SHARES:
@@ -119,7 +119,7 @@ def _extent(top: int, bottom: int) -> Extent:
 
 
 def reviewed(first: LabelSpace, second: LabelSpace) -> dict[str, object]:
-    """The same knowledge as the entry of a pair in the file of `lat relations --review`."""
+    """The same knowledge as a pair's entry in the file of `lat relations --review`."""
     forward, backward = possible_classes(first, second), possible_classes(second, first)
     relations = []
     for name, others in forward.items():
@@ -129,7 +129,7 @@ def reviewed(first: LabelSpace, second: LabelSpace) -> dict[str, object]:
 
 
 def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) -> dict[str, float]:
-    """Mean transfer AP of a row, or of each round of a kind of rounds, by the name of its row."""
+    """Mean transfer AP of a row, or of each round, by row name."""
     scenes = base.paths.root.parent
     folder = scenes / "cells" / "".join(c if c.isalnum() else "_" for c in name)
     if not folder.is_dir():
@@ -147,7 +147,7 @@ def run_cell(base: Workspace, name: str, rounds: int, overrides: Sequence[str]) 
 
 
 def table(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
-    """A column for each difficulty: mean and spread over seeds, and beside it the mean difference from the default."""
+    """Two columns per difficulty: mean and spread over seeds, and the mean difference from the default."""
     reference = figures.get(DEFAULT, {})
     rows: list[Row] = []
     for name, by_difficulty in figures.items():

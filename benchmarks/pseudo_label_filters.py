@@ -1,17 +1,17 @@
-"""Filters of pseudo-labels: how well what they keep matches the target's classes, what that brings, and what filtering costs.
+"""Filters of pseudo-labels: how well the kept labels match the target's class distribution, what that gains, and what it costs.
 
     python benchmarks/pseudo_label_filters.py [--seeds 0 1 2] [--out FOLDER] [--json FILE] [key=value ...]
     python benchmarks/pseudo_label_filters.py --boxes [--json FILE]
 
-Street scenes with a long tail: three times as many images as usual are drawn, and a training image stays with the chance of its
-rare classes, multiplied: truck 0.4, motorcycle 0.25, bus 0.1 (objects and labels of images that stay are whole; held-out images
-are not thinned). About a third stays. Targets are city and nu, whose label spaces have those classes, the tail. All filters see
-the same detections, of a score of 0.05 or more. KL is the divergence of the kept pseudo-labels from the target's ground truth,
-AP[.5:.95] is that of labels against truth, both mean over the transfers; tail AP is the mean over tail classes. Runs are kept
-under --out; what is up to date is not done again.
+Street scenes with a long tail: three times as many images as usual are drawn, and each training image is kept with the product of
+its rare classes' probabilities: truck 0.4, motorcycle 0.25, bus 0.1 (kept images have all objects and labels; held-out images are
+not thinned). About a third remains. Targets are city and nu, whose label spaces have those tail classes. All filters see the same
+detections with a score of 0.05 or more. KL is the divergence of the kept pseudo-labels from the target's ground truth, AP[.5:.95]
+that of labels against truth, both averaged over the transfers; tail AP is the mean over tail classes. Runs are kept under --out;
+up-to-date steps are not repeated.
 
-With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in chunks of 4,096 images; time of choosing
-thresholds and marking what is kept, and the most memory that it takes beyond the columns of scores, labels and marks.
+With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in chunks of 4,096 images; the time to choose
+thresholds and mark kept boxes, and the peak memory beyond the columns of scores, labels and marks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lat.street_scenes import DEFAULT_TRAIN_IMAGES
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
-STAYS = {"truck": 0.4, "motorcycle": 0.25, "bus": 0.1}  # chance of an image for each of these classes that is in it
+STAYS = {"truck": 0.4, "motorcycle": 0.25, "bus": 0.1}  # probability of keeping an image, for each of these classes in it
 DRAWN = {name: 3 * DEFAULT_TRAIN_IMAGES[name] for name in ("city", "nu", "way")}
 COMMON = ["target=[city, nu]", "pseudo_label.score_threshold=0.05"]
 FILTERS = {
@@ -51,7 +51,7 @@ FILTERS = {
     "DARS, ratio 1": ["method=dars", "labelling_ratio=1.0"],
 }
 BOXES, CLASSES, BOXES_AN_IMAGE = (1_000_000, 2_000_000, 5_000_000, 10_000_000), 30, 50
-SHARE = 0.2  # of the boxes is wanted: fewer than those of score 1, among which lots are drawn
+SHARE = 0.2  # of the boxes is wanted: fewer than have score 1, so ties are broken at random
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def long_tailed_scenes(folder: Path, seed: int) -> Path:
-    """Draw street scenes and choose images; returns the path of the configuration."""
+    """Draw street scenes and select images; return the path of the configuration."""
     config = draw_benchmark(folder, seed=seed, train_images=DRAWN)
     for number, name in enumerate(DRAWN):
         of_city = folder / name / ("train.json" if name == "city" else "truth.city.json")
@@ -107,7 +107,7 @@ def filter_row(name: str, configs: Sequence[Path], overrides: Sequence[str]) -> 
 
 
 def run_filter(config: Path, name: str, settings: Sequence[str]) -> dict[str, dict[str, int] | float]:
-    """Do all stages up to the evaluation with one filter; all filters start from the same detectors."""
+    """Run all stages up to the evaluation with one filter; all filters start from the same detectors."""
     base, folder = (config.parent / "run" / each for each in ("base", name.replace(" ", "").replace(",", "_")))
     upstream = [setting for setting in settings if not setting.startswith("pseudo_label.filter")]
     run_stages(Workspace(load_config(config, [*upstream, f"output_dir={base}"])), ["train-upstream"])
@@ -146,7 +146,7 @@ def _counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def cost_rows(count: int) -> list[Row]:
-    """A row for each filter on that many boxes."""
+    """A row per filter on this many boxes."""
     images, shares = count // BOXES_AN_IMAGE, 1 / np.arange(1, CLASSES + 1)
     chunks = draw_chunks(count, shares / shares.sum())
     wanted = wanted_boxes(shares / shares.sum() * BOXES_AN_IMAGE * 1000, 1000, images, SHARE)
@@ -161,7 +161,7 @@ def cost_rows(count: int) -> list[Row]:
 
 
 def cost(make: Callable[[], ClassFilter], chunks: Sequence[Chunk]) -> dict[str, object]:
-    """Seconds, the shorter of two turns, and in a turn of its own the peak of memory, of making and applying a filter."""
+    """Seconds (the shorter of two runs) and, in a separate run, peak memory of making and applying a filter."""
 
     def turn() -> int:
         return sum(int(mask.sum()) for mask in make().masks(chunks))

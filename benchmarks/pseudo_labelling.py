@@ -1,10 +1,9 @@
-"""What one pass over the images is worth: the pseudo-label stage against one prediction loop for each detector.
+"""The gain of a single pass over the images: the pseudo-label stage against one prediction loop per detector.
 
-The stage decodes each image once, puts images into batches and runs all detectors of the run on them. A loop belongs to one
-detector, decodes each image again and predicts one image at a time: Detectron2's `DefaultPredictor` with the detectors of
-Detectron2, and with those of torchvision the same written out. Both label the same JPEG images with the same, untrained, models
-and time all of it, from reading the weights to the last detection; the stage also writes its labels. An image counts as done when
-every detector has seen it.
+The stage decodes each image once, batches the images and runs all detectors of the run on them. A loop belongs to one detector,
+decodes each image again and predicts one image at a time: with Detectron2's `DefaultPredictor` for its detectors, and with
+equivalent code for torchvision's. Both label the same JPEG images with the same untrained models, timed from reading the weights
+to the last detection; the stage also writes its labels. An image counts as done when every detector has seen it.
 
     python benchmarks/pseudo_labelling.py [--device cuda] [--json FILE]
 """
@@ -56,7 +55,7 @@ CASES = {
 
 
 def draw_run(folder: Path, case: Case, library: str, device: str) -> Workspace:
-    """A run of one source and three other spaces, whose upstream detectors are made of random weights."""
+    """A run of one source and three other spaces, whose upstream detectors have random weights."""
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     height, width = case.size_hw
@@ -85,7 +84,7 @@ def draw_run(folder: Path, case: Case, library: str, device: str) -> Workspace:
 
 
 def loop_of_ours(workspace: Workspace) -> None:
-    """A loop for each detector, one image at a time, with our own reader and detectors."""
+    """A loop per detector, one image at a time, with our own reader and detectors."""
     part = workspace.data.train_part(SOURCE)
     for name in SPACES:
         predictor = Predictor(load_detector(workspace.paths.upstream_model(name)), workspace.fabric)
@@ -94,7 +93,7 @@ def loop_of_ours(workspace: Workspace) -> None:
 
 
 def loop_of_detectron2(workspace: Workspace) -> None:
-    """A loop of Detectron2's own `DefaultPredictor` for each detector."""
+    """A loop per detector with Detectron2's own `DefaultPredictor`."""
     from detectron2.engine import DefaultPredictor
 
     part = workspace.data.train_part(SOURCE)
@@ -111,7 +110,7 @@ def loop_of_detectron2(workspace: Workspace) -> None:
 
 
 def seconds(*actions: Callable[[], object]) -> list[float]:
-    """The shortest of two durations of each action, in turns so that a busy machine harms all; a first turn is not counted."""
+    """The shorter of two durations of each action, alternating so that other load affects all; a warm-up is not counted."""
     turns = []
     for _ in range(3):
         durations = []
@@ -148,7 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     problem = detectron2_problem()
     if problem is not None:
-        print(f"The rows of Detectron2 are left out: {problem}\n")
+        print(f"Without the Detectron2 rows: {problem}\n")
     libraries = ("torchvision",) if problem is not None else ("torchvision", "detectron2")
     rows = [measure(case, library, options.device) for library in libraries for case in CASES[options.device]]
     print(f"{options.device}, {torch.get_num_threads()} threads\n")

@@ -1,10 +1,10 @@
 """How well relations between the classes of two datasets are found, where the true ones are known.
 
 Handwritten digits in two halves under the paper's two taxonomies (five seeds, mean ± deviation), the ablation of SLAMDUNKS, and
-the same digits across two domains; with `--streets` instead the label spaces of street scenes, drawn into a folder, with upstream
-detectors of 120 steps. AP ranks all (K1 + 1)(K2 + 1) - 1 candidate relations, GED counts edges to add or delete, accuracy is that
-of all pictures in the shared taxonomy. The paper's figures are of MNIST in two halves, and of MNIST with SVHN (Tables 1 and 2):
-other pictures, a pretrained ResNet-18.
+the same digits across two domains; or, with `--streets`, the label spaces of street scenes, drawn into a folder, with upstream
+detectors trained for 120 steps. AP ranks all (K1 + 1)(K2 + 1) - 1 candidate relations, GED counts edges to add or delete, and
+accuracy is over all pictures in the shared taxonomy. The paper's figures are for MNIST in two halves, and for MNIST with SVHN
+(Tables 1 and 2): other pictures, and a pretrained ResNet-18.
 
     python benchmarks/relations.py [--parts halves domains ablation] [--seeds 5] [--json FILE]
     python benchmarks/relations.py --streets [FOLDER] [--datasets city nu way] [--methods slamdunks …] [--seeds 3] [--json FILE]
@@ -68,14 +68,14 @@ def run_slamdunks(pair: DigitPair, settings: RelationSettings, seed: int) -> Sla
 
 
 def _inputs(pair: DigitPair) -> tuple[LabeledSamples, LabeledSamples]:
-    """Samples of one domain as they are, those of two domains each with mean 0 and deviation 1."""
+    """Samples of one domain unchanged, those of two domains each with mean 0 and deviation 1."""
     if pair.is_one_domain:
         return pair.first, pair.second
     return pair.first.standardized(), pair.second.standardized()
 
 
 def accuracy(pair: DigitPair, result: SlamdunksResult) -> float:
-    """Share of all pictures whose universal class, by the classification head alone, is the true one."""
+    """Share of all pictures whose universal class is right, by the classification head alone."""
     size = result.model.size
     parts = (result.model.universal_probabilities(part) for part in _inputs(pair))
     best = torch.cat(list(parts)).flatten(1).argmax(dim=1)
@@ -147,7 +147,7 @@ def domains_rows(seeds: int) -> list[Row]:
 
 
 def ablation_rows(seeds: int) -> list[Row]:
-    """SLAMDUNKS on digits-C with one lambda for all, eight ways, in the order of the paper's Table 2."""
+    """SLAMDUNKS on digits-C with one lambda for all classes, in eight variants, in the order of the paper's Table 2."""
     pairs = [digit_pair("custom", seed) for seed in range(seeds)]
     return [ablation_row((p, z, w), pairs) for w, z, p in product((False, True), repeat=3)]
 
@@ -158,12 +158,15 @@ PARTS = {"halves": halves_rows, "domains": domains_rows, "ablation": ablation_ro
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, help="number of seeds; 5, or 3 with --streets")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="tables of digits; all three")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="tables of digits; default all")
     parser.add_argument("--streets", type=Path, nargs="?", const=Path("runs/benchmark_relations"), metavar="FOLDER")
     parser.add_argument("--datasets", nargs="+", choices=list(SPACES), default=["city", "nu", "way"], help="with --streets")
     parser.add_argument("--methods", nargs="+", choices=RELATION_METHODS, default=list(RELATION_METHODS), help="with --streets")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the rows to FILE, of digits with the part before its ending"
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="also write the rows to FILE; for digits, with the part's name before the suffix",
     )
     options = parser.parse_args()
     if options.streets:

@@ -1,4 +1,4 @@
-"""Handwritten digits of scikit-learn as pairs of datasets with known relations, clean or drawn as coloured, noisy scene text."""
+"""scikit-learn's handwritten digits as pairs of datasets with known relations, clean or as coloured, noisy scene text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 @dataclass(frozen=True, eq=False)
 class DigitPair:
-    """Two datasets of digits, their true relations, and of each sample the true (first class, second class), -1 for none."""
+    """Two datasets of digits, their true relations, and each sample's true (first class, second class), -1 for none."""
 
     first: LabeledSamples
     second: LabeledSamples
@@ -44,8 +44,8 @@ def digit_pair(taxonomies: str, seed: int, scene_text: bool = False) -> DigitPai
     """The 1,797 digits split in two halves at random, each labelled by its taxonomy; digits without a class are left out.
 
     Args:
-        taxonomies: `custom` (the paper's) or `digits` (both datasets tell all ten apart).
-        seed: decides the split and the drawing.
+        taxonomies: `custom` (the paper's) or `digits` (both datasets distinguish all ten).
+        seed: determines the split and the drawing.
         scene_text: whether the second half is drawn as coloured, noisy scene text of twice the size, and the first half enlarged.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -1,8 +1,8 @@
 """Relations between the street scenes' label spaces: drawn runs, the true relations, and rows for each method.
 
-Two classes are related if they have the same boxes: at least `SAME_BOX_SHARE` of the boxes of one class overlap a box of the
-other class, as the truth file of the same images has it, with an IoU of `SAME_BOX_IOU`. A class whose boxes the other protocol
-does not draw stands alone.
+Two classes are related if they share boxes: at least `SAME_BOX_SHARE` of the boxes of one class overlap a box of the other class,
+in the truth file of the same images, with an IoU of `SAME_BOX_IOU`. A class whose boxes the other protocol does not draw stands
+alone.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ Truths = dict[tuple[str, str], RelationMatrix]
 
 
 def drawn_run(folder: Path, seed: int, datasets: tuple[str, ...]) -> tuple[dict[str, LabeledSamples], Truths]:
-    """Draw `easy` scenes, train an upstream detector a dataset, and return box features and true relations of each pair.
+    """Draw `easy` scenes, train an upstream detector per dataset, and return box features and true relations of each pair.
 
-    What is already there and up to date is not done again.
+    Up-to-date steps are not repeated.
     """
     config = draw_benchmark(folder / f"easy_{'_'.join(datasets)}_{seed}", seed=seed, datasets=datasets)
     workspace = Workspace(load_config(config, [f"upstream.training.steps={UPSTREAM_STEPS}"]))
@@ -50,14 +50,14 @@ def drawn_run(folder: Path, seed: int, datasets: tuple[str, ...]) -> tuple[dict[
 
 
 def true_relations(workspace: Workspace, first: str, second: str) -> RelationMatrix:
-    """Shares of same boxes of both directions, and an edge where the larger one reaches `SAME_BOX_SHARE`."""
+    """Shares of same boxes in both directions, and an edge if the larger one reaches `SAME_BOX_SHARE`."""
     forward, backward = _same_boxes(workspace, first, second), _same_boxes(workspace, second, first)
     edges = with_standalone(torch.maximum(forward[:, :-1], backward[:, :-1].T) >= SAME_BOX_SHARE)
     return RelationMatrix(workspace.data.space(first), workspace.data.space(second), forward, backward, edges=edges)
 
 
 def _same_boxes(workspace: Workspace, dataset: str, space: str) -> Tensor:
-    """(K, K' + 1) share of the boxes of each class of a dataset that are boxes of each class of another space, or of none."""
+    """(K, K' + 1) share of the boxes of each class that are also boxes of each class of another space, or of none."""
     part, truth = workspace.data.train_part(dataset), read_truth(workspace, dataset, space)
     assert truth is not None
     counts = torch.zeros(len(part.space), len(truth.space) + 1)
@@ -72,10 +72,10 @@ def _same_boxes(workspace: Workspace, dataset: str, space: str) -> Tensor:
 
 
 def street_rows(folder: Path, seeds: int, datasets: tuple[str, ...], methods: tuple[str, ...] = RELATION_METHODS) -> list[Row]:
-    """A row for each pair of label spaces and method, then one for the mean of the pairs.
+    """A row per pair of label spaces and method, then one for the mean over the pairs.
 
-    Each seed draws, trains and searches anew. `kinds right` is the share of the true relations that are found with their type;
-    "is a kind of" ranks directed pairs of classes, true where `INSIDE_SHARE` of the one class are boxes of the other.
+    Each seed has its own drawing, training and search. `kinds right` is the share of true relations found with their type;
+    "is a kind of" ranks directed pairs of classes, true if `INSIDE_SHARE` of the one class are boxes of the other.
     """
     runs = [drawn_run(folder, seed, datasets) for seed in range(seeds)]
     rows: list[Row] = []

@@ -2,9 +2,9 @@
 
     python benchmarks/report_opening.py [--images 10000] [--size 640 480] [--opens 5] [--out FOLDER] [--json FILE]
 
-One source and one target with 8 random boxes an image in every layer, and as many noise pictures as --pictures, under a name for
-each image. The page is opened from the disk in headless Chromium (`chromium` on the path, driven by Playwright), each time with
-an empty cache. Times are in seconds, from the request of the page; of several opens the median, and the slowest behind it.
+One source and one target with 8 random boxes per image in every layer, and --pictures different noise pictures, repeated under a
+name per image. The page is opened from disk in headless Chromium (`chromium` on the path, driven by Playwright), each time with
+an empty cache. Times are in seconds from the request of the page: the median of several opens, followed by the slowest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPACES = tuple(LabelSpace(name, tuple(f"{name} {i}" for i in range(10)), tuple(r
 
 
 def main() -> None:
-    """Write the report, open it, and print a row for each figure."""
+    """Write the report, open it, and print a row per figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10000)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
@@ -72,7 +72,7 @@ def _size(folder: Path) -> float:
 
 
 def make_gallery(folder: Path, images: int, size_wh: tuple[int, int], pictures: int) -> Gallery:
-    """Pictures on the disk, and random labels of all layers; transferred ones are near the source's."""
+    """Pictures on disk, and random labels in all layers; transferred ones are close to the source's."""
     generator = np.random.default_rng(0)
     names = tuple(f"{i:06d}.jpg" for i in range(images))
     _draw(folder / "images", names, size_wh, pictures, generator)
@@ -123,7 +123,7 @@ def _table(
 
 
 def open_page(path: Path, opens: int) -> list[dict[str, str]]:
-    """Open the page several times, look at the first image and filter; a row for each figure."""
+    """Open the page several times, look at the first image and filter; return a row per figure."""
     from playwright.sync_api import sync_playwright
 
     times: dict[str, list[float]] = {"first picture": [], "boxes on it": [], "then filter by class": [], "then open an image": []}

@@ -1,13 +1,13 @@
-"""What further sources are worth: transfer AP into one target as datasets join, on street scenes.
+"""The gain of further sources: transfer AP to one target as datasets are added, on street scenes.
 
     python benchmarks/several_sources.py [--target city] [--seeds 0 1 2] [--difficulty hard] [--steps N] [--out FOLDER]
                                          [--json FILE] [key=value ...]
 
-The target and one source, then a second source, then the third: a column is one direction, whose labels come from the same
-source boxes in every row. In the last row the third source's detector, but none of its images or ground truth, takes part: its
-pseudo-labels of the other datasets' images are given as the files of an outside label set. Every row trains the label-transfer
-model anew for the same number of steps, on the same upstream detectors and pseudo-labels, which are made once for each seed, and
-on the features of the target's detector. Runs are kept under --out; what is up to date is not done again.
+The target and one source, then a second source, then a third: each column is one direction, with labels from the same source
+boxes in every row. The last row uses the third source's detector without its images or ground truth: its pseudo-labels for the
+other datasets' images are the files of an outside label set. Every row trains a new label-transfer model for the same number of
+steps, on the same upstream detectors and pseudo-labels, made once per seed, and on the features of the target's detector. Runs
+are kept under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TransferAp = dict[str, dict[str, float]]
 
 
 def main() -> None:
-    """Print a row for each number of spaces and a column for each direction."""
+    """Print a row per number of spaces and a column per direction."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--target", choices=list(SPACES), default="city")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def transfer_ap(folder: Path, seed: int, datasets: tuple[str, ...], label_set: str, overrides: list[str]) -> TransferAp:
-    """Train and transfer among `datasets`, with the detections of one more dataset's detector if `label_set` names it."""
+    """Train and transfer among `datasets`, adding the detections of the dataset that `label_set` names, if any."""
     cell = folder / "cells" / "_".join([*datasets, *(["with", label_set] if label_set else [])])
     text = benchmark_config(str(folder), str(cell), seed, datasets)
     if label_set:
@@ -75,7 +75,7 @@ def transfer_ap(folder: Path, seed: int, datasets: tuple[str, ...], label_set: s
 
 
 def table(names: tuple[str, ...], cells: dict[str, list[TransferAp]]) -> list[Row]:
-    """Plain pseudo-labels, then a row for each entry of `cells`, mean and spread over seeds."""
+    """Plain pseudo-labels, then a row per entry of `cells`, mean and spread over seeds."""
     target, *sources = names
     with_all = next(runs for runs in cells.values() if set(runs[0]["label_transfer"]) == set(sources))
     rows = {"plain pseudo-labels": ("pseudo_label", with_all)} | {row: ("label_transfer", runs) for row, runs in cells.items()}

@@ -1,9 +1,9 @@
-"""What the commands cost that need no network on a device: CPU seconds of a tiny use of each, and whether it imported torch.
+"""Startup cost of the commands that run no neural network: CPU seconds of a tiny use of each, and whether it imported torch.
 
     python benchmarks/startup.py [--repeat 3] [--json FILE]
 
-Two datasets of a few small images are written to a temporary folder, and each command runs on them in a process of its own. CPU
-seconds are user and system time of that process, the fewest of some runs. `lat doctor` imports torch last, to ask for GPUs.
+Two datasets of a few small images are written to a temporary folder, and each command runs on them in a separate process. CPU
+seconds are user and system time of that process, the minimum over several runs. `lat doctor` imports torch last, to find GPUs.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ try:
 finally:
     print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
 """
-"""Runs a command; the last line on standard error names the heavy packages that were imported."""
+"""Runs a command; the last line on standard error names the imported heavy packages."""
 
 
 def main() -> None:
-    """Print a row for each command."""
+    """Print a row per command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path, default=None)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(name: str, repeat: int) -> Row:
-    """Run a command some times, each time on new files."""
+    """Run a command several times, each time on new files."""
     seconds, heavy = [], ""
     for _ in range(repeat):
         with tempfile.TemporaryDirectory() as folder:
@@ -62,10 +62,10 @@ def measure(name: str, repeat: int) -> Row:
 
 
 def run(arguments: Sequence[str], folder: Path) -> str:
-    """Run `lat` in a folder of `write_inputs`; returns the heavy packages that it imported.
+    """Run `lat` in a folder of `write_inputs`; return the heavy packages that it imported.
 
     Raises:
-        SystemExit: with what was printed, if the command fails.
+        SystemExit: with the output, if the command fails.
     """
     command = [sys.executable, "-c", _CHILD, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)

@@ -1,8 +1,8 @@
-"""Transfer AP on street scenes over several seeds: the whole job for each seed, images drawn anew.
+"""Transfer AP on street scenes over several seeds: a whole run per seed, with newly drawn images.
 
     python benchmarks/street_scenes.py --seeds 0 1 2 [--difficulty hard] [--out FOLDER] [--json FILE] [key=value ...]
 
-Each seed takes about as long as `make demo`. Runs are kept under --out; a run that is up to date is not done again.
+Each seed takes about as long as `make demo`. Runs are kept under --out; up-to-date runs are not repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lat.workspace.workspace import Workspace
 
 
 def main() -> None:
-    """Run every seed and print mean and spread of each direction and method."""
+    """Run every seed; print mean and spread of each direction and method."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--difficulty", choices=["easy", "hard"], default="easy")
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def run_seed(folder: Path, difficulty: str, seed: int, overrides: list[str]) -> dict[str, Any]:
-    """Draw and run one seed; returns its evaluation.json."""
+    """Draw and run one seed; return its evaluation.json."""
     config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
     workspace = Workspace(load_config(config, overrides))
     run_stages(workspace)
@@ -47,7 +47,7 @@ def run_seed(folder: Path, difficulty: str, seed: int, overrides: list[str]) -> 
 
 
 def summarise(runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:
-    """A row for each direction and one for their mean: AP[.5:.95] as mean +- standard deviation over the runs."""
+    """A row per direction and one for their mean: AP[.5:.95] as mean +- standard deviation over the runs."""
     directions = list(dict.fromkeys((row["source"], row["target"]) for row in runs[0]))
     rows = []
     for direction in [*directions, None]:

@@ -1,7 +1,7 @@
-"""Transfer labels between drawn street scenes, and look at what came out: a notebook as a script (`# %%` begins a cell).
+"""Transfer labels between drawn street scenes, and look at the results: a notebook as a script (`# %%` starts a cell).
 
-python examples/street_scenes.py            # some minutes on two CPU cores
-python examples/street_scenes.py --quick    # a few images and steps, to see that everything works
+python examples/street_scenes.py            # a few minutes on two CPU cores
+python examples/street_scenes.py --quick    # a few images and steps, to check that everything works
 """
 
 # %% Where to write, and how much to do
@@ -17,7 +17,7 @@ OUT = Path(next((word for word in sys.argv[1:] if not word.startswith("-")), "ru
 IMAGES = {"city": 4, "nu": 4} if QUICK else {"city": 40, "nu": 100}
 STEPS = 5 if QUICK else 400
 
-# %% Two datasets that annotate the same streets by different protocols; `truth` is what only drawn data has
+# %% Two datasets that annotate the same streets by different protocols; only drawn data has `truth`
 draw_street_scenes(OUT / "data", train_images=IMAGES, val_images=2 if QUICK else 20)
 other = {"city": "nu", "nu": "city"}
 config = {
@@ -45,19 +45,19 @@ for name in IMAGES:
     labels = lat.load_labels(OUT / "data" / name / "train.json")
     print(f"{name}: {', '.join(labels.class_names)}")
 
-# %% Everything in one call; a second one would find all of it up to date
+# %% Everything in one call; a second call would find everything up to date
 run = lat.run(config)
 for row in run.evaluation["transfer"]:
     ap = "-" if row["ap"] is None else f"{row['ap']:.1f}"
     print(f"{row['source']} -> {row['target']}, {row['method']}: AP {ap}")
 
-# %% The transferred labels: arrays image by image, named as in `supervision.Detections`
+# %% The transferred labels: arrays per image, named as in `supervision.Detections`
 transferred = run.labels("nu", "city")
 for image in transferred:
     sure = image.confidence >= 0.5
     print(image.file_name, dict(Counter(image.data["class_name"][sure].tolist())))
 
-# %% The same as one table, where pandas is installed
+# %% The same as one table, if pandas is installed
 try:
     frame = transferred.frame()
 except ImportError:
