@@ -1,1 +1,1 @@
-"""From what networks say to labels: class shares, conventions, keep and fuse, calibration, filters."""
+"""From network outputs to labels: class shares, conventions, keep and fuse, calibration, filters."""

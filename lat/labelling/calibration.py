@@ -1,7 +1,7 @@
-"""Confidence that means something: raw scores become the share of such labels that are right.
+"""Calibrate scores, so that a label's score is the probability that it is right.
 
 A calibration is fitted on pairs of a raw score and whether that label was a hit. It works on logits: the calibrated logit is a
-strictly rising, piecewise linear function of the raw logit, so the order of labels, and with it their AP, stays what it was.
+strictly increasing, piecewise linear function of the raw logit, so the order of labels, and with it their AP, is unchanged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from lat.core.errors import InputError
 
 CALIBRATIONS = ("platt", "isotonic", "none")
 
-_HALF_STEP = 2.0**-25  # half a step of float32 below 1: a raw score of 1 stays above every other one
-_SURE_LOGIT = 6.0  # surer than a few hundred pairs can tell
-_LEAST_SLOPE = 0.05  # a fit that would turn the order round, or nearly, keeps this much of it
-_PRIOR_PAIRS = 10  # with which a run of pairs is held to Platt's line
+_HALF_STEP = 2.0**-25  # half a float32 step below 1: a raw score of 1 stays above all others
+_SURE_LOGIT = 6.0  # surer than a few hundred pairs can show
+_LEAST_SLOPE = 0.05  # minimum slope, if a fit would reverse or nearly reverse the order
+_PRIOR_PAIRS = 10  # weight of Platt's line in a run of pairs
 _MOST_ITERATIONS = 100
 
 
@@ -42,10 +42,10 @@ class Calibration:
     """A map from raw to calibrated scores.
 
     Attributes:
-        method: how it was fitted; with `none` scores stay as they are.
-        raw_logits: at least two logits of raw scores, strictly rising.
-        logits: the calibrated logit at each of them, strictly rising; linear between them, and beyond the outer ones as
-            between them and their neighbours.
+        method: how it was fitted; with `none` scores are unchanged.
+        raw_logits: at least two logits of raw scores, strictly increasing.
+        logits: the calibrated logit at each of them, strictly increasing; interpolated linearly, and extrapolated with the
+            slope of the outermost segments.
         pairs: number of pairs that it was fitted on.
 
     Raises:
@@ -65,13 +65,13 @@ class Calibration:
             or not np.isfinite(columns).all()
             or (np.diff(columns) <= 0).any()
         ):
-            raise ValueError("a calibration needs a known method and two or more finite logits that rise strictly")
+            raise ValueError("a calibration needs a known method and two or more finite, strictly increasing logits")
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Calibrated scores (N,) float32 in (0, 1) of raw scores (N,) float32 in [0, 1], on their device.
 
-        The higher of two raw scores keeps the higher calibrated one, unless the two come closer than float32 can tell apart;
-        to keep them apart near 0 and 1, what a calibrated logit has beyond 6 (a score of 0.9975) counts as log(1 + excess).
+        Calibration preserves the order of scores as far as float32 can distinguish them; to keep them distinct near 0 and 1, the
+        excess of a calibrated logit beyond 6 (a score of 0.9975) is compressed to log(1 + excess).
         """
         if self.method == "none":
             return scores
@@ -103,22 +103,22 @@ def fit_calibration(scores: Tensor, hits: Tensor, settings: CalibrationSettings)
     """Fit a calibration on N pairs; N may be 0, and all or none of the labels may be hits.
 
     `platt` is the most probable line `slope * logit + bias` under independent normal priors of deviation 1 around slope 1 and
-    bias 0: without pairs the scores stay, and with few, or with hits only, they move part of the way and never reach 0 or 1.
-    The prior weighs about as much as four pairs of score 0.5. The slope is at least 0.05.
+    bias 0: without pairs scores are unchanged; with few, or only hits, they move part of the way and never reach 0 or 1. The
+    prior weighs about as much as four pairs of score 0.5. The slope is at least 0.05.
 
-    `isotonic` pools adjacent violators: runs of pairs whose share of hits would fall are joined. Each run then counts ten more
-    pairs, hit as often as Platt's line says for the run, and what falls again is joined again. The curve joins the middles of
-    the runs (mean logit), so that no two raw scores become one, and goes on with the slope of Platt's line beyond them.
+    `isotonic` pools adjacent violators: runs of pairs whose share of hits would decrease are joined. Each run then gets ten extra
+    pairs, with the share of hits that Platt's line predicts for it, and decreasing runs are joined again. The curve connects the
+    centres of the runs (mean logit), so that raw scores stay distinct, and continues beyond them with the slope of Platt's line.
 
     Args:
         scores: (N,) float raw scores in [0, 1].
-        hits: (N,) bool or 0/1, whether the label was right.
+        hits: (N,) bool or 0/1, true if the label was right.
         settings: the method.
 
-    Source: Platt, Probabilistic Outputs for Support Vector Machines (1999), with a prior in place of its softened targets;
+    Source: Platt, Probabilistic Outputs for Support Vector Machines (1999), with a prior instead of its softened targets;
     Zadrozny and Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates (2002).
     """
-    assert scores.shape == hits.shape == (len(scores),), "one hit a score"
+    assert scores.shape == hits.shape == (len(scores),), "one hit per score"
     if settings.calibration == "none":
         return Calibration()
     x = scores.detach().cpu().double().clamp(_HALF_STEP, 1 - _HALF_STEP).logit().numpy()
@@ -138,7 +138,9 @@ def _fit_line(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
     slope, bias = _fit_logistic(np.stack([x, ones], axis=1), np.zeros_like(x), hits, np.array([1.0, 0.0]))
     if slope >= _LEAST_SLOPE:
         return float(slope), float(bias)
-    (bias,) = _fit_logistic(ones[:, None], _LEAST_SLOPE * x, hits, np.zeros(1))  # the best of the others: the loss is convex
+    (bias,) = _fit_logistic(
+        ones[:, None], _LEAST_SLOPE * x, hits, np.zeros(1)
+    )  # the best allowed slope, because the loss is convex
     return _LEAST_SLOPE, float(bias)
 
 
@@ -167,7 +169,7 @@ def _fit_logistic(design: np.ndarray, offset: np.ndarray, hits: np.ndarray, prio
 
 
 def _fit_runs(x: np.ndarray, hits: np.ndarray, slope: float, bias: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean raw logit and calibrated logit (R,) of each run of pairs, both strictly rising."""
+    """Mean raw logit and calibrated logit (R,) of each run of pairs, both strictly increasing."""
     levels, place = np.unique(x, return_inverse=True)  # equal scores are one level
     counts = np.bincount(place).astype(np.float64)
     means: np.ndarray = np.bincount(place, hits) / counts
@@ -183,7 +185,7 @@ def _fit_runs(x: np.ndarray, hits: np.ndarray, slope: float, bias: float) -> tup
 
 
 def pool_adjacent(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Join neighbours until the weighted means of the runs rise strictly (pool-adjacent-violators).
+    """Join neighbours until the weighted means of the runs are strictly increasing (pool-adjacent-violators).
 
     Args:
         values: (N,) float.

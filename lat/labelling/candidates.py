@@ -1,4 +1,4 @@
-"""Candidates for labels: proposals as one class each. The best one suppresses those that lie on it, and is averaged with them.
+"""Candidates for labels: proposals as one class each. The best suppresses those that overlap it, and is averaged with them.
 
 Shape letters: C candidates of all images of a batch, P pairs of candidates of one image and class, N best candidates.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lat.core.boxes import aligned_iou, rows_of_one_group
 
-FUSE_IOU = 0.6  # a candidate is averaged with the best one of its class if it overlaps it by this much
+FUSE_IOU = 0.6  # a candidate that overlaps the best one of its class this much is averaged with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Candidates:
         precision: (C, 4) float32, inverse variance of each side, relative to a box that the model alone drew.
         labels: (C,) int64 classes in the target's label space.
         scores: (C,) float32.
-        images: (C,) int64 index of the image of each.
+        images: (C,) int64 image index of each.
         source_labels: (C,) int64 classes of human boxes in the source's label space; -1 for other candidates.
         proposals_xyxy: (C, 4) float32, the boxes of the proposals before the model moved them.
     """
@@ -41,9 +41,9 @@ class Candidates:
     def best(self, nms_iou: float, max_per_image: int, *, human_first: bool) -> Tensor:
         """Candidates (N,) int64 that no better one suppresses, image after image, best first, at most `max_per_image` of each.
 
-        With `human_first` human boxes beat all others, whatever the scores. Two human boxes of one class that were drawn on each
-        other are then two objects, and both stay. Two that come to lie on each other only in the target's protocol, such as a
-        rider's and a bicycle's where the target draws one box around both, are one object.
+        With `human_first`, human boxes beat all others, whatever the scores. Two human boxes of one class that overlap as drawn
+        are then two objects, and both stay. Two that overlap only in the target's protocol, such as a rider's and a bicycle's if
+        the target draws one box around both, are one object.
         """
         first, second, iou = self._pairs
         suppresses = iou >= nms_iou
@@ -61,9 +61,9 @@ class Candidates:
         return kept[place < max_per_image]
 
     def fused(self, best: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 4) of the best (N,) candidates, averaged with those that lie on them; and the highest score (N,) of these.
+        """Boxes (N, 4) of the best (N,) candidates, averaged with those that overlap them; and the highest score (N,) of these.
 
-        The weights of a candidate's sides are its score times their precision. A human box joins no average but its own.
+        A side's weight is the candidate's score times the side's precision. A human box joins only its own average.
         """
         first, second, iou = self._pairs
         place = torch.full_like(self.labels, -1)
@@ -78,13 +78,13 @@ class Candidates:
 
     @cached_property
     def _pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Two (P,) int64, ordered pairs of one image and class, each candidate with itself among them; and (P,) their IoU."""
+        """Two (P,) int64: ordered pairs of one image and class, including each candidate with itself; and (P,) their IoU."""
         group = self.images * (self.labels.amax() + 1 if len(self.labels) else 1) + self.labels
         first, second = rows_of_one_group(group, group)
         return first, second, aligned_iou(self.boxes_xyxy[first], self.boxes_xyxy[second])
 
     def _are_drawn_on_each_other(self, nms_iou: float) -> Tensor:
-        """(P,) bool: pairs of human boxes of one class that overlap as they were drawn."""
+        """(P,) bool: pairs of human boxes of one class that overlap as drawn."""
         first, second, _ = self._pairs
         of_one_class = (self.source_labels[first] >= 0) & (self.source_labels[first] == self.source_labels[second])
         return of_one_class & (aligned_iou(self.proposals_xyxy[first], self.proposals_xyxy[second]) >= nms_iou)
@@ -97,9 +97,9 @@ def order_by_image(images: Tensor, scores: Tensor) -> Tensor:
 
 
 def _unsuppressed(first: Tensor, second: Tensor, count: int) -> Tensor:
-    """(count,) bool: what is left if each of `first` (S,), unless itself suppressed, suppresses its worse `second` (S,).
+    """(count,) bool: the candidates that remain if each of `first` (S,), unless suppressed itself, suppresses its `second` (S,).
 
-    Each pass settles at least one more link of every chain of suppressions, so a few passes are enough.
+    Each pass resolves at least one more link of every chain of suppressions, so a few passes are enough.
     """
     kept = torch.ones(count, dtype=torch.bool, device=first.device)
     while True:

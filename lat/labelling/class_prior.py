@@ -1,6 +1,6 @@
-"""Class prior: what class scores on human boxes are multiplied with, given class shares.
+"""Class prior: factors for class scores on human boxes, derived from class shares.
 
-The class of one box is noisy, the shares of a whole dataset are not. Shape letters: N boxes, M proposals of an image, K_s and
+The class of one box is noisy; the shares of a whole dataset are not. Shape letters: N boxes, M proposals of an image, K_s and
 K_t classes of the source's and of the target's label space; "none" (background) is last, at index K_t.
 """
 
@@ -14,17 +14,16 @@ from torch import Tensor
 
 from lat.labelling.class_shares import ClassShares
 
-RARE = 0.1  # a target class that is rarer than this beside the commonest one is left to the model
-SMALLEST_SHARE = 1e-6  # stands for a share of 0 where something is divided by it
+RARE = 0.1  # a target class rarer than this share of the commonest one is left to the model
+SMALLEST_SHARE = 1e-6  # replaces a share of 0 in divisions
 
 
 @dataclass(frozen=True, eq=False)
 class ClassPrior:
-    """What the class of a human box says about the labels that lie on it.
+    """What the class of a human box implies for the labels that overlap it.
 
     Attributes:
-        factors: (K_s, K_t + 1) float32, with which class scores on a human box of each class are multiplied; 1 changes nothing,
-            0 forbids.
+        factors: (K_s, K_t + 1) float32 factors for class scores on human boxes of each class; 1 changes nothing, 0 forbids.
         shares: the class shares behind them.
     """
 
@@ -33,9 +32,9 @@ class ClassPrior:
 
     @classmethod
     def of_shares(cls, new: ClassShares, old: ClassShares, floor: float) -> Self:
-        """The prior under which class shares are `new`, for scores that were learnt under class shares `old`.
+        """The prior for class shares `new`, for scores that were learnt under class shares `old`.
 
-        By Bayes each score is multiplied with new share / old share, none of them below `floor`. "None" keeps its score.
+        By Bayes, each score is multiplied with new share / old share, both at least `floor`. "None" keeps its score.
 
         Source: Saerens, Latinne and Decaestecker (2002), equation 2.4.
         """
@@ -46,11 +45,11 @@ class ClassPrior:
 
     @classmethod
     def of_learnt_shares(cls, new: ClassShares, old: ClassShares) -> Self:
-        """As `of_shares`, but instead of a floor the classes that are rare under `old` keep their scores."""
+        """As `of_shares`, but without a floor: classes that are rare under `old` keep their scores."""
         return cls(share_ratio(new.shares, old.shares, common_classes(old.shares)), new)
 
     def vetoing(self, threshold: float) -> Self:
-        """The same, but target classes with a share below the threshold are impossible; "none" never is."""
+        """The same prior with target classes below the share threshold forbidden; "none" never is."""
         forbidden = self.shares.shares < threshold
         forbidden[:, -1] = False
         return replace(self, factors=torch.where(forbidden, 0.0, self.factors))
@@ -58,15 +57,15 @@ class ClassPrior:
     def applied(self, class_scores: Tensor, source_labels: Tensor) -> Tensor:
         """Class scores (N, K_t + 1) of boxes on human boxes of classes (N,), each row summing to 1 again.
 
-        A box whose whole score is forbidden is background.
+        A box with all its score on forbidden classes becomes background.
         """
         return weighed(class_scores, self.factors[source_labels])
 
     def source_classes(self, class_scores: Tensor, target_labels: Tensor) -> Tensor:
-        """The class (N,) int64 that an annotator of the source would give to objects of known class in the target.
+        """The class (N,) int64 that an annotator of the source would give to objects with a known target class.
 
-        An annotator would know the object's class. The source's detector does not: its scores (N, K_s) decide only among the
-        classes that have a large share in the object's target class (N,) int64.
+        Unlike an annotator, the source's detector does not know the object's class: its scores (N, K_s) decide only among the
+        classes with a large share in the object's target class (N,) int64.
         """
         return (class_scores * self.shares.shares[:, target_labels].T.clamp(min=SMALLEST_SHARE)).argmax(dim=1)
 
@@ -76,14 +75,14 @@ class ClassPrior:
         """The candidates below the score threshold that human boxes vouch for, (M, K_t) bool.
 
         A human box on which no proposal reaches the score threshold in any class keeps its best candidate: the highest score
-        above 0, among the proposals that lie on it, in a class that has the share threshold or more of the human box's class.
+        above 0 among the overlapping proposals, in a class with at least the share threshold of the human box's class.
 
         Args:
             scores: (M, K_t) of the proposals of one image.
-            support: (M,) int64 row of the human box on which each proposal lies; -1 for none.
-            source_labels: (M,) int64 class of each human box in the source's space; only rows that `support` names are read.
-            score_threshold: score from which labels are written anyway.
-            share_threshold: share of the source class in the target class.
+            support: (M,) int64 row of the human box that each proposal overlaps; -1 for none.
+            source_labels: (M,) int64 class of each human box in the source's space; only rows in `support` are read.
+            score_threshold: labels with at least this score are written anyway.
+            share_threshold: minimum share of the source class in the target class.
         """
         found, lies_on_human = torch.zeros_like(scores, dtype=torch.bool), support >= 0
         reached = support[lies_on_human & (scores >= score_threshold).any(dim=1)]
@@ -110,5 +109,5 @@ def common_classes(shares: Tensor) -> Tensor:
 
 
 def share_ratio(new: Tensor, old: Tensor, is_common: Tensor) -> Tensor:
-    """(K_s, K_t + 1): new share / old share where a class is common, 1 elsewhere."""
+    """(K_s, K_t + 1): new share / old share for common classes, 1 elsewhere."""
     return torch.where(is_common, new / old.clamp(min=SMALLEST_SHARE), torch.ones(()))

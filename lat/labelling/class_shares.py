@@ -1,7 +1,7 @@
 """Class shares, P(target class | source class), and the ways to estimate them, which `ESTIMATORS` lists.
 
-A class shares its objects among the classes of another label space: of `vehicle` 80 % may be `car`, 15 % `truck`, and the rest
-is nothing that the other protocol labels. Shape letters: K_s and K_t classes of the source's and of the target's label space;
+A class divides its objects among the classes of another label space: 80 % of `vehicle` may be `car`, 15 % `truck`, and the rest
+nothing that the other protocol labels. Shape letters: K_s and K_t classes of the source's and of the target's label space;
 "none" (no class of the target) is last, at index K_t.
 """
 
@@ -21,7 +21,7 @@ from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 from lat.relations.relation_matrix import RelationMatrix
 
-SAME_OBJECT_IOU = 0.5  # two boxes of two label spaces that overlap by this much are of the same object
+SAME_OBJECT_IOU = 0.5  # boxes of two label spaces that overlap this much are the same object
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class ClassShares:
 
 
 class Evidence(Protocol):
-    """What a run knows about the classes of one source and one target; each part is read or counted when first asked for."""
+    """What a run knows about the classes of one source and one target; each part is read or counted on first use."""
 
     source: LabelSpace
     target: LabelSpace
@@ -76,12 +76,12 @@ class Evidence(Protocol):
         ...
 
     def learnt(self, found_by: str) -> ClassShares:
-        """What the step before learnt for all pairs of datasets: `counted`, `learnt` or `consistent` shares."""
+        """The shares learnt earlier for all pairs of datasets: `counted`, `learnt` or `consistent`."""
         ...
 
 
 def count_pairs(boxes: LabelTable, others: LabelTable) -> Tensor:
-    """(K_s, K_t + 1) float32 counts: the class of the box in another label space on which each box lies; "none" without one.
+    """(K_s, K_t + 1) float32 counts: for each box, the class of the overlapping box in another label space, or "none".
 
     Args:
         boxes: in the source's space: detections on images of the target, or human boxes on images of the source.
@@ -104,34 +104,34 @@ def shares_of_counts(counts: Tensor) -> Tensor:
 
 
 def counted(evidence: Evidence) -> ClassShares:
-    """As the source's detector shows on images of the target: what scores were learnt under, detectors' confusions included."""
+    """From the source's detector on images of the target: the shares that scores were learnt under, including its confusions."""
     return ClassShares(evidence.source, evidence.target, shares_of_counts(evidence.counts_on_target), "counted")
 
 
 def learnt(evidence: Evidence) -> ClassShares:
-    """As the model's scores of all human boxes of the source show; see `learn_from_scores`."""
+    """From the model's scores of all human boxes of the source; see `learn_from_scores`."""
     return evidence.learnt("learnt")
 
 
 def consistent(evidence: Evidence) -> ClassShares:
-    """The learnt ones, made to agree over all label spaces; see `make_consistent`."""
+    """The learnt shares, made consistent over all label spaces; see `make_consistent`."""
     return evidence.learnt("consistent")
 
 
 def from_relations(evidence: Evidence) -> ClassShares:
-    """As `lat relations` found them or a person reviewed them."""
+    """From the relations that `lat relations` found or a person reviewed."""
     shares = evidence.relations.class_shares_of(evidence.source.name)
     return ClassShares(evidence.source, evidence.target, shares, "relations")
 
 
 def from_table(evidence: Evidence) -> ClassShares:
-    """As a person's table says; where it says nothing, the counted ones."""
+    """From a person's table; classes not in it keep the counted shares."""
     shares = overridden_by_table(counted(evidence).shares, evidence.table)
     return ClassShares(evidence.source, evidence.target, shares, "table")
 
 
 def from_cooccurrence(evidence: Evidence) -> ClassShares:
-    """As pseudo-labels of the target lie on human boxes of the source."""
+    """From the target's pseudo-labels on human boxes of the source."""
     return ClassShares(evidence.source, evidence.target, shares_of_counts(evidence.counts_on_source), "cooccurrence")
 
 

@@ -1,7 +1,7 @@
 """Class shares made consistent over several label spaces: detectors' confusions contradict each other, and are damped.
 
-Where `bus` and `truck` look alike, each seems to be partly the other in the other space. But each has a better partner there,
-so the weak tie between them is a confusion. A tie stays if one of its classes has no better partner, like those of `person` to
+If `bus` and `truck` look alike, each seems to be partly the other in the other space. But each has a better partner there, so
+the weak tie between them is a confusion. A tie stays if one of its classes has no better partner, like those of `person` to
 `adult` and to `child`. Shape letters: K_s and K_t classes of two label spaces.
 """
 
@@ -15,20 +15,20 @@ from torch import Tensor
 
 from lat.labelling.class_shares import ClassShares
 
-WEAK = 0.8  # a tie weaker than this share of the strongest, for both of its classes, is a confusion
-DAMPED = 0.1  # what is left of the share of a confusion; it is not forbidden
+WEAK = 0.8  # a tie is a confusion if, for both its classes, it is weaker than this share of the strongest
+DAMPED = 0.1  # factor on the share of a confusion; it is not forbidden
 MAX_PASSES = 10
 
 _ByPair = dict[tuple[str, str], Tensor]  # by the names of source and target
 
 
 def make_consistent(learnt: Sequence[ClassShares], boxes: Mapping[str, Tensor]) -> list[ClassShares]:
-    """Damp the shares that are confusions; the other classes of the row gain what they lose, and "none" keeps its share.
+    """Damp the shares of confusions; the other classes of the row gain what they lose, and "none" keeps its share.
 
-    The strength of a tie, for one of its classes, is the share of that class which the other class is, "none" left aside: the
-    mean of the given share and of the one that follows from the opposite direction and the numbers of boxes (Bayes). Confusions
-    are looked for again in what is left, until they stay the same. From the second pass on the ways through every other space
-    count too, since what a class is there tells what it can be in the target.
+    The strength of a tie, for one of its classes, is the share of that class's objects that are of the other class, ignoring
+    "none": the mean of the given share and the share computed from the opposite direction and the numbers of boxes (Bayes). The
+    search for confusions repeats on the result until nothing changes. From the second pass on, paths through every other space
+    count too, because a class's shares there show what it can be in the target.
 
     Args:
         learnt: one for every ordered pair of at least two label spaces.
@@ -51,7 +51,7 @@ def make_consistent(learnt: Sequence[ClassShares], boxes: Mapping[str, Tensor]) 
 
 
 def _with_ways(classes: _ByPair) -> _ByPair:
-    """The mean of shares (K_s, K_t) and of those through each other space."""
+    """The mean of shares (K_s, K_t) and the shares through each other space."""
     names = {source for source, _ in classes}
 
     def way(source: str, via: str, target: str) -> Tensor:

@@ -1,8 +1,8 @@
-"""How two protocols draw the same objects: the systematic difference of their boxes, and how far a person's box can be trusted.
+"""How two protocols draw the same objects: the systematic difference of their boxes, and how far to trust human boxes.
 
 Shape letters: P pairs of boxes, K_s and K_t classes of the source's and of the target's label space. The four sides of a box
-are x1, y1, x2, y2. An offset is the way from a side of one box to that side of the other, as a share of the first box's width
-(x) or height (y).
+are x1, y1, x2, y2. An offset is the distance from a side of one box to the same side of the other, as a share of the first box's
+width (x) or height (y).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lat.core.boxes import clip_to_images
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
-PAIR_IOU = 0.3  # least overlap of a pair; low, since two conventions may differ in size
-BORDER = 1.5  # a side that is no further than this from the image's border, in pixels, lies on it
+PAIR_IOU = 0.3  # overlap threshold of a pair; low, because two conventions may differ in size
+BORDER = 1.5  # a side within this distance of the image's border, in pixels, lies on it
 FEWEST_PAIRS = 5  # a pair of classes with fewer is not judged
-PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes beside those for one
+PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes relative to one class's
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, as a share of a box's side
-FOREIGN = 2.0  # how many times the variance of a detector may grow on images of another dataset
-FAR_OFF = 4.0  # standard deviations of a detector from which a side does not follow the convention
-LEAST_SPREAD = 0.01  # no convention is followed more closely than this, as a share of a box's side
+FOREIGN = 2.0  # factor by which a detector's variance may grow on images of another dataset
+FAR_OFF = 4.0  # a side at least this many of a detector's standard deviations off does not follow the convention
+LEAST_SPREAD = 0.01  # smallest assumed scatter around a convention, as a share of a box's side
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class BoxPairs:
     Attributes:
         first: (P,) int64 classes in the first space.
         second: (P,) int64 classes in the second space.
-        offsets: (P, 4) float32 from the first box to the second; NaN for a side that lies on the image's border in either,
-            where a box is cut off whatever its convention.
+        offsets: (P, 4) float32 from the first box to the second; NaN for sides on the image's border in either box, where any
+            convention cuts the box off.
     """
 
     first: Tensor
@@ -47,9 +47,9 @@ class BoxPairs:
 
     @classmethod
     def of_tables(cls, first: LabelTable, second: LabelTable) -> Self:
-        """Pairs of boxes of the same image that overlap each other more than any other box, and at least by `PAIR_IOU`.
+        """Pairs of boxes of one image that overlap each other more than any other box, and by at least `PAIR_IOU`.
 
-        Both tables are of the same images in the same order.
+        Both tables have the same images in the same order.
         """
         pairs = overlaps(first, second)
         best, iou = pairs.best()
@@ -74,12 +74,12 @@ class BoxConventions:
     """For each source class and target class, how a box of the one becomes a box of the other.
 
     Attributes:
-        offsets: (K_s, K_t, 4) float32, the systematic difference; 0 where none is certain.
+        offsets: (K_s, K_t, 4) float32, the systematic difference; 0 if none is certain.
         label_variance: (K_s, K_t, 4) float32, variance of the target's box around the source's moved one, as a share of its
-            side; inf where too few pairs were seen.
+            side; inf if there are too few pairs.
         detector_variance: (K_t, 4) float32, the same for a box of the target's detector.
         exceptions: (K_s, K_t, 4) float32 in [0, 1], share of boxes with a side that does not follow the convention at all, such
-            as the hidden side of an object where one protocol draws the visible part and the other the full extent.
+            as the hidden side of an object if one protocol draws the visible part and the other the full extent.
     """
 
     offsets: Tensor
@@ -89,7 +89,7 @@ class BoxConventions:
 
     @classmethod
     def unknown(cls, num_source: int, num_target: int) -> Self:
-        """Nothing is known: no box is kept."""
+        """Unknown conventions: no box is kept."""
         unseen = torch.full((num_source, num_target, 4), float("inf"))
         nothing = torch.zeros(num_source, num_target, 4)
         return cls(nothing, unseen, torch.full((num_target, 4), LEAST_SPREAD**2), nothing.clone())
@@ -101,11 +101,10 @@ class BoxConventions:
         return clip_to_images(moved, sizes_hw)
 
     def human_share(self, moved_xyxy: Tensor, drawn_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor) -> Tensor:
-        """(N, 4) in [0, 1]: how much of each side a person's box decides, the rest being the model's.
+        """(N, 4) in [0, 1]: weight of the human box in each side; the rest is the model's.
 
-        Where every box follows the convention that is what inverse variances say. Where some do not, a side that the model
-        draws elsewhere is the likelier to be such an exception the further off it is (Bayes; an exception may lie anywhere
-        within the box's own size).
+        If every box follows the convention, the weights are inverse variances. If some do not, a side is more likely to be such
+        an exception the further off the model draws it (Bayes; an exception may lie anywhere within the box's own size).
 
         Args:
             moved_xyxy: (N, 4) the source's boxes, moved to the target's convention.
@@ -123,16 +122,16 @@ class BoxConventions:
 
 
 def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: int, num_target: int) -> BoxConventions:
-    """Compare two protocols that share no image, through the target's detector, which imitates the one on images of the other.
+    """Compare two protocols without common images through the target's detector, which imitates the target on source images.
 
-    The way from the source's boxes to those of the detector, and from there to the target's, as far as held-out images show
-    the detector to err, is the convention. It is shrunk to none as far as the differences of all classes could be chance
-    (empirical Bayes). What pairs on the source's images scatter more than the detector does on the target's is the scatter of
-    the source's own boxes, as far as that could not be chance.
+    The convention is the offset from the source's boxes to the detector's, plus the offset from there to the target's, which is
+    the detector's error on held-out images. It is shrunk towards zero as far as the differences over all classes could be chance
+    (empirical Bayes). If pairs on the source's images scatter more than the detector does on the target's, beyond chance, the
+    excess is the scatter of the source's human boxes.
 
     Args:
         on_source: the source's ground truth and the target detector's boxes, on images of the source.
-        detector: the target detector's boxes and the target's ground truth, on images that it has not seen if there are any.
+        detector: the target detector's boxes and the target's ground truth, on images that it has not trained on if possible.
         num_source: K_s.
         num_target: K_t.
     """
@@ -165,7 +164,7 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
 
 @dataclass(frozen=True, eq=False)
 class _Offsets:
-    """Offsets (P, 4) and their summary: each (4,), one for a side."""
+    """Offsets (P, 4) and their summary: each (4,), one value per side."""
 
     offsets: Tensor
     median: Tensor
@@ -179,8 +178,8 @@ class _Offsets:
 
     @classmethod
     def summary(cls, offsets: Tensor) -> Self:
-        """Of offsets (P, 4), those that are NaN left out; the variance is that of a normal distribution of the same median
-        absolute deviation.
+        """Summary of offsets (P, 4) without NaN; the variance is that of a normal distribution with the same median absolute
+        deviation.
         """
         median = _median(offsets)
         return cls(offsets, median, (1.4826 * _median((offsets - median).abs())).square(), (~offsets.isnan()).sum(dim=0))
@@ -195,20 +194,20 @@ class _Offsets:
         return 1.5708 * variance / self.count.clamp(min=1)
 
     def variance_near(self, overall: _Offsets) -> Tensor:
-        """The variance, as if `PRIOR_PAIRS` further pairs had the overall one."""
+        """The variance, as if `PRIOR_PAIRS` more pairs had the overall variance."""
         return (self.count * self.variance + PRIOR_PAIRS * overall.variance) / (self.count + PRIOR_PAIRS)
 
     def share_far_off(self, variance: Tensor) -> Tensor:
-        """Share of the offsets that are `FAR_OFF` deviations of this variance from the median or more, as if `PRIOR_PAIRS` more
-        had been seen that are not.
+        """Share of the offsets that are at least `FAR_OFF` deviations of this variance from the median, as if there were
+        `PRIOR_PAIRS` more that are not.
         """
         far = (self.offsets - self.median).abs() >= FAR_OFF * variance.sqrt().clamp(min=LEAST_SPREAD)
         return far.sum(dim=0) / (self.count + PRIOR_PAIRS)
 
 
 def _near(alone: _Offsets, overall: _Offsets) -> tuple[Tensor, Tensor]:
-    """Bias of a detector for one class, drawn to that for all classes, from which it differs by about `BIAS_SPREAD`; and its
-    squared standard error.
+    """Bias of a detector for one class, shrunk towards the bias over all classes, from which it differs by about
+    `BIAS_SPREAD`; and its squared standard error.
     """
     squared_error = alone.squared_error_if(alone.variance_near(overall))
     trust = torch.where(alone.count > 0, BIAS_SPREAD**2 / (BIAS_SPREAD**2 + squared_error), 0.0)
@@ -224,9 +223,9 @@ def _true_spread(offsets: Tensor, squared_errors: Tensor) -> Tensor:
 
 
 def _certain_excess(seen: _Offsets, variance: Tensor, count: Tensor) -> Tensor:
-    """(4,) variance of what was seen beyond that of the detector, less one standard error of that difference.
+    """(4,) observed variance beyond the detector's, minus one standard error of that difference.
 
-    On images of another dataset a detector may scatter more than on its own: `FOREIGN` times as much proves nothing.
+    A detector may scatter more on images of another dataset than on its own: `FOREIGN` times as much proves nothing.
     """
     # the standard error of a variance from a median absolute deviation of P values is 2.33 / sqrt(P) of it
     error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + (FOREIGN * variance).square() / count).sqrt()
@@ -234,7 +233,7 @@ def _certain_excess(seen: _Offsets, variance: Tensor, count: Tensor) -> Tensor:
 
 
 def _median(offsets: Tensor) -> Tensor:
-    """(4,) medians of the known offsets (P, 4); 0 where none is known."""
+    """(4,) medians of the known offsets (P, 4); 0 if none is known."""
     return offsets.nanmedian(dim=0).values.nan_to_num(0.0) if len(offsets) else torch.zeros(4)
 
 

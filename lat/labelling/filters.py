@@ -1,8 +1,8 @@
-"""Which labels of a whole set are kept, class by class: one threshold, balanced classes, chosen thresholds, or DARS.
+"""Filter a whole set of labels class by class: one threshold, balanced classes, chosen thresholds, or DARS.
 
-A filter first looks at all labels and chooses a threshold for each class, then says of each label whether it is kept. Both go
-over chunks, (scores, labels) columns of many boxes each. A threshold that is the n-th highest score of a class is found by
-counting the bits of scores, not by sorting, so that memory does not grow with the number of boxes.
+A filter first looks at all labels and chooses a threshold per class, then decides which labels to keep. Both passes go over
+chunks, (scores, labels) columns of many boxes each. The n-th highest score of a class is found by counting the bits of scores,
+not by sorting, so that memory does not grow with the number of boxes.
 
 Shape letters: B boxes of a chunk, K classes.
 """
@@ -20,7 +20,7 @@ FILTERS = ("score", "class_balanced", "validation", "dars")
 
 Chunk = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
 
-_DIGIT_BITS = 10  # a float32 in [0, 1] is below 2^30 as an integer, three digits, and of two scores the higher has the higher one
+_DIGIT_BITS = 10  # as integers, float32 scores in [0, 1] are below 2^30, three digits, and have the same order
 _DIGITS = 3
 _BASE = 1 << _DIGIT_BITS
 
@@ -64,11 +64,11 @@ class ClassFilter:
     """What a filter decided about a set of labels.
 
     Attributes:
-        thresholds: (K,) float32; labels of this score or more are kept; infinite for classes of which none is.
-        wanted: (K,) int64 labels that were wanted, or None where the method names no number.
-        ties: (K,) int64 labels at the threshold of their class of which only `kept_ties` are kept; 0 where all are.
+        thresholds: (K,) float32; labels with at least this score are kept; infinite for classes without kept labels.
+        wanted: (K,) int64 number of labels wanted, or None if the method has no number.
+        ties: (K,) int64 labels at their class's threshold of which only `kept_ties` are kept; 0 if all are.
         kept_ties: (K,) int64.
-        seed: of the lots that are drawn among ties.
+        seed: seed of the random choice among ties.
     """
 
     thresholds: np.ndarray
@@ -78,10 +78,10 @@ class ClassFilter:
     seed: int = 0
 
     def masks(self, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
-        """For each chunk (B,) bool, the labels that are kept.
+        """For each chunk, (B,) bool: the labels to keep.
 
         Args:
-            chunks: those for which the filter was made, in any cut but in the same order of boxes.
+            chunks: the labels that the filter was made for, in the same order but chunked in any way.
         """
         drawn = {} if self.ties is None else {int(k): self._draw(int(k)) for k in np.flatnonzero(self.ties)}
         for scores, labels in chunks:
@@ -94,7 +94,7 @@ class ClassFilter:
             yield kept
 
     def _draw(self, k: int) -> np.ndarray:
-        """(ties,) bool, which of the tied labels of class `k` are kept, in the order of the boxes."""
+        """(ties,) bool: which tied labels of class `k` are kept, in box order."""
         assert self.ties is not None
         assert self.kept_ties is not None
         order = np.random.default_rng([self.seed, k]).permutation(self.ties[k])
@@ -112,7 +112,7 @@ def by_thresholds(thresholds: np.ndarray) -> ClassFilter:
 
 
 def class_balanced(chunks: Sequence[Chunk], num_classes: int, share: float) -> ClassFilter:
-    """The surest `share` of the labels of each class, rounded up; those that tie with the last one are kept too.
+    """The surest `share` of each class's labels, rounded up; ties with the last one are kept too.
 
     Source: Zou et al., Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training (2018).
     """
@@ -121,20 +121,20 @@ def class_balanced(chunks: Sequence[Chunk], num_classes: int, share: float) -> C
 
 
 def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_ties: bool = True) -> ClassFilter:
-    """As many labels of each class as are wanted, the surest ones; all of a class that has fewer.
+    """The surest labels of each class, as many as wanted; all of a class that has fewer.
 
-    The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels one score, so
-    that more than n_j reach t_j. Algorithm 1 then thins all that reach it by n_j / (their number). Here labels above t_j stay,
-    and of those at t_j each is kept with the same probability, (n_j - number above) / (number at t_j), just n_j in all: the
-    same number, of higher scores, and the same thing where all scores are equal.
+    The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels the same score, so
+    more than n_j reach t_j. Algorithm 1 then thins all of these by n_j / (their number). Here labels above t_j stay, and those at
+    t_j are kept with equal probability, (n_j - number above) / (number at t_j), exactly n_j in total: as many, with higher scores,
+    and the same result if all scores are equal.
 
     Args:
-        chunks: the labels; they are gone over several times.
-        wanted: (K,) int64 n_j, as of `wanted_boxes`.
-        seed: of the random choice.
-        sample_ties: False keeps all ties: distribution alignment alone (DA).
+        chunks: the labels; iterated over several times.
+        wanted: (K,) int64 n_j, from `wanted_boxes`.
+        seed: seed of the random choice.
+        sample_ties: False keeps all ties: only distribution alignment (DA).
 
-    Source: DARS, section 3.2 (equation 4 and Algorithm 1), boxes in the place of pixels.
+    Source: DARS, section 3.2 (equation 4 and Algorithm 1), with boxes instead of pixels.
     """
     thresholds, above, ties = _highest(chunks, wanted)
     if not sample_ties:
@@ -145,13 +145,13 @@ def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_t
 
 
 def wanted_boxes(counts: np.ndarray, labelled_images: int, images: int, labelling_ratio: float) -> np.ndarray:
-    """(K,) int64 labels wanted of each class on `images` images: labelling ratio * images * boxes of the class an image.
+    """(K,) int64 labels wanted of each class on `images` images: labelling ratio * images * boxes of the class per image.
 
     Args:
         counts: (K,) ground-truth boxes of each class of the target.
-        labelled_images: number of images on which these are.
-        images: number of images that are labelled anew.
-        labelling_ratio: above 0; 0.5 wants half as many boxes an image as the target has.
+        labelled_images: number of images that these are on.
+        images: number of images to label.
+        labelling_ratio: above 0; 0.5 wants half as many boxes per image as the target has.
 
     Source: DARS, equation 4.
     """
@@ -161,14 +161,14 @@ def wanted_boxes(counts: np.ndarray, labelled_images: int, images: int, labellin
 def kl_divergence(labelled: np.ndarray, kept: np.ndarray) -> float | None:
     """Kullback-Leibler divergence, in nats, of the distribution of the kept labels from that of the labelled boxes.
 
-    D(labelled || kept) = sum over classes of p log(p / q); classes that are not labelled add nothing.
+    D(labelled || kept) = sum over classes of p log(p / q); classes without labelled boxes add nothing.
 
     Args:
         labelled: (K,) counts of the target's ground truth; p are its shares.
         kept: (K,) counts of the kept labels; q are its shares.
 
     Returns:
-        0 or more; infinite if nothing is kept of a class that is labelled; None if nothing is labelled.
+        0 or more; infinite if no label of a labelled class is kept; None if nothing is labelled.
 
     Source: DARS, equation 3 and Table 5.
     """
@@ -188,10 +188,10 @@ def count_classes(chunks: Sequence[Chunk], num_classes: int) -> np.ndarray:
 
 
 def _highest(chunks: Sequence[Chunk], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each class the `wanted`-th highest score (K,) float32, and how many labels are above it and at it, (K,) int64 each.
+    """For each class, the `wanted`-th highest score (K,) float32, and the numbers of labels above it and at it, (K,) int64 each.
 
-    The lowest score where a class has fewer labels; infinite where none is wanted or it has none. Read as integers, float32
-    scores from 0 have the same order; each pass over the chunks finds one more digit of those numbers.
+    The lowest score if a class has fewer labels; infinite if none is wanted or it has none. Non-negative float32 scores have the
+    same order when read as integers; each pass over the chunks finds one more digit of these.
     """
     num_classes = len(wanted)
     found, above = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
@@ -212,7 +212,7 @@ def _highest(chunks: Sequence[Chunk], wanted: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _count_digits(chunks: Sequence[Chunk], found: np.ndarray, digit: int) -> np.ndarray:
-    """(K, base) int64 labels of each class whose first `digit` digits are those `found` (K,), by their next digit."""
+    """(K, base) int64 number of labels of each class whose first `digit` digits equal `found` (K,), by their next digit."""
     counts = np.zeros(len(found) * _BASE, np.int64)
     shift = _DIGIT_BITS * (_DIGITS - 1 - digit)
     for scores, labels in chunks:
@@ -226,5 +226,5 @@ def _count_digits(chunks: Sequence[Chunk], found: np.ndarray, digit: int) -> np.
 
 
 def _bits(scores: np.ndarray) -> np.ndarray:
-    """Scores (B,) as integers of the same order; -0 becomes 0."""
+    """Scores (B,) as integers in the same order; -0 becomes 0."""
     return (np.ascontiguousarray(scores, np.float32) + np.float32(0)).view(np.int32)

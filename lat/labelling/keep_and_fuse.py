@@ -21,7 +21,7 @@ from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.prior_settings import PriorSettings
 
-SAME_BOX_IOU = 0.5  # below this overlap the model's box and the moved human box are not of the same extent, and the model's holds
+SAME_BOX_IOU = 0.5  # below this overlap the model's box and the moved human box differ in extent, and the model's is used
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def labels_of(
     2. The class scores of proposals on a human box are multiplied with the class prior of its class.
     3. Human boxes are moved to the target's convention and averaged with the boxes that the model draws.
     4. Each proposal becomes a candidate for every class with a high enough score, or that a human box vouches for.
-    5. The best candidates of each class suppress those that lie on them; human boxes come first.
-    6. Each of the best is averaged with the candidates that lie on it.
+    5. The best candidates of each class suppress those that overlap them; human boxes come first.
+    6. Each of the best is averaged with the candidates that overlap it.
 
-    Labels come in the order of the images, the best first in each. A label below the score threshold is one that a human box
-    vouches for (`ClassPrior.supported`).
+    Labels are in image order, best first in each image. Only labels that a human box vouches for (`ClassPrior.supported`) are
+    below the score threshold.
 
     Args:
         decoded: the proposals of B images.
@@ -85,7 +85,7 @@ def labels_of(
         decoding: thresholds.
         fusing: which of the steps beyond the paper are on.
         conventions: how human boxes become boxes of the target; step 3 needs them.
-        prior: what the class of a human box says; step 2 needs it.
+        prior: the class prior of human boxes; step 2 needs it.
     """
     scores = _averaged_with_detector(decoded, fusing.detector_share)
     if prior:
@@ -105,7 +105,7 @@ def labels_of(
 
 
 def _averaged_with_detector(decoded: DecodedProposals, detector_share: float) -> Tensor:
-    """Step 1: class scores (M, K_t + 1), those of the target's detector averaged with the model's where there are any."""
+    """Step 1: class scores (M, K_t + 1), the target detector's averaged with the model's, if any."""
     is_detection = decoded.detector_scores.sum(dim=1, keepdim=True) > 0
     both = detector_share * decoded.detector_scores + (1 - detector_share) * decoded.class_scores
     return torch.where(is_detection, both, decoded.class_scores)
@@ -125,7 +125,7 @@ def _drawn_by_model(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:
 
 
 def _averaged_with_human_boxes(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tensor, Tensor]:
-    """Step 3: boxes (M, K_t, 4), human ones averaged with their moved originals, and how precise each side is.
+    """Step 3: boxes (M, K_t, 4), human ones averaged with their moved originals, and the precision of each side.
 
     The weights of the average are inverse variances.
     """
@@ -145,7 +145,7 @@ def _averaged_with_human_boxes(decoded: DecodedProposals, conventions: BoxConven
 def _are_candidates(
     decoded: DecodedProposals, scores: Tensor, decoding: DecodeSettings, fusing: FuseSettings, prior: ClassPrior | None
 ) -> Tensor:
-    """Step 4: (M, K_t) bool, the classes as which each proposal may be written: by its score, or because a human box vouches."""
+    """Step 4: (M, K_t) bool, the candidate classes of each proposal: by its score, or because a human box vouches for it."""
     is_high = scores >= decoding.score_threshold
     share_threshold = fusing.prior.keep_supported
     if prior is None or not share_threshold:

@@ -11,21 +11,21 @@ from torch import Tensor
 from lat.labelling.class_prior import SMALLEST_SHARE, common_classes, share_ratio, weighed
 from lat.labelling.class_shares import ClassShares, Evidence, counted
 
-COUNTED_BOXES = 5.0  # weight, in boxes, of the counted shares beside the scores
+COUNTED_BOXES = 5.0  # weight, in boxes, of the counted shares relative to the scores
 ITERATIONS = 5  # of expectation maximisation; few, since each makes the shares more extreme
 
 
 def learn_from_scores(evidence: Evidence, class_scores: Tensor, source_labels: Tensor) -> ClassShares:
-    """The shares under which the scores of all human boxes are likeliest, by expectation maximisation.
+    """The shares that make the scores of all human boxes most likely, by expectation maximisation.
 
-    The model learnt its scores from class shares as the source's detector shows them on images of the target, confusions
-    included: where `bus` and `truck` look alike, each becomes partly the other. Human boxes know better: clear ones decide for
-    doubtful ones. Rare classes and "none" keep their counted shares; so do all classes if nothing was counted.
+    The model learnt its scores under the class shares of the source's detector on images of the target, including its
+    confusions: if `bus` and `truck` look alike, each becomes partly the other. Human boxes correct this: the clear ones decide
+    the doubtful ones. Rare classes and "none" keep their counted shares; so do all classes if nothing was counted.
 
     Args:
-        evidence: of the source and the target; only counts on the target's images are asked for.
+        evidence: of the source and the target; only counts on the target's images are used.
         class_scores: (N, K_t + 1) of the model for human boxes of the source.
-        source_labels: (N,) int64 their classes.
+        source_labels: (N,) int64 classes of these boxes.
 
     Source: adjusting a classifier to new prior probabilities (Saerens, Latinne and Decaestecker 2002).
     """

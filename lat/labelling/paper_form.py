@@ -1,4 +1,4 @@
-"""Label transfer as the paper has it: the model's own boxes, without what a whole dataset tells about each of them."""
+"""Label transfer as in the paper: the model's own boxes, without evidence from the whole dataset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def transfer_labels(
 
     Returns:
         For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
-        from which it came.
+        that it came from.
 
     Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space).
     """

@@ -2,10 +2,10 @@
 
 way:                                      # a source
   city:                                   # a target
-    vehicle: {car: 0.8, truck: 0.15}      # shares of the target's classes; what is left to 1 is none of them
-    cyclist: [rider, bicycle]             # only these are possible, however often
+    vehicle: {car: 0.8, truck: 0.15}      # shares of the target's classes; the rest to 1 is none of them
+    cyclist: [rider, bicycle]             # only these are possible, in any proportion
     sign: []                              # always none of them
-                                          # a class that is not named keeps its counted shares
+                                          # unlisted classes keep their counted shares
 
 Shape letters: K_s and K_t classes of the source's and of the target's label space; "none" is last, at index K_t.
 """
@@ -23,23 +23,23 @@ from torch import Tensor
 from lat.core.errors import InputError, did_you_mean, invalid_yaml
 from lat.core.label_space import LabelSpace
 
-ROUNDING = 1e-6  # by which the shares of a class may add up to more than 1
+ROUNDING = 1e-6  # the sum of a class's shares may exceed 1 by this
 
 
 def read_share_table(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str, str], dict[int, Tensor]]:
-    """What a table says of the classes of each source in each target that it names.
+    """Read a table of class shares.
 
     Args:
         path: the YAML file.
-        spaces: label spaces of all datasets of the run by name; the file names no others.
+        spaces: label spaces of all datasets of the run by name; the file must not name others.
 
     Returns:
-        By (source, target), and there by index of each source class that is named: (K_t + 1,) float32 shares, "none" last; or
-        (K_t,) bool, the classes that are possible.
+        By (source, target), then by index of each listed source class: (K_t + 1,) float32 shares, "none" last; or (K_t,) bool,
+        the possible classes.
 
     Raises:
-        InputError: if the file is missing or no YAML, names an unknown dataset or class (the nearest is suggested), or holds
-            something other than shares.
+        InputError: if the file is missing or not YAML, names an unknown dataset or class (the nearest is suggested), or contains
+            anything other than shares.
     """
     tables = {}
     for source, parts in _entries(path, _read_yaml(path), "a source"):
@@ -52,12 +52,11 @@ def read_share_table(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple
 
 
 def overridden_by_table(counted: Tensor, rows: Mapping[int, Tensor]) -> Tensor:
-    """Shares (K_s, K_t + 1), each row summing to 1: the counted ones, overridden by what a table says.
+    """Shares (K_s, K_t + 1), each row summing to 1: the counted ones, overridden by a table.
 
     Args:
-        counted: (K_s, K_t + 1) shares; they stay for classes that the table does not name, and in proportion among classes that
-            it calls possible.
-        rows: what `read_share_table` returned for two datasets.
+        counted: (K_s, K_t + 1) shares; kept for classes not in the table, and in proportion among possible classes.
+        rows: the result of `read_share_table` for two datasets.
     """
     shares = counted.clone()
     for i, row in rows.items():
@@ -68,7 +67,7 @@ def overridden_by_table(counted: Tensor, rows: Mapping[int, Tensor]) -> Tensor:
 def restricted(counted: Tensor, is_possible: Tensor) -> Tensor:
     """Shares (K_t + 1,) of a class that only possible (K_t,) bool classes can be, in proportion to the counted (K_t + 1,) ones.
 
-    "None" is certain where nothing is possible. Where none of the possible classes was ever counted, all have equal shares.
+    "None" gets everything if nothing is possible. If no possible class was ever counted, all have equal shares.
     """
     shares = counted * torch.cat([is_possible, is_possible.new_ones(1)])
     if not is_possible.any():
@@ -93,7 +92,7 @@ def _entries(path: Path, value: object, key: str, where: str = "") -> list[tuple
         return []
     if not isinstance(value, dict):
         remedy = "write {source: {target: {source class: {target class: share} or [target classes]}}}"
-        raise InputError(path, f"{where or 'the file'} holds no mapping from {key}", remedy)
+        raise InputError(path, f"{where or 'the file'} has no mapping from {key}", remedy)
     return [(str(name), entry) for name, entry in value.items()]
 
 
@@ -122,6 +121,6 @@ def _row(path: Path, source: LabelSpace, target: LabelSpace, name: str, value: o
         shares[_position(path, each, target.class_names, f"class of {target.name}", where)] = share
     total = float(shares.sum())
     if total > 1.0 + ROUNDING:
-        raise InputError(path, f"{where}the shares are {total:g} together", "write shares of at most 1 in all")
+        raise InputError(path, f"{where}the shares are {total:g} together", "write shares that add up to at most 1")
     shares[-1] = max(0.0, 1.0 - total)
     return index, shares.float() / float(shares.sum())

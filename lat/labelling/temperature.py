@@ -1,14 +1,14 @@
-"""Temperature scaling: how far the class scores of a detector can be believed, as one number fitted on held-out images.
+"""Temperature scaling: how far to trust the class scores of a detector, as one number fitted on held-out images.
 
-A detector with softmax gives a box the shares p_1..p_K of the classes and, what is left to 1, the share of background. Scaled
-by T they become p_k^(1/T) / sum of all of them, background among them: T above 1 makes an overconfident detector less sure.
-The order of labels changes: of two boxes of one score, the one whose rest is spread over many classes loses more than the one
-with a single rival. So under one threshold other boxes pass, and other numbers of each class: with T above 1 fewer of the
-classes that are seldom sure. A filter that takes a share or a number of each class is moved only as far as the order within
-the class is; labels of score 1 stay tied, whatever T.
+A softmax detector gives a box the class probabilities p_1..p_K, and background the rest. Scaled by T they become p_k^(1/T) /
+sum of all of them, background included: T above 1 makes an overconfident detector less sure. The order of labels changes: of two
+boxes with equal scores, the one whose rest is spread over many classes loses more than the one with a single rival. So at one
+threshold other boxes pass, and other numbers per class: with T above 1, fewer of the classes that are rarely sure. A filter that
+takes a share or a number of each class is affected only by order changes within the class; labels of score 1 stay tied, whatever
+T is.
 
-Where classes are scored each on its own (sigmoid), or scores are no longer those of the classes (calibrated ones), a label has
-two classes: its own, p, and the rest, 1 - p. Scaled, its logit is divided by T, which keeps the order of all labels.
+If classes are scored independently (sigmoid), or scores are no longer class scores (calibrated ones), a label has two classes:
+its own, p, and the rest, 1 - p. Scaling divides its logit by T, which keeps the order of all labels.
 
 Shape letters: N boxes, K classes.
 """
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LEAST = 1e-7  # below what files of labels tell apart
-_MOST_SUM = 1.01  # class scores of a softmax add up to 1 at most, less what rounding does
+_LEAST = 1e-7  # below the precision of labels files
+_MOST_SUM = 1.01  # class scores of a softmax add up to at most 1, except for rounding
 _SLOWEST, _FASTEST = 1 / 64, 64.0  # bounds of 1 / T
 _HALVINGS = 50
 
@@ -31,8 +31,8 @@ class Temperature:
     """A temperature, and which kind of class scores it was fitted to.
 
     Attributes:
-        value: T above 0; 1 leaves scores as they are.
-        is_softmax: True if class scores and background add up to 1; False if a label's own score is all that counts.
+        value: T above 0; 1 leaves scores unchanged.
+        is_softmax: True if class scores and background add up to 1; False if only a label's own score counts.
     """
 
     value: float = 1.0
@@ -53,16 +53,16 @@ class Temperature:
 
 
 def fit_temperature(scores: Tensor, labels: Tensor, class_scores: Tensor | None, truth: Tensor) -> Temperature:
-    """The temperature that is most probable after what the boxes are, between 1/64 and 64; 1 without boxes.
+    """The most probable temperature given the boxes, between 1/64 and 64; 1 without boxes.
 
-    Before the boxes are seen 1 / T is normal, of mean and deviation 1, as the slope of `fit_calibration` is: few boxes, or such
-    as are all right, move it part of the way. The logarithm of the likelihood is concave in 1 / T, and so is its sum with that
-    of the prior: its slope is followed to where it is 0.
+    The prior of 1 / T is normal with mean and deviation 1, like the slope in `fit_calibration`: few boxes, or only right ones,
+    move it part of the way. The log-likelihood is concave in 1 / T, and so is the log-posterior: bisection finds the zero of its
+    slope.
 
     Args:
         scores: (N,) float32 in [0, 1] of labels of held-out images.
         labels: (N,) int64.
-        class_scores: (N, K) float32, or None. They are taken for those of a softmax if no row adds up to more than 1.
+        class_scores: (N, K) float32, or None. They count as softmax scores if no row adds up to more than 1.
         truth: (N,) int64 class of the ground truth in each place; K for background.
 
     Source: Guo et al., On Calibration of Modern Neural Networks (2017), with background as a class.

@@ -121,5 +121,5 @@ def test_what_is_no_calibration_is_refused() -> None:
     with pytest.raises(InputError, match=r"transfer.calibration: is 'beta'; choose platt, isotonic or none"):
         CalibrationSettings("beta")
     for logits in ((1.0, 1.0), (2.0, 1.0), (0.0,), (0.0, math.nan)):
-        with pytest.raises(ValueError, match="rise strictly"):
+        with pytest.raises(ValueError, match="strictly increasing"):
             Calibration("platt", (-1.0, 1.0)[: len(logits)], logits)
