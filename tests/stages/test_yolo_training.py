@@ -120,7 +120,7 @@ def test_no_label_above_the_threshold_and_an_unknown_model_are_refused(tmp_path:
     city = dataset(tmp_path, "city", category_ids=[[1, 1], [1, 1]])
     low = replace(city, labels=city.labels.where(city.labels.scores < 0.5))
     job = YoloJob(tmp_path / "out", seed=0)
-    with pytest.raises(InputError, match=r"annotations\.json: has no labels of a score of 0\.5 or more"):
+    with pytest.raises(InputError, match=r"annotations\.json: has no labels with a score of 0\.5 or more"):
         train_yolo([city, low], None, YoloSettings(), TRAINING, job)
     with pytest.raises(InputError, match=r"^model: is 'yolo11z9\.yaml', which ultralytics does not have; check"):
         train_yolo([city], None, YoloSettings(model="yolo11z9.yaml"), TRAINING, job)
