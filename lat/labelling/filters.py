@@ -125,7 +125,7 @@ def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_t
 
     The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels the same score, so
     more than n_j reach t_j. Algorithm 1 then thins all of these by n_j / (their number). Here labels above t_j stay, and those at
-    t_j are kept with equal probability, (n_j - number above) / (number at t_j), exactly n_j in total: as many, with higher scores,
+    t_j stay with equal probability, (n_j - number above) / (number at t_j), exactly n_j in total: as many, with higher scores,
     and the same result if all scores are equal.
 
     Args:

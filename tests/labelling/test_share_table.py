@@ -60,7 +60,10 @@ def test_possible_classes_keep_their_proportions() -> None:
         ("way: {city: {vehicle: {truk: 0.5}}}", "way vehicle: there is no class of city 'truk'; did you mean 'truck'?"),
         ("way: {city: {vehicle: {car: much}}}", "way vehicle: the share of car is 'much'; write a number between 0 and 1"),
         ("way: {city: {vehicle: {car: 1.5}}}", "way vehicle: the share of car is 1.5; write a number between 0 and 1"),
-        ("way: {city: {vehicle: {car: 0.7, truck: 0.7}}}", "way vehicle: the shares are 1.4 together; write shares of at most 1"),
+        (
+            "way: {city: {vehicle: {car: 0.7, truck: 0.7}}}",
+            "way vehicle: the shares are 1.4 together; write shares that add up to",
+        ),
         ("way: {city: {vehicle: 3}}", "way vehicle: is 3; write {target class: share} or a list of target classes"),
         ("way: {city: [car]}", "way, city has no mapping from a class"),
         ("- way", "the file has no mapping from a source"),
