@@ -1,1 +1,1 @@
-"""Labels as columns, and the COCO files that hold them; nothing here imports torch."""
+"""Labels as columns, and COCO files; nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""Which boxes of two tables lie on each other, over all images at once."""
+"""Find the overlapping boxes of two tables, over all images at once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lat.labels.table import LabelTable
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Every pair of a box of one table and a box of another in the same image; pairs of one box lie next to each other.
+    """Every pair of boxes of two tables in the same image; pairs of one box are adjacent.
 
     Attributes:
-        first: (P,) int64 rows of the first table, rising.
+        first: (P,) int64 rows of the first table, ascending.
         second: (P,) int64 rows of the second table.
         iou: (P,) float64.
         distance: (P,) float64, pixels between the centres.
@@ -28,9 +28,9 @@ class Overlaps:
     count: int
 
     def highest(self, values: np.ndarray, default: float) -> np.ndarray:
-        """The highest of `values` (P,) for each box of the first table, (count,) float64; NaN takes no part.
+        """The highest of `values` (P,) for each box of the first table, (count,) float64, ignoring NaN.
 
-        A box with no value left has the default.
+        Boxes without values get the default.
         """
         best = np.full(self.count, -np.inf)
         known = ~np.isnan(values)
@@ -38,7 +38,7 @@ class Overlaps:
         return np.where(np.isneginf(best), default, best)
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each box of the first table the row of the second that it overlaps most, -1 for none, and that IoU."""
+        """For each box of the first table, the row of the second that it overlaps most, -1 for none, and their IoU."""
         order = np.lexsort((-self.second, self.iou))
         row, iou = np.full(self.count, -1), np.zeros(self.count)
         row[self.first[order]], iou[self.first[order]] = self.second[order], self.iou[order]
@@ -51,7 +51,7 @@ class Overlaps:
 
 
 def overlaps(first: LabelTable, second: LabelTable) -> Overlaps:
-    """All pairs of boxes of the same image. Both tables are of the same images in the same order."""
+    """All pairs of boxes of the same image. Both tables have the same images in the same order."""
     assert first.image_ids.tolist() == second.image_ids.tolist(), "tables of the same images"
     rows, others = _pairs_of_one_image(first.offsets, second.offsets)
     a, b = first.boxes_xyxy[rows].astype(np.float64), second.boxes_xyxy[others].astype(np.float64)
@@ -66,7 +66,7 @@ def _pairs_of_one_image(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarr
     """All pairs of a row of one table and a row of another in the same image, from the offsets (I + 1,) of both.
 
     Returns:
-        Rows (P,) int64 of the first table, rising, and rows (P,) int64 of the second, rising for each row of the first.
+        Rows (P,) int64 of the first table, ascending, and rows (P,) int64 of the second, ascending for each row of the first.
     """
     num_second = np.diff(second)
     repeats = np.repeat(num_second, np.diff(first))  # of each row of the first table

@@ -1,4 +1,4 @@
-"""Where each transferred label came from: the proposal, and what a prior did to its class. As JSON objects and as columns."""
+"""The provenance of transferred labels: the proposal, and the effect of a prior on its class. As JSON objects and columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from lat.core.origin import Origin
 
 ORIGINS = {"ground_truth": Origin.GROUND_TRUTH, "pseudo_label": Origin.PSEUDO_LABEL, "person": Origin.PERSON}
-"""What `provenance.origin` may be in a file."""
+"""The possible values of `provenance.origin` in a file."""
 
 MEANING = (
     "it must hold origin (ground_truth, pseudo_label or person), space, and annotation_id or null; "
@@ -22,14 +22,14 @@ FACTOR_DECIMALS = 6
 
 @dataclass(frozen=True, eq=False)
 class AppliedPrior:
-    """What the class of a source's own box did to the labels that lie on it, for each annotation.
+    """For each annotation, how the class of the human box that it overlaps changed it.
 
     Attributes:
-        source_class: (A,) int32 index into `source_classes`; -1 where no prior was applied.
+        source_class: (A,) int32 index into `source_classes`; -1 if no prior was applied.
         source_classes: class names in the source's label space.
-        factor: (A,) float64, by which the score of the label's class was multiplied before scores were made to sum to 1; 1 where
-            no prior was applied.
-        is_kept: (A,) bool, whether the label is below the score threshold and there only because that box supports it.
+        factor: (A,) float64 factor on the score of the label's class, before scores were normalised to sum to 1; 1 if no prior
+            was applied.
+        is_kept: (A,) bool, True if the label is below the score threshold and was kept only because that box supports it.
     """
 
     source_class: np.ndarray
@@ -43,14 +43,14 @@ class AppliedPrior:
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """For each annotation, the proposal from which it came.
+    """For each annotation, the proposal that it came from.
 
     Attributes:
         origin: (A,) int8 values of `lat.core.structures.Origin`.
         space: (A,) int16 index into `spaces`.
         spaces: names of the label spaces that proposals came from.
         annotation_ids: (A,) int64 ids in the file of that proposal; -1 for none.
-        prior: what a prior did, or None if the file says nothing of one.
+        prior: the effect of a prior, or None if the file has none.
     """
 
     origin: np.ndarray
@@ -64,7 +64,7 @@ class Provenance:
         return Provenance(self.origin[rows], self.space[rows], self.spaces, self.annotation_ids[rows], prior)
 
     def entries(self) -> list[dict[str, Any]]:
-        """As in a file, one object an annotation."""
+        """As in a file, one object per annotation."""
         names = {value: name for name, value in ORIGINS.items()}
         columns = zip(self.origin.tolist(), self.space.tolist(), self.annotation_ids.tolist(), strict=True)
         entries: list[dict[str, Any]] = [
@@ -83,7 +83,7 @@ class Provenance:
 
 
 def file_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The object of one annotation with the keys that a file has, the factor of a prior rounded."""
+    """The object of one annotation with the keys of a file, and a rounded prior factor."""
     written = {key: entry[key] for key in ("origin", "space", "annotation_id")}
     if "prior" in entry:
         prior = {key: entry["prior"][key] for key in ("source_class", "factor", "kept")}
@@ -111,7 +111,7 @@ def _has_sound_prior(value: dict[str, Any]) -> bool:
 
 
 def columns_of(entries: Sequence[Mapping[str, Any]]) -> Provenance:
-    """Columns of objects, each of which `is_provenance`."""
+    """Columns of objects that all satisfy `is_provenance`."""
     spaces = tuple(sorted({entry["space"] for entry in entries}))
     index_of = {space: index for index, space in enumerate(spaces)}
     return Provenance(

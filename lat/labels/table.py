@@ -1,4 +1,4 @@
-"""All labels of one file as columns: numbers in arrays, images as ranges of rows, no object a box.
+"""All labels of one file as columns: numbers in arrays, images as ranges of rows, without a Python object per box.
 
 Half a million boxes take about 20 MiB this way, against 300 MiB as Python objects, and worker processes share them.
 Shape letters: I images, A annotations, K classes.
@@ -25,14 +25,14 @@ class LabelTable:
     Attributes:
         path: the file.
         space: the label space of `labels`.
-        image_ids: (I,) int64, unique, in the order of the file.
+        image_ids: (I,) int64, unique, in file order.
         file_names: I file names relative to the images folder.
         sizes_hw: (I, 2) int32 height and width in pixels.
-        splits: I values of the key `split`; "" where an image has none.
+        splits: I values of the key `split`; "" for none.
         offsets: (I + 1,) int64.
         boxes_xyxy: (A, 4) float32, absolute pixels of the original image, inside it, with an area.
         labels: (A,) int64 class indices 0..K-1.
-        scores: (A,) float32 in [0, 1]; 1 where the file has none.
+        scores: (A,) float32 in [0, 1]; 1 if the file has none.
         is_crowd: (A,) bool.
         annotation_ids: (A,) int64, positive, unique.
         class_scores: (A, K) float32 in [0, 1], or None.
@@ -67,7 +67,7 @@ class LabelTable:
 
     @property
     def image_of_box(self) -> np.ndarray:
-        """(A,) int64 index of the image of each annotation."""
+        """(A,) int64 image index of each annotation."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def rows(self, i: int) -> slice:
@@ -75,7 +75,7 @@ class LabelTable:
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
     def select(self, images: np.ndarray) -> LabelTable:
-        """The table of these images, indices (J,) or a mask (I,) bool, in this order, with their annotations."""
+        """The table reduced to these images, given as indices (J,), whose order it takes, or as a mask (I,) bool."""
         images = np.flatnonzero(images) if np.asarray(images).dtype == bool else np.asarray(images, dtype=np.int64)
         rows, offsets = _ranges(self.offsets[images], self.offsets[images + 1])
         chosen = replace(
@@ -88,9 +88,9 @@ class LabelTable:
         return chosen._with_annotations(rows, offsets)
 
     def laid_over(self, images: LabelTable) -> LabelTable:
-        """The annotations of this table on the images of another, matched by id; an image that is not here has none.
+        """The annotations of this table on the images of another, matched by id; images that this table lacks get none.
 
-        The table is of exactly the other's images, in their order; annotations of images that the other lacks are left out.
+        The result has exactly the other's images, in their order; annotations of images that the other lacks are left out.
         """
         places, known = find_ids(images.image_ids, self.image_ids, self._order)
         rows, offsets = _ranges(self.offsets[places], self.offsets[places + known])
@@ -98,19 +98,19 @@ class LabelTable:
         return replace(self, **columns)._with_annotations(rows, offsets)
 
     def image_entries(self) -> list[dict[str, Any]]:
-        """The `images` list of a COCO file of these images."""
+        """The `images` list of a COCO file with these images."""
         columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
         return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
     def at_least(self, score: float | np.ndarray) -> LabelTable:
-        """The table of the same images with only the annotations whose score is `score` or more.
+        """The table of the same images with only the annotations that score at least `score`.
 
-        `score` may be one number, or one for each class, (K,) float.
+        `score` may be one number, or one per class, (K,) float.
         """
         return self.where(self.scores >= (score[self.labels] if isinstance(score, np.ndarray) else score))
 
     def where(self, kept: np.ndarray) -> LabelTable:
-        """The table of the same images with only the annotations that `kept` (A,) bool names."""
+        """The table of the same images with only the annotations where `kept` (A,) bool is True."""
         before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
         return self._with_annotations(np.flatnonzero(kept), before[self.offsets])
 
@@ -136,7 +136,7 @@ class LabelTable:
         """Indices (J,) int64 of the images with these ids (J,).
 
         Raises:
-            InputError: if the file has no image with one of the ids.
+            InputError: if the file lacks an image with one of the ids.
         """
         image_ids = np.asarray(image_ids, dtype=np.int64)
         indices, known = find_ids(image_ids, self.image_ids, self._order)
@@ -154,9 +154,9 @@ def _ranges(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def find_ids(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Look up ids (J,) in a column of ids (I,): positions (J,) int64, and (J,) bool whether each one was found.
+    """Look up ids (J,) in a column of ids (I,): positions (J,) int64, and (J,) bool: True if found.
 
-    `order` is `np.argsort(ids, kind="stable")`, if it is at hand. An id that was not found has position 0.
+    `order` is `np.argsort(ids, kind="stable")`, if already computed. Ids that are not found have position 0.
     """
     if not len(ids):
         return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)

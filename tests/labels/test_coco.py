@@ -184,7 +184,7 @@ NAN, BIG = math.nan, 10**30
 PROBLEMS: list[tuple[Callable[[dict[str, Any]], None], str, str]] = [
     (annotation(id=0), "annotation 0", "not positive.*renumber the annotations from 1"),
     (annotation(id=-5), "annotation -5", "not positive.*renumber"),
-    (annotation(id=1), "annotation 1", "stands in the file more than once"),
+    (annotation(id=1), "annotation 1", "occurs more than once in the file"),
     (annotation(id="2"), "annotations[1]", '`id` is "2"; `id` must be a whole number'),
     (annotation(id=2.0), "annotations[1]", "`id` is 2.0"),
     (annotation(id=True), "annotations[1]", "`id` is true"),
@@ -219,7 +219,7 @@ PROBLEMS: list[tuple[Callable[[dict[str, Any]], None], str, str]] = [
     (lambda value: [a.update(class_scores=[0.1] * a["id"]) for a in value["annotations"][:2]] + [value["annotations"].pop()],
      "annotation 1", "must be a list of 2 numbers"),
     (lambda value: value["annotations"].append("box"), "annotations[3]", 'is "box", not an object'),
-    (image(id=1), "image 1", "stands in the file more than once"),
+    (image(id=1), "image 1", "occurs more than once in the file"),
     (image(id="x"), "images[1]", '`id` is "x"'),
     (image(file_name=...), "image 2", "`file_name` is missing"),
     (image(file_name=7), "image 2", "`file_name` is 7"),

@@ -1,7 +1,7 @@
 """Problems in a COCO file, and JSON records read column by column so that every problem names its item.
 
-A column is checked as a whole (half a million annotations in about a tenth of a second); single records are looked at
-only where the whole is not sound.
+A column is checked as a whole (half a million annotations in about a tenth of a second); single records are inspected only if
+the column is invalid.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SHOWN_PROBLEMS = 10
 _MISSING: Any = object()
 
 Column = tuple[np.ndarray, np.ndarray]
-"""Values (N, ...) and (N,) bool where they are sound; an unsound value reads as 0."""
+"""Values (N, ...) and (N,) bool: True for valid values; invalid ones read as 0."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: in which file, with which item, what, and what to do about it."""
+    """One problem: the file, the item, what is wrong, and what to do about it."""
 
     file: Path
     item: str
@@ -40,7 +40,7 @@ class Problem:
 
 
 def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...] = dict) -> Any:
-    """The JSON value in a file, or None with a problem if it cannot be read or is of none of `kinds`."""
+    """The JSON value in a file, or None with a problem if it cannot be read or has none of the types `kinds`."""
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...
 
 
 def raise_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """Raise an `InputError` that holds the first ten problems and says how many there are; do nothing if there are none."""
+    """Raise an `InputError` with the first ten problems and their total number; do nothing if there are none."""
     if not problems:
         return
     if len(problems) == 1:
@@ -75,16 +75,16 @@ class Records:
     """A list of JSON objects of one kind, read column by column.
 
     Attributes:
-        is_list: False if there is no list of records in the file, which is then reported.
-        sound: (N,) bool, False for each record with which a problem was reported.
+        is_list: False if the file has no list of records, which is then reported.
+        sound: (N,) bool, False for each record with a reported problem.
         ids: (N,) int64, the column `id`.
-        id_is_sound: (N,) bool, False where the id is not a whole number; `ids` is then 0.
+        id_is_sound: (N,) bool, False if the id is not a whole number; `ids` is then 0.
 
     Args:
-        path: the file that the records are from.
+        path: the file of the records.
         document: the JSON object in it.
-        key: the key of the records, e.g. `annotations`; a single one is called by it without its plural s.
-        problems: the list to which problems are added.
+        key: the key of the records, e.g. `annotations`; a single one is named by it without the plural s.
+        problems: the list to add problems to.
     """
 
     def __init__(self, path: Path, document: dict[str, Any], key: str, problems: list[Problem]) -> None:
@@ -114,33 +114,33 @@ class Records:
         self._records = [record if is_object else {} for record, is_object in zip(self._records, objects, strict=True)]
 
     def item(self, row: int) -> str:
-        """What to call a record: by its id where that can be trusted to be a number, else by its place in the list."""
+        """The name of a record: by its id if that is a number, else by its position in the list."""
         return f"{self._kind} {self.ids[row]}" if self.id_is_sound[row] else f"{self._key}[{row}]"
 
     def report(self, wrong: np.ndarray, what: Callable[[int], str], remedy: str = "") -> None:
-        """Report the records where `wrong` (N,) is True and that are objects; `what(row)` says what is wrong."""
+        """Report the records that are objects and for which `wrong` (N,) is True; `what(row)` says what is wrong."""
         for row in np.flatnonzero(wrong & self._objects).tolist():
             self._problems.append(Problem(self._path, self.item(row), what(row), remedy))
         self.sound = self.sound & ~wrong
 
     def report_repeated_ids(self, remedy: str) -> None:
-        """Report each record whose id an earlier record has."""
+        """Report each record that repeats an earlier id."""
         rows = np.flatnonzero(self.id_is_sound)
         repeated = self.id_is_sound.copy()
         repeated[rows[np.unique(self.ids[rows], return_index=True)[1]]] = False
-        self.report(repeated, lambda row: "the id stands in the file more than once", remedy)
+        self.report(repeated, lambda row: "the id occurs more than once in the file", remedy)
 
     def values(self, key: str) -> list[Any]:
-        """The column `key` as it is; None where it is missing."""
+        """The unchecked column `key`; None for missing values."""
         return [record.get(key) for record in self._records]
 
     def integers(self, key: str) -> Column:
-        """The column `key`, (N,) int64, and (N,) bool where it is sound; anything but a whole number is reported."""
+        """The column `key`, (N,) int64, and (N,) bool: True if valid; anything but a whole number is reported."""
         values, sound = self._checked(key, self._get(key), {int}, "a whole number")
         return np.array(values, dtype=np.int64), sound
 
     def numbers(self, key: str, default: float | None = None, null_as_default: bool = False) -> Column:
-        """The column `key`, (N,) float64, and (N,) bool where it is sound; anything but a finite number is reported."""
+        """The column `key`, (N,) float64, and (N,) bool: True if valid; anything but a finite number is reported."""
         values = self._get(key) if default is None else [record.get(key, default) for record in self._records]
         if null_as_default:
             values = [default if value is None else value for value in values]
@@ -151,14 +151,14 @@ class Records:
         return np.where(finite, column, 0.0), sound & finite
 
     def optional_numbers(self, key: str) -> Column:
-        """The column `key`, (N,) float64 with 0 where it is missing or null, and (N,) bool where it is there."""
+        """The column `key`, (N,) float64 with 0 for missing and null values, and (N,) bool: True if present."""
         there = np.fromiter((value is not None for value in self.values(key)), bool, len(self))
         if not there.any():
             return np.zeros(len(self)), there
         return self.numbers(key, default=0.0, null_as_default=True)[0], there
 
     def texts(self, key: str) -> tuple[list[str], np.ndarray]:
-        """The column `key`, N strings, and (N,) bool where it is sound; anything but a string is reported."""
+        """The column `key`, N strings, and (N,) bool: True if valid; anything but a string is reported."""
         return self._checked(key, self._get(key), {str}, "a string")
 
     def number_rows(self, key: str, width: int) -> Column:
@@ -178,7 +178,7 @@ class Records:
         return [record.get(key, _MISSING) for record in self._records]
 
     def _checked(self, key: str, values: list[Any], types: set[type], wanted: str) -> tuple[list[Any], np.ndarray]:
-        """The column with unsound values replaced by 0 or "", and (N,) bool where it is sound."""
+        """The column with invalid values replaced by 0 or "", and (N,) bool: True if valid."""
         if _are_all(values, types):
             return values, np.ones(len(self), dtype=bool)
         sound = np.fromiter((_are_all([value], types) for value in values), bool, len(self))
@@ -213,6 +213,6 @@ def _say(key: str, value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A JSON value as it stands in the file, cut to 60 characters."""
+    """A JSON value as in the file, cut to 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -16,17 +16,17 @@ from lat.labels.table import LabelTable
 def read_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> LabelTable:
     """Read a COCO file into columns.
 
-    A box that pokes out of its image is clipped, and a missing `area` or `iscrowd` is taken as computed from the box or as 0:
-    in memory, and counted in `repairs`. Nothing else is changed and nothing is left out.
+    Boxes that extend beyond their image are clipped, a missing `area` is computed from the box, and a missing `iscrowd` is 0: in
+    memory only, and counted in `repairs`. Nothing else is changed, and nothing is left out.
 
     Args:
         path: the file.
-        name: name of the label space that its `categories` make.
+        name: name of the label space of its `categories`.
         expect: the categories must be those of this space: ids, names and order.
 
     Raises:
-        InputError: with the first ten problems and their total, if the file is missing, is not JSON, or anything in it is
-            wrong that cannot be repaired.
+        InputError: with the first ten problems and their total, if the file is missing, is not JSON, or has errors that cannot
+            be repaired.
     """
     scan = scan_labels(path, name, expect=expect)
     raise_problems(path, scan.problems)

@@ -1,4 +1,4 @@
-"""One pass over a COCO file that collects every problem in it and reads all that is sound into columns."""
+"""Scan a COCO file in one pass: collect every problem, and read everything valid into columns."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lat.labels.provenance import MEANING, Provenance, columns_of, is_provenance
 from lat.labels.table import LabelTable, find_ids
 
 CLIP_TOLERANCE = 1e-3
-"""Pixels by which a box may poke out of its image, as rounded numbers do, without being counted as repaired."""
+"""Pixels by which a box may extend beyond its image, from rounding, without counting as repaired."""
 
 MAX_SIDE = 1_000_000
-"""Height and width that no image exceeds."""
+"""Upper bound of height and width."""
 
 RENUMBER = "renumber the annotations from 1"
 
@@ -30,9 +30,9 @@ OUTSIDE_FOLDER = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 
 @dataclass(frozen=True, eq=False)
 class ImageList:
-    """The `images` of a file (I,), unsound ones among them so that checks can go on.
+    """The `images` of a file (I,), including invalid ones so that checks can continue.
 
-    A size that is not sound is 0, a file name that is not sound or leaves the images folder is empty.
+    Invalid sizes are 0; file names that are invalid or leave the images folder are empty.
     """
 
     image_ids: np.ndarray
@@ -43,10 +43,10 @@ class ImageList:
 
 @dataclass(frozen=True, eq=False)
 class LabelScan:
-    """What could be read of a file, and every problem found.
+    """The readable content of a file, and every problem found.
 
-    `table` holds all annotations if there are no problems, the sound ones otherwise; it is None if the class list cannot be
-    used. `images` is None if the file is not a JSON object.
+    `table` has all annotations if there are no problems, else the valid ones; it is None if the class list cannot be used.
+    `images` is None if the file is not a JSON object.
     """
 
     images: ImageList | None
@@ -63,7 +63,7 @@ def scan_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> L
 
 
 def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: LabelSpace | None = None) -> LabelScan:
-    """Read the content of a COCO file like `scan_labels`; problems are said to be in the file `path`."""
+    """Read the content of a COCO file like `scan_labels`; problems are reported for the file `path`."""
     problems: list[Problem] = []
     info = document.get("info", {})
     if not isinstance(info, dict):
@@ -77,7 +77,7 @@ def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: La
 def read_space(
     path: Path, document: dict[str, Any], name: str, expect: LabelSpace | None, problems: list[Problem]
 ) -> LabelSpace | None:
-    """The label space that the `categories` of a file make, or None if they cannot be used."""
+    """The label space of a file's `categories`, or None if they cannot be used."""
     records = Records(path, document, "categories", problems)
     names, _ = records.texts("name")
     if not records.is_list or not records.sound.all():
@@ -104,7 +104,7 @@ def _read_images(path: Path, document: dict[str, Any], problems: list[Problem]) 
     records = Records(path, document, "images", problems)
     if not records.is_list:
         return None
-    records.report_repeated_ids("give each image an id of its own")
+    records.report_repeated_ids("give each image its own id")
     file_names, are_texts = records.texts("file_name")
     outside = np.fromiter((OUTSIDE_FOLDER.search(name) is not None for name in file_names), bool, len(records))
     records.report(
@@ -121,7 +121,7 @@ def _read_images(path: Path, document: dict[str, Any], problems: list[Problem]) 
 
 
 def _read_side(records: Records, key: str) -> np.ndarray:
-    """Height or width of each image (I,) int64; 0 where it is not sound."""
+    """Height or width of each image (I,) int64; 0 if invalid."""
     sides, sound = records.integers(key)
     in_range = (sides > 0) & (sides <= MAX_SIDE)
     records.report(sound & ~in_range, lambda row: f"`{key}` is {sides[row]}", f"`{key}` must be 1 to {MAX_SIDE} pixels")
@@ -168,7 +168,7 @@ def _read_table(
 
 
 def _read_image_index(records: Records, images: ImageList | None) -> np.ndarray:
-    """Index of each annotation's image (A,) int64; -1 where it is not known."""
+    """Index of each annotation's image (A,) int64; -1 if unknown."""
     image_ids, sound = records.integers("image_id")
     if images is None:
         return np.full(len(records), -1)
@@ -179,7 +179,7 @@ def _read_image_index(records: Records, images: ImageList | None) -> np.ndarray:
 
 
 def _read_labels(records: Records, space: LabelSpace | None) -> np.ndarray:
-    """Class index of each annotation (A,) int64; 0 where it is not known."""
+    """Class index of each annotation (A,) int64; 0 if unknown."""
     category_ids, sound = records.integers("category_id")
     if space is None:
         return np.zeros(len(records), dtype=np.int64)
@@ -218,7 +218,7 @@ def _count(repairs: Counter[str], what: str, repaired: np.ndarray) -> None:
 
 
 def _check_areas(records: Records, repairs: Counter[str]) -> None:
-    """Count missing areas; an area that is there must be a number, but is not used: a mask's area is not its box's."""
+    """Count missing areas; given areas must be numbers but are not used: a mask's area is not its box's."""
     _, there = records.optional_numbers("area")
     _count(repairs, "missing area taken from the box", ~there)
 

@@ -46,16 +46,16 @@ def write_labels(
 
     Args:
         path: the file to write.
-        images: its images are written in their order with id, file_name, width and height.
+        images: its images are written in order, with id, file_name, width and height.
         space: its categories are written.
-        boxes: one entry an image, in `space`, inside the image and with an area once rounded to 4 decimals.
+        boxes: one entry per image, in `space`, inside the image and with an area after rounding to 4 decimals.
         info: values of JSON types; should name the method and the hashes of model and config.
-        provenance: one entry an image: for each box {"origin": "ground_truth" | "pseudo_label", "space": str,
-            "annotation_id": int or None}, the proposal from which it came; and, where a prior weighed its class, "prior":
+        provenance: one entry per image: for each box {"origin": "ground_truth" | "pseudo_label", "space": str,
+            "annotation_id": int or None}, the proposal that it came from; and, if a prior weighed its class, "prior":
             {"source_class": str, "factor": float, "kept": bool}, see `AppliedPrior`.
 
     Raises:
-        ValueError: if there is not one entry an image, a box is in another space, outside its image or without area, or
+        ValueError: if there is not one entry per image, a box is in another space, outside its image or without area, or
             anything is NaN. Nothing is written then.
     """
     if len(boxes) != len(images) or (provenance is not None and len(provenance) != len(images)):
@@ -102,7 +102,7 @@ def _write_document(
 def _columns(
     space: LabelSpace, boxes_xyxy: np.ndarray, labels: np.ndarray, scores: np.ndarray, class_scores: np.ndarray | None
 ) -> dict[str, list[Any]]:
-    """The keys that annotations of every origin have, as JSON values: corners (A, 4), labels (A,), scores (A,)."""
+    """The keys that all annotations have, as JSON values, from corners (A, 4), labels (A,) and scores (A,)."""
     corners = _rounded(boxes_xyxy, BOX_DECIMALS)
     sides = np.round(corners[:, 2:] - corners[:, :2], BOX_DECIMALS)
     columns: dict[str, list[Any]] = {
@@ -125,7 +125,7 @@ def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _image_annotations(images: LabelTable, i: int, space: LabelSpace, boxes: ImageBoxes) -> list[dict[str, Any]]:
-    """The annotations of image `i`, all but provenance."""
+    """The annotations of image `i`, without provenance."""
     where = f"{images.path}: image {images.image_ids[i]}"
     if boxes.space.categories() != space.categories():
         raise ValueError(f"{where}: boxes in space {boxes.space.name}, not {space.name}")
@@ -137,12 +137,12 @@ def _image_annotations(images: LabelTable, i: int, space: LabelSpace, boxes: Ima
 
 
 def _array(column: Any) -> np.ndarray:
-    """A column as an array; a tensor is brought from its device first."""
+    """A column as an array; tensors are copied to the CPU first."""
     return np.asarray(column.cpu() if hasattr(column, "cpu") else column)
 
 
 def _check_corners(corners: np.ndarray, size_hw: np.ndarray, where: str) -> None:
-    """Refuse what `read_labels` would have to repair or refuse."""
+    """Raise for boxes that `read_labels` would repair or reject."""
     height, width = size_hw.tolist()
     inside = (corners >= -CLIP_TOLERANCE).all(axis=1) & (corners <= [w_h + CLIP_TOLERANCE for w_h in (width, height) * 2]).all(
         axis=1
