@@ -1,1 +1,1 @@
-"""What `lat` does outside a run."""
+"""The commands of `lat` outside a run."""

@@ -1,4 +1,4 @@
-"""Write a corrected labels file from what a reader of the report has accepted and rejected."""
+"""Write a corrected labels file from the decisions of the report's reader."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AGAIN = "download the decisions from the report again"
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a reader decided: ids of boxes and images by decision."""
+    """A reader's decisions: ids of boxes and images by decision."""
 
     labels_file: str
     labels_sha256: str
@@ -33,7 +33,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What `apply_decisions` has written: the file, and how many boxes and images were accepted and left out."""
+    """The result of `apply_decisions`: the file, and the numbers of accepted and removed boxes and images."""
 
     path: Path
     accepted: int
@@ -46,7 +46,7 @@ def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: 
 
     A rejected box is left out. An accepted one has score 1, for somebody has seen that it is right. A rejected image is left out
     with all its boxes, for without them its objects would count as background. An accepted image accepts all its boxes that
-    have no decision of their own. All else stays as it is, ids too.
+    have no decision of their own. Everything else is unchanged, including ids.
 
     Args:
         decisions_file: the JSON that the report's page offers for download.
@@ -94,7 +94,7 @@ def reviewed_table(table: LabelTable, decisions: Decisions, decisions_file: Path
 
 
 def _box_decisions(table: LabelTable, decisions: Decisions) -> dict[int, str]:
-    """Decisions on boxes, those among them that an accepted image implies."""
+    """Decisions on boxes, including those implied by an accepted image."""
     images = np.repeat(table.image_ids, np.diff(table.offsets))
     implied = table.annotation_ids[np.isin(images, _ids(decisions.images, "accept"))]
     return dict.fromkeys(implied.tolist(), "accept") | decisions.boxes
@@ -126,7 +126,7 @@ def read_decisions(path: Path) -> Decisions:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(path, "is not a file of review decisions", "name the file that the report's page has written")
     if content.get("version") != VERSION:
-        raise InputError(path, f"has version {content.get('version')!r} of the format, not {VERSION}", "write the report anew")
+        raise InputError(path, f"has version {content.get('version')!r} of the format, not {VERSION}", "write the report again")
     labels = content.get("labels")
     if not isinstance(labels, dict) or not all(isinstance(labels.get(key), str) for key in ("file", "sha256")):
         raise InputError(path, "does not name the labels that were reviewed", _AGAIN)

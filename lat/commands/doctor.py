@@ -1,4 +1,4 @@
-"""What this machine offers, and what a run would use of it."""
+"""Report what this machine offers, and what a run would use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _GIB = 2**30
 def diagnose(folder: Path) -> dict[str, Any]:
     """Facts about this machine as JSON values; sizes in GiB, null for what cannot be known.
 
-    The first half comes from the system and from package metadata; only then are torch, and Detectron2 if it is there, imported.
+    The first half comes from the system and package metadata; torch, and Detectron2 if installed, are imported only after that.
 
     Args:
         folder: where runs will write; its disk is checked.
@@ -39,7 +39,7 @@ def diagnose(folder: Path) -> dict[str, Any]:
 
 
 def describe_machine(folder: Path) -> dict[str, Any]:
-    """What can be said without torch: versions, cores, memory, disk."""
+    """Facts that need no torch: versions, cores, memory, disk."""
     disk = shutil.disk_usage(_existing(folder))
     return {
         "lat": __version__,
@@ -56,7 +56,7 @@ def describe_machine(folder: Path) -> dict[str, Any]:
 
 
 def _ask_torch() -> dict[str, Any]:
-    """GPUs, threads, whether Detectron2 imports, and what a run would use: what takes torch to know."""
+    """Facts that need torch: GPUs, threads, whether Detectron2 imports, and what a run would use."""
     import torch
 
     from lat.detectors.base import detectron2_problem

@@ -1,4 +1,4 @@
-"""Write a labels file and its images in the layout that other tools read: to train with, or to look at and correct."""
+"""Write a labels file and its images in another tool's layout, for training or for review and correction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lat.labels.table import LabelTable, find_ids
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is exported beside one labels file, and how.
+    """What to export in addition to one labels file, and how.
 
     Attributes:
         val: a second labels file, for validation.
@@ -38,7 +38,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export wrote, and what the format cannot hold, one line each."""
+    """What an export wrote, and what the format cannot represent, one line each."""
 
     images: int
     boxes: int

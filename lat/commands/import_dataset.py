@@ -1,4 +1,4 @@
-"""Read a dataset in another format and write it as COCO JSON, with its images left where they are."""
+"""Read a dataset in another format and write it as COCO JSON; its images stay in place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def import_dataset(
     Args:
         form: a key of `FORMATS`.
         root: the folder of the dataset.
-        out: where to write; made if it is not there.
+        out: where to write; created if missing.
         splits: which to import; empty for the one that the format calls its training part.
         settings: `key=value` for each setting of the format that is not to have its default.
         options: which images to import; all by default.

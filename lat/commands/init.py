@@ -1,4 +1,4 @@
-"""Write the configuration of a new run, with settings proposed from what the datasets hold."""
+"""Write the configuration of a new run, with settings proposed from its datasets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _GPU = """\
 
 @dataclass(frozen=True)
 class _Look:
-    """A dataset as it was found: settings to write, its labels, and the shorter side that its small objects need."""
+    """An inspected dataset: settings to write, its labels, and the shorter side that its small objects need."""
 
     settings: DatasetSettings
     table: LabelTable
@@ -85,17 +85,17 @@ def parse_dataset(text: str) -> DatasetSettings:
 def write_config(
     path: Path, datasets: Sequence[DatasetSettings], *, target: str = "", output_dir: str = "", force: bool = False
 ) -> str:
-    """Look into the datasets and write a commented YAML file that `lat check` accepts; returns the name of the target.
+    """Inspect the datasets and write a commented YAML file that `lat check` accepts; return the name of the target.
 
     Args:
         path: the file to write.
         datasets: two or more.
         target: name of the dataset to whose label space all others are moved, or all; by default the one with fewest images.
         output_dir: where the run writes; by default `runs/` and the name of the file.
-        force: write over a file that is there.
+        force: overwrite an existing file.
 
     Raises:
-        InputError: if a file or folder is missing or wrong, a name is used twice, or `path` is there and not to be replaced.
+        InputError: if a file or folder is missing or wrong, a name is used twice, or `path` exists and may not be replaced.
     """
     if path.exists() and not force:
         raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
@@ -141,7 +141,7 @@ def _with_held_out(settings: DatasetSettings) -> DatasetSettings:
 
 
 def _small_box(table: LabelTable) -> float:
-    """The shorter side in pixels that only few boxes stay below."""
+    """The shorter side in pixels that only few boxes fall below."""
     sides = (table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).min(axis=1)
     return float(np.quantile(sides, SMALL_SHARE)) if len(sides) else math.inf
 
@@ -177,7 +177,7 @@ def _describe(look: _Look) -> str:
 
 
 def _image_sizes(looks: Sequence[_Look]) -> str:
-    """The sections that say at which size images are seen, and why."""
+    """The sections with the image sizes, and the reasons for them."""
     needed = max(look.size_needed for look in looks)
     size = 0 if all(needed >= look.shorter_side for look in looks) else min(needed, MOST_SIZE)
     lines = [f"# Small objects should keep some {SMALL_OBJECT} pixels. Here 19 of 20 boxes have a shorter side of at least:"]

@@ -1,4 +1,4 @@
-"""The figures of a run, read back to be printed."""
+"""Read the figures of a run back for printing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
 Row = dict[str, Any]
-"""One row of `evaluation.json`: what it is about, and its figures, None where undefined."""
+"""One row of `evaluation.json`: its subject and its figures, None if undefined."""
 
 MEANS = ("ap", "ap50", "precision", "recall", "mean_iou", "ece", "f1", "f1_chosen")
 
@@ -22,7 +22,7 @@ class Results:
     """All that a run's tables show.
 
     Attributes:
-        tables: what `evaluation.json` holds: rows by table, `transfer`, `agreement` and `downstream`.
+        tables: the content of `evaluation.json`: rows by table, `transfer`, `agreement` and `downstream`.
         means: for each method of the transfer rows, the mean of its figures over the transfers.
         rounds: the method of each round's labels, the first round's first; empty without further rounds.
         score_threshold: labels below it do not count in label quality and agreement.
@@ -37,7 +37,7 @@ class Results:
 
 
 def read_tables(workspace: Workspace) -> dict[str, list[Row]]:
-    """What `evaluation.json` holds: rows by table.
+    """The content of `evaluation.json`: rows by table.
 
     Raises:
         InputError: if it has not been written yet.
@@ -47,7 +47,7 @@ def read_tables(workspace: Workspace) -> dict[str, list[Row]]:
 
 
 def read_results(workspace: Workspace) -> Results:
-    """The figures of a run that has been evaluated.
+    """The figures of an evaluated run.
 
     Raises:
         InputError: if a file has not been written yet.
@@ -71,5 +71,5 @@ def read_results(workspace: Workspace) -> Results:
 
 
 def mean_figures(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Row]:
-    """For each method the mean of each figure over the transfers where it is defined; None if it is nowhere."""
+    """For each method, the mean of each figure over the transfers where it is defined; None if there are none."""
     return {method: {key: mean_ap([row for row in rows if key in row], method, key) for key in MEANS} for method in methods}

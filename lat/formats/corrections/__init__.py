@@ -20,4 +20,4 @@ FORMATS: Mapping[str, CorrectionFormat] = LazyTable(
         "fiftyone": "lat.formats.corrections.fiftyone:FORMAT",
     }
 )
-"""How the corrections of each tool are read; its module is imported when it is looked up."""
+"""How the corrections of each tool are read; a lookup imports its module."""

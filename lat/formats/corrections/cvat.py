@@ -15,7 +15,7 @@ _IN_ARCHIVE = "annotations.xml"
 
 
 def read(path: Path, field: str = "") -> Corrections:
-    """Read every image of a task; its boxes are in pixels. CVAT has no label fields: `field` plays no part.
+    """Read every image of a task; its boxes are in pixels. CVAT has no label fields: `field` is ignored.
 
     Raises:
         InputError: if the file is missing or is not in this format, or a box is rotated.

@@ -21,9 +21,9 @@ _ID_PREFIX = "annotation-"
 
 
 def read(path: Path, field: str = "") -> Corrections:
-    """Read the submitted tasks, of each its last annotation; boxes are shares of the image.
+    """Read the submitted tasks, with the last annotation of each; boxes are shares of the image.
 
-    Label Studio has no label fields: `field` plays no part.
+    Label Studio has no label fields: `field` is ignored.
 
     Raises:
         InputError: if the file is missing or is not in this format, or a box is rotated.

@@ -1,4 +1,4 @@
-"""Put a person's corrections into a copy of the labels that they are of."""
+"""Merge a person's corrections into a copy of the labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.labels.provenance import columns_of
 from lat.labels.table import LabelTable
 
 SAME_BOX = 0.02
-"""Pixels by which a corner may have moved on the way through a tool, which rounds, without anyone having moved it."""
+"""Pixels by which a tool's rounding may move a corner that nobody has moved."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class CorrectedLabels:
-    """Corrected labels, and what became of the boxes.
+    """Corrected labels, and what happened to the boxes.
 
     Attributes:
         table: the labels; boxes that nobody has touched are as they were, ids, scores and provenance included.

@@ -23,4 +23,4 @@ FORMATS: Mapping[str, ExportFormat] = LazyTable(
         "label-studio": "lat.formats.exports.label_studio:FORMAT",
     }
 )
-"""How each format is written; its module is imported when it is looked up."""
+"""How each format is written; a lookup imports its module."""

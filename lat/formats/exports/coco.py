@@ -17,7 +17,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Nothing: all that a table holds is kept."""
+    """Nothing is lost: everything in a table is kept."""
     return []
 
 

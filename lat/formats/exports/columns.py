@@ -1,4 +1,4 @@
-"""What each box of a table says of itself beside class and box, for the formats that carry it along to be read back."""
+"""The data of each box besides class and coordinates, for formats that can carry it and return it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: an XML file for each part, scores and provenance as attributes, and the labels that CVAT asks for."""
+"""CVAT for images 1.1: an XML file per part, scores and provenance as attributes, and the label definitions that CVAT needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     The latter goes into the raw editor of labels of a new task: CVAT keeps no attribute that its labels do not have.
 
     Raises:
-        InputError: if XML cannot hold the name of a class.
+        InputError: if XML cannot represent a class name.
     """
     require_xml_names(splits[0])
     attributes = [

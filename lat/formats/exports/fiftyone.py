@@ -17,7 +17,7 @@ FIELDS = {"label_transfer": "transferred", "pseudo_label": "pseudo"}
 
 
 def field_of(table: LabelTable) -> str:
-    """The name of the field that holds the labels of a table."""
+    """The name of the field with the labels of a table."""
     return FIELDS.get(str(table.info.get("method", "")), "ground_truth")
 
 

@@ -18,14 +18,14 @@ from lat.labels.table import LabelTable
 CONFIG = "label_config.xml"
 LABELS_NAME, IMAGE_NAME = "label", "image"
 LOCAL_FILES = "/data/local-files/?d="
-"""How Label Studio addresses a file below its document root, which is to be the folder of the export."""
+"""Label Studio's address of a file below its document root, which must be the folder of the export."""
 
 
 def write(folder: Path, splits: Sequence[Split]) -> None:
     """Write `tasks_PART.json` and `label_config.xml`; images are addressed as files below the export.
 
     Raises:
-        InputError: if XML cannot hold the name of a class.
+        InputError: if XML cannot represent a class name.
     """
     require_xml_names(splits[0])
     view = Element("View")

@@ -1,4 +1,4 @@
-"""What all exports share: where images lie, links to them, a folder that appears whole or not at all, the manifest."""
+"""Shared by all exports: image paths, links to images, a folder that appears whole or not at all, the manifest."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Split:
     """One part of an export, such as train or val.
 
     Attributes:
-        name: of the part; letters only.
+        name: name of the part; letters only.
         dataset: its images and labels.
-        images: where each image lies in the export, relative to it, with forward slashes; unique unless the files are the same.
-        layers: more labels of exactly these images by the name that they are to have, for formats that hold several.
+        images: path of each image in the export, with forward slashes; unique unless the files are the same.
+        layers: more labels of exactly these images by name, for formats with several sets of labels.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Split:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """How one format is written.
+    """The export of one format.
 
     Attributes:
-        arrange: says where the images of each part lie, before anything is written.
-        write: writes all but images and manifest into a folder.
-        losses: what the format cannot hold of these datasets, a line each; empty if it holds all.
-        has_layers: whether it holds several sets of labels side by side.
+        arrange: returns the paths of each part's images, before anything is written.
+        write: writes everything except images and manifest to a folder.
+        losses: what the format cannot represent of these datasets, one line each; empty if nothing is lost.
+        has_layers: whether it supports several sets of labels.
         keeps_jpegs_whole: copy JPEG files that have bytes after their end, which readers of the format would rewrite, instead
             of linking them.
         train_with: a command that trains on the export, `{out}` standing for its folder; "" for none.
@@ -76,7 +76,7 @@ def keep_names(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
 
 
 def require_xml_names(split: Split) -> None:
-    """Refuse class names that XML cannot hold.
+    """Raise for class names that XML cannot represent.
 
     Raises:
         InputError: naming the class.
@@ -87,7 +87,7 @@ def require_xml_names(split: Split) -> None:
 
 
 def plain_names(datasets: Sequence[DetectionDataset]) -> list[list[str]]:
-    """A file name for each image of each dataset, for formats that have one flat folder and one label file a stem.
+    """A file name for each image of each dataset, for formats with one flat folder and one label file per stem.
 
     Folders become part of the name (`a/b.png` is `a_b.png`), characters that readers stumble over become `_`, and where two
     stems would be the same, whatever their suffix or case, the later one gets its image id. The same input gives the same names.
@@ -114,7 +114,7 @@ def _plain_name(file_name: str, image_id: int, taken: set[str]) -> str:
 
 
 def hash_images(dataset: DetectionDataset, advance: Callable[[int], None] | None = None) -> list[str]:
-    """Decode every image of a dataset and return the SHA-256 of each file; `advance` is told of every one that is done.
+    """Decode every image of a dataset and return the SHA-256 of each file; calls `advance` after each.
 
     Raises:
         InputError: if the folder or a file is missing, is no image, or is of another size than the labels say.
@@ -182,7 +182,7 @@ def _has_jpeg_tail(path: Path) -> bool:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` to write into, which becomes `out` when all went well and is deleted when not.
+    """A folder next to `out` to write to, which becomes `out` on success and is deleted on failure.
 
     Raises:
         InputError: if `out` is there and is not an empty folder, or it cannot be written.
@@ -203,7 +203,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def check_is_free(out: Path) -> None:
-    """Refuse a path where something is that an export would overwrite or mix with.
+    """Raise if the path has content that an export would overwrite or mix with.
 
     Raises:
         InputError: if there is a file or a folder that is not empty.

@@ -27,7 +27,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     """Write `Annotations/*.xml`, `ImageSets/Main/{PART,trainval}.txt` and `labelmap.txt`.
 
     Raises:
-        InputError: if XML cannot hold the name of a class.
+        InputError: if XML cannot represent a class name.
     """
     require_xml_names(splits[0])
     class_names = splits[0].dataset.space.class_names

@@ -1,4 +1,4 @@
-"""YOLO: a text file for each image, a line `class cx cy w h` for each box, as shares of the image's width and height."""
+"""YOLO: a text file per image, a line `class cx cy w h` per box, as shares of the image's width and height."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DECIMALS = 8
 """Of a share: a corner is off by at most 0.0075 pixels in an image of a million pixels a side."""
 
 SUFFIXES = frozenset((".avif", ".bmp", ".dng", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"))
-"""Image files that Ultralytics reads; others it passes over in silence."""
+"""Image files that Ultralytics reads; it silently skips others."""
 
 _NO_VALIDATION = "# no validation part was exported; `val` must be there and names the training images\n"
 
 
 def arrange(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
-    """Images at `images/PART/NAME`, one flat folder a part: readers find labels by the last `/images/` in the path.
+    """Images at `images/PART/NAME`, one flat folder per part: readers find labels by the last `/images/` in the path.
 
     Raises:
         InputError: if an image's file name does not end as YOLO readers want it.

@@ -32,4 +32,4 @@ FORMATS: Mapping[str, type[Importer]] = LazyTable(
         "synscapes": "lat.formats.importers.synscapes:Synscapes",
     }
 )
-"""The importer of each format; its module is imported when it is looked up."""
+"""The importer of each format; a lookup imports its module."""

@@ -1,4 +1,4 @@
-"""Boxes of files that are not sorted by image, kept on disk until their image comes."""
+"""Boxes from files not sorted by image, kept on disk until their image comes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BoxStore:
     key once.
 
     Attributes:
-        left: number of boxes that nobody has asked for.
+        left: number of boxes not yet taken.
     """
 
     def __init__(self, rows: Iterable[tuple[str | int, Box]]) -> None:

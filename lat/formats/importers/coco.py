@@ -44,7 +44,7 @@ class Coco(Importer):
 
     @property
     def _layout(self) -> tuple[str, str]:
-        """The first layout of which both parts are there, or else the first one."""
+        """The first layout with both parts present, or else the first one."""
         layouts = [
             tuple((given or usual).replace("{split}", self.split) for given, usual in zip(self._given, layout, strict=True))
             for layout in _LAYOUTS

@@ -1,4 +1,4 @@
-"""Finding the files of a dataset, and saying what was expected where they are not."""
+"""Find the files of a dataset, or report what was expected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values tha
 
 
 def require_files(root: Path, what: str, *expected: Path) -> None:
-    """Check that files or folders are there.
+    """Check that files or folders exist.
 
     Raises:
         InputError: that names `what` the root should be, the first of `expected` that is missing, and what was found instead.
@@ -30,7 +30,7 @@ def require_files(root: Path, what: str, *expected: Path) -> None:
 
 
 def wrong_root(root: Path, what: str, expected: str, looked_in: Path | None = None) -> InputError:
-    """The error of a folder that is not the root of a dataset: what was expected in it, and what the nearest folder holds."""
+    """The error for a folder that is not the root of a dataset: the expected content, and that of the nearest folder."""
     folder = next(path for path in ((looked_in or root), *(looked_in or root).parents) if path.is_dir())
     names = sorted(os.listdir(folder))
     found = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "") or "nothing"
@@ -64,7 +64,7 @@ def image_by_stem(folder: Path) -> dict[str, str]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image file, upright, from its header alone.
+    """Width and height of an image file, upright, from its header only.
 
     Raises:
         InputError: if the file is no image.

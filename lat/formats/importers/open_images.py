@@ -1,4 +1,4 @@
-"""Open Images: boxes in one CSV file a split, class names in another, one folder of images a split.
+"""Open Images: boxes in one CSV file per split, class names in another, one folder of images per split.
 
 Pixel convention: XMin, XMax, YMin, YMax are shares of the image's width and height, continuous. `IsGroupOf` boxes are crowd
 boxes.
@@ -26,7 +26,7 @@ _CLASS_FILES = ("oidv7-class-descriptions-boxable.csv", "class-descriptions-boxa
 
 @dataclass(frozen=True)
 class OpenImages(Importer):
-    """CSV files in the root, images in the folder `SPLIT`; images that are not there are passed over, as few people have all."""
+    """CSV files in the root, images in the folder `SPLIT`; missing images are skipped, because few people have all."""
 
     def __post_init__(self) -> None:
         require_files(self.root, "Open Images", self.images_dir)
@@ -55,7 +55,7 @@ class OpenImages(Importer):
             return ClassList(found.space, {key: (number, False) for number, (key, _) in enumerate(rows, start=1)})
 
     def names(self) -> Iterator[str]:
-        """The images that are there: the box file names each image once a box, and those without boxes not at all."""
+        """The existing images: the box file lists each image once per box, and does not list images without boxes."""
         return iter(sorted_names(self.images_dir, lambda name: name.endswith(".jpg")))
 
     def images(self, wanted: Wanted) -> Iterator[Image]:

@@ -1,4 +1,4 @@
-"""What an importer gives: the images of one split of a dataset, one after the other, with their boxes in pixels."""
+"""The output of an importer: the images of one split of a dataset, one by one, with their boxes in pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.formats.importers.class_lists import ClassList
 
 
 class Box(NamedTuple):
-    """A box as its format has it, in continuous pixel coordinates: a box of the first pixel alone is (0, 0, 1, 1)."""
+    """A box as in its format, in continuous pixel coordinates: a box of only the first pixel is (0, 0, 1, 1)."""
 
     label: str
     x1: float
@@ -32,7 +32,7 @@ class Image(NamedTuple):
         width: in pixels, of the upright image.
         height: likewise.
         boxes: as annotated; they may leave the image.
-        annotation: the annotation file of this image alone, if it has one.
+        annotation: the annotation file of only this image, if it has one.
     """
 
     file_name: str
@@ -43,10 +43,10 @@ class Image(NamedTuple):
 
 
 NO_IMAGE = "no such image"
-"""Why a box is left out whose image the dataset does not list."""
+"""The reason for leaving out boxes of images that the dataset does not list."""
 
 Wanted = Callable[[str], bool]
-"""Says of a file name whether its image is to be read."""
+"""Tells from a file name whether to read its image."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Importer(ABC):
         left_out: boxes that the importer itself leaves out, by reason.
 
     Raises:
-        InputError: if `root` does not hold what the format has.
+        InputError: if `root` does not have the layout of the format.
     """
 
     root: Path
@@ -85,7 +85,7 @@ class Importer(ABC):
 
     @property
     def annotation_files(self) -> Sequence[Path]:
-        """The annotation files that hold many images."""
+        """The annotation files for many images."""
         return ()
 
     @abstractmethod
@@ -94,7 +94,7 @@ class Importer(ABC):
 
     @abstractmethod
     def images(self, wanted: Wanted) -> Iterator[Image]:
-        """Every image of the split of which `wanted`, asked once for each, says so.
+        """Every image of the split that `wanted` accepts; it is called once per image.
 
         Raises:
             InputError: if an annotation file is not as the format has it.

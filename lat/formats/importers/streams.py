@@ -1,4 +1,4 @@
-"""Annotation files read record by record, so that their size does not matter."""
+"""Read annotation files record by record, so that their size does not matter."""
 
 from __future__ import annotations
 

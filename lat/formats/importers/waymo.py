@@ -68,7 +68,7 @@ class Waymo(Importer):
 
     @cached_property
     def _segments(self) -> list[str]:
-        """The segments of which boxes and images are both there."""
+        """The segments with both boxes and images."""
         images = set(sorted_names(self._images, lambda name: name.endswith(".parquet")))
         return [name.removesuffix(".parquet") for name in sorted_names(self._boxes, images.__contains__)]
 
@@ -90,7 +90,7 @@ class Waymo(Importer):
                 yield from self._images_of_segment(segment, file, wanted)
 
     def _images_of_segment(self, segment: str, file: ParquetFile, wanted: Wanted) -> Iterator[Image]:
-        """Read the pictures of those groups of rows alone in which an image is wanted."""
+        """Read only the row groups that contain a wanted image."""
         boxes = self._boxes_of_segment(segment)
         for group in range(file.num_row_groups):
             keys = {key for key, _ in _rows(file, _KEYS, [group]) if wanted(self._name(segment, key))}
@@ -105,7 +105,7 @@ class Waymo(Importer):
                     yield Image(name, width, height, boxes.get(key, ()))
 
     def _boxes_of_segment(self, segment: str) -> dict[Key, list[Box]]:
-        """The boxes of the some thousand images of a segment."""
+        """The boxes of a segment's roughly thousand images."""
         found: dict[Key, list[Box]] = defaultdict(list)
         with self._open(self._boxes / f"{segment}.parquet") as file:
             for key, (label, x, y, width, height) in _rows(file, [*_KEYS, *_BOX]):

@@ -22,12 +22,12 @@ from lat.labels.coco.write import BOX_DECIMALS
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 MIN_SIDE = 0.01
-"""A box that is thinner, in pixels, has no area."""
+"""Boxes thinner than this, in pixels, have no area."""
 
 
 @dataclass
 class ImportSummary:
-    """What an import wrote, and what became of boxes that could not be written as they are.
+    """What an import wrote, and what happened to boxes that could not be written unchanged.
 
     Attributes:
         labels: the COCO file.
@@ -38,7 +38,7 @@ class ImportSummary:
         crowd: crowd boxes among them.
         clipped: boxes that left their image and were cut at its border.
         left_out: boxes that were left out, by reason.
-        missing: images that the annotations name and that are not there.
+        missing: number of images that the annotations list but that do not exist.
     """
 
     labels: Path
@@ -52,7 +52,7 @@ class ImportSummary:
     missing: int = 0
 
     def notes(self) -> Iterator[str]:
-        """A line for everything that is not as the dataset has it."""
+        """A line for every difference from the dataset."""
         if self.clipped:
             yield f"clipped to the image: {_boxes(self.clipped)}"
         yield from (f"left out: {_boxes(count)}: {reason}" for reason, count in sorted(self.left_out.items()))
@@ -67,12 +67,12 @@ def _boxes(count: int) -> str:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What an import does beside the settings of its format.
+    """Options of an import, besides the settings of its format.
 
     Attributes:
         subset: import this many images, drawn by a hash of seed and file name; None for all.
         seed: of the draw.
-        hash_images: put the SHA-256 of every image file into the manifest, not its size alone.
+        hash_images: put the SHA-256 of every image file into the manifest, not only its size.
     """
 
     subset: int | None = None
@@ -85,7 +85,7 @@ class ImportOptions:
 
 
 def draw_subset(names: Iterable[str], count: int, seed: int) -> frozenset[str]:
-    """The `count` names of the lowest hashes: the same ones in whatever order names come, and near the same if some are added."""
+    """The `count` names with the lowest hashes: independent of the order, and nearly the same if names are added."""
     return frozenset(heapq.nsmallest(count, names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()))
 
 
@@ -102,7 +102,7 @@ def write_import(
         advance: called for each image that has been written or passed over.
 
     Raises:
-        InputError: if an annotation file is wrong, or no image is there. Nothing is written then.
+        InputError: if an annotation file is wrong, or no image exists. Nothing is written then.
     """
     summary = ImportSummary(labels, importer.images_dir)
     chosen = None if options.subset is None else draw_subset(importer.names(), options.subset, options.seed)
@@ -136,7 +136,7 @@ def _check_not_empty(importer: Importer, summary: ImportSummary) -> None:
 
 
 class _DocumentWriter:
-    """Writes images to the COCO file as they come, and their boxes to a file of their own that is appended at the end."""
+    """Writes images to the COCO file as they come, and their boxes to a separate file that is appended at the end."""
 
     def __init__(self, file: BinaryIO, importer: Importer, summary: ImportSummary) -> None:
         self._file, self._classes, self._summary = file, importer.class_list, summary
