@@ -29,28 +29,38 @@ from lat.workspace.workspace import Workspace
 DEFAULT = "semantic feature fusion (default)"
 VARIANTS = {
     DEFAULT: [],
-    "no attention": ["lat.attention=none"],
-    "standard attention": ["lat.attention=standard"],
-    "attending the whole image": ["lat.attend=image"],
-    "no cap": ["lat.cap=none"],
-    "cap on the feature branch": ["lat.cap_branch=feature"],
-    "class vectors never hidden": ["lat.hide_class_vectors=0"],
-    "class vectors hidden in all images": ["lat.hide_class_vectors=1"],
-    "ground-truth boxes hidden in half of the images": ["lat.hide_ground_truth=0.5"],
+    "no attention": ["lat.fusion.attention=none"],
+    "standard attention": ["lat.fusion.attention=standard"],
+    "attending the whole image": ["lat.fusion.attend=image"],
+    "no cap": ["lat.fusion.cap=none"],
+    "cap on the feature branch": ["lat.fusion.cap_branch=feature"],
+    "class vectors never hidden": ["lat.proposals.hide_class_vectors=0"],
+    "class vectors hidden in all images": ["lat.proposals.hide_class_vectors=1"],
+    "ground-truth boxes hidden in half of the images": ["lat.proposals.hide_ground_truth=0.5"],
 }
-DINOV2 = ["lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=280", "lat.cache=disk"]
+DINOV2 = [
+    "lat.backbone.name=dinov2_vits14",
+    "lat.backbone.weights=none",
+    "lat.backbone.image_size=280",
+    "lat.backbone.cache=disk",
+]
 BACKBONES = {
-    "upstream": ["lat.backbone=upstream"],
-    "random": ["lat.backbone=random"],
+    "upstream": ["lat.backbone.name=upstream"],
+    "random": ["lat.backbone.name=random"],
     "dinov2": DINOV2,
-    "dinov2_blocks": [*DINOV2, "lat.blocks=4"],
+    "dinov2_blocks": [*DINOV2, "lat.backbone.blocks=4"],
 }
-ALONE = ["transfer.keep=false", "transfer.prior.method=none", "transfer.fuse=false", "transfer.detector_share=0"]
+ALONE = [
+    "transfer.combine.keep=false",
+    "transfer.prior.method=none",
+    "transfer.combine.fuse=false",
+    "transfer.combine.detector_share=0",
+]
 PARTS = {
-    "boxes of the source not kept": ["transfer.keep=false"],
-    "no relation prior": ["transfer.prior.method=none"],
-    "agreeing boxes not fused": ["transfer.fuse=false"],
-    "the target's detector has no say": ["transfer.detector_share=0"],
+    "boxes of the source not kept": ["transfer.combine.keep=false"],
+    "no class prior": ["transfer.prior.method=none"],
+    "agreeing boxes not fused": ["transfer.combine.fuse=false"],
+    "the target's detector has no say": ["transfer.combine.detector_share=0"],
 }
 
 

@@ -5,14 +5,14 @@
 FILE is the configuration of a finished run on street scenes (`lat street-scenes OUT`, `lat run OUT/config.yaml`). The scenes are
 painted again, so that the boxes of ridden two-wheelers are known exactly. Each row is a direction and a method:
 
-objects   ridden two-wheelers with a truth box in the target's label space
-complete  those whose truth boxes all have their own label: right class, IoU of at least 0.5, a score of at least
-          `evaluation.score_threshold`; if the target draws one box, there must also be no surplus box (at that IoU a box of the
-          two-wheeler alone may pass for the box of both: AP tells them apart)
-too many  labels with such a score that match no truth box, lie in an object by half of their area, and overlap no other truth
-          box more
-AP, AP50  COCO AP of all labels, where only the boxes of ridden two-wheelers are to be found and all other truth boxes are crowds:
-          labels of their class that lie on them are neither right nor wrong
+objects   ridden two-wheelers of which the truth in the target's label space has a box
+complete  those of which every truth box has a label of its own: right class, IoU of at least 0.5, a score of at least
+          `evaluation.counted_threshold`; where the target draws one box, there must also be no box too many (at that IoU a box of
+          the two-wheeler alone may pass for the one of both: AP tells them apart)
+too many  labels of such a score that no truth box has, that lie in an object by half of their area, and that overlap no other
+          truth box more
+AP, AP50  of all labels, as COCO computes it, where the only boxes to find are those of ridden two-wheelers and all other truth
+          boxes are crowds: labels of their class that lie on them are neither right nor wrong
 
 With `--sheets`, FOLDER/SOURCE.TARGET.png shows some of these objects: source, truth, pseudo-labels and transferred labels.
 """
@@ -78,7 +78,7 @@ class Direction:
 
     def found(self, method: str) -> tuple[int, int]:
         """Number of complete objects, and of surplus boxes, among the labels of a method."""
-        threshold = self.workspace.config.evaluation.score_threshold
+        threshold = self.workspace.config.evaluation.counted_threshold
         complete = too_many = 0
         for i, objects in enumerate(self.objects):
             labels = self.labels[method][i]
@@ -154,15 +154,18 @@ def table(directions: Sequence[Direction]) -> list[Row]:
     for change in sorted({direction.change for direction in directions}):
         of_kind = [direction for direction in directions if direction.change == change]
         figures = {(one.name, method): (len(one), *one.found(method), *one.ap(method)) for one in of_kind for method in METHODS}
-        rows += [_row(change, name, method, *columns) for (name, method), columns in figures.items()]
+        rows += [_row(change, name, method, columns) for (name, method), columns in figures.items()]
         for method in METHODS:
             columns = zip(*(figures[one.name, method] for one in of_kind), strict=True)
             objects, complete, too_many, ap, ap50 = map(sum, columns)
-            rows.append(_row(change, "all", method, objects, complete, too_many, ap / len(of_kind), ap50 / len(of_kind)))
+            means = (objects, complete, too_many, ap / len(of_kind), ap50 / len(of_kind))
+            rows.append(_row(change, "all", method, means))
     return rows
 
 
-def _row(change: str, name: str, method: str, objects: int, complete: int, too_many: int, ap: float, ap50: float) -> Row:
+def _row(change: str, name: str, method: str, figures: tuple[int, int, int, float, float]) -> Row:
+    """Figures are objects, complete ones, boxes too many, AP and AP50."""
+    objects, complete, too_many, ap, ap50 = figures
     return {
         "boxes": change,
         "source -> target": name,

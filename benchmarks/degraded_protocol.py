@@ -41,9 +41,9 @@ from lat.workspace.workspace import Workspace
 BASELINES = ("class_names", "pseudo_label", "union")
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate")
 SETTINGS = {
-    "upstream": {"image_size": 256, "training": {"steps": 300, "batch_size": 4}},  # a minute on one core per detector
+    "upstream": {"model": {"image_size": 256}, "training": {"steps": 300, "batch_size": 4}},  # a minute on one core per detector
     # the target's detector is the same for every degradation; 600 steps see each image fifty times
-    "lat": {"upstream_dataset": "target", "training": {"steps": 600}},
+    "lat": {"backbone": {"upstream_dataset": "target"}, "training": {"steps": 600}},
     "rounds": {"count": 0},  # unless overridden
 }
 

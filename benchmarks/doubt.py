@@ -5,17 +5,17 @@
 
 FOLDER is the `output_dir` of a run of street scenes; with --seeds the runs are made first, as by `benchmarks/street_scenes.py`.
 
-A ranking puts the least doubtful first. Its error-retention curve gives, for each k from 1 to N, the error that remains if the
-first k of N are kept and a person corrects the rest: the sum of the errors of the first k, divided by N. The area is the mean of
-these N values; lower is better. A random ranking has half of the mean error; the best ranking knows the errors. The output is
-how far a ranking goes from random to best, in percent (100 is perfect, 0 is no better than chance, below 0 is worse), as mean and
-standard deviation over all transfers of all runs. Errors are
+A ranking puts the least doubtful first. Its error-retention curve has, for each k from 1 to N, the error that is left if the
+first k of N are kept as they are and a person corrects the rest: the sum of the errors of the first k, divided by N. The area is
+the mean of these N values; a lower one is better. A random ranking has half of the mean error; the best ranking knows the errors.
+What is printed is how much of the way from random to best a ranking goes, in percent (100 is perfect, 0 is no better than chance,
+below 0 is worse), as mean and standard deviation over all transfers of all runs. Errors are
 
 - of a box, `wrong`: 1 if no truth box of its class has an IoU of 0.5 or more with it (one to one), else 0;
-- of a box, `wrong or off`: 1 minus that IoU, and 1 for a wrong box;
-- of an image: the number of wrong boxes and of missed truth boxes; its doubt is computed from those of its boxes.
+- of a box, `wrong or off`: 1 less that IoU, and 1 for a wrong box;
+- of an image: the number of wrong boxes and of truth boxes that none finds; its doubt is made of those of its boxes.
 
-Only boxes with a score of at least `evaluation.score_threshold` count; crowd boxes of the truth are ignored.
+Boxes are those with a score of at least `evaluation.counted_threshold`; crowd boxes of the truth take no part.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ from lat.street_scenes import DEFAULT_TRAIN_IMAGES
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
-RTDETR = ["downstream.detector=rtdetr", "downstream.training.learning_rate=3e-3"]
-DEFORMABLE = ["downstream.detector=deformable_detr", "downstream.training.learning_rate=2e-3"]
+RTDETR = ["downstream.model.detector=rtdetr", "downstream.training.learning_rate=3e-3"]
+DEFORMABLE = ["downstream.model.detector=deformable_detr", "downstream.training.learning_rate=2e-3"]
 METHODS = {
     "Faster R-CNN, target only": ["downstream.method=target_only"],
     "Faster R-CNN, classes matched by name": ["downstream.method=class_names"],

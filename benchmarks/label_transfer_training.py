@@ -19,19 +19,20 @@ import torch
 from markdown import Row, print_rows
 from torch import Tensor
 
+from lat.config.sections import LabelTransferSettings
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import DetectorSettings, build_detector
-from lat.engine.trainer import TrainSettings
-from lat.models.backbones.frozen import BackboneSettings, FrozenBackbone, build_backbone
+from lat.detectors.base import build_detector
+from lat.detectors.detector_settings import DetectorSettings
+from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput
+from lat.models.model_settings import BackboneSettings, FusionSettings, HeadSettings, ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 from lat.street_scenes import DEFAULT_DATASETS, SPACES
 
 JOINT = JointLabelSpace(tuple(SPACES[name] for name in DEFAULT_DATASETS))
-BATCH_SIZE = TrainSettings().batch_size
+BATCH_SIZE = LabelTransferSettings().training.batch_size
 BOXES_PER_SPACE = 10
 DATASET = JOINT.names[0]
 
@@ -48,7 +49,7 @@ class Case:
 
 CASES = (
     Case("upstream (small)", BackboneSettings(), (144, 192), 15),
-    Case("DINOv2 ViT-S/14", BackboneSettings(backbone="dinov2_vits14", weights="none", image_size=518), (518, 518), 2),
+    Case("DINOv2 ViT-S/14", BackboneSettings(name="dinov2_vits14", weights="none", image_size=518), (518, 518), 2),
 )
 CACHED_STEPS = 20
 
@@ -124,7 +125,7 @@ def synchronize() -> None:
 
 
 def measure(case: Case, device: str) -> Row:
-    upstream = build_detector(DetectorSettings(), JOINT.spaces[0]) if case.settings.backbone == "upstream" else None
+    upstream = build_detector(DetectorSettings(), JOINT.spaces[0]) if case.settings.name == "upstream" else None
     backbone = build_backbone(case.settings, upstream).to(device)
     source = RandomImages(case.size_hw)
     cache = FeatureCache(backbone, {DATASET: source}, case.settings)

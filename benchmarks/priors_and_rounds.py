@@ -36,9 +36,9 @@ from lat.street_scenes.protocols import PaintedUser, annotate
 from lat.street_scenes.scene import RIDDEN_SHARES, Kind
 from lat.workspace.workspace import Workspace
 
-NOISE = {"color": 0.4, "blur": 0.25, "scale_min": 0.8, "scale_max": 1.25, "mosaic": 0.25, "dropout": 0.1}
+NOISE = {"color": 0.4, "blur": 0.25, "scale": [0.8, 1.25], "mosaic": 0.25, "dropout": 0.1}
 NOISY = [f"rounds.noise.{name}={value}" for name, value in NOISE.items()]
-GROWING = [*NOISY, "rounds.noise.widen_min=0.2", "rounds.noise.widen_max=0.5", "rounds.labelling_ratio=[0.2, 0.5]"]
+GROWING = [*NOISY, "rounds.noise.widen=[0.2, 0.5]", "rounds.labelling_ratio=[0.2, 0.5]"]
 TABLE = "transfer.prior.table={scenes}/table.yaml"
 REVIEWED = ["transfer.prior.method=relations", "relations.file={scenes}/review.yaml"]
 DEFAULT = "consistent (default)"
@@ -54,7 +54,7 @@ PRIORS = {
     "table, veto 0.02": ["transfer.prior.method=table", TABLE, "transfer.prior.veto=0.02"],
     "co-occurrence": ["transfer.prior.method=cooccurrence"],
     "co-occurrence, veto 0.02": ["transfer.prior.method=cooccurrence", "transfer.prior.veto=0.02"],
-    "supported boxes kept": ["transfer.prior.keep_supported=0.3"],
+    "supported boxes kept": ["transfer.decode.keep_supported=0.3"],
 }
 KINDS = {(True, True): "equal", (True, False): "narrower", (False, True): "broader", (False, False): "overlapping"}
 ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}

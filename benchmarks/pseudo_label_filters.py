@@ -3,15 +3,15 @@
     python benchmarks/pseudo_label_filters.py [--seeds 0 1 2] [--out FOLDER] [--json FILE] [key=value ...]
     python benchmarks/pseudo_label_filters.py --boxes [--json FILE]
 
-Street scenes with a long tail: three times as many images as usual are drawn, and each training image is kept with the product of
-its rare classes' probabilities: truck 0.4, motorcycle 0.25, bus 0.1 (kept images have all objects and labels; held-out images are
-not thinned). About a third remains. Targets are city and nu, whose label spaces have those tail classes. All filters see the same
-detections with a score of 0.05 or more. KL is the divergence of the kept pseudo-labels from the target's ground truth, AP[.5:.95]
-that of labels against truth, both averaged over the transfers; tail AP is the mean over tail classes. Runs are kept under --out;
-up-to-date steps are not repeated.
+Street scenes with a long tail: three times as many images as usual are drawn, and a training image stays with the chance of its
+rare classes, multiplied: truck 0.4, motorcycle 0.25, bus 0.1 (objects and labels of images that stay are whole; held-out images
+are not thinned). About a third stays. Targets are city and nu, whose label spaces have those classes, the tail. All filters see
+the same detections, of a score of 0.05 or more; ST keeps those of 0.3 or more. KL is the divergence of the kept pseudo-labels
+from the target's ground truth, AP[.5:.95] is that of labels against truth, both mean over the transfers; tail AP is the mean over
+tail classes. Runs are kept under --out; what is up to date is not done again.
 
-With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in chunks of 4,096 images; the time to choose
-thresholds and mark kept boxes, and the peak memory beyond the columns of scores, labels and marks.
+With --boxes: 1 to 10 million scored boxes of 30 classes on 50 times fewer images, in chunks of 4,096 images; time of choosing
+thresholds and marking what is kept, and the most memory that it takes beyond the columns of scores, labels and marks.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ from lat.workspace.workspace import Workspace
 
 STAYS = {"truck": 0.4, "motorcycle": 0.25, "bus": 0.1}  # probability of keeping an image, for each of these classes in it
 DRAWN = {name: 3 * DEFAULT_TRAIN_IMAGES[name] for name in ("city", "nu", "way")}
-COMMON = ["target=[city, nu]", "pseudo_label.score_threshold=0.05"]
+COMMON = ["target=[city, nu]", "pseudo_label.threshold=0.05"]
 FILTERS = {
-    "ST": ["method=score", "threshold=0.3"],
-    "ST + TS": ["method=score", "threshold=0.3", "temperature=true"],
-    "CBST": ["method=class_balanced"],
-    "validation": ["method=validation"],
-    "DA": ["method=dars", "sample_ties=false"],
-    "DARS": ["method=dars"],
-    "DARS, ratio 1": ["method=dars", "labelling_ratio=1.0"],
+    "ST": ["pseudo_label.threshold=0.3"],
+    "CBST": ["pseudo_label.filter.method=class_balanced"],
+    "validation": ["pseudo_label.filter.method=validation"],
+    "DA": ["pseudo_label.filter.method=da"],
+    "DARS": ["pseudo_label.filter.method=dars"],
+    "DARS, ratio 1": ["pseudo_label.filter.method=dars", "pseudo_label.filter.share=1.0"],
 }
 BOXES, CLASSES, BOXES_AN_IMAGE = (1_000_000, 2_000_000, 5_000_000, 10_000_000), 30, 50
 SHARE = 0.2  # of the boxes is wanted: fewer than have score 1, so ties are broken at random
@@ -93,8 +92,7 @@ def long_tailed_scenes(folder: Path, seed: int) -> Path:
 
 def filter_row(name: str, configs: Sequence[Path], overrides: Sequence[str]) -> Row:
     """One row: mean over seeds, with spread."""
-    chosen = [f"pseudo_label.filter.{setting}" for setting in FILTERS[name]]
-    figures = [run_filter(config, name, [*COMMON, *chosen, *overrides]) for config in configs]
+    figures = [run_filter(config, name, [*COMMON, *FILTERS[name], *overrides]) for config in configs]
     kept = {key: f"{mean(one['kept'][key] for one in figures):.0f}" for key in figures[0]["kept"]}
     row = {"filter": name, "KL": f"{mean(one['kl'] for one in figures):.6f}"}
     row["kept in city's classes (city's ground truth)"] = ", ".join(

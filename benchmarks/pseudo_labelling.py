@@ -26,10 +26,11 @@ from markdown import Row, print_rows
 from lat.config.load import Config
 from lat.config.sections import UpstreamSettings
 from lat.core.label_space import LabelSpace
-from lat.data.dataset import DatasetSettings
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detectron2_problem
+from lat.data.data_settings import DatasetSettings
+from lat.detectors.base import build_detector, describe_detector, detectron2_problem
+from lat.detectors.detector_settings import DetectorSettings
 from lat.engine.checkpoint import save_checkpoint
-from lat.engine.runtime import RuntimeSettings
+from lat.engine.training_settings import RuntimeSettings
 from lat.stages.pseudo_label import pseudo_label
 from lat.stages.shared.detection import Predictor, load_detector
 from lat.workspace.workspace import Workspace
@@ -73,7 +74,7 @@ def draw_run(folder: Path, case: Case, library: str, device: str) -> Workspace:
         document = {"images": images, "annotations": [box], "categories": space.categories()}
         (folder / f"{name}.json").write_text(json.dumps(document))
         datasets.append(DatasetSettings(name, str(folder / "images"), str(folder / f"{name}.json")))
-    upstream = UpstreamSettings(detector=library, backbone=case.backbone, image_size=case.image_size)
+    upstream = UpstreamSettings(settings)
     config = Config(output_dir=str(folder / "run"), datasets=datasets, upstream=upstream, runtime=RuntimeSettings(device))
     workspace = Workspace(config)
     for name in SPACES:

@@ -24,8 +24,8 @@ from relations_streets import street_rows
 from lat.relations.find import SlamdunksResult, find_by_slamdunks, find_relations
 from lat.relations.metrics import average_precision, graph_edit_distance, shared_accuracy
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RELATION_METHODS, RelationSearch, RelationSettings, RelationTraining
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import RELATION_METHODS, RelationSettings
 from lat.street_scenes import SPACES
 
 ABLATION_LAMBDA = 0.6
@@ -61,10 +61,10 @@ PAPER_ABLATION = {
 }
 
 
-def run_slamdunks(pair: DigitPair, settings: RelationSettings, seed: int) -> SlamdunksResult:
+def run_slamdunks(pair: DigitPair, search: RelationSearch, seed: int) -> SlamdunksResult:
     torch.manual_seed(seed)
     parts = _inputs(pair)
-    return find_by_slamdunks(*parts, settings, torch.Generator().manual_seed(seed))
+    return find_by_slamdunks(*parts, search, torch.Generator().manual_seed(seed))
 
 
 def _inputs(pair: DigitPair) -> tuple[LabeledSamples, LabeledSamples]:
@@ -89,7 +89,7 @@ def digit_row(method: str, pairs: list[DigitPair], name: str, paper: tuple[str, 
     accuracies, biases = [], []
     for seed, pair in enumerate(pairs):
         if method == "slamdunks":
-            result = run_slamdunks(pair, RelationSettings(), seed)
+            result = run_slamdunks(pair, RelationSearch(), seed)
             found.append(result.relations)
             accuracies.append(accuracy(pair, result))
             biases.append(float(result.standalone_bias.mean()))
@@ -111,13 +111,10 @@ def digit_row(method: str, pairs: list[DigitPair], name: str, paper: tuple[str, 
 
 def ablation_row(chosen: tuple[bool, bool, bool], pairs: list[DigitPair]) -> Row:
     pretrain, zero_init, weighted = chosen
-    settings = RelationSettings(
-        pretrain_steps=RelationSettings().pretrain_steps if pretrain else 0,
-        zero_init=zero_init,
-        weighted_sampling=weighted,
-        standalone_bias=ABLATION_LAMBDA,
-    )
-    found = [run_slamdunks(pair, settings, seed).relations for seed, pair in enumerate(pairs)]
+    share = RelationTraining().pretrain_share if pretrain else 0.0
+    training = RelationTraining(pretrain_share=share, zero_init=zero_init, weighted_sampling=weighted)
+    search = RelationSearch(RelationSettings(standalone_bias=ABLATION_LAMBDA), training)
+    found = [run_slamdunks(pair, search, seed).relations for seed, pair in enumerate(pairs)]
     geds = [graph_edit_distance(one.edges, p.true_edges) for one, p in zip(found, pairs, strict=True) if one.edges is not None]
     marks = ["yes" if value else "" for value in chosen]
     return {

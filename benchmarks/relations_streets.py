@@ -24,8 +24,8 @@ from lat.pipeline.run import run_stages
 from lat.relations.find import find_relations
 from lat.relations.metrics import average_precision, directed_average_precision, graph_edit_distance
 from lat.relations.relation_matrix import INSIDE_SHARE, RelationMatrix
+from lat.relations.relation_settings import RELATION_METHODS, RelationSettings
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import RELATION_METHODS, RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.workspace.label_files import read_truth
 from lat.workspace.workspace import Workspace

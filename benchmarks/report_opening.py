@@ -27,7 +27,8 @@ from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
 from lat.evaluation.box_doubt import doubt
 from lat.labels.table import LabelTable
-from lat.report.build import Gallery, ReportContent, ReportSettings, write_report
+from lat.report.build import Gallery, ReportContent, write_report
+from lat.report.report_settings import ReportSettings
 
 BOXES = 8
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

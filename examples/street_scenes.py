@@ -34,8 +34,8 @@ config = {
         for name in IMAGES
     ],
     "upstream": {"training": {"steps": STEPS, "batch_size": 2 if QUICK else 8}},
-    "pseudo_label": {"score_threshold": 0.0 if QUICK else 0.3},
-    "transfer": {"score_threshold": 0.0 if QUICK else 0.05},
+    "pseudo_label": {"threshold": 0.05 if QUICK else 0.3},
+    "transfer": {"decode": {"written_threshold": 0.0 if QUICK else 0.05}},
     "lat": {"training": {"steps": STEPS, "batch_size": 2 if QUICK else 16}},
     "downstream": {"in_run": False},
 }

@@ -13,7 +13,8 @@ import torch
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.data.dataset import DatasetSettings
+from lat.data.data_settings import DatasetSettings
+from lat.engine.training_settings import SharedTrainSettings, Training, TrainSettings
 
 
 def label_space(name: str = "city", class_names: Sequence[str] = ("car", "truck"), ids: Sequence[int] = ()) -> LabelSpace:
@@ -106,3 +107,12 @@ def write_coco(folder: Path, document: dict[str, Any] | None = None, *, name: st
     draw_images(folder / "images", document)
     annotations = write_json(folder / "annotations.json", document)
     return DatasetSettings(name, str(folder / "images"), str(annotations), **settings)
+
+
+def training(**changes: Any) -> Training:
+    """How a model is trained: `changes` of what it has of its own and of what all trainings share; 500 steps at 0.001 unless
+    given.
+    """
+    own = {name: changes.pop(name) for name in ("steps", "batch_size", "optimizer", "learning_rate") if name in changes}
+    ema_decay = changes.pop("ema_decay", 0.0)
+    return Training(TrainSettings(**{"steps": 500, "learning_rate": 1e-3, **own}), SharedTrainSettings(**changes), ema_decay)

@@ -17,18 +17,18 @@ from lat.workspace.workspace import Workspace
 FEW_STEPS = [
     "upstream.training.steps=4",
     "upstream.training.batch_size=2",
-    "upstream.training.checkpoint_every=1",
-    "upstream.max_detections=10",
-    "pseudo_label.score_threshold=0.0",
+    "training.checkpoint_every=1",
+    "upstream.model.max_detections=10",
+    "pseudo_label.threshold=0.05",
     "pseudo_label.max_detections=5",
     "lat.training.steps=6",
     "lat.training.batch_size=2",
-    "lat.training.checkpoint_every=1",
-    "lat.training.log_every=2",
-    "lat.dim=16",
-    "lat.pooled_size=3",
-    "transfer.score_threshold=0.0",
-    "transfer.max_detections=10",
+    "training.checkpoint_every=1",
+    "training.log_every=2",
+    "lat.head.dim=16",
+    "lat.head.pooled_size=3",
+    "transfer.decode.written_threshold=0.0",
+    "transfer.decode.max_detections=10",
 ]
 PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]
 

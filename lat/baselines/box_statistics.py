@@ -16,11 +16,11 @@ from torchvision.ops import clip_boxes_to_image
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
 
-NO_SPREAD = 1e-6  # of logarithms; less is rounding error
+NO_SPREAD = 1e-6  # of logarithms; less is rounding error error
 
 
 def normalise_box_statistics(
-    boxes: Sequence[LabeledBoxes], sizes_hw: np.ndarray, target: LabelTable, least_boxes: int = 10
+    boxes: Sequence[LabeledBoxes], sizes_hw: np.ndarray, target: LabelTable, min_boxes: int = 10
 ) -> list[LabeledBoxes]:
     """Rescale width and height of each box about its centre, so that the sizes of each class are distributed as in the target.
 
@@ -36,11 +36,11 @@ def normalise_box_statistics(
         boxes: the boxes of each image of the source, already in classes of the target.
         sizes_hw: (I, 2) int, height and width of these images in pixels.
         target: ground truth of the target; crowd boxes are ignored.
-        least_boxes: a class with fewer boxes on either side is unchanged; statistics of few boxes are unreliable.
+        min_boxes: a class with fewer boxes on either side stays as it is; statistics of a few boxes are chance.
 
     Returns:
         The same boxes, in the same order, with all their other columns. Boxes of weight 0 (crowd, don't-care) and boxes
-        without area are unchanged and not part of the statistics.
+        without area do not count in the statistics and stay as they are.
 
     Source: Wang et al., Train in Germany, Test in the USA (2020), statistical normalisation, there of mean sizes only.
     """
@@ -52,7 +52,7 @@ def normalise_box_statistics(
     labels = torch.cat([each.labels for each in boxes])
     counted = torch.cat([each.weights for each in boxes]) > 0
     of_image_hw = images_hw.repeat_interleave(torch.tensor([len(each) for each in boxes]), dim=0)
-    factors = _factors(corners, labels, counted, of_image_hw, target, least_boxes)
+    factors = _factors(corners, labels, counted, of_image_hw, target, min_boxes)
     resized = _rescaled(corners, factors).float().split([len(each) for each in boxes])
     moved = (factors != 1).any(dim=1).split([len(each) for each in boxes])
     return [
@@ -61,7 +61,7 @@ def normalise_box_statistics(
     ]
 
 
-def _factors(corners: Tensor, labels: Tensor, counted: Tensor, images_hw: Tensor, target: LabelTable, least_boxes: int) -> Tensor:
+def _factors(corners: Tensor, labels: Tensor, counted: Tensor, images_hw: Tensor, target: LabelTable, min_boxes: int) -> Tensor:
     """(A, 2) factors of width and height of the given boxes; 1 for unchanged ones."""
     known = torch.from_numpy(~target.is_crowd)
     target_hw = np.repeat(target.sizes_hw, np.diff(target.offsets), axis=0).astype(np.float64)
@@ -73,7 +73,7 @@ def _factors(corners: Tensor, labels: Tensor, counted: Tensor, images_hw: Tensor
     for k in range(len(target.space)):
         rows = (labels == k) & counted & solid
         wanted = target_sizes[(target_labels == k) & known]
-        if min(int(rows.sum()), len(wanted)) < max(least_boxes, 1):
+        if min(int(rows.sum()), len(wanted)) < max(min_boxes, 1):
             continue
         spread = sizes[rows].std(dim=0, correction=0)
         ratio = torch.where(spread > NO_SPREAD, wanted.std(dim=0, correction=0) / spread, 1.0)

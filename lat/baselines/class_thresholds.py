@@ -28,9 +28,9 @@ def class_thresholds(
     Args:
         detections: on the truth's images, as the labels argument of `detection_ap`, with no or a very low threshold.
         truth: ground truth of held-out images, K classes.
-        beta: above 0; recall counts beta times as much as precision.
-        iou: IoU threshold of a right detection.
-        default: the threshold of classes without a truth box or a right detection, for which no threshold is best.
+        beta: above 0; how many times as much recall counts as precision.
+        iou: IoU from which a detection is right.
+        default: the threshold of classes without a truth box or without a right detection, for which no threshold is best.
 
     Returns:
         (K,) float32; each is one of the scores of its class, or `default`. For `LabelTable.at_least` use `.numpy()`.

@@ -1,8 +1,8 @@
 """Label unification: one detector over the joint label space, each image supervised only in its own space.
 
-Any detector of `joint_space_of` the label spaces whose `losses` take `class_masks` can train on the batches of `UnifiedItems`;
-`SpaceView` then makes it a detector of one space. Plain-Det's text embeddings in place of classifier weights are left out.
-Shape letters: N boxes of an image, K classes of the joint label space.
+Any detector whose `losses` take `class_masks` can be trained on the batches of `UnifiedItems` as it is, built for
+`joint_space_of` the label spaces; `SpaceView` then is a detector of one of them. Text embeddings instead of classifier
+weights, which Plain-Det adds, are left out. Shape letters: N boxes of an image, K classes of the joint label space.
 
 Source: Shi et al., Plain-Det (2024); Zhou et al., Simple Multi-dataset Detection (2022), its partitioned detector.
 """
@@ -10,37 +10,15 @@ Source: Shi et al., Plain-Det (2024); Zhou et al., Simple Multi-dataset Detectio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.core.structures import LabeledBoxes
-
-UNIFICATION_LOSSES = ("masked_softmax", "null_bce")
-
-
-@dataclass(frozen=True)
-class LabelUnificationSettings:
-    """How the datasets share the batches.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    share_power: float = 0.0  # share of a dataset ~ images^this: 0 equal shares, 0.5 by square root, 1 every image alike
-    classification_loss: str = "masked_softmax"  # or null_bce, a sigmoid per class; DETRs have sigmoids of their own
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.share_power <= 1.0:
-            raise InputError("share_power", f"is {self.share_power}", "choose a number from 0 to 1")
-        if self.classification_loss not in UNIFICATION_LOSSES:
-            remedy = f"choose one of {', '.join(UNIFICATION_LOSSES)}"
-            raise InputError("label_unification.classification_loss", f"is '{self.classification_loss}'", remedy)
 
 
 def joint_space_of(joint: JointLabelSpace) -> LabelSpace:
@@ -57,7 +35,7 @@ class ImageItems(Protocol):
         ...
 
     def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
-        """Image `index` (3, H, W) and its boxes, augmented with randomness from `generator`."""
+        """Image `index` (3, H, W) and its boxes, augmented at random from `generator`."""
         ...
 
 
@@ -71,13 +49,13 @@ class UnifiedItems:
     Args:
         parts: images of each dataset, with boxes in a space of `joint`.
         joint: the label spaces, in any order.
-        settings: how the datasets share the batches.
+        share_power: share of a dataset ~ images^this: 0 equal shares, 0.5 by square root, 1 every image alike.
     """
 
-    def __init__(self, parts: Sequence[ImageItems], joint: JointLabelSpace, settings: LabelUnificationSettings) -> None:
+    def __init__(self, parts: Sequence[ImageItems], joint: JointLabelSpace, share_power: float = 0.0) -> None:
         self.parts, self.joint = parts, joint
         self.space = joint_space_of(joint)
-        self.counts = epoch_counts([len(part) for part in parts], settings.share_power)
+        self.counts = epoch_counts([len(part) for part in parts], share_power)
         self._ends = list(accumulate(self.counts))
 
     def __len__(self) -> int:
@@ -94,9 +72,9 @@ class UnifiedItems:
 
     def collate(self, items: list[tuple[Tensor, LabeledBoxes]]) -> tuple[list[Tensor], list[LabeledBoxes], list[Tensor]]:
         """Images, their boxes in the joint label space, and for each the supervised classes (K,) bool."""
-        images, boxes = [image for image, _ in items], [own for _, own in items]
-        masks = [self.joint.mask(own.space.name)[:-1] for own in boxes]
-        return images, [to_joint_space(own, self.joint, self.space) for own in boxes], masks
+        images, boxes = [image for image, _ in items], [one for _, one in items]
+        masks = [self.joint.mask(one.space.name)[:-1] for one in boxes]
+        return images, [to_joint_space(one, self.joint, self.space) for one in boxes], masks
 
 
 def epoch_counts(sizes: Sequence[int], power: float) -> list[int]:
@@ -148,8 +126,9 @@ class SpaceView(nn.Module):
         raise NotImplementedError
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections in this space, best first. The detector's own score threshold and maximum number of detections per image
-        apply first, over all spaces together.
+        """Detections in this space alone, best first.
+
+        The detector's own threshold and its number of detections per image act before, on all spaces together.
         """
         return [self._in_space(found) for found in self.detector.predict(images)]
 

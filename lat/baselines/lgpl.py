@@ -1,8 +1,8 @@
 """Label-guided pseudo-labelling (LGPL): which of a source's boxes the target would have drawn, and where.
 
-One image encoder is trained for two tasks: a region proposal network learns from the source's boxes where that protocol draws
-boxes, and a head learns from the target's labels whether a proposal is valid for a class and how to move it. The source's human
-boxes then pass through the head like proposals. Boxes are removed and moved; none is added.
+One image encoder is trained for two things at once: a region proposal network learns from the source's boxes where that protocol
+draws boxes, and a head learns from the target's labels whether a proposal is valid for a class and how to move it. The
+source's human boxes then pass through the head as if they were proposals. Boxes are removed and moved; none is added.
 
 Source: Liao et al., Translating Labels to Solve Annotation Mismatches Across Object Detection Datasets (2024). Its code is not
 public: the drawing of pairs, the shape of the head and the thresholds (`lat.baselines.lgpl_labels`) are ours.
@@ -20,19 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
-from lat.baselines.lgpl_pairs import LgplSettings, Pairs, draw_pairs, jittered_copies, match_to_classes
+from lat.baselines.baseline_settings import LgplSettings
+from lat.baselines.lgpl_pairs import Pairs, draw_pairs, jittered_copies, match_to_classes
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.detectors.base import settings_from_checkpoint, with_weights
 from lat.detectors.detections import indices_by_size, inference
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.torchvision.faster_rcnn import TorchvisionDetector
 from lat.detectors.torchvision.rcnn_parts import RcnnRecipe, build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
 from lat.detectors.torchvision.weighted_rcnn import Target
 
-Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 _BETA = 1 / 9  # where the box loss becomes linear, as in torchvision's own head
@@ -41,8 +42,8 @@ _BETA = 1 / 9  # where the box loss becomes linear, as in torchvision's own head
 class ClassConditionedHead(nn.Module):
     """Validity of a region for a class, and its box: Faster R-CNN's box head on region feature + class embedding.
 
-    The embedding, one number per channel, is added at each cell of the pooled region. Concatenated to the pooled cells as a few
-    more inputs of the first layer it has no effect: after 300 steps on drawn street scenes no validity was learnt.
+    The embedding, one number per channel, is added at each cell of the pooled region. Appended to the pooled cells as a few more
+    inputs of the first layer it drowns in them: after 300 steps on drawn street scenes no validity was learnt.
     """
 
     def __init__(self, channels: int, recipe: RcnnRecipe, num_classes: int) -> None:
@@ -131,7 +132,7 @@ class LgplModel(RcnnTrunk):
         return losses | head_losses(logits, deltas, valid, wanted, weights)
 
     def refine(self, images: list[Tensor], boxes: list[LabeledBoxes]) -> list[LabeledBoxes]:
-        """The same boxes, moved to where the target would draw them, with their validity as score; on the boxes' own device.
+        """The same boxes, moved to where the target would draw them, with their validity as score; on the boxes' device.
 
         Keeps every box, however low its validity. The result for an image does not depend on the other images.
 
@@ -182,8 +183,8 @@ class LgplModel(RcnnTrunk):
         for index, (one, corners, validity) in enumerate(zip(boxes, moved, logits.sigmoid().split(counts), strict=True)):
             in_original = clip_boxes_to_image(corners, batch.sizes_hw[index]) / batch.scale_xyxy(index)
             in_original = clip_boxes_to_image(in_original, batch.originals_hw[index])
-            own = one.labels.device
-            refined.append(replace(one, boxes_xyxy=in_original.to(own), scores=validity.to(own)))
+            home = one.labels.device
+            refined.append(replace(one, boxes_xyxy=in_original.to(home), scores=validity.to(home)))
         return refined
 
     def _rate_batch(self, images: list[Tensor], targets: list[LabeledBoxes]) -> list[RatedProposals]:
@@ -246,17 +247,14 @@ def lgpl_from_checkpoint(content: Mapping[str, Any]) -> LgplModel:
     """
     if content.get("kind") != "lgpl":
         raise InputError("checkpoint", f"contains '{content.get('kind')}', not an LGPL model", "name the model.pt of LGPL")
-    settings = _read_settings(LgplSettings, content["settings"])
-    detector_settings = _read_settings(DetectorSettings, content["detector_settings"])
+    settings = _lgpl_settings(content["settings"])
+    detector_settings = settings_from_checkpoint(content["detector_settings"])
     model = LgplModel(settings, detector_settings, LabelSpace.from_dict(content["space"]), load_weights=False)
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise InputError("checkpoint", f"its weights do not fit: {error}", "train LGPL again") from error
-    return model.eval()
+    with_weights(model, content["model"], "train LGPL again")
+    return model
 
 
-def _read_settings(part: type[Part], values: Mapping[str, Any]) -> Part:
-    if unknown := sorted(set(values) - {field.name for field in fields(part)}):  # type: ignore[arg-type]
+def _lgpl_settings(values: Mapping[str, Any]) -> LgplSettings:
+    if unknown := sorted(set(values) - {field.name for field in fields(LgplSettings)}):
         raise InputError("checkpoint", f"has unknown settings {', '.join(unknown)}", "train LGPL again")
-    return part(**values)
+    return LgplSettings(**values)

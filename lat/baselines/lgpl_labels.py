@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lat.baselines.lgpl import LgplModel
 from lat.core.structures import LabeledBoxes
-from lat.data.augment.transforms import AugmentationSettings, augment
+from lat.data.augment.augment_settings import AugmentationSettings
+from lat.data.augment.transforms import augment
 from lat.data.dataset import DetectionDataset
 
 UNKNOWN_THRESHOLD = 0.5  # for classes without valid proposals on held-out images
@@ -65,7 +66,7 @@ def validity_thresholds(model: LgplModel, held_out: DetectionDataset, batch_size
     in training (see `match_to_classes`); undecided ones are left out.
 
     Args:
-        model: on the device to run on.
+        model: on the device on which it is to run.
         held_out: images of the target with its labels.
         batch_size: images per batch.
     """
@@ -76,13 +77,15 @@ def validity_thresholds(model: LgplModel, held_out: DetectionDataset, batch_size
     validity, valid, counted = (
         torch.cat([getattr(image, name).cpu() for image in rated]) for name in ("validity", "valid", "counted")
     )
-    least = model.lgpl_settings.least_precision
-    columns = [histogram_threshold(validity[counted[:, k], k], valid[counted[:, k], k], least) for k in range(len(model.space))]
+    precision = model.lgpl_settings.least_precision
+    columns = [
+        histogram_threshold(validity[counted[:, k], k], valid[counted[:, k], k], precision) for k in range(len(model.space))
+    ]
     return torch.tensor(columns, dtype=torch.float32)
 
 
-def histogram_threshold(scores: Tensor, hits: Tensor, least_precision: float) -> float:
-    """The lowest bin edge of a score histogram above which at least `least_precision` of the scores are hits.
+def histogram_threshold(scores: Tensor, hits: Tensor, wanted_precision: float) -> float:
+    """The lowest edge of a histogram of scores from which on upwards at least `wanted_precision` of all are hits.
 
     The histogram divides [0, 1] into ceil(log2 n) + 1 equal bins. If no edge qualifies, the result is the lowest of those with
     the largest share of hits above; without any hit, nothing is known and the result is 0.5.
@@ -90,7 +93,7 @@ def histogram_threshold(scores: Tensor, hits: Tensor, least_precision: float) ->
     Args:
         scores: (n,) float in [0, 1].
         hits: (n,) bool.
-        least_precision: above 0, at most 1.
+        wanted_precision: above 0, at most 1.
 
     Source: Sturges, The Choice of a Class Interval (1926), for the number of bins; the rule is ours.
     """
@@ -100,7 +103,7 @@ def histogram_threshold(scores: Tensor, hits: Tensor, least_precision: float) ->
     places = (scores.double() * bins).long().clamp(max=bins - 1)
     counts, right = (torch.bincount(rows, minlength=bins).flip(0).cumsum(0).flip(0) for rows in (places, places[hits]))
     precision = right / counts.clamp(min=1)
-    reached = precision >= least_precision
+    reached = precision >= wanted_precision
     chosen = reached.nonzero()[0] if reached.any() else (precision == precision.max()).nonzero()[0]
     return float(chosen) / bins
 
@@ -117,12 +120,12 @@ def lgpl_labels(
     """A source's boxes as the target would have drawn them: the sufficiently valid ones, moved, with their validity as score.
 
     Args:
-        model: on the device to run on.
+        model: on the device on which it is to run.
         source: the images.
-        boxes: the source's human boxes of each image, in classes of the target; boxes of weight 0 are left out.
+        boxes: the human boxes of each image, in classes of the target; boxes of weight 0 are left out.
         thresholds: (K,) from `validity_thresholds`.
         batch_size: images per batch.
-        advance: called with the number of images of each finished batch.
+        advance: called with the number of images of each batch that is done.
     """
     assert len(boxes) == len(source), "one entry per image"
     device, thresholds = _device(model), thresholds.cpu()

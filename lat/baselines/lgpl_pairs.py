@@ -11,37 +11,9 @@ import torch
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image
 
-from lat.core.boxes import covered_share, move_sides, pairwise_iou
-from lat.core.errors import InputError
+from lat.baselines.baseline_settings import LgplSettings
+from lat.core.boxes import lie_in_dont_care, move_sides, pairwise_iou
 from lat.detectors.torchvision.weighted_rcnn import Target
-
-DONT_CARE_SHARE = 0.5  # a region with this share of its area in a don't-care box does not count as invalid
-
-
-@dataclass(frozen=True)
-class LgplSettings:
-    """Label-guided pseudo-labelling: the class-conditioned head, what it is trained on, and which boxes are kept.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    pairs_per_image: int = 128  # pairs of a region and a class that the head is trained on in each target image
-    valid_share: float = 0.5  # of the pairs of a class that the image has, about this share is valid
-    match_iou: float = 0.5  # a region is valid for a class if its IoU with a target box of that class is at least this
-    jittered_copies: int = 2  # moved copies of each target box that are regions in training, beside the proposals; 0 for none
-    jitter_scale: float = 0.2  # largest move of a side of such a copy, as a share of the box's width or height
-    least_precision: float = 0.5  # validity thresholds are the lowest at which this share of held-out proposals is valid
-
-    def __post_init__(self) -> None:
-        for name, least in (("pairs_per_image", 1), ("jittered_copies", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"lgpl.{name}", f"is {getattr(self, name)}", f"choose {least} or more")
-        for name in ("valid_share", "match_iou", "least_precision"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"lgpl.{name}", f"is {getattr(self, name)}", "choose a number above 0 and at most 1")
-        if not 0.0 <= self.jitter_scale < 0.5:
-            raise InputError("lgpl.jitter_scale", f"is {self.jitter_scale}", "choose a share of at least 0 and below 0.5")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +46,7 @@ def match_to_classes(regions_xyxy: Tensor, target: Target, num_classes: int, mat
     classes = (target["labels"][is_certain] - 1).expand_as(iou)
     best_iou = iou.new_zeros(len(regions_xyxy), num_classes).scatter_reduce(1, classes, iou, "amax")
     valid = best_iou >= match_iou
-    doubtful = (covered_share(regions_xyxy, target["boxes"][~is_certain]) >= DONT_CARE_SHARE).any(dim=1)
+    doubtful = lie_in_dont_care(regions_xyxy, target["boxes"][~is_certain])
     return valid, valid | ~doubtful[:, None]
 
 
@@ -112,4 +84,5 @@ def jittered_copies(target: Target, size_hw: tuple[int, int], settings: LgplSett
     """Jittered copies (copies * G, 4) of a target's boxes that are not don't-care, from torch's global generator."""
     boxes = target["boxes"][target["labels"] > 0].repeat(settings.jittered_copies, 1)
     shares = (2.0 * torch.rand(boxes.shape, device=boxes.device) - 1.0) * settings.jitter_scale
-    return clip_boxes_to_image(move_sides(boxes, shares), size_hw)
+    result: Tensor = clip_boxes_to_image(move_sides(boxes, shares), size_hw)
+    return result

@@ -3,25 +3,27 @@
 Shape letters: B labelled images of a batch, U unlabelled ones. A weak view is an image or its mirror image; a strong view also
 has other colours and erased patches (`strong_view`). Boxes of one view are valid in the other.
 
-Source: Liu et al., Unbiased Teacher for Semi-Supervised Object Detection (2021), and its published code. Differences: the
-classification loss is the detector's own instead of a focal loss, and pseudo-labels have weight 1 instead of 4, as the authors
-advise for other data.
+Source: Liu et al., Unbiased Teacher for Semi-Supervised Object Detection (2021), and its published code. What differs: the
+classification loss is the detector's own instead of a focal loss, and pseudo-labels weigh 1 instead of 4, as the authors advise
+for other data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lat.baselines.baseline_settings import StudentTeacherSettings
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
+from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.augment.strong_view import strong_view
-from lat.data.augment.transforms import AugmentationSettings, augment
+from lat.data.augment.transforms import augment
 from lat.data.dataset import DetectionDataset
 
 # The losses for pseudo-labels; their boxes are not trusted, so all other losses are dropped.
@@ -34,29 +36,6 @@ DETECTOR_CLASS_LOSSES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class StudentTeacherSettings:
-    """How a student learns from its teacher.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    burn_in_steps: int = 200  # first steps on labelled images alone; the teacher is a copy of the student until then
-    teacher_decay: float = 0.99  # of the teacher as moving average of the student; 0.9996 for runs of 100,000 steps
-    score_threshold: float = 0.7  # detections of the teacher of this score or more are pseudo-labels
-    unsupervised_weight: float = 1.0  # of the losses of unlabelled images; the paper has 4
-
-    def __post_init__(self) -> None:
-        for name in ("burn_in_steps", "unsupervised_weight"):
-            if getattr(self, name) < 0:
-                raise InputError(name, f"is {getattr(self, name)}", "choose 0 or more")
-        if not 0.0 <= self.teacher_decay < 1.0:
-            raise InputError("teacher_decay", f"is {self.teacher_decay}", "choose 0 or more and below 1")
-        if not 0.0 <= self.score_threshold <= 1.0:
-            raise InputError("score_threshold", f"is {self.score_threshold}", "choose a number from 0 to 1")
-
-
 class StudentTeacher(nn.Module):
     """A student detector in training, and its teacher, which is the result.
 
@@ -67,20 +46,22 @@ class StudentTeacher(nn.Module):
     Args:
         student: a `Detector`; it is trained in place.
         settings: how it learns.
+        teacher_decay: of the teacher as moving average of the student; 0.9996 for runs of 100,000 steps.
 
     Attributes:
-        student: the given detector.
-        teacher: a `Detector` with the averaged weights; buffers are averaged too, except integer ones.
-        steps: () int64, steps done; in the state dict, so that a resumed run continues exactly.
+        student: the detector given.
+        teacher: a `Detector` with the averaged weights; floating-point buffers are averaged as well.
+        steps: () int64, steps done; in the state dict, so that a resumed run goes on as if it had not been stopped.
     """
 
     steps: Tensor
 
-    def __init__(self, student: nn.Module, settings: StudentTeacherSettings) -> None:
+    def __init__(self, student: nn.Module, settings: StudentTeacherSettings, teacher_decay: float = 0.99) -> None:
         super().__init__()
+        assert 0.0 <= teacher_decay < 1.0
         self.student: Any = student
         self.teacher: Any = deepcopy(student).requires_grad_(False).eval()
-        self.settings = settings
+        self.settings, self.teacher_decay = settings, teacher_decay
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def train(self, mode: bool = True) -> StudentTeacher:
@@ -98,7 +79,7 @@ class StudentTeacher(nn.Module):
         unlabelled_strong: list[Tensor],
     ) -> dict[str, Tensor]:
         """The student's losses on both views of the labelled images, under their own names; after the burn-in also its
-        classification losses on the strong views of the unlabelled images, each as NAME_unsupervised and weighted.
+        classification losses on the strong views of the unlabelled images, each as NAME_unsupervised.
 
         An unlabelled image without confident detections of the teacher is all background, as in the authors' code.
 
@@ -121,14 +102,14 @@ class StudentTeacher(nn.Module):
             found = self.student.losses(unlabelled_strong, self._pseudo_labels(unlabelled_weak))
             of_classes = {name: loss for name, loss in found.items() if name in DETECTOR_CLASS_LOSSES}
             assert of_classes, f"none of {', '.join(found)} is known as a classification loss"
-            losses |= {f"{name}_unsupervised": self.settings.unsupervised_weight * loss for name, loss in of_classes.items()}
+            losses |= {f"{name}_unsupervised": loss for name, loss in of_classes.items()}
         self.steps += 1
         return losses
 
     @torch.no_grad()
     def _update_teacher(self) -> None:
         """Average the student into the teacher; until the burn-in ends, copy it."""
-        decay = self.settings.teacher_decay if int(self.steps) > self.settings.burn_in_steps else 0.0
+        decay = self.teacher_decay if int(self.steps) > self.settings.burn_in_steps else 0.0
         student = self.student.state_dict()
         for name, averaged in self.teacher.state_dict().items():
             if averaged.is_floating_point() and decay:
@@ -137,7 +118,7 @@ class StudentTeacher(nn.Module):
                 averaged.copy_(student[name])
 
     def _pseudo_labels(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        return [found[found.scores >= self.settings.score_threshold] for found in self.teacher.predict(images)]
+        return [found[found.scores >= self.settings.teacher_threshold] for found in self.teacher.predict(images)]
 
 
 Views = tuple[Tensor, Tensor, LabeledBoxes | None]
@@ -151,7 +132,7 @@ class StudentTeacherItems:
     Args:
         labelled: images of the target with their boxes.
         unlabelled: images of the sources; their boxes are ignored.
-        augmentation: for the weak view, whose colours are unchanged.
+        augmentation: of the weak view, which keeps its colours.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -17,105 +17,10 @@ import lat.cli.projects as projects
 import lat.cli.review as review
 import lat.cli.stages as stages
 from lat import __version__
+from lat.cli.command import LABELS
 from lat.core.errors import InputError
 
-
-class Command(NamedTuple):
-    """One command of `lat`.
-
-    Attributes:
-        run: what it does; its docstring is the help.
-        group: the title under which the help lists it.
-        examples: command lines that the help shows.
-    """
-
-    run: Callable[..., Any]
-    group: str
-    examples: tuple[str, ...]
-
-
-BEGIN, RUN, STAGES, LABELS = "To begin with", "A whole run", "Single stages of a run", "Labels files"
-COMMANDS = {
-    "init": Command(
-        projects.init,
-        BEGIN,
-        (
-            "lat init",
-            "lat init --dataset ours=data/ours/images,data/ours/train.json,data/ours/val.json "
-            "--dataset theirs=data/theirs/images,data/theirs/annotations.json --target ours --out mine.yaml",
-        ),
-    ),
-    "street-scenes": Command(
-        projects.street_scenes,
-        BEGIN,
-        ("lat street-scenes runs/scenes", "lat street-scenes runs/hard --difficulty hard --dataset city --dataset nu"),
-    ),
-    "doctor": Command(projects.doctor, BEGIN, ("lat doctor", "lat doctor --json")),
-    "schema": Command(projects.schema, BEGIN, ("lat schema > lat.schema.json",)),
-    "check": Command(stages.check, RUN, ("lat check mine.yaml",)),
-    "run": Command(
-        stages.run,
-        RUN,
-        (
-            "lat run mine.yaml",
-            "lat run mine.yaml upstream.image_size=360 output_dir=runs/larger",
-            "lat run mine.yaml --json-lines > run.jsonl",
-        ),
-    ),
-    "train-upstream": Command(
-        stages.train_upstream, STAGES, ("lat train-upstream mine.yaml", "lat train-upstream mine.yaml --dataset ours")
-    ),
-    "pseudo-label": Command(
-        stages.pseudo_label, STAGES, ("lat pseudo-label mine.yaml", "lat pseudo-label mine.yaml --source theirs --space ours")
-    ),
-    "train-lat": Command(stages.train_lat, STAGES, ("lat train-lat mine.yaml lat.training.steps=5000",)),
-    "transfer": Command(
-        stages.transfer, STAGES, ("lat transfer mine.yaml", "lat transfer mine.yaml --source theirs --target ours --force")
-    ),
-    "train-downstream": Command(
-        stages.train_downstream,
-        STAGES,
-        ("lat train-downstream mine.yaml", "lat train-downstream mine.yaml downstream.detector=rtdetr downstream.name=rtdetr"),
-    ),
-    "evaluate": Command(
-        stages.evaluate, STAGES, ("lat evaluate mine.yaml", "lat evaluate --truth known.json --labels transferred.json")
-    ),
-    "report": Command(stages.report, STAGES, ("lat report mine.yaml",)),
-    "relations": Command(
-        stages.relations, STAGES, ("lat relations mine.yaml relations.method=aut", "lat relations mine.yaml --review")
-    ),
-    "export": Command(
-        labels.export,
-        LABELS,
-        (
-            "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/yolo",
-            "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
-            "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
-            "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",
-        ),
-    ),
-    "import": Command(
-        imports.import_,
-        LABELS,
-        (
-            "lat import cityscapes --root data/cityscapes --out data/imported/cityscapes --split train --split val",
-            "lat import cvat --root task.zip --labels runs/mine/transferred/theirs.ours.json --out theirs.ours.corrected.json",
-            "lat import label-studio --root project.json --labels theirs.ours.json --out corrected.json min_score=0.3",
-            "lat import fiftyone --root back --labels theirs.ours.json --out corrected.json field=transferred",
-        ),
-    ),
-}
-
-IN_SEVERAL_PROCESSES = (
-    "run",
-    "train-upstream",
-    "pseudo-label",
-    "train-lat",
-    "transfer",
-    "train-downstream",
-    "evaluate",
-    "report",
-)
+COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
 
 app = typer.Typer(
     name="lat",
@@ -139,8 +44,12 @@ def _root(
         print(__version__)
     elif context.invoked_subcommand is None:
         print(context.get_help())
-    elif context.invoked_subcommand not in IN_SEVERAL_PROCESSES and _started_processes() > 1:
+    elif _started_processes() > 1 and not _is_shared(context.invoked_subcommand):
         raise InputError(f"lat {context.invoked_subcommand}", "runs in one process", "start it without torchrun or srun")
+
+
+def _is_shared(command: str) -> bool:
+    return command in COMMANDS and COMMANDS[command].is_shared
 
 
 for _name, _command in COMMANDS.items():

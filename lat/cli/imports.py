@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lat.cli.command import LABELS, Command
 from lat.cli.options import one_of
 from lat.core.errors import InputError
 from lat.formats import corrections, importers
@@ -73,3 +74,17 @@ def import_(
     chosen = ImportOptions(subset, seed, hash_images)
     for summary in import_dataset(form, root, out, splits=split or (), settings=settings or (), options=chosen):
         print_import(summary)
+
+
+COMMANDS = {
+    "import": Command(
+        import_,
+        LABELS,
+        (
+            "lat import cityscapes --root data/cityscapes --out data/imported/cityscapes --split train --split val",
+            "lat import cvat --root task.zip --labels runs/mine/transferred/theirs.ours.json --out theirs.ours.corrected.json",
+            "lat import label-studio --root project.json --labels theirs.ours.json --out corrected.json min_score=0.3",
+            "lat import fiftyone --root back --labels theirs.ours.json --out corrected.json field=transferred",
+        ),
+    ),
+}

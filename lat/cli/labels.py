@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lat.cli.command import LABELS, Command
 from lat.cli.modes import next_step
 from lat.cli.options import one_of
 from lat.core.errors import InputError
@@ -37,8 +38,7 @@ def export(
 ) -> None:
     """Write a labels file and its images in the format of another tool. Images are linked, not copied.
 
-    For training: yolo, voc, coco. For viewing and correcting: fiftyone, cvat, label-studio; `lat import` brings corrected
-    labels back.
+    Labels that are then corrected in an annotation tool come back with `lat import --labels`.
     """
     from lat.commands.export import ExportOptions, export_files
 
@@ -65,3 +65,17 @@ def _way_back(tool: str, labels: Path, min_score: float) -> str:
     exported = corrections.FORMATS[tool].exported_as
     words = [tool, "--root", exported, "--labels", str(labels), "--out", str(labels.with_suffix(".corrected.json"))]
     return f"lat import {shlex.join(words)}" + (f" min_score={min_score:g}" if min_score else "")
+
+
+COMMANDS = {
+    "export": Command(
+        export,
+        LABELS,
+        (
+            "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/yolo",
+            "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
+            "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
+            "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",
+        ),
+    ),
+}

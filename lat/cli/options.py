@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings that override those of the file, for example lat.attention=none."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that override those of the file, for example lat.fusion.attention=none."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it even if it is up to date.")]
 
@@ -26,7 +26,7 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def open_run(config: Path, overrides: list[str] | None) -> Workspace:
-    """The run that a configuration file and `key=value` settings describe.
+    """The run that a configuration file and `key=value` overrides describe.
 
     Raises:
         InputError: if either is wrong.

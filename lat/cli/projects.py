@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lat.cli.command import BEGIN, Command
 from lat.cli.modes import next_step
 from lat.core.errors import InputError
 
@@ -109,8 +110,28 @@ def street_scenes(
     ] = None,
 ) -> None:
     """Draw the embedded benchmark: street scenes, each dataset under its own annotation protocol, with truth in the others."""
-    from lat.commands.draw_street_scenes import DEFAULT_DATASETS, draw_benchmark
+    from lat.commands.draw_street_scenes import draw_benchmark
 
-    config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset or DEFAULT_DATASETS)
+    config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset)
     print(f"drew {out}")
     next_step("lat run", config)
+
+
+COMMANDS = {
+    "init": Command(
+        init,
+        BEGIN,
+        (
+            "lat init",
+            "lat init --dataset ours=data/ours/images,data/ours/train.json,data/ours/val.json "
+            "--dataset theirs=data/theirs/images,data/theirs/annotations.json --target ours --out mine.yaml",
+        ),
+    ),
+    "street-scenes": Command(
+        street_scenes,
+        BEGIN,
+        ("lat street-scenes runs/scenes", "lat street-scenes runs/hard --difficulty hard --dataset city --dataset nu"),
+    ),
+    "doctor": Command(doctor, BEGIN, ("lat doctor", "lat doctor --json")),
+    "schema": Command(schema, BEGIN, ("lat schema > lat.schema.json",)),
+}

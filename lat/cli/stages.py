@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lat.cli.command import RUN, STAGES, Command
 from lat.cli.modes import next_step, with_modes
 from lat.cli.options import ConfigFile, Force, Overrides, open_run
 from lat.core.errors import InputError
@@ -233,3 +234,48 @@ def _export_command(workspace: Workspace) -> str:
     source, target = workspace.transfers()[0]
     words = (workspace.paths.transferred(source, target), "--images", workspace.data.settings_of(source).images)
     return " ".join(["lat export", *(shlex.quote(str(word)) for word in words), f"--to yolo --out exports/{source}.{target}"])
+
+
+COMMANDS = {
+    "check": Command(check, RUN, ("lat check mine.yaml",)),
+    "run": Command(
+        run,
+        RUN,
+        (
+            "lat run mine.yaml",
+            "lat run mine.yaml upstream.model.image_size=360 output_dir=runs/larger",
+            "lat run mine.yaml --json-lines > run.jsonl",
+        ),
+        is_shared=True,
+    ),
+    "train-upstream": Command(
+        train_upstream, STAGES, ("lat train-upstream mine.yaml", "lat train-upstream mine.yaml --dataset ours"), is_shared=True
+    ),
+    "pseudo-label": Command(
+        pseudo_label,
+        STAGES,
+        ("lat pseudo-label mine.yaml", "lat pseudo-label mine.yaml --source theirs --space ours"),
+        is_shared=True,
+    ),
+    "train-lat": Command(train_lat, STAGES, ("lat train-lat mine.yaml lat.training.steps=5000",), is_shared=True),
+    "transfer": Command(
+        transfer,
+        STAGES,
+        ("lat transfer mine.yaml", "lat transfer mine.yaml --source theirs --target ours --force"),
+        is_shared=True,
+    ),
+    "train-downstream": Command(
+        train_downstream,
+        STAGES,
+        (
+            "lat train-downstream mine.yaml",
+            "lat train-downstream mine.yaml downstream.model.detector=rtdetr downstream.name=rtdetr",
+        ),
+        is_shared=True,
+    ),
+    "evaluate": Command(
+        evaluate, STAGES, ("lat evaluate mine.yaml", "lat evaluate --truth known.json --labels transferred.json"), is_shared=True
+    ),
+    "report": Command(report, STAGES, ("lat report mine.yaml",), is_shared=True),
+    "relations": Command(relations, STAGES, ("lat relations mine.yaml relations.method=aut", "lat relations mine.yaml --review")),
+}

@@ -1,4 +1,4 @@
-"""Write a corrected labels file from the decisions of the report's reader."""
+"""Write a corrected labels file from what was accepted and rejected in the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AGAIN = "download the decisions from the report again"
 
 @dataclass(frozen=True)
 class Decisions:
-    """A reader's decisions: ids of boxes and images by decision."""
+    """What was decided: the decision on each box and image, by id."""
 
     labels_file: str
     labels_sha256: str
@@ -33,7 +33,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """The result of `apply_decisions`: the file, and the numbers of accepted and removed boxes and images."""
+    """What `apply_decisions` wrote: the file, and how many boxes and images it accepted and left out."""
 
     path: Path
     accepted: int
@@ -42,14 +42,14 @@ class Reviewed:
 
 
 def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: Path | None = None) -> Reviewed:
-    """Write the labels file with the decisions applied; the original is never touched.
+    """Write the labels file with the decisions applied; the original does not change.
 
-    A rejected box is left out. An accepted one has score 1, for somebody has seen that it is right. A rejected image is left out
-    with all its boxes, for without them its objects would count as background. An accepted image accepts all its boxes that
-    have no decision of their own. Everything else is unchanged, including ids.
+    A rejected box is left out. An accepted one gets score 1, since a person has confirmed it. A rejected image is left out with
+    all its boxes: without them its objects would count as background. An accepted image accepts all its boxes that have no
+    decision of their own. Everything else stays as it is, ids included.
 
     Args:
-        decisions_file: the JSON that the report's page offers for download.
+        decisions_file: the JSON file downloaded from the report.
         labels_file: the labels that were reviewed; by default the file that the decisions name.
         out: the file to write; by default `NAME.reviewed.json` beside the labels.
 
@@ -61,12 +61,12 @@ def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: 
     labels_file = labels_file or Path(decisions.labels_file)
     out = out or labels_file.with_name(f"{labels_file.stem}.reviewed.json")
     if not labels_file.is_file():
-        raise InputError(decisions_file, f"is about {labels_file}, which is not there", "name the labels file with --labels")
+        raise InputError(decisions_file, f"is about {labels_file}, which does not exist", "name the labels file with --labels")
     if out.resolve() == labels_file.resolve():
         raise InputError(out, "is the labels file itself, which must not change", "choose another file with --out")
     if sha256_of_file(labels_file) != decisions.labels_sha256:
-        what = f"is about another state of {labels_file}: its SHA-256 is not the one that was reviewed"
-        raise InputError(decisions_file, what, "review the present labels, or name the file that was reviewed with --labels")
+        what = f"is about another version of {labels_file}: its SHA-256 has changed since the review"
+        raise InputError(decisions_file, what, "review the current labels, or name the reviewed file with --labels")
     table = read_labels(labels_file, labels_file.stem)
     reviewed = reviewed_table(table, decisions, decisions_file)
     accepted, kept_images = np.isin(reviewed.annotation_ids, _ids(_box_decisions(table, decisions), "accept")), len(reviewed)
@@ -94,7 +94,7 @@ def reviewed_table(table: LabelTable, decisions: Decisions, decisions_file: Path
 
 
 def _box_decisions(table: LabelTable, decisions: Decisions) -> dict[int, str]:
-    """Decisions on boxes, including those implied by an accepted image."""
+    """Decisions on boxes, including those that an accepted image implies."""
     images = np.repeat(table.image_ids, np.diff(table.offsets))
     implied = table.annotation_ids[np.isin(images, _ids(decisions.images, "accept"))]
     return dict.fromkeys(implied.tolist(), "accept") | decisions.boxes
@@ -115,16 +115,18 @@ def read_decisions(path: Path) -> Decisions:
     """Read a file of decisions.
 
     Raises:
-        InputError: if it is missing, is not JSON, is no file of decisions, or an entry of it is damaged.
+        InputError: if it is missing, not JSON or not a file of decisions, or an entry is damaged.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "name the file that the report's page has written") from None
+        raise InputError(
+            path, f"cannot be read ({error.strerror})", "name the file that was downloaded from the report"
+        ) from None
     except ValueError:
         raise InputError(path, "is not valid JSON", _AGAIN) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(path, "is not a file of review decisions", "name the file that the report's page has written")
+        raise InputError(path, "is not a file of review decisions", "name the file that was downloaded from the report")
     if content.get("version") != VERSION:
         raise InputError(path, f"has version {content.get('version')!r} of the format, not {VERSION}", "write the report again")
     labels = content.get("labels")

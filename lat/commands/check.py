@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lat.config.load import Config
-from lat.data.dataset import DatasetSettings
+from lat.data.data_settings import DatasetSettings
 from lat.data.dataset_check import DatasetCheck, check_datasets
 from lat.data.label_sets import check_label_set
 from lat.engine import announce
@@ -18,10 +18,10 @@ from lat.engine.progress import track
 
 
 def check_all(config: Config) -> bool:
-    """Print a table for each dataset and label set, every repair, note and problem; True if there is no problem.
+    """Print one table per dataset and label set, every repair, note and problem; True if there are no problems.
 
-    Repairs are made in memory each time a file is read; files are never changed. Where nothing else is to be said, problems go
-    to standard error; programs are told each as an event.
+    Repairs are made in memory each time a file is read; files never change. With --quiet, problems go to standard error; with
+    --json-lines, each is an event.
     """
     datasets = _check_datasets(config.datasets)
     label_sets = [check_label_set(settings, config.datasets) for settings in config.label_sets]

@@ -30,7 +30,7 @@ _GIB = 2**30
 def diagnose(folder: Path) -> dict[str, Any]:
     """Facts about this machine as JSON values; sizes in GiB, null for what cannot be known.
 
-    The first half comes from the system and package metadata; torch, and Detectron2 if installed, are imported only after that.
+    The system and package metadata are asked first; only then are torch, and Detectron2 if installed, imported.
 
     Args:
         folder: where runs will write; its disk is checked.
@@ -56,11 +56,11 @@ def describe_machine(folder: Path) -> dict[str, Any]:
 
 
 def _ask_torch() -> dict[str, Any]:
-    """Facts that need torch: GPUs, threads, whether Detectron2 imports, and what a run would use."""
+    """GPUs, threads, whether Detectron2 imports, and what a run would use: what only torch can tell."""
     import torch
 
     from lat.detectors.base import detectron2_problem
-    from lat.engine.runtime import RuntimeSettings
+    from lat.engine.training_settings import RuntimeSettings
 
     problem = detectron2_problem()
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -146,8 +146,8 @@ def advice(facts: dict[str, Any]) -> list[str]:
     elif facts["used"]["accelerator"] == "cuda":
         lines.append("a GPU: choose larger models and `runtime.precision=bf16-mixed`; the README has settings to start from")
     if facts["disk"]["free_gib"] < 5:
-        lines.append("less than 5 GiB of disk space is free: set `output_dir` to another disk, or `lat.cache: memory`")
+        lines.append("less than 5 GiB of disk space is free: set `output_dir` to another disk, or `lat.backbone.cache: memory`")
     available = facts["memory_gib"]["available"]
     if available is not None and available < 4:
-        lines.append("less than 4 GiB of memory is free: set `lat.cache: disk` and a smaller `batch_size`")
+        lines.append("less than 4 GiB of memory is free: set `lat.backbone.cache: disk` and a smaller `batch_size`")
     return lines

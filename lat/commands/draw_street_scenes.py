@@ -43,21 +43,22 @@ def draw_benchmark(
     *,
     difficulty: str = "easy",
     seed: int = 0,
-    datasets: Sequence[str] = DEFAULT_DATASETS,
+    datasets: Sequence[str] | None = None,
     train_images: Mapping[str, int] = DEFAULT_TRAIN_IMAGES,
 ) -> Path:
     """Draw street scenes into `out`, with a `config.yaml` beside them that writes to `out/run`; returns its path.
 
     Args:
-        out: a new or empty folder, or one that an equal call has drawn.
+        out: a new or empty folder, or one that the same call has drawn before.
         difficulty: `easy` or `hard`.
         seed: any integer from 0.
-        datasets: the datasets to draw.
+        datasets: the datasets to draw; by default all but `bdd`.
         train_images: number of training images of each of them.
 
     Raises:
-        InputError: if fewer than two datasets are chosen, one does not exist or is named twice, or see `draw_street_scenes`.
+        InputError: if fewer than two datasets are chosen, or one is unknown or named twice; see also `draw_street_scenes`.
     """
+    datasets = DEFAULT_DATASETS if datasets is None else datasets
     _check_datasets(datasets)
     counts = {name: train_images[name] for name in datasets}
     with track(sum(counts.values()) + len(counts) * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:

@@ -19,14 +19,14 @@ from lat.labels.table import LabelTable, find_ids
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export in addition to one labels file, and how.
+    """What is exported in addition to one labels file, and how.
 
     Attributes:
         val: a second labels file, for validation.
         val_images: folder of its images; None for the folder of the others.
         layers: more labels files of the same images as the first, by name, for formats that hold several.
         copy: copy the images instead of linking them.
-        min_score: leave out boxes with a lower score, but for those of `layers`.
+        min_score: leave out boxes with a lower score, except those of `layers`.
     """
 
     val: Path | None = None
@@ -52,7 +52,7 @@ def export_files(labels: Path, images: Path, form: str, out: Path, options: Expo
         labels: a COCO labels file.
         images: the folder of its images.
         form: a key of `FORMATS`.
-        out: the folder to make; it may exist if it is empty.
+        out: the folder to create; it may exist if it is empty.
         options: the defaults of `ExportOptions` if not given.
 
     Raises:
@@ -74,10 +74,10 @@ def export_files(labels: Path, images: Path, form: str, out: Path, options: Expo
 
 
 def _read_layer(path: Path, images: LabelTable) -> LabelTable:
-    """Labels of the same images as another table.
+    """Labels of the same images as those of another table.
 
     Raises:
-        InputError: if an image of the same id has another file name or size, or none is the same.
+        InputError: if an image with the same id has another file name or size, or no image is the same.
     """
     table = read_labels(path, path.stem)
     indices, known = find_ids(images.image_ids, table.image_ids)
@@ -96,25 +96,25 @@ def export(
     copy: bool = False,
     min_score: float = 0.0,
 ) -> ExportSummary:
-    """Write datasets of one label space, with links to their images and a manifest, whole or not at all.
+    """Write datasets of one label space with links to their images and a manifest, all of it or nothing.
 
     Args:
         datasets: by part: `train`, and `val` if there is one.
         form: a key of `FORMATS`.
-        out: the folder to make; it may be there if it is empty.
+        out: the folder to create; it may exist if it is empty.
         layers: more labels of exactly the images of `train`, by name, for formats that hold several.
         copy: copy the images instead of linking them.
-        min_score: boxes with a lower score are left out, but for those of `layers`.
+        min_score: boxes with a lower score are left out, except those of `layers`.
 
     Raises:
-        InputError: if `out` is not free, the format holds one set of labels and there are `layers`, an image is missing or does
-            not match the labels, there is no image, `min_score` is not in [0, 1], or the format cannot hold the images. Nothing
-            is written then.
+        InputError: if `out` is not free, there are `layers` but the format holds a single set of labels, an image is missing or
+            does not match the labels, there are no images, `min_score` is not in [0, 1], or the format cannot hold the images.
+            Nothing is written then.
     """
     check_is_free(out)
     if layers and not FORMATS[form].has_layers:
         able = ", ".join(name for name, one in FORMATS.items() if one.has_layers)
-        raise InputError("--with", f"is given, but {form} holds one set of labels", f"leave it out, or choose --to {able}")
+        raise InputError("--with", f"is given, but {form} holds a single set of labels", f"leave it out, or choose --to {able}")
     if not 0.0 <= min_score <= 1.0:
         raise InputError("--min-score", f"is {min_score}", "choose a number from 0 to 1")
     for dataset in datasets.values():
@@ -132,6 +132,6 @@ def export(
         write_manifest(folder, form, splits, hashes, min_score)
     parts = list(chosen.values())
     left_out = sum(part.labels.num_boxes for part in datasets.values()) - sum(part.labels.num_boxes for part in parts)
-    losses = [f"{left_out} boxes below a score of {min_score:g} are left out"] if left_out else []
+    losses = [f"{left_out} box{'es' * (left_out != 1)} below a score of {min_score:g} left out"] if left_out else []
     images, boxes = sum(map(len, parts)), sum(part.labels.num_boxes for part in parts)
     return ExportSummary(images, boxes, (*losses, *FORMATS[form].losses(parts)))

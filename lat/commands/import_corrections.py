@@ -1,4 +1,4 @@
-"""Bring a person's corrections back from the tool that an export went to."""
+"""Bring corrected labels back from the tool to which they were exported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lat.labels.coco.write import write_table
 
 @dataclass(frozen=True)
 class CorrectionOptions:
-    """How labels were exported to the tool that they come back from.
+    """How the labels were exported.
 
     Attributes:
         field: for tools with label fields, the one that was corrected; by default the one that the labels were exported as.
@@ -32,7 +32,7 @@ class CorrectionOptions:
 def import_corrections(
     tool: str, corrections: Path, labels: Path, out: Path, options: CorrectionOptions | None = None, *, force: bool = False
 ) -> tuple[CorrectedLabels, tuple[str, ...]]:
-    """Write a corrected copy of a labels file, in its own label space; the file itself is never touched.
+    """Write a corrected copy of a labels file, in its own label space; the file itself does not change.
 
     Args:
         tool: a key of `FORMATS`.
@@ -87,5 +87,5 @@ def parse_options(tool: str, settings: Sequence[str]) -> CorrectionOptions:
         try:
             values[key] = known[key](value)
         except ValueError:
-            raise InputError(f"lat import {tool}", f"{key} is '{value}'", "give a number") from None
+            raise InputError(f"lat import {tool}", f"{key} is '{value}'", "use a number") from None
     return CorrectionOptions(**values)

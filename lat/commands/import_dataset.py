@@ -1,4 +1,4 @@
-"""Read a dataset in another format and write it as COCO JSON; its images stay in place."""
+"""Convert a dataset from another format to COCO JSON; its images stay where they are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from lat.engine.progress import track
 from lat.formats.importers import FORMATS
 from lat.formats.importers.source import Importer
 from lat.formats.importers.writer import ImportOptions, ImportSummary, write_import
+
+__all__ = ["ImportOptions", "import_dataset"]
 
 
 def import_dataset(
@@ -28,13 +30,13 @@ def import_dataset(
     Args:
         form: a key of `FORMATS`.
         root: the folder of the dataset.
-        out: where to write; created if missing.
-        splits: which to import; empty for the one that the format calls its training part.
-        settings: `key=value` for each setting of the format that is not to have its default.
+        out: the folder to write to; created if missing.
+        splits: which to import; by default the one that the format calls its training split.
+        settings: `key=value` for each setting of the format that differs from its default.
         options: which images to import; all by default.
 
     Raises:
-        InputError: if something of this is wrong, or the files are not as the format has them.
+        InputError: if an argument is wrong, or the files do not follow the format.
     """
     if form not in FORMATS:
         raise InputError("FORMAT", f"is '{form}'", did_you_mean(form, list(FORMATS)))
@@ -48,7 +50,7 @@ def import_dataset(
 
 
 def parse_settings(kind: type[Importer], form: str, settings: Sequence[str]) -> dict[str, Any]:
-    """The settings of a format as values of their types.
+    """The settings of a format, converted to their types.
 
     Raises:
         InputError: if one is not `key=value`, not known, or not of its type.
@@ -67,7 +69,7 @@ def parse_settings(kind: type[Importer], form: str, settings: Sequence[str]) -> 
         try:
             values[key] = type(defaults[key])(value)
         except ValueError:
-            raise InputError(where, f"{key} is '{value}'", "give a number") from None
+            raise InputError(where, f"{key} is '{value}'", "use a number") from None
     return values
 
 

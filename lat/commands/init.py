@@ -1,4 +1,4 @@
-"""Write the configuration of a new run, with settings proposed from its datasets."""
+"""Write the configuration of a new run, with settings that suit its datasets."""
 
 from __future__ import annotations
 
@@ -13,39 +13,37 @@ import yaml
 from lat.config.load import load_config
 from lat.core.errors import InputError, did_you_mean
 from lat.core.files import write_atomically
-from lat.data.dataset import DatasetSettings, existing_folder, load_dataset
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import existing_folder, load_dataset
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
 
 SMALL_OBJECT = 10  # pixels that the shorter side of a small object should keep
-SMALL_SHARE = 0.05  # share of boxes that are taken for small ones
+SMALL_SHARE = 0.05  # share of boxes that count as small
 LEAST_SIZE, MOST_SIZE, SIZE_STEP = 256, 800, 32  # of a proposed image size, in pixels
 HELD_OUT_SHARE, LEAST_IMAGES = 0.2, 20  # share of a dataset's images to hold out, if it has that many
 _CLASSES_LISTED = 12
 
 _HEADER = """\
-# A run of lat. Paths count from the folder in which the command is started.
+# A run of lat. Paths are relative to the folder in which commands are run.
 # Next:    lat check {path}    (every problem in images and files)
-#          lat run {path}      (every stage; stop it at any moment, the same command goes on)
-# Every setting that is not named here has its default; `lat schema > lat.schema.json` lists them for an editor.
+#          lat run {path}      (every stage; it can be stopped at any time, and the same command resumes it)
+# Settings that are not named here have their defaults; `lat schema > lat.schema.json` describes all of them for editors.
 output_dir: {output_dir}
 seed: 0
 target: {target} # {reason}
-rounds: {{count: 1}} # targets' detectors are trained on with the transferred labels, and all is done once more; 0 leaves it out
+rounds: {{count: 1}} # one more round, with detectors trained on the transferred labels of the first; 0 for none
 datasets:
 """
 
 _GPU = """\
 # On a GPU, larger models that train longer are better; for a start:
+# training: {{warmup_steps: 1000}}
 # upstream:
-#   backbone: resnet50
-#   weights: pretrained # or a file
-#   image_size: {gpu_size}
-#   training: {{steps: 20000, batch_size: 16, optimizer: sgd, learning_rate: 0.02, warmup_steps: 1000}}
+#   model: {{backbone: resnet50, weights: pretrained, image_size: {gpu_size}}} # weights may also be a file
+#   training: {{steps: 20000, batch_size: 16, optimizer: sgd, learning_rate: 0.02}}
 # lat:
-#   backbone: dinov2_vitb14
-#   weights: pretrained # or a file
-#   image_size: 518
+#   backbone: {{name: dinov2_vitb14, weights: pretrained, image_size: 518}} # weights may also be a file
 #   training: {{steps: 10000, batch_size: 16}}
 # runtime: {{precision: bf16-mixed, num_workers: 8}}
 """
@@ -53,7 +51,7 @@ _GPU = """\
 
 @dataclass(frozen=True)
 class _Look:
-    """An inspected dataset: settings to write, its labels, and the shorter side that its small objects need."""
+    """What was found in a dataset: the settings to write, its labels, and the shorter side that its small objects need."""
 
     settings: DatasetSettings
     table: LabelTable
@@ -72,7 +70,7 @@ def parse_dataset(text: str) -> DatasetSettings:
     """A dataset from `NAME=IMAGES,ANNOTATIONS[,VALIDATION]`.
 
     Raises:
-        InputError: if the text is of another form or the name cannot be used.
+        InputError: if the text has another form, or the name is not allowed.
     """
     name, equals, paths = text.partition("=")
     parts = [part.strip() for part in paths.split(",")]
@@ -85,7 +83,7 @@ def parse_dataset(text: str) -> DatasetSettings:
 def write_config(
     path: Path, datasets: Sequence[DatasetSettings], *, target: str = "", output_dir: str = "", force: bool = False
 ) -> str:
-    """Inspect the datasets and write a commented YAML file that `lat check` accepts; return the name of the target.
+    """Inspect the datasets and write a commented YAML file that `lat check` accepts; returns the name of the target.
 
     Args:
         path: the file to write.
@@ -95,13 +93,13 @@ def write_config(
         force: overwrite an existing file.
 
     Raises:
-        InputError: if a file or folder is missing or wrong, a name is used twice, or `path` exists and may not be replaced.
+        InputError: if a file or folder is missing or wrong, a name is used twice, or `path` exists and `force` is false.
     """
     if path.exists() and not force:
         raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
     names = [settings.name for settings in datasets]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError("--dataset", f"names {', '.join(names) or 'none'}", "name two or more, each differently")
+        raise InputError("--dataset", f"names {', '.join(names) or 'none'}", "name two or more, each with its own name")
     if target not in ("", "all", *names):
         raise InputError("--target", f"there is no dataset '{target}'", did_you_mean(target, [*names, "all"]))
     looks = [_look(settings) for settings in datasets]
@@ -120,9 +118,9 @@ def _look(settings: DatasetSettings) -> _Look:
     table = read_labels(Path(settings.annotations), settings.name)
     folder = existing_folder(Path(settings.images))
     if not any((folder / name).is_file() for name in table.file_names):
-        first = f"such as {table.file_names[0]!r}" if len(table) else "for it names none"
+        first = f"such as {table.file_names[0]!r}" if len(table) else "which names none"
         raise InputError(
-            folder, f"holds none of the images of {table.path}, {first}", "name the folder that file names count from"
+            folder, f"has none of the images of {table.path}, {first}", "name the folder that its file names are relative to"
         )
     if not settings.validation and len(table) >= LEAST_IMAGES:
         settings = _with_held_out(settings)
@@ -131,7 +129,7 @@ def _look(settings: DatasetSettings) -> _Look:
 
 
 def _with_held_out(settings: DatasetSettings) -> DatasetSettings:
-    """The same dataset with a share of its images held out, if both parts then have boxes."""
+    """The same dataset with a share of its images held out, provided that both parts have boxes."""
     held_out = DatasetSettings(settings.name, settings.images, settings.annotations, validation_fraction=HELD_OUT_SHARE)
     try:
         load_dataset(held_out)
@@ -141,7 +139,7 @@ def _with_held_out(settings: DatasetSettings) -> DatasetSettings:
 
 
 def _small_box(table: LabelTable) -> float:
-    """The shorter side in pixels that only few boxes fall below."""
+    """The shorter side, in pixels, that few boxes fall below."""
     sides = (table.boxes_xyxy[:, 2:] - table.boxes_xyxy[:, :2]).min(axis=1)
     return float(np.quantile(sides, SMALL_SHARE)) if len(sides) else math.inf
 
@@ -170,22 +168,22 @@ def _describe(look: _Look) -> str:
     if settings.validation:
         lines.append(f"    validation: {_text(settings.validation)} # {use}")
     elif settings.validation_fraction:
-        lines.append(f"    validation_fraction: {settings.validation_fraction:g} # this share is held out, {use}")
+        lines.append(f"    validation_fraction: {settings.validation_fraction:g} # share to hold out, {use}")
     else:
-        lines.append(f"    # validation: FILE.json # held-out images, {use}; here are too few to take some")
+        lines.append(f"    # validation: FILE.json # held-out images, {use}; too few here to hold any out")
     return "\n".join(lines) + "\n"
 
 
 def _image_sizes(looks: Sequence[_Look]) -> str:
-    """The sections with the image sizes, and the reasons for them."""
+    """The sections that set the image size, and the reason for it."""
     needed = max(look.size_needed for look in looks)
     size = 0 if all(needed >= look.shorter_side for look in looks) else min(needed, MOST_SIZE)
-    lines = [f"# Small objects should keep some {SMALL_OBJECT} pixels. Here 19 of 20 boxes have a shorter side of at least:"]
+    lines = [f"# Small objects should keep about {SMALL_OBJECT} pixels. The shorter side of 19 out of 20 boxes is at least:"]
     for look in looks:
         kept = f", {look.small_box * size / look.shorter_side:.0f} as seen" if size else ""
         lines.append(f"#   {look.settings.name}: {look.small_box:.0f} pixels in images {look.shorter_side} high or wide{kept}")
     what = "0 keeps the images' own size" if not size else "shorter side in pixels; 0 keeps the images' own size"
-    lines += [f"upstream: {{image_size: {size}}} # {what}", f"downstream: {{image_size: {size}}}"]
+    lines += [f"upstream: {{model: {{image_size: {size}}}}} # {what}", f"downstream: {{model: {{image_size: {size}}}}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -195,5 +193,5 @@ def _text(value: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A class name that cannot break out of a comment."""
+    """A class name that cannot end the comment it stands in."""
     return name if name.isprintable() else repr(name)

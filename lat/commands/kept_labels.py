@@ -62,7 +62,7 @@ def read_kept_labels(workspace: Workspace, source: str | None = None, space: str
 def _read(of_round: Workspace, source: str, space: str) -> KeptLabels:
     labels = read_pseudo_labels(of_round, source, space)
     kept = np.bincount(labels.labels, minlength=len(labels.space))
-    floor = of_round.config.pseudo_label.score_threshold
+    floor = of_round.config.pseudo_label.threshold
     info = labels.info.get("filter") or {"found": kept.tolist(), "wanted": None, "thresholds": [floor] * len(kept)}
     ending = f", round {of_round.round}" if of_round.round else ""
     title = f"{source} in classes of {space}{ending}"

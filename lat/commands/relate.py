@@ -1,9 +1,10 @@
-"""Find how the classes of the datasets relate, from pictures: `relations/A.B.json` for each two label spaces."""
+"""Find how the classes of the datasets relate, from images: `relations/A.B.json` for each pair of label spaces."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -11,20 +12,26 @@ import torch
 from torch import Tensor
 
 from lat.core.files import write_atomically
-from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
+from lat.engine import announce
 from lat.engine.progress import track
+from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import pool_regions
 from lat.relations.find import find_relations
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.reviewed_file import from_yaml, to_yaml
-from lat.relations.samples import LabeledSamples, image_samples
+from lat.relations.samples import LabeledSamples, draw_evenly, image_samples
 from lat.stages.shared.transfer_model import open_features
 from lat.workspace.workspace import Workspace
 
+POOLED_SIZE = 3  # side of the RoIAlign grid over a box
+CROP_SIZE = 48  # pixels of a side to which each crop is resized
+MOST_BYTES = 2**30
+"""Memory that the samples of one dataset may take."""
+
 
 def relate(workspace: Workspace) -> list[RelationMatrix]:
-    """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file a pair.
+    """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file per pair.
 
     Raises:
         InputError: if a class has too few boxes, the upstream model is missing, or the reviewed file is wrong.
@@ -54,44 +61,55 @@ def write_review(workspace: Workspace, matrices: list[RelationMatrix]) -> Path:
 
 
 def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
-    """Frozen features (N, C, S, S) over the ground-truth boxes of a dataset's training images; don't-care boxes are left out.
+    """Frozen features (N, C, S, S) over ground-truth boxes of a dataset's training images; don't-care boxes are left out.
+
+    They take at most `MOST_BYTES` of memory for each dataset: where all boxes would take more, `draw_evenly` chooses N of them.
 
     Raises:
         InputError: if a class has fewer than two boxes.
     """
     features, part = open_features(workspace), workspace.data.train_part(dataset)
-    pooled, labels = [], []
-    for i, boxes in _counted_boxes(part, f"box features of {dataset}"):
-        one, scales = features.get(dataset, i)[None], [features.scales(dataset, i)]
-        pooled.append(pool_regions(one, [boxes.boxes_xyxy], scales, workspace.config.relations.pooled_size))
-        labels.append(boxes.labels)
-    return LabeledSamples(torch.cat(pooled), torch.cat(labels), part.space)
+    shape = (features.backbone.channels, POOLED_SIZE, POOLED_SIZE)
+    boxes = _drawn_boxes(workspace, part, shape)
+    pooled = torch.empty(boxes.num_boxes, *shape)
+    with track(len(part), f"box features of {dataset}") as progress:
+        for i in range(len(part)):
+            rows = boxes.rows(i)
+            if rows.start < rows.stop:
+                one, scales = features.get(dataset, i)[None], [features.scales(dataset, i)]
+                pooled[rows] = pool_regions(one, [torch.from_numpy(boxes.boxes_xyxy[rows])], scales, POOLED_SIZE)
+            progress.advance(1)
+    return LabeledSamples(pooled, torch.from_numpy(boxes.labels), part.space)
 
 
 def crop_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
-    """Crops (N, 3, S, S) of the ground-truth boxes of a dataset's training images; don't-care boxes are left out.
+    """Crops (N, 3, S, S) of ground-truth boxes of a dataset's training images, bounded as `region_samples` are.
 
     Raises:
         InputError: if a class has fewer than two boxes.
     """
-    part, labels = workspace.data.train_part(dataset), []
-    crops: list[Tensor] = []
-    for i, boxes in _counted_boxes(part, f"crops of {dataset}"):
-        image = part.image(i)
-        size_hw = torch.tensor(image.shape[1:])
-        corners = torch.cat([boxes.boxes_xyxy[:, :2].floor(), boxes.boxes_xyxy[:, 2:].ceil()], dim=1).long()
-        corners = torch.minimum(corners.clamp(min=0), size_hw.flip(0).repeat(2))
-        crops += [image[:, y1:y2, x1:x2] for x1, y1, x2, y2 in corners.tolist()]
-        labels += boxes.labels.tolist()
-    return image_samples(crops, labels, part.space, workspace.config.relations.crop_size)
+    part = workspace.data.train_part(dataset)
+    boxes = _drawn_boxes(workspace, part, (3, CROP_SIZE, CROP_SIZE))
+    return image_samples(_crops(part, boxes), boxes.labels.tolist(), part.space, CROP_SIZE)
 
 
-def _counted_boxes(part: DetectionDataset, title: str) -> Iterator[tuple[int, LabeledBoxes]]:
-    """Each image that has boxes other than don't-care ones, and those boxes, with progress."""
-    with track(len(part), title) as progress:
+def _drawn_boxes(workspace: Workspace, part: DetectionDataset, shape: Sequence[int]) -> LabelTable:
+    """The boxes of a part that become samples of this shape, float32; those of crowds never do."""
+    counted = part.labels.where(~part.labels.is_crowd)
+    most = MOST_BYTES // (4 * math.prod(shape))
+    drawn = draw_evenly(torch.from_numpy(counted.labels), most, workspace.config.seed)
+    if not drawn.all():
+        announce.say(f"{part.name}: relations are found from {int(drawn.sum())} of {counted.num_boxes} boxes, the most that fit")
+    return counted.where(drawn.numpy())
+
+
+def _crops(part: DetectionDataset, boxes: LabelTable) -> Iterator[Tensor]:
+    """The crop (3, h, w) of each box, image by image, with progress."""
+    with track(len(part), f"crops of {part.name}") as progress:
         for i in range(len(part)):
-            boxes = part.boxes(i)
-            boxes = boxes[boxes.weights > 0]
-            if len(boxes):
-                yield i, boxes
+            corners = boxes.boxes_xyxy[boxes.rows(i)]
+            if len(corners):
+                image = part.image(i)
+                for x1, y1, x2, y2 in corners.tolist():
+                    yield image[:, max(0, math.floor(y1)) : math.ceil(y2), max(0, math.floor(x1)) : math.ceil(x2)]
             progress.advance(1)

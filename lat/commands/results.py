@@ -65,7 +65,7 @@ def read_results(workspace: Workspace) -> Results:
         tables=tables,
         means=mean_figures(tables["transfer"], (*METHODS, *rounds)),
         rounds=rounds,
-        score_threshold=workspace.config.evaluation.score_threshold,
+        score_threshold=workspace.config.evaluation.counted_threshold,
         upstream=upstream if any(metrics["ap"] is not None for metrics in upstream.values()) else {},
     )
 

@@ -12,7 +12,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from lat.config.load import Config
+from lat.config.schema import Config
 
 _JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 _INTERPOLATION = {"type": "string", "pattern": r"\$\{"}  # such as ${data_root}; may resolve to any type

@@ -1,107 +1,69 @@
-"""The sections of a run's settings that belong to stages; those of classes stand beside their classes."""
+"""The sections of a run's settings that belong to stages; each holds the settings of the classes that its stage makes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from lat.baselines.label_unification import LabelUnificationSettings
-from lat.baselines.lgpl_pairs import LgplSettings
-from lat.baselines.student_teacher import StudentTeacherSettings
+from lat.baselines.baseline_settings import LabelUnificationSettings, StudentTeacherSettings
 from lat.core.errors import InputError
-from lat.data.augment.noise import NoiseSettings
-from lat.data.augment.transforms import AugmentationSettings
-from lat.data.training_labels import WeighingSettings
-from lat.detectors.settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings
-from lat.detectors.ultralytics.yolo_detector import YoloSettings
-from lat.engine.sampling import Reserved
-from lat.engine.trainer import TrainSettings
-from lat.labelling.calibration import CalibrationSettings
-from lat.labelling.filters import FilterSettings
-from lat.labelling.keep_and_fuse import DecodeSettings, FuseSettings
-from lat.models.backbones.frozen import BackboneSettings
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings
-from lat.models.proposals import ProposalSettings
-
-Part = TypeVar("Part")
-
-
-def part_of(settings: Any, kind: type[Part]) -> Part:
-    """The fields of `settings` that belong to the dataclass `kind`, from which its class inherits."""
-    return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})  # type: ignore[arg-type]
-
-
-@contextmanager
-def _section(name: str) -> Iterator[None]:
-    """Errors of the settings within name the section too."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{name}.{error.where}", error.what, error.remedy) from None
+from lat.data.augment.augment_settings import NoiseSettings
+from lat.data.data_settings import WeighingSettings
+from lat.detectors.detector_settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings, YoloSettings
+from lat.engine.training_settings import TrainSettings
+from lat.labelling.labelling_settings import CALIBRATIONS, CombineSettings, DecodeSettings, FilterSettings, PriorSettings
+from lat.models.model_settings import BackboneSettings, FusionSettings, HeadSettings, ProposalSettings
 
 
 @dataclass(frozen=True)
-class UpstreamSettings(DetectorSettings):
+class UpstreamSettings:
     """Section `upstream`: the detector that is trained on each dataset."""
 
+    model: DetectorSettings = field(default_factory=DetectorSettings)
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
     def __post_init__(self) -> None:
-        with _section("upstream"):
-            super().__post_init__()
+        _check_choice("model.detector", self.model.detector, DETECTORS)
 
 
 @dataclass(frozen=True)
 class PseudoLabelSettings:
     """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
 
-    score_threshold: float = 0.3  # detections below it are not kept, nor labels of outside label sets
-    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
+    threshold: float = 0.3  # detections of a lower score are not kept, nor labels of outside label sets
     max_detections: int = 100  # most pseudo-labels of one space on one image
-    batch_size: int = 4  # images a batch; each batch is decoded once for all detectors
     filter: FilterSettings = field(default_factory=FilterSettings)  # which of them are kept, from the look of all of a space
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"pseudo_label.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
-        for name in ("max_detections", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"pseudo_label.{name}", f"is {getattr(self, name)}", "choose 1 or more")
+        _check_share("threshold", self.threshold)
+        if self.max_detections < 1:
+            raise InputError("max_detections", f"is {self.max_detections}", "choose 1 or more")
 
 
 @dataclass(frozen=True)
-class LabelTransferSettings(BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
+class LabelTransferSettings:
     """Section `lat`: the label-transfer model and its training."""
 
-    upstream_dataset: str = ""  # with `backbone: upstream`, whose detector; empty for the first dataset's
-    horizontal_flip: float = 0.5  # share of training images that are mirrored
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    proposals: ProposalSettings = field(default_factory=ProposalSettings)
+    fusion: FusionSettings = field(default_factory=FusionSettings)
+    head: HeadSettings = field(default_factory=HeadSettings)
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1200, learning_rate=1e-3))
-
-    def __post_init__(self) -> None:
-        for base in (BackboneSettings, ProposalSettings, HeadSettings, FusionSettings):
-            base.__post_init__(self)
-        if not 0.0 <= self.horizontal_flip <= 1.0:
-            raise InputError("lat.horizontal_flip", f"is {self.horizontal_flip}", "choose a share between 0 and 1")
 
 
 @dataclass(frozen=True)
-class TransferSettings(CalibrationSettings, FuseSettings, DecodeSettings):
+class TransferSettings:
     """Section `transfer`: how the model's output becomes labels."""
 
-    batch_size: int = 16  # images a batch
+    prior: PriorSettings = field(default_factory=PriorSettings)  # weighs classes by what a source's own box can be
+    combine: CombineSettings = field(default_factory=CombineSettings)
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    calibration: str = "platt"  # of scores to held-out images: platt (slope and bias of the logit), isotonic (any curve) or none
     filter: FilterSettings = field(default_factory=FilterSettings)  # which labels are kept, from the look of all of a transfer
 
     def __post_init__(self) -> None:
-        for base in (CalibrationSettings, FuseSettings, DecodeSettings):
-            base.__post_init__(self)
-        if self.batch_size < 1:
-            raise InputError("transfer.batch_size", f"is {self.batch_size}", "choose 1 or more")
+        _check_choice("calibration", self.calibration, CALIBRATIONS)
 
 
 @dataclass(frozen=True)
@@ -117,26 +79,20 @@ class RoundsSettings:
     learning_rate_share: float = 0.25  # learning rate, likewise
     own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
     labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels are trained on
-    labelling_ratio: list[float] = field(
-        default_factory=list
-    )  # in round 1, 2, ... (the last holds on): of labels that are trained
-    # on, only the surest, as this share of the target's boxes of each class an image; the rest is don't-care; empty for all
+    labelling_ratio: list[float] = field(default_factory=list)  # in round 1, 2, ... (the last holds on): of labels that are
+    # trained on, only the surest, as this share of the target's boxes of each class an image; the rest is don't-care; empty for
+    # all
     noise: NoiseSettings = field(default_factory=NoiseSettings)  # of the images on which detectors are trained on
 
     def __post_init__(self) -> None:
         if self.count < 0:
-            raise InputError("rounds.count", f"is {self.count}", "choose 0 or more")
+            raise InputError("count", f"is {self.count}", "choose 0 or more")
         for ratio in self.labelling_ratio:
             if not 0.0 < ratio < float("inf"):
-                raise InputError("rounds.labelling_ratio", f"has {ratio}", "choose numbers above 0, such as [0.2, 0.5]")
+                raise InputError("labelling_ratio", f"has {ratio}", "choose numbers above 0, such as [0.2, 0.5]")
         for name in ("steps_share", "learning_rate_share", "own_share"):
             if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(f"rounds.{name}", f"is {getattr(self, name)}", "choose a number above 0, at most 1")
-
-    def training(self, first: TrainSettings) -> TrainSettings:
-        """How a detector is trained on in a further round, if `first` is how it was trained before."""
-        steps = max(1, round(self.steps_share * first.steps))
-        return replace(first, steps=steps, learning_rate=self.learning_rate_share * first.learning_rate)
+                raise InputError(name, f"is {getattr(self, name)}", "choose a number above 0, at most 1")
 
     def ratio_of(self, number: int) -> float | None:
         """The labelling ratio of round `number`, from 1; None where all labels are trained on."""
@@ -156,11 +112,10 @@ class RoundsSettings:
 class EvaluationSettings:
     """Section `evaluation`: which transferred labels count where no curve over all scores is drawn."""
 
-    score_threshold: float = 0.5  # labels below it are left out of agreement figures and pictures; AP takes all that are written
+    counted_threshold: float = 0.5  # labels of a lower score are left out of agreement figures and pictures, not of AP
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.score_threshold <= 1.0:
-            raise InputError("evaluation.score_threshold", f"is {self.score_threshold}", "choose a number between 0 and 1")
+        _check_share("counted_threshold", self.counted_threshold)
 
 
 DOWNSTREAM_METHODS = (
@@ -168,14 +123,11 @@ DOWNSTREAM_METHODS = (
     *("union", "lgpl", "student_teacher", "label_unification"),
 )
 STRATEGIES = ("mixed_then_target", "mixed", "half_and_half", "target_only")
-DOWNSTREAM_DETECTORS = (*DETECTORS, "yolo")
 
 
 @dataclass(frozen=True)
-class DownstreamSettings(DetectorSettings):
+class DownstreamSettings:
     """Section `downstream`: the detector that is trained on a target and on what the sources' labels became.
-
-    With `detector: yolo` the settings of the model are those of `yolo`, and `backbone`, `weights` and what follows do not count.
 
     Source: Label-Aligned Transfer, section 4 and Table 3 (training strategies).
     """
@@ -186,34 +138,28 @@ class DownstreamSettings(DetectorSettings):
     strategy: str = "mixed_then_target"  # mixed_then_target, mixed, half_and_half (of each batch) or target_only
     target_share: float = 0.2  # with mixed_then_target: the last steps, as a share of all, are on the target's own images alone
     class_map: str = ""  # YAML file {source: {source class: target class or null}}, of class_map, box_statistics and lgpl
-    labels: WeighingSettings = field(default_factory=WeighingSettings)
-    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=600, learning_rate=4e-3, ema_decay=0.99))
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    labels: WeighingSettings = field(default_factory=WeighingSettings)  # which of the sources' labels are trained on
+    model: DetectorSettings = field(default_factory=DetectorSettings)
     yolo: YoloSettings = field(default_factory=YoloSettings)
-    lgpl: LgplSettings = field(default_factory=LgplSettings)
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=600, learning_rate=4e-3))
+    ema_decay: float = 0.99  # decay of the exponential moving average of the weights that is saved; 0 saves the last weights
     student_teacher: StudentTeacherSettings = field(default_factory=StudentTeacherSettings)
     label_unification: LabelUnificationSettings = field(default_factory=LabelUnificationSettings)
 
     def __post_init__(self) -> None:
-        with _section("downstream"):
-            for name, choices in (
-                ("detector", DOWNSTREAM_DETECTORS),
-                ("method", DOWNSTREAM_METHODS),
-                ("strategy", STRATEGIES),
-            ):
-                if getattr(self, name) not in choices:
-                    raise InputError(name, f"is '{getattr(self, name)}'", f"choose one of {', '.join(choices)}")
-            if self.detector != "yolo":
-                super().__post_init__()
-            if not re.fullmatch(r"[A-Za-z0-9_-]*", self.name):
-                raise InputError("name", f"is '{self.name}'", "use letters, digits, '_' and '-'")
-            if not 0.0 < self.target_share < 1.0:
-                remedy = "choose a number between 0 and 1, or another strategy"
-                raise InputError("target_share", f"is {self.target_share}", remedy)
-            self._check_method()
+        _check_choice("method", self.method, DOWNSTREAM_METHODS)
+        _check_choice("strategy", self.strategy, STRATEGIES)
+        if not re.fullmatch(r"[A-Za-z0-9_-]*", self.name):
+            raise InputError("name", f"is '{self.name}'", "use letters, digits, '_' and '-'")
+        if not 0.0 < self.target_share < 1.0:
+            raise InputError("target_share", f"is {self.target_share}", "choose a number between 0 and 1, or another strategy")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise InputError("ema_decay", f"is {self.ema_decay}", "choose 0 or more and below 1")
+        self._check_method()
 
     def _check_method(self) -> None:
         """A method needs what it is made of, and some cannot train every detector."""
+        detector = self.model.detector
         if self.method == "class_map" and not self.class_map:
             raise InputError("class_map", "is empty", "name the YAML file of the map, or choose another method")
         unfit = {
@@ -221,12 +167,11 @@ class DownstreamSettings(DetectorSettings):
             "label_unification": ("yolo", "detectron2", "auto"),
             "lgpl": ("detectron2", "yolo", *TRANSFORMERS_DETECTORS),
         }
-        if self.detector in unfit.get(self.method, ()):
+        if detector in unfit.get(self.method, ()):
             remedy = f"choose a detector that is not {' or '.join(unfit[self.method])}, or another method"
-            raise InputError("method", f"is {self.method}, which cannot train {self.detector}", remedy)
-        is_binary = self.method == "label_unification" and self.label_unification.classification_loss == "null_bce"
-        if is_binary and self.detector in TRANSFORMERS_DETECTORS:
-            what = f"is null_bce, which {self.detector} has no softmax to replace by"
+            raise InputError("method", f"is {self.method}, which cannot train {detector}", remedy)
+        if self.method == "label_unification" and self.label_unification.is_binary and detector in TRANSFORMERS_DETECTORS:
+            what = f"is null_bce, which {detector} has no softmax to replace by"
             raise InputError("label_unification.classification_loss", what, "leave it out, or choose detector: torchvision")
         if self.method == "student_teacher" and self.student_teacher.burn_in_steps >= self.training.steps:
             what = f"is {self.student_teacher.burn_in_steps}, and there are {self.training.steps} steps in all"
@@ -237,13 +182,12 @@ class DownstreamSettings(DetectorSettings):
         """False if the target's own images are all that is trained on."""
         return "target_only" not in (self.method, self.strategy)
 
-    def reserved(self, target_images: int) -> Reserved | None:
-        """The places of the target's images, the first ones of the data, in each batch."""
-        if not self.uses_sources:
-            return None
-        if self.strategy == "half_and_half":
-            return Reserved.half(target_images, self.training.batch_size)
-        steps, alone_from = self.training.steps, None
-        if self.strategy == "mixed_then_target":
-            alone_from = steps - round(self.target_share * steps)
-        return Reserved(target_images, None, alone_from)
+
+def _check_share(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise InputError(name, f"is {value}", "choose a number between 0 and 1")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(name, f"is '{value}'", f"choose one of {', '.join(choices)}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+DONT_CARE_SHARE = 0.5  # a region with this much of its area in a don't-care box is don't-care itself, unless it is an object
+
 
 def _intersection(a: Tensor, b: Tensor) -> Tensor:
     corner = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])
@@ -46,7 +48,7 @@ def rows_of_one_group(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clip_to_images(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
-    """Boxes (..., 4) clipped to images of height and width (..., 2), each box to its own."""
+    """Boxes (..., 4) each clipped to its image of height and width (..., 2)."""
     far = sizes_hw.flip(-1).to(boxes_xyxy.dtype)
     return torch.minimum(boxes_xyxy.clamp(min=0), torch.cat([far, far], dim=-1))
 
@@ -54,6 +56,11 @@ def clip_to_images(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
 def covered_share(a: Tensor, b: Tensor) -> Tensor:
     """Share of each box of a (..., M, 4) that lies in each box of b (..., G, 4): (..., M, G); 0 for a box without area."""
     return _intersection(a, b) / _area(a)[..., :, None].clamp(min=1e-9)
+
+
+def lie_in_dont_care(boxes_xyxy: Tensor, dont_care_xyxy: Tensor) -> Tensor:
+    """(..., M) bool: boxes (..., M, 4) of which one of the boxes (..., G, 4) covers `DONT_CARE_SHARE` or more; G may be 0."""
+    return (covered_share(boxes_xyxy, dont_care_xyxy) >= DONT_CARE_SHARE).any(dim=-1)
 
 
 def move_sides(boxes_xyxy: Tensor, shares: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ class InputError(Exception):
         where: the file or the setting that is wrong.
         what: what is wrong with it, naming the item.
         remedy: what to do about it; may be empty.
-        details: individual problems, if there are several; `str()` puts each on a line below the first.
+        details: single problems, where there are several; `str()` puts each on a line of its own below the first.
     """
 
     def __init__(self, where: object, what: str, remedy: str = "", details: tuple[str, ...] = ()) -> None:

@@ -24,7 +24,8 @@ class LazyTable(Mapping[str, Entry]):
     def __getitem__(self, name: str) -> Entry:
         module, _, attribute = self._places[name].partition(":")
         entry: Any = getattr(import_module(module), attribute)
-        return entry
+        result: Entry = entry
+        return result
 
     def __contains__(self, name: object) -> bool:
         return name in self._places

@@ -34,8 +34,8 @@ def masked_cross_entropy(logits: Tensor, labels: Tensor, allowed: Tensor, weight
 def selective_cross_entropy(logits: Tensor, labels: Tensor, spaces: Tensor, space_of_class: Tensor, weights: Tensor) -> Tensor:
     """Softmax cross-entropy over the classes of each region's own label space; no other logit gets a gradient.
 
-    The same as `masked_cross_entropy`, with label spaces instead of masks. With one background for all spaces it is the masked
-    softmax of Label-Aligned Transfer; with a background class per space, the original.
+    `masked_cross_entropy`, given label spaces instead of masks. With one background for all spaces it is the masked softmax of
+    Label-Aligned Transfer, with a background class in each space the original.
 
     Args:
         logits: (M, C) float over all classes of all spaces.
@@ -54,7 +54,7 @@ def null_bce(logits: Tensor, labels: Tensor, allowed: Tensor, weights: Tensor) -
     """Binary cross-entropy of a sigmoid per class, over the classes of each region's own label space; others are unknown.
 
     The loss of a region is -sum over its allowed classes k of [k = y] ln q_k + [k != y] ln(1 - q_k), with q the sigmoids and y
-    its label. Background is not a class: no sigmoid should fire. The gradient for a logit is q_k - [k = y], and 0 for a
+    its label. Background is not a class: no sigmoid is to fire. The gradient for a logit is q_k - [k = y], and 0 for a
     class that is not allowed.
 
     Args:

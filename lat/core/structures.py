@@ -63,7 +63,7 @@ class LabeledBoxes(_PerBox):
 
     Attributes:
         boxes_xyxy: (N, 4) float32, absolute pixels of the original image.
-        labels: (N,) int64 class indices 0..K-1 of `space`; there is no background index.
+        labels: (N,) int64 class indices 0..K-1 of `space`; there is no background index here.
         space: the label space of `labels`.
         scores: (N,) float32 in [0, 1]; 1 for ground truth.
         class_scores: (N, K) float32 in [0, 1], the full score vector of each box, or None.
@@ -148,6 +148,6 @@ class Proposals(_PerBox):
 
     @classmethod
     def joined(cls, parts: Sequence[Proposals]) -> Proposals:
-        """Concatenate one or more sets of proposals."""
+        """One set of proposals from several, at least one, in order."""
         columns = [part._columns() for part in parts]  # already checked
         return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,9 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.data.data_settings import DatasetSettings
 from lat.data.images import read_image
+from lat.data.shared_images import files_of_part, repeated_images
 from lat.labels.coco.problems import Problem, raise_problems
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable, find_ids
@@ -21,49 +22,6 @@ if TYPE_CHECKING:  # reading labels and paths needs no torch
     from torch import Tensor
 
     from lat.core.structures import LabeledBoxes
-
-DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-@dataclass(frozen=True)
-class DatasetSettings:
-    """One entry of `datasets` in the configuration.
-
-    The validation part is a file of its own, or a value of the key `split` that images of `annotations` have, or a share of
-    them; at most one of the three. Without any there is no validation part.
-
-    Raises:
-        InputError: if the name is not made of letters, digits, '_' and '-' (file names are built from it), a path is empty,
-            the share is not in [0, 1), or more than one way to a validation part is given.
-    """
-
-    name: str  # name of the dataset and of its label space
-    images: str  # folder of the images
-    annotations: str  # COCO file with the ground truth
-    validation: str = ""  # COCO file of the held-out images; empty for none
-    validation_images: str = ""  # folder of the held-out images; empty for the folder `images`
-    truth: dict[str, str] = field(default_factory=dict)  # COCO files of the training images annotated in other label spaces
-    split: str = ""  # train on the images whose key `split` has this value; empty for all that are not held out
-    validation_split: str = ""  # hold out the images whose key `split` has this value
-    validation_fraction: float = 0.0  # hold out about this share of the images, by a hash of the file name
-    made_by: str = ""  # the command that makes the files, to be named where they are missing
-
-    def __post_init__(self) -> None:
-        where = f"datasets.{self.name}"
-        if not DATASET_NAME.fullmatch(self.name):
-            raise InputError("datasets.name", f"is {self.name!r}", "use letters, digits, '_' and '-'")
-        for key in ("images", "annotations"):
-            if not getattr(self, key):
-                raise InputError(f"{where}.{key}", "is empty", "give the path")
-        if not 0 <= self.validation_fraction < 1:
-            raise InputError(f"{where}.validation_fraction", f"is {self.validation_fraction}", "choose a share from 0 to below 1")
-        ways = [key for key in ("validation", "validation_split", "validation_fraction") if getattr(self, key)]
-        if len(ways) > 1:
-            raise InputError(where, f"{' and '.join(ways)} are both given", "keep one of them")
-        if self.validation_images and not self.validation:
-            raise InputError(f"{where}.validation_images", "is given without validation", "name the validation file")
-        if self.validation_split and self.validation_split == self.split:
-            raise InputError(f"{where}.validation_split", f"is {self.split!r}, the value of split", "choose another value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +84,8 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
     """Read the training part of a dataset, and its validation part or None. No image is opened.
 
     Raises:
-        InputError: if a folder is missing, a file is wrong (see `read_labels`), or a part has no boxes.
+        InputError: if a folder is missing, a file is wrong (see `read_labels`), a part has no boxes, or an image file stands in
+            both parts or twice in one.
     """
     if missing := missing_part(settings):
         raise InputError(missing.file, missing.what, missing.remedy)
@@ -141,10 +100,14 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
         validation = DetectionDataset(settings.name, validation_dir, labels)
     elif held_out_rows is not None:
         validation = DetectionDataset(settings.name, images_dir, table.select(held_out_rows))
-    for part, dataset in (("training", train), ("validation", validation)):
-        if dataset is not None and not dataset.labels.num_boxes:
+    parts = [("training", train), *([] if validation is None else [("validation", validation)])]
+    for part, dataset in parts:
+        if not dataset.labels.num_boxes:
             what = f"the {part} part of {settings.name} has no boxes ({len(dataset)} images)"
             raise InputError(dataset.labels.path, what, "add annotations, or choose another split")
+    files = [files_of_part(part, one.labels.path, one.images_dir, one.labels) for part, one in parts]
+    if repeated := list(repeated_images(files)):
+        raise_problems(repeated[0].file, repeated)
     return train, validation
 
 
@@ -187,7 +150,8 @@ def _images_of_split(table: LabelTable, splits: np.ndarray, split: str) -> np.nd
     if not chosen.any():
         known = ", ".join(sorted(set(table.splits) - {""})) or "no values at all"
         raise InputError(table.path, f"no image has the split {split!r}", f"the key `split` of its images has {known}")
-    return chosen
+    result: np.ndarray = chosen
+    return result
 
 
 def _hash_share(file_name: str) -> float:

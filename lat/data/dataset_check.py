@@ -12,8 +12,10 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.data.dataset import DatasetSettings, missing_part, split_images, truth_mismatches
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import missing_part, split_images, truth_mismatches
 from lat.data.images import read_image
+from lat.data.shared_images import PartFiles, files_of_part, images_of_both, repeated_images
 from lat.labels.coco.problems import Problem
 from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan_labels
 from lat.labels.table import LabelTable
@@ -62,6 +64,7 @@ class DatasetCheck:
         notes: what is legal but rarely intended.
         space: the dataset's label space, if it could be read.
         truth_spaces: the label space of each truth file that could be read.
+        files: the image files of its training and its validation part.
     """
 
     name: str
@@ -71,10 +74,13 @@ class DatasetCheck:
     notes: tuple[Problem, ...]
     space: LabelSpace | None
     truth_spaces: dict[str, LabelSpace]
+    files: tuple[PartFiles, ...] = ()
 
 
 def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | None = None) -> tuple[DatasetCheck, ...]:
     """Check each dataset, and their consistency: names differ, truth files are in the label spaces they are named after.
+
+    An image file that two datasets have is noted with the later of them.
 
     `progress` restarts from 0 with each dataset.
     """
@@ -82,14 +88,15 @@ def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | Non
     spaces = {check.name: check.space for check in checks}
     times = Counter(settings.name for settings in datasets)
     found = []
-    for settings, check in zip(datasets, checks, strict=True):
+    for place, (settings, check) in enumerate(zip(datasets, checks, strict=True)):
         problems = list(check.problems)
+        notes = [note for other in checks[:place] for note in images_of_both(other.name, check.files, other.files)]
         if times[settings.name] > 1:
             what = f"{times[settings.name]} datasets have the name {settings.name}"
             problems.append(Problem(Path(settings.annotations), "", what, "rename one in the configuration"))
         for name, path in settings.truth.items():
             problems += _check_truth_space(settings, name, Path(path), spaces, check.truth_spaces.get(name))
-        found.append(replace(check, problems=tuple(problems)))
+        found.append(replace(check, problems=tuple(problems), notes=(*check.notes, *notes)))
     return tuple(found)
 
 
@@ -112,14 +119,16 @@ class _Findings:
     """Collects the findings of one dataset; `images` are the folders and lists of images to decode."""
 
     images: list[tuple[Path, ImageList | LabelTable]] = field(default_factory=list)
+    files: list[PartFiles] = field(default_factory=list)
     parts: list[PartSummary] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
 
-    def add_images(self, folder: str, images: ImageList | LabelTable | None) -> None:
+    def add_images(self, part: str, labels: Path, folder: str, images: ImageList | LabelTable | None) -> None:
         if images is not None:
             self.images.append((Path(folder), images))
+            self.files.append(files_of_part(part, labels, Path(folder), images))
 
     def add_part(self, part: str, table: LabelTable) -> None:
         summary = summarize(part, table)
@@ -130,12 +139,6 @@ class _Findings:
         unused = [name for name, count in summary.boxes_per_class.items() if not count]
         if unused and summary.boxes:
             self.notes.append(Problem(table.path, "", f"the {part} part has no boxes of {', '.join(unused)}"))
-
-    def note_repeated_files(self, annotations: Path) -> None:
-        times = Counter(folder / name for folder, images in self.images for name in images.file_names if name)
-        for file, count in times.items():
-            if count > 1:
-                self.notes.append(Problem(annotations, f"image file {file}", f"occurs {count} times in the dataset"))
 
 
 def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -> DatasetCheck:
@@ -153,9 +156,10 @@ def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -
         validation = _scan(Path(settings.validation), settings.name, findings, expect=space)
         if validation.table is not None:
             findings.add_part("validation", validation.table)
-        findings.add_images(settings.validation_images or settings.images, validation.images)
+        folder = settings.validation_images or settings.images
+        findings.add_images("validation", Path(settings.validation), folder, validation.images)
     truth_spaces = _check_truth(settings, train, findings)
-    findings.note_repeated_files(Path(settings.annotations))
+    findings.problems += repeated_images(findings.files)
     findings.problems += _decode_all(findings.images, progress)
     return DatasetCheck(
         name=settings.name,
@@ -165,6 +169,7 @@ def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -
         notes=tuple(findings.notes),
         space=space,
         truth_spaces=truth_spaces,
+        files=tuple(findings.files),
     )
 
 
@@ -203,7 +208,7 @@ def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Fi
     """Add the parts of `annotations`; return the training part, or the whole file if it cannot be split."""
     table = scan.table
     if table is None:
-        findings.add_images(settings.images, scan.images)
+        findings.add_images("training", Path(settings.annotations), settings.images, scan.images)
         return None
     try:
         rows, held_out_rows = split_images(table, settings)
@@ -219,7 +224,7 @@ def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Fi
     for part, labels in (("training", train), ("validation", held_out)):
         if labels is not None:
             findings.add_part(part, labels)
-            findings.add_images(settings.images, labels)
+            findings.add_images(part, labels.path, settings.images, labels)
     return train
 
 

@@ -11,46 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.data.dataset import DATASET_NAME, DatasetSettings
+from lat.data.data_settings import DatasetSettings, LabelSetSettings
 from lat.data.dataset_check import DatasetCheck, PartSummary, Repair, summarize
 from lat.labels.coco.problems import Problem, load_json, raise_problems
+from lat.labels.coco.root_category import without_root
 from lat.labels.coco.scan import LabelScan, read_space, scan_document, scan_labels
 from lat.labels.table import LabelTable, find_ids
-
-
-@dataclass(frozen=True)
-class LabelSetSettings:
-    """One entry of `label_sets` in the configuration.
-
-    Its class list is that of the file `categories` if one is named (COCO JSON, or its list of categories alone), else that of
-    the first of `files`. A dataset that `files` does not name has no labels of this set, nor has an image that its file leaves
-    out: they have no proposals of this space.
-
-    Raises:
-        InputError: if the name is not made of letters, digits, '_' and '-', or no file is named.
-    """
-
-    name: str  # name of the label set and of its label space
-    files: dict[str, str]  # for each dataset whose images it labels, COCO JSON or a list of detections
-    categories: str = ""  # JSON file with the class list; lists of detections, which have none, need it
-
-    def __post_init__(self) -> None:
-        if not DATASET_NAME.fullmatch(self.name):
-            raise InputError("label_sets.name", f"is {self.name!r}", "use letters, digits, '_' and '-'")
-        if not self.files:
-            raise InputError(f"label_sets.{self.name}.files", "is empty", "name a file for a dataset, as in {city: labels.json}")
-
-    @property
-    def class_list_path(self) -> Path:
-        """The file from which the class list is read."""
-        return Path(self.categories or next(iter(self.files.values())))
-
-    def paths_for(self, datasets: Sequence[str]) -> tuple[Path, ...]:
-        """The files that must be read for the labels of these datasets."""
-        files = tuple(Path(file) for name, file in self.files.items() if name in datasets)
-        return tuple(dict.fromkeys((self.class_list_path, *files)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +81,7 @@ def _read_class_list(settings: LabelSetSettings, problems: list[Problem]) -> Lab
         return None
     if isinstance(document, list):
         document = {"categories": document}
-    return None if document is None else read_space(path, document, settings.name, None, problems)
+    return None if document is None else read_space(path, without_root(document)[0], settings.name, None, problems)
 
 
 def _scan_file(path: Path, space: LabelSpace, images: LabelTable) -> LabelScan:

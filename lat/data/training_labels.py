@@ -8,35 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes
+from lat.data.data_settings import WeighingSettings
 from lat.data.dataset import DetectionDataset
 from lat.labels.table import LabelTable
 
-FEW = 0.05  # a protocol is silent about a class if at most this share of the class's labels are human boxes
-
-
-@dataclass(frozen=True)
-class WeighingSettings:
-    """What a detector makes of labels that were not drawn for its own dataset.
-
-    Raises:
-        InputError: if a threshold is not in [0, 1], or `ignore_threshold` is above `score_threshold`.
-    """
-
-    score_threshold: float = 0.5  # labels of this score or more are trained on
-    ignore_threshold: float = 0.2  # of the others, those of this score or more are don't-care; the rest is left out
-    silent_threshold: float = 0.2  # where lower, it takes that place for classes about which the source's protocol says nothing
-    weigh_by_score: bool = True  # the score of a label is its weight in the loss; false weighs all alike
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "ignore_threshold", "silent_threshold"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"labels.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
-        if self.ignore_threshold > self.score_threshold:
-            remedy = f"choose a number up to labels.score_threshold, {self.score_threshold}"
-            raise InputError("labels.ignore_threshold", f"is {self.ignore_threshold}", remedy)
+FEW = 0.05  # a protocol says nothing about a class if at most this share of its labels are human boxes of the protocol
 
 
 def weigh_labels(boxes: LabeledBoxes, settings: WeighingSettings, silent: Tensor) -> LabeledBoxes:
@@ -51,7 +29,7 @@ def weigh_labels(boxes: LabeledBoxes, settings: WeighingSettings, silent: Tensor
     least = torch.where(silent, of_silent, settings.ignore_threshold)[boxes.labels]
     boxes = boxes[(boxes.scores >= least) | (boxes.weights == 0)]
     weights = boxes.scores if settings.weigh_by_score else torch.ones_like(boxes.scores)
-    is_sure = (boxes.scores >= settings.score_threshold) & (boxes.weights > 0)
+    is_sure = (boxes.scores >= settings.trained_threshold) & (boxes.weights > 0)
     return replace(boxes, weights=torch.where(is_sure, weights, 0.0))
 
 
@@ -63,7 +41,7 @@ def silent_classes(labels: LabelTable, settings: WeighingSettings) -> Tensor:
     silent = torch.zeros(len(labels.space), dtype=torch.bool)
     if labels.provenance is None:
         return silent
-    counted = labels.scores >= settings.score_threshold
+    counted = labels.scores >= settings.trained_threshold
     own = counted & (labels.provenance.origin == Origin.GROUND_TRUTH)
     counts, owns = (np.bincount(labels.labels[rows], minlength=len(labels.space)) for rows in (counted, own))
     return torch.from_numpy(owns <= FEW * counts)

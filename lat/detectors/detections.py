@@ -16,8 +16,8 @@ from torchvision.ops import clip_boxes_to_image
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import resized_hw, scale_xyxy
-from lat.detectors.settings import DetectorSettings
 
 SMALLEST_SIDE = 0.1  # pixels of the resized image; thinner boxes have no usable delta and are dropped
 

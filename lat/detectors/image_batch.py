@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -57,10 +58,18 @@ def scale_xyxy(resized_hw: tuple[int, int], original_hw: tuple[int, int], device
     return torch.tensor([sx, sy, sx, sy], device=device)
 
 
-def batch_images(images: list[Tensor], image_size: int, max_image_size: int, divisible_by: int) -> ImageBatch:
+def batch_images(
+    images: list[Tensor],
+    image_size: int,
+    max_image_size: int,
+    divisible_by: int,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> ImageBatch:
     """Resize and normalise images (3, H, W) float32 in [0, 1], and pad them to one size with sides divisible by `divisible_by`.
 
-    Images of one suitable size are stacked without any padding.
+    Images of one suitable size are stacked without any padding. `mean` and `std` are of red, green and blue.
 
     Raises:
         ValueError: if an image is not a (3, H, W) floating point tensor.
@@ -71,8 +80,8 @@ def batch_images(images: list[Tensor], image_size: int, max_image_size: int, div
     originals = [(image.shape[1], image.shape[2]) for image in images]
     sizes = [resized_hw(size, image_size, max_image_size) for size in originals]
     height, width = (math.ceil(max(sides) / divisible_by) * divisible_by for sides in zip(*sizes, strict=True))
-    mean, std = (images[0].new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    shift, scale = (images[0].new_tensor(values).view(3, 1, 1) for values in (mean, std))
     pixels = images[0].new_zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
     for row, image, size in zip(pixels, images, sizes, strict=True):
-        row[:, : size[0], : size[1]] = (resized(image, size) - mean) / std
+        row[:, : size[0], : size[1]] = (resized(image, size) - shift) / scale
     return ImageBatch(pixels, sizes, originals)

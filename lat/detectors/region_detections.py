@@ -13,7 +13,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import BatchedPrediction, handed_out, inference, is_solid
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.detector_settings import DetectorSettings
 
 
 class TwoStagePrediction(BatchedPrediction):
@@ -70,7 +70,7 @@ def keep_detections(
         settings: threshold, NMS and number of detections.
         space: the label space of the detector.
     """
-    regions, labels = torch.where(class_scores > settings.score_threshold)
+    regions, labels = torch.where(class_scores > settings.detection_threshold)
     boxes_xyxy = clip_boxes_to_image(boxes_xyxy[regions, labels], sizes_hw[0])
     scores = class_scores[regions, labels]
     solid = is_solid(boxes_xyxy)

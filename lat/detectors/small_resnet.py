@@ -48,4 +48,5 @@ class SmallResNet(nn.Module):
         x = self.stem(images)
         for index, stage in enumerate(self.stages):
             x = levels[str(index)] = stage(x)
-        return self.pyramid(levels)
+        result: OrderedDict[str, Tensor] = self.pyramid(levels)
+        return result

@@ -22,13 +22,12 @@ from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectron2.config_node import read_lat_config
 from lat.detectron2.conversion import detections, instances_from_proposals, proposals_from_instances
-from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.labelling_settings import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
-from lat.models.backbones.dinov2 import PATCH
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.label_transfer_model import LabelTransferModel, TransferInput
+from lat.models.model_settings import DINOV2_PATCH, ProposalSettings
 from lat.models.proposals import PrivilegedProposalGenerator as ProposalMaker
-from lat.models.proposals import ProposalSettings
 
 FEATURE = "dinov2"  # the one feature map of `FrozenDINOv2`
 
@@ -68,8 +67,9 @@ class FrozenDINOv2(Backbone):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec | None = None) -> dict[str, Any]:
+        settings = read_lat_config(cfg)
         return {
-            "frozen": build_backbone(read_lat_config(cfg).backbone),
+            "frozen": build_backbone(settings.backbone, seed=settings.weights_seed),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "input_format": cfg.INPUT.FORMAT,
@@ -84,15 +84,15 @@ class FrozenDINOv2(Backbone):
         return {FEATURE: self.frozen.feature_maps(pixels.flip(1) if self.is_bgr else pixels)}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        return {FEATURE: ShapeSpec(channels=self.frozen.channels, stride=PATCH)}
+        return {FEATURE: ShapeSpec(channels=self.frozen.channels, stride=DINOV2_PATCH)}
 
     @property
     def size_divisibility(self) -> int:
-        return PATCH
+        return DINOV2_PATCH
 
     @property
     def padding_constraints(self) -> dict[str, int]:
-        return {"size_divisibility": PATCH}
+        return {"size_divisibility": DINOV2_PATCH}
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,21 +146,24 @@ class SemanticFeatureFusionROIHeads(nn.Module):
         model: the label-transfer model.
         decode: how scores become detections at inference.
         stride: image pixels per map cell, if `forward` gets no scales.
+        box_loss_weight: weight of the box loss beside the classification loss.
     """
 
     @configurable
-    def __init__(self, *, model: LabelTransferModel, decode: DecodeSettings, stride: int) -> None:
+    def __init__(self, *, model: LabelTransferModel, decode: DecodeSettings, stride: int, box_loss_weight: float = 1.0) -> None:
         super().__init__()
         self.model = model
         self.decode = decode
         self.stride = stride
+        self.box_loss_weight = box_loss_weight
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         settings = read_lat_config(cfg)
         (shape,) = input_shape.values()
         model = LabelTransferModel(settings.joint, shape.channels, settings.head, settings.fusion)
-        return {"model": model, "decode": settings.decode, "stride": shape.stride}
+        weight = settings.box_loss_weight
+        return {"model": model, "decode": settings.decode, "stride": shape.stride, "box_loss_weight": weight}
 
     def forward(
         self,
@@ -186,7 +189,8 @@ class SemanticFeatureFusionROIHeads(nn.Module):
             for one_map, scale, size_hw, one in zip(maps, scales, images.image_sizes, proposals, strict=True)
         ]
         if self.training:
-            return [], self.model.losses(inputs, targets)  # type: ignore[arg-type]
+            losses = self.model.losses(inputs, targets)  # type: ignore[arg-type]
+            return [], losses | {"loss_box": self.box_loss_weight * losses["loss_box"]}
         names = list(dict.fromkeys(str(name) for name in targets))
         transferred = transfer_labels(self.model, inputs, names, self.decode)
         found = [transferred[str(name)][i] for i, name in enumerate(targets)]

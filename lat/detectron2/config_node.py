@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -11,17 +10,14 @@ from detectron2.config import CfgNode
 
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
-from lat.labelling.keep_and_fuse import DecodeSettings
-from lat.models.backbones.dinov2 import DINOV2_MODELS
-from lat.models.backbones.frozen import BackboneSettings
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings
-from lat.models.proposals import ProposalSettings
+from lat.labelling.labelling_settings import DecodeSettings
+from lat.models.model_settings import DINOV2_MODELS, BackboneSettings, FusionSettings, HeadSettings, ProposalSettings
 
 Settings = TypeVar("Settings")
 
 _KINDS = (BackboneSettings, ProposalSettings, HeadSettings, FusionSettings, DecodeSettings)
-_NOT_OFFERED = {"cache", "cache_dtype"}  # features are computed with each batch
+_NOT_OFFERED = {"upstream_dataset", "cache", "cache_dtype", "keep_supported"}  # they need a run, or more than one batch
+_KEYS = {"name": "BACKBONE", "written_threshold": "SCORE_THRESHOLD"}  # all others are those of our fields in capitals
 _SPACE_KEYS = ("NAME", "CLASS_NAMES", "CATEGORY_IDS")
 
 
@@ -32,6 +28,8 @@ class ComponentSettings:
     Attributes:
         joint: all label spaces, in order.
         target: the output label space of inference unless an input names another; empty for none.
+        weights_seed: of random weights of the backbone.
+        box_loss_weight: weight of the box loss beside the classification loss.
     """
 
     joint: JointLabelSpace
@@ -41,21 +39,26 @@ class ComponentSettings:
     head: HeadSettings
     fusion: FusionSettings
     decode: DecodeSettings
+    weights_seed: int
+    box_loss_weight: float
 
 
 def add_lat_config(cfg: CfgNode) -> None:
     """Add `MODEL.LAT` with the defaults of `lat` to a Detectron2 configuration.
 
-    Each field of `BackboneSettings` (except the feature cache), `ProposalSettings`, `HeadSettings`, `FusionSettings` and
-    `DecodeSettings` is a key in capitals. More keys are `LABEL_SPACES`, a list of {NAME, CLASS_NAMES, CATEGORY_IDS}, whose ids
-    default to 1..K, and `TARGET`, the output label space of inference.
+    Each field of `BackboneSettings` (but for its dataset and the feature cache), `ProposalSettings`, `HeadSettings`,
+    `FusionSettings` and `DecodeSettings` is a key in capitals, except that a name is `BACKBONE` and the threshold is
+    `SCORE_THRESHOLD`. Beside them stand `WEIGHTS_SEED`, `BOX_LOSS_WEIGHT`, `LABEL_SPACES`, a list of {NAME, CLASS_NAMES,
+    CATEGORY_IDS}, whose ids are 1..K if left out, and `TARGET`, the label space in which inference answers.
     """
     node = CfgNode()
     for kind in _KINDS:
         for field in fields(kind):
             if field.name not in _NOT_OFFERED:
-                node[field.name.upper()] = field.default
+                node[_key(field.name)] = field.default
     node.BACKBONE = "dinov2_vits14"
+    node.WEIGHTS_SEED = 0
+    node.BOX_LOSS_WEIGHT = 1.0
     node.LABEL_SPACES = []
     node.TARGET = ""
     cfg.MODEL.LAT = node
@@ -84,8 +87,8 @@ def read_lat_config(cfg: CfgNode) -> ComponentSettings:
     if node.TARGET not in ("", *joint.names):
         raise InputError("MODEL.LAT.TARGET", f"is '{node.TARGET}'", f"choose one of {', '.join(joint.names)}")
     backbone = _read(node, BackboneSettings)
-    if backbone.backbone not in DINOV2_MODELS:
-        raise InputError("MODEL.LAT.BACKBONE", f"is '{backbone.backbone}'", f"choose one of {', '.join(DINOV2_MODELS)}")
+    if backbone.name not in DINOV2_MODELS:
+        raise InputError("MODEL.LAT.BACKBONE", f"is '{backbone.name}'", f"choose one of {', '.join(DINOV2_MODELS)}")
     return ComponentSettings(
         joint=joint,
         target=node.TARGET,
@@ -94,16 +97,21 @@ def read_lat_config(cfg: CfgNode) -> ComponentSettings:
         head=_read(node, HeadSettings),
         fusion=_read(node, FusionSettings),
         decode=_read(node, DecodeSettings),
+        weights_seed=node.WEIGHTS_SEED,
+        box_loss_weight=node.BOX_LOSS_WEIGHT,
     )
 
 
 def _read(node: CfgNode, kind: type[Settings]) -> Settings:
     names = [field.name for field in fields(kind) if field.name not in _NOT_OFFERED]  # type: ignore[arg-type]
     try:
-        return kind(**{name: node[name.upper()] for name in names})
+        return kind(**{name: node[_key(name)] for name in names})
     except InputError as error:
-        where = re.sub(r"\b(?:lat|transfer)\.(\w+)", lambda match: f"MODEL.LAT.{match[1].upper()}", error.where)
-        raise InputError(where, error.what, error.remedy) from None
+        raise InputError(f"MODEL.LAT.{_key(error.where)}", error.what, error.remedy) from None
+
+
+def _key(name: str) -> str:
+    return _KEYS.get(name, name.upper())
 
 
 def _label_space(entry: Any) -> LabelSpace:

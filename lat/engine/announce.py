@@ -1,4 +1,4 @@
-"""What a command prints while it works: lines for people, nothing at all, or JSON lines for programs."""
+"""What a command says while it works: lines for people, nothing at all, or one JSON object per line for programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def speaking(*, quiet: bool = False, json_lines: bool = False) -> Iterator[None]
     """Be quiet, or print JSON lines for programs, while this context is open.
 
     Args:
-        quiet: nothing goes to standard output, and no progress is shown; errors still go to standard error.
+        quiet: nothing goes to standard output, and no progress is shown; errors go to standard error as ever.
         json_lines: standard output gets one JSON object per line, each with the key `event`, and nothing else: what libraries
             print there goes to standard error.
     """

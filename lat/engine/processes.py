@@ -1,4 +1,4 @@
-"""The processes of a run under torchrun or srun: how they divide a shared job and collect its results."""
+"""The processes of a run that torchrun or srun started: how they share a job, and how the results come together."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed.rendezvous import rendezvous
 
 from lat.core.errors import InputError
 
 BLOCK = 4  # items of a shared job that each process does before results are exchanged
-PATIENCE = timedelta(days=30)  # how long a process waits for another's result; a dead one is noticed at once
-SECONDS_TO_SEE = 60.0  # within which all processes must see a file that one has written
+PATIENCE = timedelta(days=30)  # how long a process waits for what another computes; a dead one is noticed at once
+SECONDS_TO_SEE = 60.0  # within this time all processes must see a file that one has written
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

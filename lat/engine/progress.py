@@ -40,9 +40,9 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
     Args:
         total: number of units of work.
         title: what the work is.
-        done: units that an earlier run has done; they do not count in the rate.
-        quiet: show nothing; in a distributed run all processes but the first are always quiet.
-        after_seconds: show nothing if the work is done by then; for work that is usually short.
+        done: units that an earlier run has done; the rate counts only what this one does.
+        quiet: show nothing; of the processes of a distributed run, all but the first always are.
+        after_seconds: show nothing before then; for work that is usually over at once.
         screen: where to show it, and how often.
     """
 

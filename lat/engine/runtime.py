@@ -3,52 +3,16 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
-from lightning_fabric.strategies import SingleDeviceStrategy
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
 from lat.core.errors import InputError
 from lat.engine.processes import Processes, meet, started_processes
-
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-UPSTREAM_PARALLEL = ("datasets", "batch")
-
-
-@dataclass(frozen=True)
-class RuntimeSettings:
-    """On what a run computes. None of these changes what it computes, but for rounding.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
-    devices: int = 1  # devices on this machine; for more than 1, start with `torchrun --nproc-per-node N` or srun
-    precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
-    upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
-    num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
-    threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
-
-    def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("accelerator", self.accelerator, ACCELERATORS),
-            ("precision", self.precision, PRECISIONS),
-            ("upstream_parallel", self.upstream_parallel, UPSTREAM_PARALLEL),
-        ):
-            if value not in choices:
-                raise InputError(f"runtime.{name}", f"is '{value}'", f"choose one of {', '.join(choices)}")
-        for name, number, least in (
-            ("devices", self.devices, 1),
-            ("num_workers", self.num_workers, 0),
-            ("threads", self.threads, 0),
-        ):
-            if number < least:
-                raise InputError(f"runtime.{name}", f"is {number}", f"must be at least {least}")
+from lat.engine.training_settings import RuntimeSettings
 
 
 def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:

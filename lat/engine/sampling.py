@@ -43,9 +43,9 @@ class Reserved(NamedTuple):
 class StepSampler(Sampler[list[Draw]]):
     """Batches of steps `start`..`steps` - 1 for one of `world_size` processes.
 
-    The data are reshuffled for every epoch, and the epochs are put end to end: step k takes positions k * batch_size up to
-    (k + 1) * batch_size, so a batch may end one epoch and begin the next, and every index comes once per epoch. Process `rank`
-    takes its contiguous share of the global batch, independently of the other processes.
+    The data are shuffled anew for every epoch and the epochs put end to end: step k takes positions k * batch_size up to
+    (k + 1) * batch_size, so a batch may end one epoch and begin the next, and every index comes once per epoch. Of the
+    global batch, process `rank` takes its contiguous share; the shares do not depend on what the other processes do.
 
     With reserved places the first items and the others have separate epochs: each batch has exactly that many of the first
     items, spread evenly over it (so that every process gets its part), and others in the remaining places. Steps with only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,14 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_json
 from lat.engine.interrupts import InterruptsBetweenSteps
-from lat.engine.optimization import TrainSettings, learning_rate_at, set_learning_rate
+from lat.engine.optimization import learning_rate_at, set_learning_rate
 from lat.engine.progress import track
-from lat.engine.runtime import RuntimeSettings, build_fabric
 from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
+from lat.engine.training_settings import Training
 from lat.engine.training_state import Batch, TrainingState
-
-__all__ = ["NonFiniteLossError", "RuntimeSettings", "TrainItems", "TrainJob", "TrainSettings", "build_fabric", "train"]
 
 
 class TrainItems(Protocol):
@@ -60,6 +58,7 @@ class TrainJob:
         reserved: places in every batch for the first items; None draws all alike.
         result: name of the submodule whose weights are the result, if it is not the whole model.
         num_workers: processes that read and augment items; they do not change the result.
+        complete: what the main process does to each batch before it goes to the device, such as a frozen backbone's part.
     """
 
     title: str
@@ -70,9 +69,10 @@ class TrainJob:
     reserved: Reserved | None = None
     result: str = ""
     num_workers: int = 0
+    complete: Callable[[Any], Any] | None = None
 
 
-def train(model: nn.Module, items: TrainItems, settings: TrainSettings, job: TrainJob, fabric: Fabric) -> Path:
+def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob, fabric: Fabric) -> Path:
     """Train a model, resuming from `checkpoint.pt` if an earlier training with the same configuration was interrupted.
 
     A resumed training writes the same `model.pt` and `log.jsonl`, byte for byte, as an uninterrupted one (on the CPU; some GPU
@@ -81,26 +81,27 @@ def train(model: nn.Module, items: TrainItems, settings: TrainSettings, job: Tra
     Args:
         model: its method `losses(*batch)` returns scalar losses by name; their sum is minimised.
         items: the data.
-        settings: how to train; `batch_size` is divided over all processes.
-        job: title, output and identity of the training.
+        training: how to train; its batch size is shared out over all processes.
+        job: which training this is.
         fabric: from `build_fabric`.
 
     Returns:
-        The path of `model.pt`: `{**job.description, "model": state_dict}`, the averaged weights if `settings.ema_decay` is set.
+        The path of `model.pt`: `{**job.description, "model": state_dict}`, the averaged weights if `training.ema_decay` is set.
 
     Raises:
         InputError: if there is no item, no trainable parameter, or the batch cannot be divided over the processes.
         NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint is kept.
         KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after writing a checkpoint of the last full step.
     """
-    _check(items, settings, job.title, fabric)
-    fingerprint = _fingerprint(settings, job, len(items), fabric)
-    state = TrainingState(model, settings, Path(job.out_dir), fabric, fingerprint)
-    batches = _load_batches(items, settings, job, state.step, fabric)
+    own, shared = training.own, training.shared
+    _check(items, training, job.title, fabric)
+    fingerprint = _fingerprint(training, job, len(items), fabric)
+    state = TrainingState(model, training, Path(job.out_dir), fabric, fingerprint)
+    batches = _load_batches(items, training, job, state.step, fabric)
     model.train()
     with (
-        TrainingLog(state.out_dir if fabric.is_global_zero else None, step=state.step, tensorboard=settings.tensorboard) as log,
-        track(settings.steps, job.title, done=state.step, quiet=not fabric.is_global_zero) as progress,
+        TrainingLog(state.out_dir if fabric.is_global_zero else None, step=state.step, tensorboard=shared.tensorboard) as log,
+        track(own.steps, job.title, done=state.step, quiet=not fabric.is_global_zero) as progress,
         InterruptsBetweenSteps() as interrupts,
     ):
         log.restore(state.log_state)
@@ -108,15 +109,16 @@ def train(model: nn.Module, items: TrainItems, settings: TrainSettings, job: Tra
             for step, batch in enumerate(batches, start=state.step):
                 state.in_step = True
                 torch.manual_seed(derive_seed("step", job.seed, step, fabric.global_rank))
-                learning_rate = set_learning_rate(state.optimizer, learning_rate_at(settings, step))
-                losses, gradient_norm = _backward(state, batch, settings.gradient_clip)
+                learning_rate = set_learning_rate(state.optimizer, learning_rate_at(training, step))
+                completed = batch if job.complete is None else job.complete(batch)
+                losses, gradient_norm = _backward(state, completed, shared.gradient_clip)
                 figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, f"{job.title}, step {step + 1}")
                 state.update(step, log, figures)
                 progress.advance(loss=sum(figures.values()))
-                if state.step % settings.log_every == 0 or state.step == settings.steps:
+                if state.step % shared.log_every == 0 or state.step == own.steps:
                     log.write_line(state.step, learning_rate)
                     state.log_state = log.state()
-                if state.step % settings.checkpoint_every == 0 and state.step < settings.steps:
+                if state.step % shared.checkpoint_every == 0 and state.step < own.steps:
                     state.save()
                 if is_stopping:
                     raise _StoppedError
@@ -143,26 +145,28 @@ class _DrawnItems(Dataset[Any]):
         return self.items.item(draw.item_index, torch.Generator().manual_seed(draw.item_seed))
 
 
-def _check(items: TrainItems, settings: TrainSettings, title: str, fabric: Fabric) -> None:
+def _check(items: TrainItems, training: Training, title: str, fabric: Fabric) -> None:
     if not len(items):
         raise InputError(title, "there is nothing to train on", "check the dataset with `lat check`")
-    if settings.batch_size % fabric.world_size:
+    if training.own.batch_size % fabric.world_size:
         remedy = f"make it a multiple of {fabric.world_size}"
-        raise InputError("train.batch_size", f"is {settings.batch_size} for {fabric.world_size} processes", remedy)
+        raise InputError("training.batch_size", f"is {training.own.batch_size} for {fabric.world_size} processes", remedy)
 
 
-def _fingerprint(settings: TrainSettings, job: TrainJob, num_items: int, fabric: Fabric) -> str:
+def _fingerprint(training: Training, job: TrainJob, num_items: int, fabric: Fabric) -> str:
     """What must match for a checkpoint to be resumed; the numbers of processes and workers may differ."""
-    chosen = {name: value for name, value in asdict(settings).items() if name not in ("checkpoint_every", "tensorboard")}
+    chosen = asdict(training)
+    for name in ("checkpoint_every", "tensorboard"):
+        del chosen["shared"][name]
     precision = getattr(fabric.strategy.precision, "precision", "32-true")
     return sha256_of_json([chosen, job.seed, dict(job.description), job.inputs, num_items, precision])
 
 
-def _load_batches(items: TrainItems, settings: TrainSettings, job: TrainJob, start: int, fabric: Fabric) -> DataLoader[Any]:
-    steps, process = range(start, settings.steps), (fabric.global_rank, fabric.world_size)
+def _load_batches(items: TrainItems, training: Training, job: TrainJob, start: int, fabric: Fabric) -> DataLoader[Any]:
+    steps, process = range(start, training.own.steps), (fabric.global_rank, fabric.world_size)
     return DataLoader(
         _DrawnItems(items),
-        batch_sampler=StepSampler(len(items), settings.batch_size, job.seed, steps, job.reserved, process),
+        batch_sampler=StepSampler(len(items), training.own.batch_size, job.seed, steps, job.reserved, process),
         num_workers=job.num_workers,
         collate_fn=items.collate,
         pin_memory=fabric.device.type == "cuda",

@@ -11,19 +11,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from lat.engine.checkpoint import load_checkpoint, save_checkpoint
-from lat.engine.optimization import TrainSettings, build_average, build_optimizer
+from lat.engine.optimization import build_average, build_optimizer
 from lat.engine.runtime import processes_of
 from lat.engine.training_log import TrainingLog
+from lat.engine.training_settings import Training
 
 
 class TrainingState:
     """The state of a training (weights, optimizer, average, number of full steps) and its checkpoint."""
 
-    def __init__(self, model: nn.Module, settings: TrainSettings, out_dir: Path, fabric: Fabric, fingerprint: str) -> None:
+    def __init__(self, model: nn.Module, training: Training, out_dir: Path, fabric: Fabric, fingerprint: str) -> None:
         self.model, self.out_dir, self.fabric, self.fingerprint = model, out_dir, fabric, fingerprint
         self.processes = processes_of(fabric)
-        self.losses, self.optimizer = fabric.setup(_Losses(model), build_optimizer(model, settings))
-        self.average = build_average(model, settings.ema_decay)
+        self.losses, self.optimizer = fabric.setup(_Losses(model), build_optimizer(model, training))
+        self.average = build_average(model, training.ema_decay)
         self.step = 0
         self.in_step = False  # weights or statistics may be half changed
         self.log_state: dict[str, Any] = {"sums": {}, "count": 0}
@@ -107,4 +108,5 @@ class _Losses(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return self.model.losses(*batch.parts)  # type: ignore[operator]
+        result: dict[str, Tensor] = self.model.losses(*batch.parts)  # type: ignore[operator]
+        return result

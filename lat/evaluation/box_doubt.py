@@ -1,4 +1,4 @@
-"""How doubtful each transferred box is, without truth: a number from 0 to 1 that ranks boxes and images for review.
+"""How doubtful each transferred box is, without any truth: a number from 0 to 1 that ranks boxes and images for review.
 
 Shape letters: I images, A transferred boxes.
 """
@@ -14,7 +14,7 @@ from lat.evaluation.objectlab import objectlab_scores, soft_minimum
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
-LIES_ON_IOU = 0.5  # a box of another space that overlaps this much counts as the same object
+LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken for the same object
 
 PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped")
 WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # these rank best on street scenes; the other parts explain
@@ -28,7 +28,7 @@ class Doubt:
         boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`.
         parts: (A,) float64 for each of `PARTS`.
         images: (I,) float64, `image_doubt`.
-        overlooked: (I,) float64, how certain the target's own detector is of a detection without a label in the image.
+        overlooked: (I,) float64, how surely the target's detector found something in the image that has no label.
     """
 
     boxes: np.ndarray
@@ -41,16 +41,16 @@ def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTabl
     """Doubt of the transferred boxes of a source.
 
     - score: 1 minus the score.
-    - margin: 1 minus the difference between its class score and the next best, background included.
-    - agreement: 1 minus the mean agreement of the other label spaces: the IoU of the best box there, times how far its class
-      and that of the transferred box go together in the whole dataset.
-    - spread: the mean difference (1 minus IoU) from the boxes of all spaces that overlap it.
-    - badly_located, swapped: 1 minus ObjectLab's scores against the target's own detector.
+    - margin: 1 minus the distance from its class score to the next one, background included.
+    - agreement: 1 minus the mean agreement of the other label spaces: the IoU of the best box there, times how often its class
+      and that of the transferred box occur together in the whole dataset.
+    - spread: the mean difference (1 minus IoU) from the boxes of all spaces that lie on it.
+    - badly_located, swapped: 1 minus ObjectLab's scores against the target's detector.
 
     Args:
         transferred: the labels, in the target's space.
-        pseudo: the detections of the target's own detector.
-        views: the labels of the same images in each label space: the source's ground truth, and pseudo-labels of every space;
+        pseudo: what the target's detector found.
+        views: the labels of the same images in each label space: the source's human boxes, and pseudo-labels of every space;
             all tables have the same images in the same order.
     """
     objectlab = objectlab_scores(transferred, pseudo)
@@ -85,10 +85,11 @@ def _margin(transferred: LabelTable, score: np.ndarray) -> np.ndarray:
         return score
     scores = transferred.class_scores.astype(np.float64)
     rows = np.arange(len(scores))
-    own = scores[rows, transferred.labels]
+    of_label = scores[rows, transferred.labels]
     others = np.concatenate([scores, 1 - scores.sum(axis=1, keepdims=True)], axis=1)
     others[rows, transferred.labels] = 0.0
-    return np.clip(1 - (own - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+    result: np.ndarray = np.clip(1 - (of_label - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+    return result
 
 
 def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +100,7 @@ def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.nda
         pairs = overlaps(transferred, view)
         row, iou = pairs.best()
         on = (iou >= LIES_ON_IOU) & (row >= 0)
-        shares = _shares(transferred.labels[on], view.labels[row[on]], len(transferred.space), len(view.space))
+        shares = _cooccurrence(transferred.labels[on], view.labels[row[on]], len(transferred.space), len(view.space))
         together = shares[transferred.labels[pairs.first], view.labels[pairs.second]]
         agreement += pairs.highest(pairs.iou * together, 0.0)
         distance += np.where(on, 1 - iou, 0.0)
@@ -108,8 +109,10 @@ def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.nda
     return 1 - agreement / max(len(views), 1), np.clip(spread, 0.0, 1.0)
 
 
-def _shares(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """(rows, columns): for overlapping classes, the larger of a pair's shares of its row and of its column."""
+def _cooccurrence(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """(rows, columns): how often two classes lie on each other, as the larger of the pair's shares of its row and its column."""
     counts = np.zeros((rows, columns))
     np.add.at(counts, (first, second), 1)
-    return np.maximum(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), counts / np.maximum(counts.sum(axis=0), 1))
+    of_rows, of_columns = np.maximum(counts.sum(axis=1, keepdims=True), 1), np.maximum(counts.sum(axis=0), 1)
+    result: np.ndarray = np.maximum(counts / of_rows, counts / of_columns)
+    return result

@@ -76,20 +76,24 @@ def pairwise_iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
     shared = _intersection(first_xyxy, second_xyxy)
     union = _area(first_xyxy)[:, None] + _area(second_xyxy)[None] - shared
     with np.errstate(invalid="ignore"):
-        return shared / union
+        result: np.ndarray = shared / union
+        return result
 
 
 def share_inside(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
     """Share (N, M) of the area of each first box (N, 4) that lies in each second box (M, 4); 0 for a box without area."""
     area = np.maximum(_area(first_xyxy), np.asarray(1e-9, first_xyxy.dtype))
-    return _intersection(first_xyxy, second_xyxy) / area[:, None]
+    result: np.ndarray = _intersection(first_xyxy, second_xyxy) / area[:, None]
+    return result
 
 
 def _intersection(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
     top_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
     sides = np.maximum(np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:]) - top_left, 0)
-    return sides[..., 0] * sides[..., 1]
+    result: np.ndarray = sides[..., 0] * sides[..., 1]
+    return result
 
 
 def _area(boxes_xyxy: np.ndarray) -> np.ndarray:
-    return (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    result: np.ndarray = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    return result

@@ -86,7 +86,8 @@ def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_class
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
     evaluation.evaluate()
     evaluation.accumulate()
-    return evaluation.eval["precision"][:, :, :, 0, 0]
+    result: np.ndarray = evaluation.eval["precision"][:, :, :, 0, 0]
+    return result
 
 
 def _in_memory(columns: BoxColumns, num_images: int, num_classes: int) -> COCO:

@@ -17,10 +17,10 @@ class Agreement:
     """How transferred labels differ from the source's human boxes.
 
     Attributes:
-        kept: source boxes that a transferred box matches closely.
-        moved: source boxes that a transferred box matches less closely.
-        added: transferred boxes that match no source box.
-        dropped: source boxes that no transferred box matches.
+        kept: human boxes that a transferred box matches closely.
+        moved: human boxes that a transferred box matches less closely.
+        added: transferred boxes that match no human box.
+        dropped: human boxes that no transferred box matches.
         class_changes: one row per source class, with the number of its matched boxes in each target class.
         source_classes: names of the rows.
         target_classes: names of the columns.
@@ -52,13 +52,13 @@ class Agreement:
 def agreement(
     source: Sequence[LabeledBoxes], transferred: Sequence[LabeledBoxes], *, iou: float = 0.5, kept_iou: float = 0.9
 ) -> Agreement:
-    """Compare transferred labels with the source's human boxes, over all images; pass one image as a sequence of one.
+    """Compare transferred labels with the source's human boxes, over all images; one image is a sequence of one.
 
-    Boxes are matched one to one at `iou`, whatever their classes (`match_boxes`); a match counts as kept at an IoU of
-    `kept_iou` or more, and as moved below. Boxes of weight 0 (crowd, don't-care) are ignored.
+    Boxes are matched one to one at `iou`, whatever their classes (`match_boxes`); a match is kept at an IoU of `kept_iou` or
+    more and moved below. Boxes of weight 0 (crowd, don't-care) are ignored.
 
     Args:
-        source: the boxes of each image in the source's label space; at least one image.
+        source: the human boxes of each image in the source's label space; at least one image.
         transferred: the boxes of each image in the target's label space, in the same order of images.
     """
     source_space, target_space = source[0].space, transferred[0].space

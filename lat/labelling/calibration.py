@@ -1,7 +1,7 @@
-"""Calibrate scores, so that a label's score is the probability that it is right.
+"""Calibration: a raw score becomes the share of labels of that score that are right.
 
 A calibration is fitted on pairs of a raw score and whether that label was a hit. It works on logits: the calibrated logit is a
-strictly increasing, piecewise linear function of the raw logit, so the order of labels, and with it their AP, is unchanged.
+strictly rising, piecewise linear function of the raw logit, so the order of labels, and with it their AP, stays what it was.
 """
 
 from __future__ import annotations
@@ -13,28 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.core.errors import InputError
-
-CALIBRATIONS = ("platt", "isotonic", "none")
+from lat.labelling.labelling_settings import CALIBRATIONS
 
 _HALF_STEP = 2.0**-25  # half a float32 step below 1: a raw score of 1 stays above all others
 _SURE_LOGIT = 6.0  # surer than a few hundred pairs can show
 _LEAST_SLOPE = 0.05  # minimum slope, if a fit would reverse or nearly reverse the order
 _PRIOR_PAIRS = 10  # weight of Platt's line in a run of pairs
 _MOST_ITERATIONS = 100
-
-
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """How raw scores become calibrated ones."""
-
-    calibration: str = "platt"  # of scores to held-out images: platt (slope and bias of the logit), isotonic (any curve) or none
-
-    def __post_init__(self) -> None:
-        if self.calibration not in CALIBRATIONS:
-            raise InputError(
-                "transfer.calibration", f"is '{self.calibration}'", f"choose {', '.join(CALIBRATIONS[:-1])} or {CALIBRATIONS[-1]}"
-            )
 
 
 @dataclass(frozen=True)
@@ -59,12 +44,8 @@ class Calibration:
 
     def __post_init__(self) -> None:
         columns = np.array([self.raw_logits, self.logits], dtype=np.float64)
-        if (
-            self.method not in CALIBRATIONS
-            or columns.shape[1] < 2
-            or not np.isfinite(columns).all()
-            or (np.diff(columns) <= 0).any()
-        ):
+        is_sound = columns.shape[1] >= 2 and np.isfinite(columns).all() and (np.diff(columns) > 0).all()
+        if self.method not in CALIBRATIONS or not is_sound:
             raise ValueError("a calibration needs a known method and two or more finite, strictly increasing logits")
 
     def __call__(self, scores: Tensor) -> Tensor:
@@ -99,7 +80,7 @@ class Calibration:
         return cls(content["method"], tuple(content["raw_logits"]), tuple(content["logits"]), content["pairs"])
 
 
-def fit_calibration(scores: Tensor, hits: Tensor, settings: CalibrationSettings) -> Calibration:
+def fit_calibration(scores: Tensor, hits: Tensor, method: str) -> Calibration:
     """Fit a calibration on N pairs; N may be 0, and all or none of the labels may be hits.
 
     `platt` is the most probable line `slope * logit + bias` under independent normal priors of deviation 1 around slope 1 and
@@ -113,23 +94,23 @@ def fit_calibration(scores: Tensor, hits: Tensor, settings: CalibrationSettings)
     Args:
         scores: (N,) float raw scores in [0, 1].
         hits: (N,) bool or 0/1, true if the label was right.
-        settings: the method.
+        method: platt, isotonic or none.
 
     Source: Platt, Probabilistic Outputs for Support Vector Machines (1999), with a prior instead of its softened targets;
     Zadrozny and Elkan, Transforming Classifier Scores into Accurate Multiclass Probability Estimates (2002).
     """
     assert scores.shape == hits.shape == (len(scores),), "one hit per score"
-    if settings.calibration == "none":
+    if method == "none":
         return Calibration()
     x = scores.detach().cpu().double().clamp(_HALF_STEP, 1 - _HALF_STEP).logit().numpy()
     y = hits.cpu().double().numpy()
     slope, bias = _fit_line(x, y)
     raw, calibrated = np.array([-1.0, 1.0]), np.array([bias - slope, bias + slope])
-    if settings.calibration == "isotonic" and len(x):
+    if method == "isotonic" and len(x):
         raw, calibrated = _fit_runs(x, y, slope, bias)
         raw = np.concatenate([raw[:1] - 1, raw, raw[-1:] + 1])
         calibrated = np.concatenate([calibrated[:1] - slope, calibrated, calibrated[-1:] + slope])
-    return Calibration(settings.calibration, tuple(raw.tolist()), tuple(calibrated.tolist()), len(x))
+    return Calibration(method, tuple(raw.tolist()), tuple(calibrated.tolist()), len(x))
 
 
 def _fit_line(x: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
@@ -206,4 +187,5 @@ def pool_adjacent(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -logits))
+    result: np.ndarray = np.exp(-np.logaddexp(0, -logits))
+    return result

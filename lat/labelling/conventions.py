@@ -1,8 +1,8 @@
-"""How two protocols draw the same objects: the systematic difference of their boxes, and how far to trust human boxes.
+"""Box conventions: how two protocols draw the same objects differently, and how far a human box can be trusted.
 
 Shape letters: P pairs of boxes, K_s and K_t classes of the source's and of the target's label space. The four sides of a box
-are x1, y1, x2, y2. An offset is the distance from a side of one box to the same side of the other, as a share of the first box's
-width (x) or height (y).
+are x1, y1, x2, y2. An offset leads from a side of one box to the same side of the other, as a share of the first box's width (x)
+or height (y).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lat.core.boxes import clip_to_images
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
-PAIR_IOU = 0.3  # overlap threshold of a pair; low, because two conventions may differ in size
-BORDER = 1.5  # a side within this distance of the image's border, in pixels, lies on it
-FEWEST_PAIRS = 5  # a pair of classes with fewer is not judged
-PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes relative to one class's
+PAIR_IOU = 0.3  # overlap from which two boxes are a pair; low, since two conventions may differ in size
+BORDER = 1.5  # a side within this many pixels of the image's border lies on it
+MIN_PAIRS = 5  # with fewer pairs of boxes, the convention of two classes stays unknown
+PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, as a share of a box's side
-FOREIGN = 2.0  # factor by which a detector's variance may grow on images of another dataset
-FAR_OFF = 4.0  # a side at least this many of a detector's standard deviations off does not follow the convention
-LEAST_SPREAD = 0.01  # smallest assumed scatter around a convention, as a share of a box's side
+FOREIGN_GROWTH = 2.0  # a detector's variance may grow this many times on images of another dataset
+FAR_OFF = 4.0  # a side this many of the detector's standard deviations away does not follow the convention
+MIN_SPREAD = 0.01  # nobody follows a convention more closely than this, as a share of a box's side
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class BoxPairs:
     Attributes:
         first: (P,) int64 classes in the first space.
         second: (P,) int64 classes in the second space.
-        offsets: (P, 4) float32 from the first box to the second; NaN for sides on the image's border in either box, where any
-            convention cuts the box off.
+        offsets: (P, 4) float32 from the first box to the second; NaN for a side that lies on the image's border in either,
+            where any box is cut off, whatever its convention.
     """
 
     first: Tensor
@@ -47,9 +47,9 @@ class BoxPairs:
 
     @classmethod
     def of_tables(cls, first: LabelTable, second: LabelTable) -> Self:
-        """Pairs of boxes of one image that overlap each other more than any other box, and by at least `PAIR_IOU`.
+        """Pairs of boxes of one image that overlap each other more than any other box, and by `PAIR_IOU` or more.
 
-        Both tables have the same images in the same order.
+        Both tables are of the same images in the same order.
         """
         pairs = overlaps(first, second)
         best, iou = pairs.best()
@@ -74,25 +74,25 @@ class BoxConventions:
     """For each source class and target class, how a box of the one becomes a box of the other.
 
     Attributes:
-        offsets: (K_s, K_t, 4) float32, the systematic difference; 0 if none is certain.
-        label_variance: (K_s, K_t, 4) float32, variance of the target's box around the source's moved one, as a share of its
-            side; inf if there are too few pairs.
-        detector_variance: (K_t, 4) float32, the same for a box of the target's detector.
+        offsets: (K_s, K_t, 4) float32, the systematic difference; 0 where none is certain.
+        human_variance: (K_s, K_t, 4) float32, variance of the target's box around the moved human box, as a share of its side;
+            inf where too few pairs were seen.
+        detector_variance: (K_t, 4) float32, the same around a box of the target's detector.
         exceptions: (K_s, K_t, 4) float32 in [0, 1], share of boxes with a side that does not follow the convention at all, such
-            as the hidden side of an object if one protocol draws the visible part and the other the full extent.
+            as the hidden side of an object where one protocol draws the visible part and the other the full extent.
     """
 
     offsets: Tensor
-    label_variance: Tensor
+    human_variance: Tensor
     detector_variance: Tensor
     exceptions: Tensor
 
     @classmethod
     def unknown(cls, num_source: int, num_target: int) -> Self:
-        """Unknown conventions: no box is kept."""
+        """Nothing is known: no human box is kept."""
         unseen = torch.full((num_source, num_target, 4), float("inf"))
         nothing = torch.zeros(num_source, num_target, 4)
-        return cls(nothing, unseen, torch.full((num_target, 4), LEAST_SPREAD**2), nothing.clone())
+        return cls(nothing, unseen, torch.full((num_target, 4), MIN_SPREAD**2), nothing.clone())
 
     def moved(self, boxes_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor, sizes_hw: Tensor) -> Tensor:
         """Source boxes (N, 4) as the target's protocol draws them; sides on the border of the image (N, 2) stay there."""
@@ -101,19 +101,20 @@ class BoxConventions:
         return clip_to_images(moved, sizes_hw)
 
     def human_share(self, moved_xyxy: Tensor, drawn_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor) -> Tensor:
-        """(N, 4) in [0, 1]: weight of the human box in each side; the rest is the model's.
+        """(N, 4) in [0, 1]: the weight of the human box in each side; the model's box has the rest.
 
-        If every box follows the convention, the weights are inverse variances. If some do not, a side is more likely to be such
-        an exception the further off the model draws it (Bayes; an exception may lie anywhere within the box's own size).
+        Where every box follows the convention, the weights are inverse variances. Where some do not, a side is the likelier to
+        be such an exception the further away the model draws it (Bayes; the side of an exception is at a random position within
+        the box's size).
 
         Args:
-            moved_xyxy: (N, 4) the source's boxes, moved to the target's convention.
+            moved_xyxy: (N, 4) the human boxes, moved to the target's convention.
             drawn_xyxy: (N, 4) the model's boxes.
             source_labels: (N,) int64.
             target_labels: (N,) int64.
         """
-        ours = self.label_variance[source_labels, target_labels].clamp(min=LEAST_SPREAD**2)
-        theirs = self.detector_variance[target_labels].clamp(min=LEAST_SPREAD**2)
+        ours = self.human_variance[source_labels, target_labels].clamp(min=MIN_SPREAD**2)
+        theirs = self.detector_variance[target_labels].clamp(min=MIN_SPREAD**2)
         both = ours + theirs
         apart = ((moved_xyxy - drawn_xyxy) / _sides(moved_xyxy)).square()
         follows = (1 - self.exceptions[source_labels, target_labels]) * torch.exp(-apart / (2 * both)) / (2 * pi * both).sqrt()
@@ -122,16 +123,16 @@ class BoxConventions:
 
 
 def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: int, num_target: int) -> BoxConventions:
-    """Compare two protocols without common images through the target's detector, which imitates the target on source images.
+    """Compare two protocols that share no image: the target's detector draws as the target does, on images of the source.
 
-    The convention is the offset from the source's boxes to the detector's, plus the offset from there to the target's, which is
-    the detector's error on held-out images. It is shrunk towards zero as far as the differences over all classes could be chance
-    (empirical Bayes). If pairs on the source's images scatter more than the detector does on the target's, beyond chance, the
-    excess is the scatter of the source's human boxes.
+    The convention is the offset from the source's human boxes to the detector's, plus the detector's own bias, which held-out
+    images show. It is shrunk towards zero to the extent that the offsets of all classes could be chance (empirical Bayes).
+    Pairs on the source's images scatter more than the detector does on the target's; what could not be chance of that is the
+    scatter of the human boxes.
 
     Args:
-        on_source: the source's ground truth and the target detector's boxes, on images of the source.
-        detector: the target detector's boxes and the target's ground truth, on images that it has not trained on if possible.
+        on_source: human boxes of the source and the target detector's boxes, on images of the source.
+        detector: the target detector's boxes and human boxes of the target, on images that it has not seen, if there are any.
         num_source: K_s.
         num_target: K_t.
     """
@@ -146,25 +147,25 @@ def estimate_conventions(on_source: BoxPairs, detector: BoxPairs, num_source: in
         conventions.detector_variance[target] = variance
         for source in range(num_source):
             seen = _Offsets.of(on_source, source, target)
-            if seen.count.max() < FEWEST_PAIRS:
+            if seen.count.max() < MIN_PAIRS:
                 continue
             conventions.offsets[source, target] = seen.median + bias
             squared_error[source, target] = seen.squared_error + bias_error
-            conventions.label_variance[source, target] = _certain_excess(seen, variance, alone.count + PRIOR_PAIRS)
+            conventions.human_variance[source, target] = _certain_excess(seen, variance, alone.count + PRIOR_PAIRS)
             conventions.exceptions[source, target] = seen.share_far_off(variance) - far_off
-    known = conventions.label_variance.isfinite()
+    known = conventions.human_variance.isfinite()
     spread = _true_spread(conventions.offsets[known], squared_error[known])
     trust = spread / (spread + squared_error).clamp(min=1e-12)
     certain = (1 - squared_error / conventions.offsets.square().clamp(min=1e-12)).clamp(min=0.0)
     conventions.offsets.mul_(trust * certain)
-    conventions.label_variance.add_(trust * squared_error)
+    conventions.human_variance.add_(trust * squared_error)
     conventions.exceptions.clamp_(min=0.0)
     return conventions
 
 
 @dataclass(frozen=True, eq=False)
 class _Offsets:
-    """Offsets (P, 4) and their summary: each (4,), one value per side."""
+    """Offsets (P, 4) and their summary: (4,) each, one value per side."""
 
     offsets: Tensor
     median: Tensor
@@ -178,7 +179,7 @@ class _Offsets:
 
     @classmethod
     def summary(cls, offsets: Tensor) -> Self:
-        """Summary of offsets (P, 4) without NaN; the variance is that of a normal distribution with the same median absolute
+        """Summarise offsets (P, 4), NaNs left out; the variance is that of a normal distribution with the same median absolute
         deviation.
         """
         median = _median(offsets)
@@ -190,7 +191,7 @@ class _Offsets:
         return self.squared_error_if(self.variance)
 
     def squared_error_if(self, variance: Tensor) -> Tensor:
-        """The same, if offsets had this variance: pi / 2 times that of a mean."""
+        """The same if offsets had this variance: pi / 2 times the squared standard error of a mean."""
         return 1.5708 * variance / self.count.clamp(min=1)
 
     def variance_near(self, overall: _Offsets) -> Tensor:
@@ -198,16 +199,16 @@ class _Offsets:
         return (self.count * self.variance + PRIOR_PAIRS * overall.variance) / (self.count + PRIOR_PAIRS)
 
     def share_far_off(self, variance: Tensor) -> Tensor:
-        """Share of the offsets that are at least `FAR_OFF` deviations of this variance from the median, as if there were
-        `PRIOR_PAIRS` more that are not.
+        """Share of the offsets that are `FAR_OFF` standard deviations or more from the median, as if `PRIOR_PAIRS` more had been
+        seen that are not.
         """
-        far = (self.offsets - self.median).abs() >= FAR_OFF * variance.sqrt().clamp(min=LEAST_SPREAD)
+        far = (self.offsets - self.median).abs() >= FAR_OFF * variance.sqrt().clamp(min=MIN_SPREAD)
         return far.sum(dim=0) / (self.count + PRIOR_PAIRS)
 
 
 def _near(alone: _Offsets, overall: _Offsets) -> tuple[Tensor, Tensor]:
-    """Bias of a detector for one class, shrunk towards the bias over all classes, from which it differs by about
-    `BIAS_SPREAD`; and its squared standard error.
+    """Bias of a detector for one class, pulled towards the bias over all classes, from which it differs by about `BIAS_SPREAD`;
+    and its squared standard error.
     """
     squared_error = alone.squared_error_if(alone.variance_near(overall))
     trust = torch.where(alone.count > 0, BIAS_SPREAD**2 / (BIAS_SPREAD**2 + squared_error), 0.0)
@@ -223,17 +224,17 @@ def _true_spread(offsets: Tensor, squared_errors: Tensor) -> Tensor:
 
 
 def _certain_excess(seen: _Offsets, variance: Tensor, count: Tensor) -> Tensor:
-    """(4,) observed variance beyond the detector's, minus one standard error of that difference.
+    """(4,) variance of what was seen beyond the detector's, less one standard error of the difference.
 
-    A detector may scatter more on images of another dataset than on its own: `FOREIGN` times as much proves nothing.
+    On images of another dataset a detector may scatter more than on its own; up to `FOREIGN_GROWTH` times proves nothing.
     """
     # the standard error of a variance from a median absolute deviation of P values is 2.33 / sqrt(P) of it
-    error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + (FOREIGN * variance).square() / count).sqrt()
-    return (seen.variance - FOREIGN * variance - error).clamp(min=0.0)
+    error = 2.33 * (seen.variance.square() / seen.count.clamp(min=1) + (FOREIGN_GROWTH * variance).square() / count).sqrt()
+    return (seen.variance - FOREIGN_GROWTH * variance - error).clamp(min=0.0)
 
 
 def _median(offsets: Tensor) -> Tensor:
-    """(4,) medians of the known offsets (P, 4); 0 if none is known."""
+    """(4,) medians of offsets (P, 4) without NaNs; 0 where there are none."""
     return offsets.nanmedian(dim=0).values.nan_to_num(0.0) if len(offsets) else torch.zeros(4)
 
 

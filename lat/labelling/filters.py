@@ -14,10 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.core.errors import InputError
-
-FILTERS = ("score", "class_balanced", "validation", "dars")
-
 Chunk = tuple[np.ndarray, np.ndarray]  # scores (B,) float32 in [0, 1], and labels (B,) of an integer type, 0..K-1
 
 _DIGIT_BITS = 10  # as integers, float32 scores in [0, 1] are below 2^30, three digits, and have the same order
@@ -25,50 +21,16 @@ _DIGITS = 3
 _BASE = 1 << _DIGIT_BITS
 
 
-@dataclass(frozen=True)
-class FilterSettings:
-    """Which labels of a set are kept, after the score threshold, the NMS and the most of an image that its section has."""
-
-    method: str = "score"  # score, class_balanced (CBST), validation (thresholds from held-out images) or dars
-    temperature: bool = False  # choose by scores that are scaled to held-out images; the scores that are written stay
-    threshold: float = 0.0  # of score: labels below it are left out
-    share: float = 0.5  # of class_balanced: share of each class's labels that is kept
-    beta: float = 1.0  # of validation: F_beta is highest; recall counts beta times as much as precision
-    labelling_ratio: float = 0.5  # of dars: labels wanted, as a share of the boxes that as many images of the target have
-    sample_ties: bool = True  # of dars: of boxes that tie at the threshold keep as many as are wanted, at random; false keeps all
-
-    def __post_init__(self) -> None:
-        if self.method not in FILTERS:
-            raise InputError("filter.method", f"is '{self.method}'", f"choose one of {', '.join(FILTERS)}")
-        if not 0.0 <= self.threshold <= 1.0:
-            raise InputError("filter.threshold", f"is {self.threshold}", "choose a number between 0 and 1")
-        if not 0.0 < self.share <= 1.0:
-            raise InputError("filter.share", f"is {self.share}", "choose a number above 0, at most 1")
-        for name in ("beta", "labelling_ratio"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise InputError(f"filter.{name}", f"is {getattr(self, name)}", "choose a number above 0")
-
-    @property
-    def keeps_all(self) -> bool:
-        """True if no label is left out."""
-        return self.method == "score" and self.threshold == 0.0
-
-    @property
-    def needs_held_out(self) -> bool:
-        """True if labels of held-out images, with their ground truth, go in."""
-        return not self.keeps_all and (self.temperature or self.method == "validation")
-
-
 @dataclass(frozen=True, eq=False)
 class ClassFilter:
     """What a filter decided about a set of labels.
 
     Attributes:
-        thresholds: (K,) float32; labels with at least this score are kept; infinite for classes without kept labels.
-        wanted: (K,) int64 number of labels wanted, or None if the method has no number.
-        ties: (K,) int64 labels at their class's threshold of which only `kept_ties` are kept; 0 if all are.
+        thresholds: (K,) float32; labels of this score or more are kept; infinite for classes that keep none.
+        wanted: (K,) int64 labels that were wanted, or None where the method names no number.
+        ties: (K,) int64 labels at the threshold of their class of which only `kept_ties` are kept; 0 where all are.
         kept_ties: (K,) int64.
-        seed: seed of the random choice among ties.
+        seed: of the random choice among ties.
     """
 
     thresholds: np.ndarray
@@ -78,16 +40,16 @@ class ClassFilter:
     seed: int = 0
 
     def masks(self, chunks: Sequence[Chunk]) -> Iterator[np.ndarray]:
-        """For each chunk, (B,) bool: the labels to keep.
+        """For each chunk (B,) bool: the labels that are kept.
 
         Args:
-            chunks: the labels that the filter was made for, in the same order but chunked in any way.
+            chunks: the labels for which the filter was made, in the same order, but cut anywhere.
         """
         drawn = {} if self.ties is None else {int(k): self._draw(int(k)) for k in np.flatnonzero(self.ties)}
         for scores, labels in chunks:
-            least = self.thresholds[labels]
-            kept = scores >= least
-            tied = np.flatnonzero(scores == least) if drawn else np.zeros(0, np.int64)
+            thresholds = self.thresholds[labels]
+            kept = scores >= thresholds
+            tied = np.flatnonzero(scores == thresholds) if drawn else np.zeros(0, np.int64)
             for k, lots in drawn.items():
                 rows = tied[labels[tied] == k]
                 kept[rows], drawn[k] = lots[: len(rows)], lots[len(rows) :]
@@ -98,7 +60,8 @@ class ClassFilter:
         assert self.ties is not None
         assert self.kept_ties is not None
         order = np.random.default_rng([self.seed, k]).permutation(self.ties[k])
-        return order < self.kept_ties[k]
+        result: np.ndarray = order < self.kept_ties[k]
+        return result
 
 
 def by_score(threshold: float, num_classes: int) -> ClassFilter:
@@ -121,18 +84,18 @@ def class_balanced(chunks: Sequence[Chunk], num_classes: int, share: float) -> C
 
 
 def dars(chunks: Sequence[Chunk], wanted: np.ndarray, seed: int = 0, *, sample_ties: bool = True) -> ClassFilter:
-    """The surest labels of each class, as many as wanted; all of a class that has fewer.
+    """As many labels of each class as are wanted, the surest ones; all of a class that has fewer.
 
-    The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels the same score, so
-    more than n_j reach t_j. Algorithm 1 then thins all of these by n_j / (their number). Here labels above t_j stay, and those at
-    t_j stay with equal probability, (n_j - number above) / (number at t_j), exactly n_j in total: as many, with higher scores,
-    and the same result if all scores are equal.
+    The threshold t_j is the score of the n_j-th surest label of class j. Confident detectors give many labels one score, so
+    that more than n_j reach t_j. Algorithm 1 then thins all that reach it by n_j / (their number). Here labels above t_j stay,
+    and of those at t_j each is kept with the same probability, (n_j - number above) / (number at t_j), just n_j in all: the
+    same number, of higher scores, and the same thing where all scores are equal.
 
     Args:
-        chunks: the labels; iterated over several times.
-        wanted: (K,) int64 n_j, from `wanted_boxes`.
-        seed: seed of the random choice.
-        sample_ties: False keeps all ties: only distribution alignment (DA).
+        chunks: the labels; read several times.
+        wanted: (K,) int64 n_j, as of `wanted_boxes`.
+        seed: of the random choice.
+        sample_ties: False keeps all ties: distribution alignment alone (DA).
 
     Source: DARS, section 3.2 (equation 4 and Algorithm 1), with boxes instead of pixels.
     """
@@ -149,8 +112,8 @@ def wanted_boxes(counts: np.ndarray, labelled_images: int, images: int, labellin
 
     Args:
         counts: (K,) ground-truth boxes of each class of the target.
-        labelled_images: number of images that these are on.
-        images: number of images to label.
+        labelled_images: number of images on which these are.
+        images: number of images that are labelled anew.
         labelling_ratio: above 0; 0.5 wants half as many boxes per image as the target has.
 
     Source: DARS, equation 4.

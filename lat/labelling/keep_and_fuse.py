@@ -6,64 +6,29 @@ class), N labels. All images of a batch are labelled at once; boxes of different
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
 from lat.core.boxes import aligned_iou
 from lat.core.decoded_proposals import DecodedProposals
-from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.labelling.candidates import Candidates, order_by_image
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
-from lat.labelling.prior_settings import PriorSettings
+from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
 
 SAME_BOX_IOU = 0.5  # below this overlap the model's box and the moved human box differ in extent, and the model's is used
 
 
-@dataclass(frozen=True)
-class DecodeSettings:
-    """What becomes of the model's scores at transfer."""
-
-    score_threshold: float = 0.05  # boxes below it are not written
-    nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
-    max_detections: int = 300  # most boxes written for one image
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "nms_iou"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
-        if self.max_detections < 1:
-            raise InputError("transfer.max_detections", f"is {self.max_detections}", "choose 1 or more")
-
-
-@dataclass(frozen=True)
-class FuseSettings:
-    """What a whole dataset tells about each of its boxes; the paper's form has none of it."""
-
-    keep: bool = True  # hold on to a source's own box, moved to the target's convention, as far as that is known
-    prior: PriorSettings = field(default_factory=PriorSettings)  # weigh classes by what a source's own box can be
-    fuse: bool = True  # average the boxes of one class that lie on each other
-    detector_share: float = 0.5  # share of the target's own detector in the class scores of its boxes; the rest is the model's
-    sure_score: float = 0.5  # detections from this score on serve to compare two protocols
-
-    def __post_init__(self) -> None:
-        for name in ("detector_share", "sure_score"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"transfer.{name}", f"is {getattr(self, name)}", "choose a number between 0 and 1")
-
-
-PAPER = FuseSettings(keep=False, prior=PriorSettings(method="none"), fuse=False, detector_share=0.0)
+PAPER = CombineSettings(keep=False, fuse=False, detector_share=0.0)
 
 
 def labels_of(
     decoded: DecodedProposals,
     space: LabelSpace,
     decoding: DecodeSettings,
-    fusing: FuseSettings = PAPER,
+    combining: CombineSettings = PAPER,
     conventions: BoxConventions | None = None,
     prior: ClassPrior | None = None,
 ) -> tuple[LabeledBoxes, Tensor]:
@@ -83,21 +48,21 @@ def labels_of(
         decoded: the proposals of B images.
         space: the target's label space.
         decoding: thresholds.
-        fusing: which of the steps beyond the paper are on.
+        combining: which of the steps beyond the paper are on.
         conventions: how human boxes become boxes of the target; step 3 needs them.
         prior: the class prior of human boxes; step 2 needs it.
     """
-    scores = _averaged_with_detector(decoded, fusing.detector_share)
+    scores = _averaged_with_detector(decoded, combining.detector_share)
     if prior:
         scores = _multiplied_with_prior(decoded, scores, prior)
-    if fusing.keep and conventions:
+    if combining.keep and conventions:
         boxes, precision = _averaged_with_human_boxes(decoded, conventions)
     else:
         boxes, precision = _drawn_by_model(decoded)
-    is_candidate = _are_candidates(decoded, scores[:, :-1], decoding, fusing, prior)
+    is_candidate = _are_candidates(decoded, scores[:, :-1], decoding, prior)
     found, rows = _candidates(decoded, scores, boxes, precision, is_candidate)
-    best = found.best(decoding.nms_iou, decoding.max_detections, human_first=fusing.keep)
-    fused, fused_scores = found.fused(best) if fusing.fuse else (found.boxes_xyxy[best], found.scores[best])
+    best = found.best(decoding.nms_iou, decoding.max_detections, human_first=combining.keep)
+    fused, fused_scores = found.fused(best) if combining.fuse else (found.boxes_xyxy[best], found.scores[best])
     rows = rows[best]
     labels = LabeledBoxes(fused, found.labels[best], space, scores=fused_scores, class_scores=scores[rows, :-1])
     order = order_by_image(decoded.images[rows], fused_scores)
@@ -142,15 +107,13 @@ def _averaged_with_human_boxes(decoded: DecodedProposals, conventions: BoxConven
     return boxes, precision
 
 
-def _are_candidates(
-    decoded: DecodedProposals, scores: Tensor, decoding: DecodeSettings, fusing: FuseSettings, prior: ClassPrior | None
-) -> Tensor:
+def _are_candidates(decoded: DecodedProposals, scores: Tensor, decoding: DecodeSettings, prior: ClassPrior | None) -> Tensor:
     """Step 4: (M, K_t) bool, the candidate classes of each proposal: by its score, or because a human box vouches for it."""
-    is_high = scores >= decoding.score_threshold
-    share_threshold = fusing.prior.keep_supported
+    threshold, share_threshold = decoding.written_threshold, decoding.keep_supported
+    is_high = scores >= threshold
     if prior is None or not share_threshold:
         return is_high
-    return is_high | prior.supported(scores, decoded.support, decoded.source_labels, decoding.score_threshold, share_threshold)
+    return is_high | prior.supported(scores, decoded.support, decoded.source_labels, threshold, share_threshold)
 
 
 def _candidates(

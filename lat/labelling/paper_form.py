@@ -1,4 +1,4 @@
-"""Label transfer as in the paper: the model's own boxes, without evidence from the whole dataset."""
+"""Label transfer as in the paper: the model's boxes alone, without anything that a whole dataset tells about them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import torch
 from torch import Tensor
 
 from lat.core.structures import LabeledBoxes
-from lat.labelling.keep_and_fuse import DecodeSettings, labels_of
+from lat.labelling.keep_and_fuse import labels_of
+from lat.labelling.labelling_settings import DecodeSettings
 from lat.models.label_transfer_model import LabelTransferModel, TransferInput
 
 
 def transfer_labels(
     model: LabelTransferModel, images: Sequence[TransferInput], targets: Sequence[str], settings: DecodeSettings
 ) -> dict[str, list[tuple[LabeledBoxes, Tensor]]]:
-    """Labels of every image in each target space in the paper's form, in pixels of the original image.
+    """Labels of every image in each target space, as in the paper, in pixels of the original image.
 
     Returns:
-        For each target space, B pairs: boxes (highest score first) and, for each box, the (N,) int64 row of the proposal
-        that it came from.
+        For each target space, B pairs: N boxes (highest score first), and the (N,) int64 row of the proposal from which each
+        came.
 
     Source: Label-Aligned Transfer, section 3.3 (logits masked to the target label space).
     """

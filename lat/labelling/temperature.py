@@ -1,14 +1,14 @@
-"""Temperature scaling: how far to trust the class scores of a detector, as one number fitted on held-out images.
+"""Temperature scaling: how overconfident the class scores of a detector are, as one number fitted on held-out images.
 
-A softmax detector gives a box the class probabilities p_1..p_K, and background the rest. Scaled by T they become p_k^(1/T) /
-sum of all of them, background included: T above 1 makes an overconfident detector less sure. The order of labels changes: of two
-boxes with equal scores, the one whose rest is spread over many classes loses more than the one with a single rival. So at one
-threshold other boxes pass, and other numbers per class: with T above 1, fewer of the classes that are rarely sure. A filter that
-takes a share or a number of each class is affected only by order changes within the class; labels of score 1 stay tied, whatever
-T is.
+A detector with softmax gives each box scores p_1..p_K of the classes; what is left to 1 is background. Scaled by T they become
+p_k^(1/T) divided by the sum over all classes and background: T above 1 makes an overconfident detector less sure. The order of
+labels changes: of two boxes with one score, the one whose rest is spread over many classes loses more than the one with a single
+rival. So other boxes pass a threshold, and other numbers of each class: with T above 1 fewer of the classes that are seldom sure.
+A filter that takes a share or a number of each class feels only changes of the order within the class; labels of score 1 stay
+tied, whatever T.
 
-If classes are scored independently (sigmoid), or scores are no longer class scores (calibrated ones), a label has two classes:
-its own, p, and the rest, 1 - p. Scaling divides its logit by T, which keeps the order of all labels.
+Where each class has its own score (sigmoid), or scores are no longer those of the classes (calibrated ones), a label has two
+classes: its own, p, and the rest, 1 - p. Its logit is divided by T, which keeps the order of all labels.
 
 Shape letters: N boxes, K classes.
 """

@@ -22,14 +22,14 @@ FACTOR_DECIMALS = 6
 
 @dataclass(frozen=True, eq=False)
 class AppliedPrior:
-    """For each annotation, how the class of the human box that it overlaps changed it.
+    """What the class of a human box did to the labels that lie on it, for each annotation.
 
     Attributes:
-        source_class: (A,) int32 index into `source_classes`; -1 if no prior was applied.
+        source_class: (A,) int32 index into `source_classes`; -1 where no prior was applied.
         source_classes: class names in the source's label space.
-        factor: (A,) float64 factor on the score of the label's class, before scores were normalised to sum to 1; 1 if no prior
-            was applied.
-        is_kept: (A,) bool, True if the label is below the score threshold and was kept only because that box supports it.
+        factor: (A,) float64, by which the score of the label's class was multiplied before scores were made to sum to 1; 1 where
+            no prior was applied.
+        is_kept: (A,) bool, whether the label is below the score threshold and there only because that box supports it.
     """
 
     source_class: np.ndarray

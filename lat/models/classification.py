@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import class_relational_bce, masked_cross_entropy, masked_softmax, nll_plus, null_bce
-
-LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus")
-CLASSIFICATION_LOSSES = ("masked_softmax", "null_bce", *LOSSES_OF_RELATIONS)
+from lat.models.model_settings import CLASSIFICATION_LOSSES, LOSSES_OF_RELATIONS
 
 
 class Classification(nn.Module):
@@ -48,7 +46,7 @@ class Classification(nn.Module):
         if loss in LOSSES_OF_RELATIONS:
             if relations is None:
                 remedy = "run `lat relations`, or choose masked_softmax or null_bce"
-                raise InputError("lat.classification_loss", f"is '{loss}', which needs class relations", remedy)
+                raise InputError("lat.head.classification_loss", f"is '{loss}', which needs class relations", remedy)
             self.register_buffer("relations", relations)
 
     @property
@@ -92,7 +90,9 @@ class Classification(nn.Module):
         if self.is_binary:
             return _with_background(logits[..., classes].float().sigmoid())
         rows = torch.cat([self.relations[classes], self.relations[None, len(self.joint) + index]])
-        return (torch.softmax(logits.float(), dim=-1) @ rows.float().T).clamp(max=1.0)  # rounding may push sums above 1
+        with torch.autocast(logits.device.type, enabled=False):  # which would add up in 16 bits
+            scores = torch.softmax(logits.float(), dim=-1) @ rows.float().T
+        return scores.clamp(max=1.0)  # rounding may push sums above 1
 
 
 def _with_background(scores: Tensor) -> Tensor:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,31 +15,21 @@ import torch
 from torch import Tensor
 
 from lat.core.errors import InputError
-from lat.models.backbones.frozen import CACHE_DTYPES, BackboneSettings, FrozenBackbone
+from lat.models.backbones.frozen import FrozenBackbone
+from lat.models.feature_files import ImageFiles, Shard, backbone_folder, file_name, plan_shards
+from lat.models.model_settings import BackboneSettings
 
-IMAGES_PER_SHARD = 8
 
-
-class ImageSource(Protocol):
+class ImageSource(ImageFiles, Protocol):
     """The images of one dataset."""
-
-    def __len__(self) -> int: ...
-
-    def size_hw(self, index: int) -> tuple[int, int]:
-        """(height, width) of an image in pixels, without decoding it."""
-        ...
 
     def image(self, index: int) -> Tensor:
         """(3, H, W) float32 RGB in [0, 1]; called from several threads."""
         ...
 
-    def image_path(self, index: int) -> Path:
-        """The image file; only the disk cache uses it."""
-        ...
-
 
 class WorkSharing(Protocol):
-    """Processes that share work, as in `lat.engine.processes`."""
+    """How several processes share work; `lat.engine.processes.Processes` does it."""
 
     here: int  # number of processes on this machine
 
@@ -53,21 +40,6 @@ class WorkSharing(Protocol):
     def in_order(self, mine: Iterable[Any], total: int, *, everywhere: bool) -> Iterator[Any]:
         """The results of all processes in the order of the items."""
         ...
-
-
-def file_identity(path: Path) -> str:
-    """Name, size and modification time of a file: changes when the file is written again."""
-    status = path.stat()
-    return f"{path.name} {status.st_size} {status.st_mtime_ns}"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Images of one dataset and one size whose maps are computed, cached and written together."""
-
-    dataset: str
-    size_hw: tuple[int, int]
-    indices: tuple[int, ...]
 
 
 class FeatureCache:
@@ -100,8 +72,8 @@ class FeatureCache:
         self.sources = sources
         self.settings = settings
         self.folder = folder
-        self.dtype = CACHE_DTYPES[settings.cache_dtype]
-        self.shards = [shard for name, source in sources.items() for shard in _plan_shards(name, source)]
+        self.dtype = getattr(torch, settings.cache_dtype)
+        self.shards = [shard for name, source in sources.items() for shard in plan_shards(name, source)]
         self._place = {(shard.dataset, index): (shard, row) for shard in self.shards for row, index in enumerate(shard.indices)}
         self._kept: dict[tuple[Shard, bool], Tensor] = {}
         self._files: dict[tuple[Shard, bool], Path] = {}
@@ -110,20 +82,43 @@ class FeatureCache:
         """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if missing."""
         shard, row = self._place[dataset, index]
         if self.settings.cache == "none":
-            return self._compute(self.sources[dataset].image(index)[None], flip)[0]
+            return self._compute(self.sources[dataset].image(index)[None], flip)[0].cpu()
         if self.settings.cache == "memory":
             if (shard, flip) not in self._kept:
-                self._kept[shard, flip] = self._compute(self._read_images(shard), flip)
+                self._kept[shard, flip] = self._compute(self._read_images(shard), flip).cpu()
             return self._kept[shard, flip][row]
         stored = self._open(shard, flip)
         if stored is None:
-            self._write(shard, flip, self._compute(self._read_images(shard), flip))
+            self._write(shard, flip, self._compute(self._read_images(shard), flip).cpu())
             stored = self._open(shard, flip)
             assert stored is not None
         return torch.from_numpy(np.array(stored[row]))
 
+    def load(self, dataset: str, index: int, flip: bool = False) -> Tensor:
+        """What any process can read of one image: its map or, where none are kept, its pixels (3, H, W) uint8 for `complete`.
+
+        Workers that read images must not run the backbone: after a fork they cannot use a GPU.
+        """
+        if self.settings.cache != "none":
+            return self.get(dataset, index, flip)
+        image = self.sources[dataset].image(index)
+        return (image.flip(2) if flip else image).mul(255).round().to(torch.uint8)
+
+    def complete(self, loaded: Sequence[Tensor]) -> list[Tensor]:
+        """The maps (C, h, w) of some loaded images; those of one size go through the backbone together, on its device."""
+        maps = list(loaded)
+        by_size: dict[torch.Size, list[int]] = {}
+        for place, one in enumerate(loaded):
+            if one.dtype == torch.uint8:
+                by_size.setdefault(one.shape, []).append(place)
+        for places in by_size.values():
+            images = torch.stack([loaded[place] for place in places]).to(self.backbone.device).float().div(255)
+            for place, one in zip(places, self._compute(images, False), strict=True):
+                maps[place] = one
+        return maps
+
     def scales(self, dataset: str, index: int) -> tuple[float, float]:
-        """Exact (scale_y, scale_x) of one image's map, in map cells per original pixel."""
+        """Exact (scale_y, scale_x) of one image's map, map cells per original pixel."""
         return self.backbone.scales(self._place[dataset, index][0].size_hw)
 
     def fill(
@@ -135,8 +130,8 @@ class FeatureCache:
         """Compute every missing map.
 
         Args:
-            progress: called with the number of new maps, shard by shard; `count_missing` is their total.
-            flips: False for the original images, True for the flipped ones.
+            progress: called with the number of maps that became ready, shard by shard; `count_missing` is their total.
+            flips: False for the images as they are, True for the flipped ones.
             processes: share the work; all of them must call this. With `cache: memory` each ends up with all maps.
 
         Raises:
@@ -161,20 +156,21 @@ class FeatureCache:
         return sum(len(shard.indices) for shard in self.shards for flip in flips if not self._has(shard, flip))
 
     def estimate_bytes(self, flips: int = 2) -> int:
-        """Size of all maps in bytes, with `flips` maps per image."""
+        """Size of all maps in bytes, `flips` of them per image."""
         cells = 0
         for shard in self.shards:
             scale_y, scale_x = self.backbone.scales(shard.size_hw)
             cells += len(shard.indices) * ceil(shard.size_hw[0] * scale_y) * ceil(shard.size_hw[1] * scale_x)
-        return cells * flips * self.backbone.channels * self.dtype.itemsize
+        result: int = cells * flips * self.backbone.channels * self.dtype.itemsize
+        return result
 
     def _fill(self, shard: Shard, flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
-        """Compute a shard's missing maps; return their number and, unless they are on disk, the maps of all flips."""
+        """Compute the missing maps of a shard; returns their number, and the maps of all flips unless they are on disk."""
         missing = [flip for flip in flips if not self._has(shard, flip)]
         images = self._read_images(shard) if missing else None
         for flip in missing:
             assert images is not None
-            maps = self._compute(images, flip)
+            maps = self._compute(images, flip).cpu()
             if self.settings.cache == "memory":
                 self._kept[shard, flip] = maps
             else:
@@ -188,17 +184,19 @@ class FeatureCache:
         needed, available = self.estimate_bytes(flips), available_memory()
         if needed > available:
             what = f"is 'memory', but the features take {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are available"
-            raise InputError("lat.cache", what, "set lat.cache=disk")
+            raise InputError("lat.backbone.cache", what, "set lat.backbone.cache=disk")
 
     def _read_images(self, shard: Shard) -> Tensor:
         with ThreadPoolExecutor(min(len(shard.indices), os.cpu_count() or 1)) as readers:
             return torch.stack(list(readers.map(self.sources[shard.dataset].image, shard.indices)))
 
     def _compute(self, images: Tensor, flip: bool) -> Tensor:
-        maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype).cpu()
+        maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype)
         if not torch.isfinite(maps).all():
             what = f"is '{self.settings.cache_dtype}', but the backbone's features exceed its range or are not finite"
-            raise InputError("lat.cache_dtype", what, "set lat.cache_dtype=float32, or check the backbone's weights")
+            raise InputError(
+                "lat.backbone.cache_dtype", what, "set lat.backbone.cache_dtype=float32, or check the backbone's weights"
+            )
         return maps
 
     def _has(self, shard: Shard, flip: bool) -> bool:
@@ -209,16 +207,17 @@ class FeatureCache:
     def _file(self, shard: Shard, flip: bool) -> Path:
         if (shard, flip) not in self._files:
             assert self.folder is not None
-            images = [file_identity(self.sources[shard.dataset].image_path(index)) for index in shard.indices]
-            key = json.dumps([shard.dataset, shard.size_hw, images, flip, self.settings.cache_dtype])
-            name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-            self._files[shard, flip] = self.folder / self.backbone.weights_fingerprint[:16] / name
+            folder = backbone_folder(self.folder, self.backbone.weights_fingerprint)
+            self._files[shard, flip] = folder / file_name(
+                shard, self.sources[shard.dataset], self.folder, flip, self.settings.cache_dtype
+            )
         return self._files[shard, flip]
 
     def _open(self, shard: Shard, flip: bool) -> np.ndarray | None:
-        """The memory-mapped maps of a shard, (images, C, h, w), or None if there is no valid file."""
+        """The memory-mapped maps of a shard, (images, C, h, w), or None without a sound file."""
         try:
-            return np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
+            result: np.ndarray | None = np.load(self._file(shard, flip), mmap_mode="r", allow_pickle=False)
+            return result
         except (OSError, ValueError, EOFError):  # missing or damaged: recompute
             return None
 
@@ -236,20 +235,8 @@ class FeatureCache:
                 raise
 
 
-def _plan_shards(dataset: str, source: ImageSource) -> list[Shard]:
-    by_size: dict[tuple[int, int], list[int]] = {}
-    for index in range(len(source)):
-        height, width = source.size_hw(index)
-        by_size.setdefault((int(height), int(width)), []).append(index)
-    return [
-        Shard(dataset, size_hw, tuple(indices[start : start + IMAGES_PER_SHARD]))
-        for size_hw, indices in by_size.items()
-        for start in range(0, len(indices), IMAGES_PER_SHARD)
-    ]
-
-
 def available_memory() -> int:
-    """Bytes available without swapping: Linux's own estimate, elsewhere the whole physical memory."""
+    """Bytes that can be used without swapping, by Linux's estimate; elsewhere the whole physical memory."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

@@ -1,4 +1,4 @@
-"""Semantic Feature Fusion (SFF): enriches region features with the overlapping proposals of all label spaces.
+"""Semantic Feature Fusion (SFF): overlapping proposals of all label spaces enrich each other's region features.
 
 Shape letters: B images, M proposals per image (padded), D channels of a region feature, K classes of the joint space.
 """
@@ -6,38 +6,12 @@ Shape letters: B images, M proposals per image (padded), D channels of a region 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lat.core.errors import InputError
 from lat.core.losses import masked_softmax
-
-_CHOICES = {
-    "attention": ("sff", "standard", "none"),
-    "attend": ("overlapping", "image"),
-    "cap": ("scale", "clamp", "none"),
-    "cap_branch": ("class", "feature"),
-    "confidence": ("multiply", "add_log"),
-}
-
-
-@dataclass(frozen=True)
-class FusionSettings:
-    """How proposals of an image attend to each other."""
-
-    attention: str = "sff"  # sff | standard (one softmax over both values, no cap, no confidence) | none
-    attend: str = "overlapping"  # overlapping (only proposals with IoU > 0) | image (all proposals of the image)
-    cap: str = "scale"  # how a row is held below 1/sqrt(N): scale the whole row | clamp its entries | none
-    cap_branch: str = "class"  # the branch that the cap acts on: class | feature
-    confidence: str = "multiply"  # how key confidence enters the feature branch: multiply the logit | add_log
-    residual: bool = True  # add the fused values to the region feature instead of replacing it
-
-    def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(f"lat.{name}", f"is '{getattr(self, name)}'", f"choose one of {', '.join(choices)}")
+from lat.models.model_settings import FusionSettings
 
 
 class SemanticFeatureFusion(nn.Module):
@@ -68,15 +42,17 @@ class SemanticFeatureFusion(nn.Module):
             regions: (B, M, D) region features.
             class_scores: (B, M, K) class scores over the joint label space.
             confidence: (B, M) in [0, 1].
-            attendable: (B, M, M) bool; query row, key column. Rows without any key get no fused value.
+            attendable: (B, M, M) bool, query row, key column. Rows without any key get no fused value.
 
         Returns:
             (B, M, D) fused features.
         """
-        if self.settings.attention == "none":
-            return self.norm(regions)
-        fused = self._attend(regions, class_scores, confidence, attendable)
-        return self.norm(regions + fused if self.settings.residual else fused)
+        features = regions
+        if self.settings.attention != "none":
+            fused = self._attend(regions, class_scores, confidence, attendable)
+            features = regions + fused if self.settings.residual else fused
+        normed: Tensor = self.norm(features)
+        return normed
 
     def _attend(self, regions: Tensor, class_scores: Tensor, confidence: Tensor, attendable: Tensor) -> Tensor:
         settings = self.settings
@@ -86,13 +62,13 @@ class SemanticFeatureFusion(nn.Module):
             logits = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
             class_weights = masked_softmax(logits, attendable)
             if settings.attention == "standard":
-                return class_weights @ (class_value.float() + region_value.float())
+                return torch.matmul(class_weights, class_value.float() + region_value.float())
             region_weights = masked_softmax(self._with_confidence(logits, confidence), attendable)
             if settings.cap_branch == "class":
                 class_weights = self._cap(class_weights)
             else:
                 region_weights = self._cap(region_weights)
-            return class_weights @ class_value.float() + region_weights @ region_value.float()
+            return torch.matmul(class_weights, class_value.float()) + torch.matmul(region_weights, region_value.float())
 
     def _with_confidence(self, logits: Tensor, confidence: Tensor) -> Tensor:
         keys = confidence.float()[:, None, :]
@@ -101,7 +77,7 @@ class SemanticFeatureFusion(nn.Module):
         return logits + keys.clamp(min=1e-6).log()
 
     def _cap(self, weights: Tensor) -> Tensor:
-        """Limit every row's largest weight to 1/sqrt(N); rows below it are unchanged."""
+        """Hold every row's largest weight at or below 1/sqrt(N); rows below stay as they are."""
         if self.settings.cap == "none" or weights.shape[-1] == 0:
             return weights
         if self.settings.cap == "clamp":

@@ -19,7 +19,8 @@ class BoxHead(nn.Module):
         )
 
     def forward(self, pooled: Tensor) -> Tensor:
-        return self.layers(pooled)
+        result: Tensor = self.layers(pooled)
+        return result
 
 
 class TransferPredictor(nn.Module):

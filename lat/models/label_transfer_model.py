@@ -15,45 +15,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
 
+from lat.core import box_deltas
 from lat.core.boxes import clip_to_images, pairwise_iou
 from lat.core.decoded_proposals import DecodedProposals
-from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import matched_box_loss
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.models.backbones.frozen import pool_regions, stack_maps
-from lat.models.classification import CLASSIFICATION_LOSSES, Classification
-from lat.models.feature_fusion import FusionSettings, SemanticFeatureFusion
+from lat.models.classification import Classification
+from lat.models.feature_fusion import SemanticFeatureFusion
 from lat.models.heads import BoxHead, TransferPredictor
 from lat.models.matching import match_proposals, pad
-
-_BOX_CODER = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """Size of the heads and how proposals are matched to ground truth."""
-
-    pooled_size: int = 7  # side of the RoIAlign grid
-    dim: int = 256  # channels of a region feature
-    match_iou: float = 0.5  # least IoU of a proposal with the ground-truth box that it is to become
-    box_loss_weight: float = 1.0  # weight of the box loss beside the classification loss
-    classification_loss: str = "masked_softmax"  # masked_softmax (the paper's) or null_bce; class_relational_bce and
-    # nll_plus need `lat relations` first
-
-    def __post_init__(self) -> None:
-        if self.pooled_size < 1 or self.dim < 1:
-            raise InputError("lat.pooled_size, lat.dim", f"are {self.pooled_size}, {self.dim}", "choose 1 or more")
-        if not 0.0 < self.match_iou <= 1.0:
-            raise InputError("lat.match_iou", f"is {self.match_iou}", "choose an IoU above 0 and at most 1")
-        if self.box_loss_weight < 0.0:
-            raise InputError("lat.box_loss_weight", f"is {self.box_loss_weight}", "choose 0 or more")
-        if self.classification_loss not in CLASSIFICATION_LOSSES:
-            remedy = f"choose one of {', '.join(CLASSIFICATION_LOSSES)}"
-            raise InputError("lat.classification_loss", f"is '{self.classification_loss}'", remedy)
+from lat.models.model_settings import FusionSettings, HeadSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +36,7 @@ class TransferInput:
     """One image as the label-transfer model sees it.
 
     Attributes:
-        features: (C, h, w) map of the frozen backbone.
+        features: (C, h, w) map of the frozen backbone; before `FeatureCache.complete` perhaps (3, H, W) uint8 pixels.
         scale_yx: map cells per pixel of the original image, down and across.
         size_hw: height and width of the original image in pixels.
         proposals: its privileged proposals, in pixels of the original image.
@@ -86,6 +61,7 @@ class LabelTransferModel(nn.Module):
         head: sizes and matching.
         fusion: how proposals attend to each other.
         relations: the table of class relations, if `head.classification_loss` needs one; see `Classification`.
+        mean_over_processes: the mean of a number over all processes that train the model together.
 
     Raises:
         InputError: if the classification loss needs relations and there are none.
@@ -100,6 +76,7 @@ class LabelTransferModel(nn.Module):
         head: HeadSettings,
         fusion: FusionSettings,
         relations: Tensor | None = None,
+        mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value,
     ) -> None:
         super().__init__()
         self.joint = joint
@@ -109,7 +86,7 @@ class LabelTransferModel(nn.Module):
         self.fusion = SemanticFeatureFusion(head.dim, len(joint), len(joint.spaces), fusion)
         self.classification = Classification(joint, head.classification_loss, relations)
         self.predictor = TransferPredictor(head.dim, len(joint), self.classification.num_logits)
-        self.mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value  # over processes that train together
+        self.mean_over_processes = mean_over_processes
 
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
         """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; ignore padding rows."""
@@ -118,7 +95,8 @@ class LabelTransferModel(nn.Module):
         attendable = self._attendable(images)
         class_scores = pad([image.proposals.class_scores for image in images])
         confidence = pad([image.proposals.confidence for image in images])
-        return self.predictor(self.fusion(regions, class_scores, confidence, attendable))
+        result: tuple[Tensor, Tensor] = self.predictor(self.fusion(regions, class_scores, confidence, attendable))
+        return result
 
     def losses(self, images: Sequence[TransferInput], ground_truth: Sequence[LabeledBoxes]) -> dict[str, Tensor]:
         """Classification and box loss against the untouched ground truth of each image's own dataset.
@@ -142,12 +120,12 @@ class LabelTransferModel(nn.Module):
         labels, weights = target.labels[is_proposal], target.weights[is_proposal]
         loss_class = self.classification(logits[is_proposal], labels, spaces[is_proposal], weights)
         is_object = is_proposal & (target.labels < len(self.joint))
-        wanted = _BOX_CODER.encode_single(target.boxes_xyxy[is_object], boxes[is_object])
+        wanted = box_deltas.encode_boxes(target.boxes_xyxy[is_object], boxes[is_object])
         predicted = _deltas_of_class(deltas[is_object], target.labels[is_object])
         loss_box = matched_box_loss(predicted, wanted, target.weights[is_object])
         return {
             "loss_class": loss_class * self._share_of_batch(weights),
-            "loss_box": self.head.box_loss_weight * loss_box * self._share_of_batch(target.weights[is_object]),
+            "loss_box": loss_box * self._share_of_batch(target.weights[is_object]),
         }
 
     @torch.no_grad()
@@ -200,9 +178,7 @@ class LabelTransferModel(nn.Module):
 
 def decode_boxes(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
     """Boxes (M, K_t, 4) float32: deltas (M, K_t, 4) applied to boxes (M, 4), clipped to images of height and width (M, 2)."""
-    m, k = deltas.shape[:2]
-    decoded = _BOX_CODER.decode_single(deltas.reshape(m, k * 4).float(), boxes_xyxy)
-    return clip_to_images(decoded.reshape(m, k, 4), sizes_hw[:, None])
+    return clip_to_images(box_deltas.decode_boxes(deltas.float(), boxes_xyxy), sizes_hw[:, None])
 
 
 def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lat.core.boxes import covered_share, pairwise_iou
+from lat.core.boxes import lie_in_dont_care, pairwise_iou
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
-
-DONT_CARE_SHARE = 0.5  # an unmatched proposal with this share of its area in a don't-care box is don't-care itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +37,8 @@ def match_proposals(
 ) -> MatchedTargets:
     """Match padded proposals (B, M, 4) to the ground truth of their images.
 
-    A proposal matches the ground-truth box with the highest IoU if that is at least `match_iou`, else background. Boxes of
-    weight 0 are not matched: a proposal that lies in one by `DONT_CARE_SHARE` or more, and matches no other box, has weight 0.
+    A proposal becomes the ground-truth box of highest IoU if that is at least `match_iou`, and background otherwise. Boxes of
+    weight 0 are not matched: a proposal that lies in one by half of its own area or more, and matches no other box, has weight 0.
     """
     truth_boxes = pad([truth.boxes_xyxy for truth in ground_truth])
     if truth_boxes.shape[1] == 0:
@@ -70,5 +68,4 @@ def _all_background(boxes_xyxy: Tensor, joint: JointLabelSpace) -> MatchedTarget
 def _lies_in_dont_care(boxes_xyxy: Tensor, truth_boxes: Tensor, ground_truth: Sequence[LabeledBoxes]) -> Tensor:
     """(B, M) bool: proposals (B, M, 4) that lie mostly in one of the boxes (B, G, 4) of weight 0."""
     is_dont_care = pad([truth.weights == 0 for truth in ground_truth])
-    covered = covered_share(boxes_xyxy, truth_boxes) * is_dont_care[:, None, :]
-    return covered.amax(dim=2) >= DONT_CARE_SHARE
+    return lie_in_dont_care(boxes_xyxy, truth_boxes * is_dont_care[..., None])  # a box without area covers nothing

@@ -22,6 +22,7 @@ from lat.core.files import write_atomically
 from lat.engine import announce
 from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
 from lat.stages.shared.relation_files import require_relations
+from lat.stages.shared.unused_features import remove_unused_features
 from lat.workspace.paths import require
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
@@ -36,7 +37,7 @@ def run_stages(
     force: bool = False,
     say: Callable[[str], None] = announce.say,
 ) -> list[Step]:
-    """Run every step of the chosen stages that is not up to date.
+    """Do every step of the chosen stages that is not up to date; after all stages, remove cached features that nothing uses.
 
     Args:
         workspace: the run.
@@ -73,6 +74,8 @@ def run_stages(
             _do(of_round, records, outdated, hashes)
             done += outdated
     records.save()
+    if stages is None:
+        processes.from_first(remove_unused_features, workspace, say)
     return done
 
 

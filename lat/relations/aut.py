@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from lat.core.label_space import LabelSpace
 from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationSearch
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import train_heads
 
@@ -18,9 +18,9 @@ STRONG_SHARE = 0.5  # smallest share of a class's samples that makes a strong co
 
 
 def find_by_aut(
-    first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
+    first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> RelationMatrix:
-    """Relations from the co-occurrence of own labels with predictions in the other label space; decides edges.
+    """Relations from how often labels occur together with predictions in the other label space; edges are decided.
 
     Source: Bevandić & Šegvić, Automatic universal taxonomies (BMVC 2022), as adapted in SLAMDUNKS, section 4.4.
     """
@@ -29,8 +29,8 @@ def find_by_aut(
         "joint", [f"{one.name}.{name}" for one in (first.space, second.space) for name in one.class_names]
     )
     joint = LabeledSamples(torch.cat([first.inputs, second.inputs]), torch.cat([first.labels, second.labels + k1]), space)
-    extractor = build_extractor(joint, settings)
-    (head,) = train_heads(extractor, [joint], settings, settings.steps, generator)
+    extractor = build_extractor(joint, search)
+    (head,) = train_heads(extractor, [joint], search, search.settings.steps, generator)
     model = nn.Sequential(extractor, head)
     forward = co_occurrence(first, run_in_eval(model, first.inputs)[:, k1:])
     backward = co_occurrence(second, run_in_eval(model, second.inputs)[:, :k1])

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from lat.core.losses import null_bce
 from lat.relations.extractors import build_extractor
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationSearch
 from lat.relations.samples import LabeledSamples, draw_batches
-from lat.relations.settings import RelationSettings
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise
 
@@ -20,7 +20,7 @@ SCALE = 10.0  # of cosines, so that sigmoids can come near 0 and 1
 class CosineClassifier(nn.Module):
     """Features (B, dim) -> logits (B, classes): scaled cosines between features and class weights, and one bias for all.
 
-    A feature must not reveal its class through its dataset: normalise each dataset's features separately first.
+    The dataset that a feature came from must not give away its class: each dataset's features are normalised separately before.
     """
 
     def __init__(self, dim: int, classes: int) -> None:
@@ -33,23 +33,23 @@ class CosineClassifier(nn.Module):
 
 
 def find_by_class_relations(
-    first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
+    first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> RelationMatrix:
     """Relations from the mean scores of each class's regions for the classes of the other dataset.
 
-    A classifier over the classes of both datasets learns from each region only its own dataset's classes (Null BCE): its scores
-    for the others are not trained. Two classes are related if either score reaches `settings.threshold`; a class with a high
-    score for a broader one, but not conversely, is narrower.
+    A classifier over the classes of both datasets learns from each region the classes of its own dataset alone (Null BCE),
+    so it was never told what it says of the others. Two classes are related if either score reaches the threshold; a class
+    with a high score for another that has a low score for it is the narrower one.
 
     Source: Kim et al., UniSeg (2022). The paper does not say how it computes relations; cosine classifier, mean scores and
     threshold are our reconstruction, and normalising features per dataset is our addition.
     """
     k1, parts = len(first.space), (first, second)
     # No normalisation inside: it would mix both datasets.
-    extractor = build_extractor(first, settings, is_normalized=False)
-    head = CosineClassifier(settings.dim, k1 + len(second.space))
-    size = settings.batch_size // 2
-    batches = [draw_batches(part, size, settings.weighted_sampling, generator) for part in parts]
+    extractor = build_extractor(first, search, is_normalized=False)
+    head = CosineClassifier(search.training.dim, k1 + len(second.space))
+    size = search.training.batch_size // 2
+    batches = [draw_batches(part, size, search.training.weighted_sampling, generator) for part in parts]
     is_first = torch.arange(k1 + len(second.space)) < k1
     allowed = torch.cat([is_first.expand(size, -1), ~is_first.expand(size, -1)])
 
@@ -59,10 +59,10 @@ def find_by_class_relations(
         logits = head(torch.cat([normalized(one, torch.ones(size)) for one in features.split(size)]))
         return null_bce(logits, torch.cat([first.labels[i], second.labels[j] + k1]), allowed, torch.ones(2 * size))
 
-    minimise(loss, [*extractor.parameters(), *head.parameters()], settings.steps, settings.learning_rate)
+    minimise(loss, [*extractor.parameters(), *head.parameters()], search.settings.steps, search.training.learning_rate)
     with torch.no_grad():
-        scores = [head(_features(extractor, part, settings.weighted_sampling)).sigmoid() for part in parts]
-    return relations_of_scores(first, second, scores[0][:, k1:], scores[1][:, :k1], settings.threshold)
+        scores = [head(_features(extractor, part, search.training.weighted_sampling)).sigmoid() for part in parts]
+    return relations_of_scores(first, second, scores[0][:, k1:], scores[1][:, :k1], search.settings.threshold)
 
 
 def relations_of_scores(
@@ -81,7 +81,7 @@ def relations_of_scores(
         `first_to_second[c, k]` is the mean score for k over the samples of class c; for the rest of the world it is the mean of
         1 - the largest score. Not symmetric.
     """
-    forward, backward = (part.class_means(_with_rest(own)) for part, own in ((first, of_first), (second, of_second)))
+    forward, backward = (part.class_means(_with_rest(scores)) for part, scores in ((first, of_first), (second, of_second)))
     related = torch.maximum(forward[:, :-1], backward[:, :-1].T) >= threshold
     shares = forward.clamp(0.0, 1.0), backward.clamp(0.0, 1.0)
     return RelationMatrix(first.space, second.space, *shares, edges=with_standalone(related))

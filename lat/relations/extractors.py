@@ -8,22 +8,23 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from lat.relations.relation_settings import RelationSearch
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import RelationSettings
 
 
-def build_extractor(samples: LabeledSamples, settings: RelationSettings, is_normalized: bool = True) -> nn.Sequential:
-    """The trunk below the heads, from samples (B, ...) to features (B, dim): one of the two below, by `settings.features`.
+def build_extractor(samples: LabeledSamples, search: RelationSearch, is_normalized: bool = True) -> nn.Sequential:
+    """What is trained below the heads, from samples (B, ...) to features (B, dim): by `features` one of the two below.
 
     Args:
         samples: samples of the input size.
-        settings: `features` and `dim`.
+        search: its `features` and `dim`.
         is_normalized: whether features get mean 0 and deviation 1 over the batch. With mean 0 they have no direction that raises
             all classes together, so relations of one class do not support those of another; otherwise standalone classes are
             missed (graph edit distance 4 on handwritten digits).
     """
-    body = crop_resnet18(settings.dim) if settings.features == "crops" else feature_head(samples, settings.dim)
-    return nn.Sequential(body, nn.BatchNorm1d(settings.dim, affine=False)) if is_normalized else nn.Sequential(body)
+    dim = search.training.dim
+    body = crop_resnet18(dim) if search.settings.features == "crops" else feature_head(samples, dim)
+    return nn.Sequential(body, nn.BatchNorm1d(dim, affine=False)) if is_normalized else nn.Sequential(body)
 
 
 def feature_head(samples: LabeledSamples, dim: int) -> nn.Sequential:
@@ -36,7 +37,8 @@ def crop_resnet18(dim: int) -> nn.Module:
     """An untrained ResNet-18 on RGB crops (B, 3, H, W), features (B, dim)."""
     network = resnet18(weights=None)
     network.fc = nn.Sequential(nn.Linear(network.fc.in_features, dim), nn.ReLU())
-    return network
+    result: nn.Module = network
+    return result
 
 
 @torch.no_grad()

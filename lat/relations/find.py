@@ -13,41 +13,49 @@ from lat.relations.class_relational import find_by_class_relations
 from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.missing_link import find_by_missing_link
 from lat.relations.relation_matrix import RELATED_SCORE, RelationMatrix
+from lat.relations.relation_settings import RelationSearch, RelationSettings, RelationTraining
 from lat.relations.samples import LabeledSamples, check_comparable, draw_batches
-from lat.relations.settings import RelationSettings
 from lat.relations.slamdunks import GridSize, Slamdunks, slamdunks_loss
 from lat.relations.taxonomies import with_standalone
 from lat.relations.training import minimise, train_heads
 
 HELD_OUT_SHARE = 0.3  # of each class, to choose lambda
-CONTRADICTION_TOLERANCE = 0.1  # how far the contradictions of a class may rise above those at lambda 0
-PARTNER_SHARE = 0.5  # "most" of a class, according to the other dataset's classifier
-COMMON_SHARE = 0.02  # a universal class with a smaller share of either class is not shared
+CONTRADICTION_TOLERANCE = 0.1  # the contradictions of a class may rise this much above those of lambda 0
+PARTNER_SHARE = 0.5  # share of a class that the other dataset's classifier takes for one class, from which that is its partner
+COMMON_SHARE = 0.02  # a universal class is shared if at least this share of either class falls into it
 # The gate must follow the classification head, not the other way round.
 GATE_SPEED = 10.0
 
 
-def find_relations(first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, seed: int = 0) -> RelationMatrix:
+def find_relations(
+    first: LabeledSamples,
+    second: LabeledSamples,
+    settings: RelationSettings,
+    seed: int = 0,
+    training: RelationTraining | None = None,
+) -> RelationMatrix:
     """Find relations by the method in the settings. The same samples, settings and seed give the same relations.
+
+    Each dataset's samples get mean 0 and deviation 1 first, which takes off most of a domain shift.
 
     Raises:
         InputError: if the samples of the two datasets differ in size.
     """
     check_comparable(first, second)
-    if settings.standardize:
-        first, second = first.standardized(), second.standardized()
+    first, second = first.standardized(), second.standardized()
+    search = RelationSearch(settings, training or RelationTraining())
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match settings.method:
             case "slamdunks":
-                return find_by_slamdunks(first, second, settings, generator).relations
+                return find_by_slamdunks(first, second, search, generator).relations
             case "missing_link":
-                return find_by_missing_link(first, second, settings, generator)
+                return find_by_missing_link(first, second, search, generator)
             case "class_relational":
-                return find_by_class_relations(first, second, settings, generator)
+                return find_by_class_relations(first, second, search, generator)
             case _:
-                return find_by_aut(first, second, settings, generator)
+                return find_by_aut(first, second, search, generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +70,7 @@ class SlamdunksResult:
 def find_by_slamdunks(
     first: LabeledSamples,
     second: LabeledSamples,
-    settings: RelationSettings,
+    search: RelationSearch,
     generator: torch.Generator,
     extractor: nn.Module | None = None,
 ) -> SlamdunksResult:
@@ -73,19 +81,19 @@ def find_by_slamdunks(
     Args:
         first: samples of the first label space.
         second: samples of the second.
-        settings: the method's settings.
-        generator: draws batches and the held-out part.
-        extractor: inputs -> (B, dim), trained instead of the one in the settings; `pretrain_steps` apply to it as well.
+        search: the method's settings.
+        generator: where batches and the held-out part come from.
+        extractor: inputs -> (B, dim), trained instead of the one that the settings name; `pretrain_steps` apply to it too.
 
     Source: SLAMDUNKS, section 3.3.
     """
-    extractor = extractor or build_extractor(first, settings)
-    if settings.standalone_bias < 0:
-        bias, model = search_standalone_bias(extractor, first, second, settings, generator)
+    extractor = extractor or build_extractor(first, search)
+    if search.settings.standalone_bias < 0:
+        bias, model = search_standalone_bias(extractor, first, second, search, generator)
     else:
-        bias = torch.full((len(first.space) + len(second.space),), settings.standalone_bias)
-        pretrain(extractor, first, second, settings, generator)
-        model = train_slamdunks(extractor, first, second, settings, bias, generator)
+        bias = torch.full((len(first.space) + len(second.space),), search.settings.standalone_bias)
+        pretrain(extractor, first, second, search, generator)
+        model = train_slamdunks(extractor, first, second, search, bias, generator)
     return SlamdunksResult(relations_of(model, first, second), model, bias)
 
 
@@ -93,7 +101,7 @@ def search_standalone_bias(
     extractor: nn.Module,
     first: LabeledSamples,
     second: LabeledSamples,
-    settings: RelationSettings,
+    search: RelationSearch,
     generator: torch.Generator,
 ) -> tuple[Tensor, Slamdunks]:
     """The lambda of each class, (K1 + K2,), with which held-out samples still fall into their own classes, and its model.
@@ -107,29 +115,29 @@ def search_standalone_bias(
     Source: SLAMDUNKS, section 4.5, searches one lambda in [0, 1] linearly, without giving the criterion.
     """
     (train_first, held_first), (train_second, held_second) = (p.hold_out(HELD_OUT_SHARE, generator) for p in (first, second))
-    heads = pretrain(extractor, train_first, train_second, settings, generator)
+    heads = pretrain(extractor, train_first, train_second, search, generator)
     is_kept = have_partners(extractor, heads, train_first, train_second)
     state = generator.get_state()
-    levels = torch.linspace(0, 1, settings.search_points)
+    levels = torch.linspace(0, 1, search.training.search_points)
 
     def fit(bias: Tensor) -> tuple[Slamdunks, Tensor]:
         generator.set_state(state)
-        model = train_slamdunks(deepcopy(extractor), train_first, train_second, settings, bias, generator)
+        model = train_slamdunks(deepcopy(extractor), train_first, train_second, search, bias, generator)
         return model, contradictions(model, held_first, held_second)
 
-    best, least = fit(levels[0].expand(len(is_kept)))
+    best, lowest = fit(levels[0].expand(len(is_kept)))
     low, high = 0, len(levels)
     while high - low > 1:
         middle = (low + high) // 2
         model, found = fit(levels[middle].expand(len(is_kept)))
-        if (found - least <= CONTRADICTION_TOLERANCE).all():
+        if (found - lowest <= CONTRADICTION_TOLERANCE).all():
             low, best = middle, model
         else:
             high = middle
     while low < len(levels) - 1 and not is_kept.all():
         bias = torch.where(is_kept, levels[low], 1.0)
         model, found = fit(bias)
-        is_contradicted = (found - least > CONTRADICTION_TOLERANCE) & ~is_kept
+        is_contradicted = (found - lowest > CONTRADICTION_TOLERANCE) & ~is_kept
         if not is_contradicted.any():
             return bias, model
         is_kept = is_kept | is_contradicted
@@ -137,16 +145,16 @@ def search_standalone_bias(
 
 
 def pretrain(
-    extractor: nn.Module, first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
+    extractor: nn.Module, first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> list[nn.Linear]:
     """Train the extractor on the classes of each dataset for `pretrain_steps`; returns the heads, or none without steps."""
-    if not settings.pretrain_steps:
+    if not search.pretrain_steps:
         return []
-    return train_heads(extractor, [first, second], settings, settings.pretrain_steps, generator)
+    return train_heads(extractor, [first, second], search, search.pretrain_steps, generator)
 
 
 def have_partners(extractor: nn.Module, heads: list[nn.Linear], first: LabeledSamples, second: LabeledSamples) -> Tensor:
-    """(K1 + K2,) bool: True if the other dataset's classifier assigns most of the class to one class, or conversely.
+    """(K1 + K2,) bool: classes that a classifier of the other dataset mostly takes for one class; or conversely.
 
     The heads are those of `pretrain`; without heads, every class counts as having a partner.
     """
@@ -163,17 +171,18 @@ def train_slamdunks(
     extractor: nn.Module,
     first: LabeledSamples,
     second: LabeledSamples,
-    settings: RelationSettings,
+    search: RelationSearch,
     standalone_bias: Tensor,
     generator: torch.Generator,
 ) -> Slamdunks:
-    """Train a SLAMDUNKS model on top of an extractor, with each dataset filling half of every batch.
+    """A SLAMDUNKS model on top of an extractor, trained with batches half from each dataset.
 
     `standalone_bias` (K1 + K2,) is the lambda of each class.
     """
     size = GridSize(len(first.space), len(second.space))
-    model = Slamdunks(extractor, settings.dim, size, settings.zero_init)
-    batches = [draw_batches(p, settings.batch_size // 2, settings.weighted_sampling, generator) for p in (first, second)]
+    model = Slamdunks(extractor, search.training.dim, size, search.training.zero_init)
+    half, is_weighted = search.training.batch_size // 2, search.training.weighted_sampling
+    batches = [draw_batches(part, half, is_weighted, generator) for part in (first, second)]
 
     def loss() -> Tensor:
         i, j = (next(batch) for batch in batches)
@@ -182,8 +191,8 @@ def train_slamdunks(
         return slamdunks_loss(universal, gate, labels, size, standalone_bias)
 
     slow = [*model.extractor.parameters(), *model.classification.parameters()]
-    groups = [{"params": slow}, {"params": list(model.gating.parameters()), "lr": GATE_SPEED * settings.learning_rate}]
-    minimise(loss, groups, settings.steps, settings.learning_rate)
+    groups = [{"params": slow}, {"params": list(model.gating.parameters()), "lr": GATE_SPEED * search.training.learning_rate}]
+    minimise(loss, groups, search.settings.steps, search.training.learning_rate)
     return model
 
 
@@ -215,7 +224,7 @@ def own_shares(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) 
 
 
 def contradictions(model: Slamdunks, first: LabeledSamples, second: LabeledSamples) -> Tensor:
-    """(K1 + K2,): the evidence against each class being as separate as the model claims.
+    """(K1 + K2,): the evidence against each class standing alone to the degree that the model says.
 
     The mean probability of the class's samples in universal classes of others, plus that of the other dataset's samples, class by
     class, in the universal class that is this class alone.

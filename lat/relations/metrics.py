@@ -12,12 +12,12 @@ def average_precision(scores: Tensor, truth: Tensor) -> float:
     """Average precision of relations as a ranking of all (K1 + 1)(K2 + 1) - 1 candidates.
 
     Args:
-        scores: (K1 + 1, K2 + 1) float, `RelationMatrix.scores`; the corner, which is not a candidate, is ignored.
+        scores: (K1 + 1, K2 + 1) float, `RelationMatrix.scores`; the corner, which is no candidate, is ignored.
         truth: (K1 + 1, K2 + 1) bool, the true edges; at least one.
 
     Returns:
-        sum over distinct scores s of (recall at s - recall above s) x precision at s, in (0, 1]. Candidates of equal score are
-        counted together, so that their order does not matter.
+        sum over distinct scores s of (recall at s - recall above s) x precision at s, in (0, 1]. Candidates with one
+        score are taken together, so that their order does not matter.
 
     Source: SLAMDUNKS, section 4.3.
     """

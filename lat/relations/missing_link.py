@@ -1,4 +1,4 @@
-"""Missing Link: apply each dataset's classifier to the samples of the other."""
+"""Missing Link: a classifier of each dataset is applied to the samples of the other."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from lat.relations.extractors import build_extractor, run_in_eval
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationSearch
 from lat.relations.samples import LabeledSamples
-from lat.relations.settings import RelationSettings
 from lat.relations.training import train_heads
 
 
 def find_by_missing_link(
-    first: LabeledSamples, second: LabeledSamples, settings: RelationSettings, generator: torch.Generator
+    first: LabeledSamples, second: LabeledSamples, search: RelationSearch, generator: torch.Generator
 ) -> RelationMatrix:
     """Relations from two classifiers, each applied to the other dataset; decides no edges.
 
@@ -24,8 +24,8 @@ def find_by_missing_link(
     """
     tables = []
     for asked, trained_on in ((first, second), (second, first)):
-        extractor = build_extractor(trained_on, settings)
-        (head,) = train_heads(extractor, [trained_on], settings, settings.steps, generator)
+        extractor = build_extractor(trained_on, search)
+        (head,) = train_heads(extractor, [trained_on], search, search.settings.steps, generator)
         answers = run_in_eval(nn.Sequential(extractor, head), asked.inputs).softmax(dim=1)
         tables.append(asked.class_means(open_set_probabilities(answers)).clamp(0.0, 1.0))
     return RelationMatrix(first.space, second.space, *tables)

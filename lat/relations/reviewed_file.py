@@ -1,4 +1,4 @@
-"""Relations as YAML for a person to edit: written as scored proposals, read back unchanged."""
+"""The reviewed file: relations as YAML for a person to edit, written with scores and read back as given."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
         raise invalid_yaml(path, error) from None
     pairs = content.get("pairs") if isinstance(content, dict) else None
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
-        raise InputError(path, "has no list `pairs`", "start from what `lat relations CONFIG --review` writes")
+        raise InputError(path, "has no `pairs` list", "start from what `lat relations CONFIG --review` writes")
     return pairs
 
 
@@ -101,10 +101,10 @@ def _matrix(path: Path, first: LabelSpace, second: LabelSpace, relations: object
         inside_second[i, j] = float(kind in (RelationType.EQUAL, RelationType.NARROWER))
         inside_first[j, i] = float(kind in (RelationType.EQUAL, RelationType.BROADER))
     edges = with_standalone(related)
-    return RelationMatrix(first, second, _shares(inside_second, related), _shares(inside_first, related.T), edges)
+    return RelationMatrix(first, second, _inside_shares(inside_second, related), _inside_shares(inside_first, related.T), edges)
 
 
-def _shares(inside: torch.Tensor, related: torch.Tensor) -> torch.Tensor:
+def _inside_shares(inside: torch.Tensor, related: torch.Tensor) -> torch.Tensor:
     """(K, K' + 1): 1 if a class lies inside another, else equal shares of at most a half, the rest of the world last."""
     even = related / related.sum(dim=1, keepdim=True).clamp(min=2)
     shares = torch.where(inside > 0, 1.0, even)

@@ -1,4 +1,4 @@
-"""Labelled samples (box crops or region features) to find relations from, and batches of them."""
+"""Samples from which relations are found: box crops or region features, each with a class; and how they are drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 
-FEWEST_SAMPLES = 2
+MIN_SAMPLES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class LabeledSamples:
     inputs: Tensor
     labels: Tensor
     space: LabelSpace
-    fewest: int = FEWEST_SAMPLES
+    fewest: int = MIN_SAMPLES
 
     def __post_init__(self) -> None:
         if self.labels.shape != self.inputs.shape[:1] or self.labels.dtype != torch.int64:
@@ -97,6 +97,28 @@ def image_samples(images: Iterable[Tensor], labels: Sequence[int], space: LabelS
     return LabeledSamples(torch.cat(squares), torch.tensor(labels, dtype=torch.int64), space)
 
 
+def draw_evenly(labels: Tensor, most: int, seed: int) -> Tensor:
+    """(N,) bool: all samples if they are `most` or fewer, else at most so many, by seed: as many of each class as of any other
+    that has them, and all of the classes that have fewer. Each class keeps `MIN_SAMPLES` whatever `most` is.
+
+    Args:
+        labels: (N,) int64 class of each sample.
+        most: how many there may be.
+        seed: of the draw, in which all samples of a class are equally likely.
+    """
+    if len(labels) <= most:
+        return torch.ones(len(labels), dtype=torch.bool)
+    counts = torch.bincount(labels)
+    each = torch.arange(MIN_SAMPLES, int(counts.max()) + 1)
+    fitting = each[torch.minimum(counts, each[:, None]).sum(dim=1) <= most]
+    kept = int(fitting[-1]) if len(fitting) else MIN_SAMPLES
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    drawn = torch.zeros(len(labels), dtype=torch.bool)
+    for label in counts.nonzero()[:, 0].tolist():
+        drawn[order[labels[order] == label][:kept]] = True
+    return drawn
+
+
 def check_comparable(first: LabeledSamples, second: LabeledSamples) -> None:
     """Check that one feature extractor can take both samples.
 
@@ -115,8 +137,8 @@ def draw_batches(samples: LabeledSamples, batch_size: int, is_weighted: bool, ge
     Args:
         samples: what to draw from.
         batch_size: indices per batch.
-        is_weighted: True draws every class equally often, however rare; False every sample.
-        generator: source of all randomness.
+        is_weighted: whether every class is drawn equally often, however rare; otherwise every sample.
+        generator: where the randomness comes from.
 
     Source: SLAMDUNKS, section 4.5 (weighted sampling that favours rarer classes within each dataset).
     """

@@ -29,8 +29,9 @@ class GridSize:
         return (self.k1 + 1) * (self.k2 + 1) - 1
 
     def grid(self, values: Tensor, corner: float) -> Tensor:
-        """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` in the place without a class."""
-        return F.pad(values, (0, 1), value=corner).unflatten(1, (self.k1 + 1, self.k2 + 1))
+        """Values of universal classes (B, U) as (B, K1 + 1, K2 + 1), with `corner` where there is no class."""
+        result: Tensor = F.pad(values, (0, 1), value=corner).unflatten(1, (self.k1 + 1, self.k2 + 1))
+        return result
 
 
 def log_posterior(universal_logits: Tensor, gate_logits: Tensor, size: GridSize) -> Tensor:
@@ -102,7 +103,7 @@ class Slamdunks(nn.Module):
 
     @torch.no_grad()
     def universal_probabilities(self, samples: LabeledSamples) -> Tensor:
-        """P(universal class | x) of each sample as (N, K1 + 1, K2 + 1), 0 in the corner; does not use the gating head."""
+        """P(universal class | x) of each sample as (N, K1 + 1, K2 + 1), 0 in the corner; without the gating head."""
         self.eval()
         probabilities = torch.cat([self(chunk)[0].softmax(dim=1) for chunk in samples.inputs.split(1024)])
         self.train()

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lat.relations.relation_settings import RelationSearch
 from lat.relations.samples import LabeledSamples, draw_batches
-from lat.relations.settings import RelationSettings
 
 
 def minimise(loss: Callable[[], Tensor], parameters: Iterable[Any], steps: int, learning_rate: float) -> None:
@@ -23,31 +23,31 @@ def minimise(loss: Callable[[], Tensor], parameters: Iterable[Any], steps: int, 
     for step in range(steps):
         value = loss()
         if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower relations.learning_rate")
+            raise FloatingPointError(f"the loss is {value.item()} at step {step}; lower RelationTraining.learning_rate")
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
 
 
 def train_heads(
-    extractor: nn.Module, parts: Sequence[LabeledSamples], settings: RelationSettings, steps: int, generator: torch.Generator
+    extractor: nn.Module, parts: Sequence[LabeledSamples], search: RelationSearch, steps: int, generator: torch.Generator
 ) -> list[nn.Linear]:
-    """Train an extractor (B, ...) -> (B, dim) with a separate softmax head for each part; returns the heads.
+    """Train an extractor (B, ...) -> (B, dim) with a softmax head for each part; returns the heads.
 
     Source: Kalluri et al. (2019), dataset-specific heads, as in SLAMDUNKS, section 5.3.
     """
-    heads = [nn.Linear(settings.dim, len(part.space)) for part in parts]
-    size = settings.batch_size // len(parts)
-    batches = [draw_batches(part, size, settings.weighted_sampling, generator) for part in parts]
+    heads = [nn.Linear(search.training.dim, len(part.space)) for part in parts]
+    size = search.training.batch_size // len(parts)
+    batches = [draw_batches(part, size, search.training.weighted_sampling, generator) for part in parts]
 
     def loss() -> Tensor:
         rows = [next(batch) for batch in batches]
         features = extractor(torch.cat([part.inputs[i] for part, i in zip(parts, rows, strict=True)]))
         losses = [
-            F.cross_entropy(head(own), part.labels[i])
-            for head, own, part, i in zip(heads, features.split(size), parts, rows, strict=True)
+            F.cross_entropy(head(of_part), part.labels[i])
+            for head, of_part, part, i in zip(heads, features.split(size), parts, rows, strict=True)
         ]
         return torch.stack(losses).mean()
 
-    minimise(loss, [*extractor.parameters(), *nn.ModuleList(heads).parameters()], steps, settings.learning_rate)
+    minimise(loss, [*extractor.parameters(), *nn.ModuleList(heads).parameters()], steps, search.training.learning_rate)
     return heads

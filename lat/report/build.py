@@ -28,7 +28,7 @@ from lat.report.pairs import PairView, pair_view
 from lat.report.pictures import relative_url, write_pictures
 from lat.report.relation_views import relation_view, strip_id
 from lat.report.reliability_views import reliability_views
-from lat.report.settings import ReportSettings
+from lat.report.report_settings import ReportSettings
 
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
 
@@ -167,7 +167,7 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
             downstream=content.evaluation.get("downstream") or [],
             relations=[relation_view(one, strips) for one in content.relations],
             strips=list(strips.values()),
-            limits={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},
+            thresholds={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},
             style=Markup(style),
             script=Markup(script),
             style_hash=_content_hash(style),

@@ -1,4 +1,4 @@
-"""Example crops of classes: small picture strips that help a person judge a relation."""
+"""Example crops of classes: small strips of pictures for judging a relation by eye."""
 
 from __future__ import annotations
 

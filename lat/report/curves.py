@@ -59,7 +59,7 @@ def loss_chart(model: str, rows: Sequence[Mapping[str, Any]]) -> Chart | None:
     names = dict.fromkeys(["total", *(name for row in rows for name in row if name not in _NOT_LOSSES)])
     series = {name: [(float(row["step"]), float(row[name])) for row in rows if _is_finite(row.get(name))] for name in names}
     last_values = {name: points[-1][1] for name, points in series.items() if points}
-    series = {name: _averaged(points) for name, points in series.items() if points}
+    series = {name: _thinned(points) for name, points in series.items() if points}
     x_max = max(step for step, _ in series["total"])
     y_ticks = nice_ticks(max(max(value for _, value in points) for points in series.values()), 4)
     y_max = y_ticks[-1]
@@ -90,7 +90,7 @@ def nice_ticks(largest: float, count: int) -> list[float]:
     return [float(f"{index * step:.6g}") for index in range(math.ceil(largest / step - 1e-9) + 1)]
 
 
-def _averaged(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Means of consecutive runs of points, so that at most 120 remain."""
     run = math.ceil(len(points) / _MOST_POINTS)
     chunks = [points[start : start + run] for start in range(0, len(points), run)]

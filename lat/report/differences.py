@@ -8,12 +8,12 @@ from enum import StrEnum
 from lat.core.structures import LabeledBoxes
 from lat.evaluation.box_matching import match_boxes
 
-MATCHED_IOU = 0.5
-KEPT_IOU = 0.9
+MATCHED_IOU = 0.5  # IoU from which a transferred box matches a human box
+KEPT_IOU = 0.9  # IoU from which a matched human box counts as kept, and not as moved
 
 
 class Mark(StrEnum):
-    """What happened to a box: the first three apply to transferred boxes, the last to source boxes."""
+    """What became of a box: the first three are of transferred boxes, the last of human boxes."""
 
     KEPT = "kept"
     MOVED = "moved"

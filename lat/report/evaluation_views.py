@@ -37,7 +37,7 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class TransferRow:
-    """One source and target: scores per method, overall and per class."""
+    """One source and target: a score per method, in all and per class."""
 
     source: str
     target: str
@@ -91,8 +91,8 @@ def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
 
 
 def _transfer_row(pair: tuple[str, str], methods: Sequence[str], rows: Sequence[EvaluationRow]) -> TransferRow:
-    own = {str(row["method"]): row for row in rows if (row["source"], row["target"]) == pair}
-    found = [own.get(method, {}) for method in methods]
+    by_method = {str(row["method"]): row for row in rows if (row["source"], row["target"]) == pair}
+    found = [by_method.get(method, {}) for method in methods]
     scores = [Score(row.get("ap"), row.get("ap50")) for row in found]
     names = dict.fromkeys(str(name) for row in found for name in row.get("per_class") or {})
     classes = [ClassScores(name, tuple((row.get("per_class") or {}).get(name) for row in found)) for name in names]
@@ -135,7 +135,7 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class AgreementView:
-    """What happened to one source's boxes: `AGREEMENT_COUNTS` with their percentage of the source's boxes, and classes."""
+    """What became of one source's human boxes: `AGREEMENT_COUNTS`, each with its percentage of those boxes, and classes."""
 
     source: str
     target: str
@@ -159,6 +159,6 @@ def agreement_view(row: EvaluationRow, target_classes: Sequence[str] = ()) -> Ag
         total = sum(counts.values())
         cells = [HeatCell(counts.get(column, 0), math.ceil(5 * counts.get(column, 0) / max(total, 1))) for column in columns]
         matrix.append(HeatRow(name, tuple(cells)))
-    source_boxes = sum(int(row[name]) for name in ("kept", "moved", "dropped"))
-    shares = [(int(row[name]), 100 * int(row[name]) / source_boxes if source_boxes else None) for name in AGREEMENT_COUNTS]
+    human_boxes = sum(int(row[name]) for name in ("kept", "moved", "dropped"))
+    shares = [(int(row[name]), 100 * int(row[name]) / human_boxes if human_boxes else None) for name in AGREEMENT_COUNTS]
     return AgreementView(str(row["source"]), str(row["target"]), tuple(shares), tuple(columns), tuple(matrix if columns else ()))

@@ -89,7 +89,8 @@ class GalleryData:
         changed = [bool(name) for found in self._differences for name in found.previous_classes]
         flags = np.array(marks, np.int64) + FLAGS["changed"] * np.array(changed, np.int64)
         flags += FLAGS["low"] * (self._transferred.scores < LOW_SCORE)
-        return flags + FLAGS["disputed"] * (self.gallery.doubt.parts["agreement"][self._rows] >= DISAGREES)
+        result: np.ndarray = flags + FLAGS["disputed"] * (self.gallery.doubt.parts["agreement"][self._rows] >= DISAGREES)
+        return result
 
     def index(self) -> dict[str, Any]:
         """The data for filtering and sorting: names, sizes and doubt of images, classes, scores and marks of boxes."""
@@ -178,11 +179,12 @@ def _columns(table: LabelTable) -> dict[str, Any]:
 
 
 def _percent(values: np.ndarray) -> list[int]:
-    return np.clip(np.round(100 * values), 0, 100).astype(int).tolist()
+    result: list[int] = np.clip(np.round(100 * values), 0, 100).astype(int).tolist()
+    return result
 
 
 def as_script(key: str, value: Any) -> str:
-    """A value of JSON types as a script that hands it to the page, for a page may not read other files beside it.
+    """A value of JSON types as a script that passes it to the page, because a page from disk may not read other files.
 
     All but ASCII, and what HTML could take for markup, is written as escapes.
     """

@@ -50,7 +50,7 @@ def score_histogram(pseudo: LabelTable, transferred: LabelTable) -> Histogram:
 
 
 def size_histogram(source: LabelTable, transferred: LabelTable) -> Histogram:
-    """Sizes (square root of the area, in pixels) of the source's human boxes and the transferred ones, four bins per doubling."""
+    """Sizes (square root of the area, in pixels) of human boxes and of transferred boxes, four bins per doubling."""
     sizes = [np.sqrt((one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]).prod(axis=1)) for one in (source, transferred)]
     logs = [np.log2(np.maximum(one, 1)) for one in sizes]
     both = np.concatenate(logs)
@@ -58,7 +58,7 @@ def size_histogram(source: LabelTable, transferred: LabelTable) -> Histogram:
     high = max(high, low + 1)
     edges = np.linspace(low, high, int(high - low) * 4 + 1)
     ticks = [(float(power), f"{2**power:g}") for power in range(int(low), int(high) + 1)]
-    names = ("source boxes", "transferred boxes")
+    names = ("human boxes", "transferred boxes")
     summary = f"Sizes in pixels of {names[0]} (median {_median(sizes[0], 0)}) and of {names[1]} (median {_median(sizes[1], 0)})"
     return _histogram("Box sizes in pixels", names, (logs[0], logs[1]), edges, ticks, summary)
 

@@ -1,4 +1,4 @@
-"""What the page itself shows of one source and target; the gallery is read from data files."""
+"""What the page itself shows of one source and target; the gallery is read from data files beside it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PairView:
 
 def pair_view(key: str, gallery: Gallery, shown: int, changes: Mapping[str, Mapping[str, int]]) -> PairView:
     """Arrange one gallery; `changes` has the matched boxes of all images as {source class: {target class: count}}."""
-    own, transferred = gallery.dataset.labels, gallery.transferred
+    human, transferred = gallery.dataset.labels, gallery.transferred
     return PairView(
         key=key,
         source=gallery.source,
@@ -39,7 +39,7 @@ def pair_view(key: str, gallery: Gallery, shown: int, changes: Mapping[str, Mapp
         shown=shown,
         boxes=transferred.num_boxes,
         doubtful=int((gallery.doubt.boxes >= DOUBTFUL).sum()),
-        flow=flow_view(class_flow(own, transferred, changes)),
-        histograms=(score_histogram(gallery.pseudo, transferred), size_histogram(own, transferred)),
+        flow=flow_view(class_flow(human, transferred, changes)),
+        histograms=(score_histogram(gallery.pseudo, transferred), size_histogram(human, transferred)),
         has_truth=gallery.truth is not None,
     )

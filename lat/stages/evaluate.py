@@ -64,7 +64,7 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
                         "source": source,
                         "target": target,
                         "method": method,
-                        **label_figures(truth, labels[method], workspace.config.evaluation.score_threshold),
+                        **label_figures(truth, labels[method], workspace.config.evaluation.counted_threshold),
                     }
                     for method in labels
                 ]

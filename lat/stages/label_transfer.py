@@ -8,16 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from lat.config.sections import part_of
 from lat.core.files import write_atomically
 from lat.engine.progress import track
 from lat.engine.trainer import TrainJob, train
 from lat.models.feature_cache import FeatureCache
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings
 from lat.stages.shared.relation_files import relation_files
-from lat.stages.shared.transfer_model import TransferItems, backbone_files, build_model, label_set_files, open_features
+from lat.stages.shared.transfer_model import (
+    TransferItems,
+    backbone_files,
+    build_model,
+    label_set_files,
+    open_features,
+    sees_as_detector,
+)
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -26,13 +31,17 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     """One step: train the model of the round."""
     config, paths = workspace.config, workspace.paths
     settings = config.to_dict()
-    depends_on = [{**settings["lat"], "cache": None}, settings["seed"], settings["runtime"]["precision"]]
+    settings["lat"]["backbone"]["cache"] = None
+    depends_on = [settings["lat"], settings["training"], settings["augmentation"]["horizontal_flip"]]
+    depends_on += [settings["seed"], settings["runtime"]["precision"]]
     if config.label_sets:
-        depends_on += [[[one.name, sorted(one.files)] for one in config.label_sets], config.pseudo_label.score_threshold]
+        depends_on += [[[one.name, sorted(one.files)] for one in config.label_sets], config.pseudo_label.threshold]
+    if sees_as_detector(workspace):  # its features once ignored the longest side
+        depends_on.append({"max_image_size": config.upstream.model.max_image_size})
     if relations := relation_files(workspace):
         depends_on.append(settings["relations"]["threshold"])
     inputs = (*paths.all_pseudo_labels(), *label_set_files(workspace, workspace.names), *backbone_files(workspace))
-    inputs += (*weights_file(config.lat.weights), *relations)
+    inputs += (*weights_file(config.lat.backbone.weights), *relations)
     outputs = (paths.transfer_model, paths.transfer_metrics)
     run = train_label_transfer
     yield Step("train-lat", "", "", depends_on, workspace.names, inputs, outputs, run, workspace.round)
@@ -42,7 +51,7 @@ STAGE = Stage("train-lat", steps, is_of_round=True)
 
 
 def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> None:
-    """Train the one label-transfer model on the images of all datasets; every round trains it anew.
+    """Train the one label-transfer model on the images of all datasets; every round trains a new one.
 
     Args:
         workspace: the run.
@@ -52,26 +61,30 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
     """
     settings = workspace.config.lat
     features = open_features(workspace)
-    _fill(workspace, features, (False, True) if settings.horizontal_flip else (False,))
+    _fill(workspace, features, (False, True) if workspace.config.augmentation.horizontal_flip else (False,))
     torch.manual_seed(workspace.config.seed)
-    model = build_model(workspace, features.backbone.channels)
-    model.mean_over_processes = lambda value: workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[assignment,return-value]
+
+    def mean_over_processes(value: Tensor) -> Tensor:
+        return workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[return-value]
+
+    model = build_model(workspace, features.backbone.channels, mean_over_processes)
+    items = TransferItems(workspace, features, workspace.names)
     job = TrainJob(
         title="train label transfer",
         out_dir=workspace.paths.transfer_model.parent,
         seed=workspace.config.seed,
         description={
             "kind": "label_transfer",
-            "settings": {**asdict(part_of(settings, HeadSettings)), **asdict(part_of(settings, FusionSettings))},
+            "settings": {**asdict(settings.head), **asdict(settings.fusion)},
             "spaces": [space.to_dict() for space in workspace.data.joint.spaces],
             "channels": features.backbone.channels,
             "backbone": features.backbone.weights_fingerprint,
         },
         inputs=due[""],
         num_workers=workspace.config.runtime.num_workers,
+        complete=items.complete,
     )
-    items = TransferItems(workspace, features, workspace.names)
-    path = train(model, items, settings.training, job, workspace.fabric)
+    path = train(model, items, workspace.config.lat_training, job, workspace.fabric)
     workspace.processes.from_first(_write_metrics, workspace, path)
 
 
@@ -79,7 +92,7 @@ def _fill(workspace: Workspace, features: FeatureCache, flips: tuple[bool, ...])
     """Compute the missing features, with a progress bar."""
     missing = workspace.processes.from_first(features.count_missing, flips)
     if missing:
-        with track(missing, f"features of {workspace.config.lat.backbone}") as progress:
+        with track(missing, f"features of {workspace.config.lat.backbone.name}") as progress:
             features.fill(progress.advance, flips, workspace.processes)
 
 

@@ -13,13 +13,16 @@ from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
-from lat.labelling.filters import FilterSettings
+from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.coco.write import write_labels
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
 from lat.stages.shared.label_filters import choose_labels
 from lat.workspace.label_files import label_info, read_held_out_labels
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
+
+IMAGES_PER_BATCH = 4  # each batch is decoded once for all detectors
+NMS_IOU = 0.5  # at which the lower of two boxes of one class is suppressed
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
@@ -32,7 +35,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 
 
 def _step(workspace: Workspace, source: str, space: str) -> Step:
-    settings = {**workspace.config.to_dict()["pseudo_label"], "batch_size": None}
+    settings = workspace.config.to_dict()["pseudo_label"]
     chosen, data = workspace.config.pseudo_label.filter, [source]
     inputs = [workspace.paths.upstream_model(space)]
     if not chosen.keeps_all:
@@ -52,7 +55,7 @@ def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
 
 
 def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
-    settings = {**workspace.config.to_dict()["pseudo_label"], "batch_size": None, "filter": None}
+    settings = {**workspace.config.to_dict()["pseudo_label"], "filter": None}
     inputs, outputs = (workspace.paths.upstream_model(space),), (workspace.paths.held_out_labels(dataset, space),)
     run = partial(label_held_out, target=dataset)
     group = f"{dataset} held-out"
@@ -90,7 +93,7 @@ def _label_images(
     models = {space: workspace.paths.upstream_model(space) for space in paths}
     predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
     found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
-    batches = batches_of(range(len(part)), settings.batch_size)
+    batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or IMAGES_PER_BATCH)
     labels = (
         {space: [keep_pseudo_labels(boxes, settings) for boxes in one.predict(images)] for space, one in predictors.items()}
         for images in image_batches(part, processes.share(batches))
@@ -114,6 +117,6 @@ def _label_images(
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:
     """Detections with positive area and a score at or above the threshold, after class-wise NMS, best first."""
     has_area = (boxes.boxes_xyxy[:, 2:] > boxes.boxes_xyxy[:, :2]).all(dim=1)
-    boxes = boxes[has_area & (boxes.scores >= settings.score_threshold)]
-    kept = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, settings.nms_iou)
+    boxes = boxes[has_area & (boxes.scores >= settings.threshold)]
+    kept = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, NMS_IOU)
     return boxes[kept[: settings.max_detections]]

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
-from lat.config.sections import part_of
 from lat.core.files import write_atomically
 from lat.data.training_labels import TransferredDataset
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train
@@ -41,9 +40,10 @@ def _step(workspace: Workspace, dataset: str) -> Step:
         how = workspace.config.rounds.described(workspace.round)
         data, inputs = workspace.names, (before.upstream_model(dataset), *transferred)
     else:  # also the library version and the files behind names
-        how = describe_detector(part_of(upstream, DetectorSettings), workspace.data.space(dataset))
-        data, inputs = (dataset,), weights_file(upstream.weights)
-    depends_on = [settings["upstream"], how, settings["seed"], settings["runtime"]["precision"]]
+        how = describe_detector(upstream.model, workspace.data.space(dataset))
+        data, inputs = (dataset,), weights_file(upstream.model.weights)
+    depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
+    depends_on += [settings["seed"], settings["runtime"]["precision"]]
     is_apart = workspace.processes.size > 1 and workspace.config.runtime.upstream_parallel == "datasets"
     run = partial(train_upstream, dataset=dataset)
     return Step("train-upstream", dataset, "", depends_on, data, inputs, outputs, run, workspace.round, is_apart)
@@ -62,22 +62,19 @@ def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]
         dataset: name of the dataset.
         due: see `RunSteps`.
     """
-    settings, rounds = workspace.config.upstream, workspace.config.rounds
-    training, seed, reserved, noise = settings.training, workspace.config.seed, None, None
+    config, rounds = workspace.config, workspace.config.rounds
+    training, seed, reserved, noise = config.upstream_training, config.seed, None, None
     datasets = [workspace.data.train_part(dataset)]
     if workspace.round:
-        training, seed = rounds.training(training), derive_seed("round", seed, workspace.round)
-        model, description = _trained_before(workspace.previous(), dataset)
+        training, seed = config.round_training, derive_seed("round", seed, workspace.round)
         noise = rounds.noise_of(workspace.round)
-        if noise.dropout:
-            model.roi_heads.dropout = noise.dropout
+        model, description = _trained_before(workspace.previous(), dataset, noise.dropout)
         datasets += [_transferred(workspace, source, dataset) for source in workspace.others(dataset)]
-        reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.batch_size)))
+        reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.own.batch_size)))
     else:
         torch.manual_seed(seed)
-        detector_settings = part_of(settings, DetectorSettings)
-        model = build_detector(detector_settings, workspace.data.space(dataset))
-        description = describe_detector(detector_settings, workspace.data.space(dataset))
+        model = build_detector(config.upstream.model, workspace.data.space(dataset))
+        description = describe_detector(config.upstream.model, workspace.data.space(dataset))
     job = TrainJob(
         title=f"train upstream {dataset}",
         out_dir=workspace.paths.upstream_model(dataset).parent,
@@ -85,20 +82,20 @@ def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]
         description=description,
         inputs=due[""],
         reserved=reserved,
-        num_workers=workspace.config.runtime.num_workers,
+        num_workers=config.runtime.num_workers,
     )
-    path = train(model, DetectionItems(datasets, settings.augmentation, noise), training, job, workspace.fabric)
+    path = train(model, DetectionItems(datasets, config.augmentation, noise), training, job, workspace.fabric)
     predictor = Predictor(load_detector(path), workspace.fabric)
     metrics = evaluate_detector(predictor, workspace.data.validation_part(dataset), workspace.processes)
     if workspace.processes.is_first:
         write_atomically(workspace.paths.upstream_metrics(dataset), json.dumps(metrics, indent=2) + "\n")
 
 
-def _trained_before(workspace: Workspace, dataset: str) -> tuple[Any, dict[str, Any]]:
-    """The detector that a round trained, and its description for the next checkpoint."""
+def _trained_before(workspace: Workspace, dataset: str, dropout: float) -> tuple[Any, dict[str, Any]]:
+    """The detector that a round has trained, with dropout from now on, and its description for the next checkpoint."""
     path = require(workspace.paths.upstream_model(dataset), "lat train-upstream")
     content = load_checkpoint(path, "detector")
-    return detector_from_checkpoint(content), {key: content[key] for key in content if key != "model"}
+    return detector_from_checkpoint(content, dropout=dropout), {key: content[key] for key in content if key != "model"}
 
 
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:
@@ -106,5 +103,5 @@ def _transferred(workspace: Workspace, source: str, target: str) -> TransferredD
     rounds = workspace.config.rounds
     labels = read_transferred(workspace.previous(), source, target)
     if (ratio := rounds.ratio_of(workspace.round)) is not None:
-        labels = surest_labels(workspace, target, labels, rounds.labels.score_threshold, ratio)
+        labels = surest_labels(workspace, target, labels, rounds.labels.trained_threshold, ratio)
     return TransferredDataset.of(workspace.data.train_part(source), labels, rounds.labels)

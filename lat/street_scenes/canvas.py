@@ -92,4 +92,5 @@ def _to_pixels(contour: np.ndarray, placement: Placement) -> np.ndarray:
     direction = -1.0 if placement.faces_left else 1.0
     x = placement.x_ground + direction * placement.pixels_per_metre * contour[:, 0]
     y = placement.y_ground - placement.pixels_per_metre * contour[:, 1]
-    return np.round((np.stack([x, y], axis=1) - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+    result: np.ndarray = np.round((np.stack([x, y], axis=1) - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32)
+    return result

@@ -16,11 +16,11 @@ from lat.workspace.workspace import Workspace
 def read_pseudo_labels(workspace: Workspace, source: str, space: str) -> LabelTable:
     """Pseudo-labels of the images of `source` in another space, checked against both.
 
-    For an outside label set these are its labels with a score of at least `pseudo_label.score_threshold`.
+    Those of an outside label set are its labels with a score of at least `pseudo_label.threshold`.
     """
     data = workspace.data
     if space in data.label_sets:
-        labels = data.label_sets[space].tables[source].at_least(workspace.config.pseudo_label.score_threshold)
+        labels = data.label_sets[space].tables[source].at_least(workspace.config.pseudo_label.threshold)
         return labels.laid_over(data.train_part(source).labels)
     path = require(workspace.paths.pseudo_labels(source, space), "lat pseudo-label")
     return _aligned(read_labels(path, space, expect=data.space(space)), data.train_part(source))
@@ -52,7 +52,7 @@ def read_truth(workspace: Workspace, source: str, target: str) -> LabelTable | N
 
 def counted_labels(workspace: Workspace, transferred: LabelTable) -> LabelTable:
     """The transferred labels whose score is high enough for agreement figures and pictures."""
-    return transferred.at_least(workspace.config.evaluation.score_threshold)
+    return transferred.at_least(workspace.config.evaluation.counted_threshold)
 
 
 def label_info(workspace: Workspace, method: str, model: Path) -> dict[str, str]:

@@ -10,7 +10,8 @@ from lat.config.load import Config
 from lat.core.decoded_store import DecodedStore
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
-from lat.data.dataset import DatasetSettings, DetectionDataset, load_dataset
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import DetectionDataset, load_dataset
 from lat.data.label_sets import LabelSet, load_label_set
 from lat.labels.coco.read import read_labels
 

@@ -15,7 +15,7 @@ class RunPaths:
     """The files of one round of a run, under its `output_dir`.
 
     Round 0 uses `output_dir` itself, round r uses `rounds/r`, except that the last round's transferred labels go to
-    `output_dir`. A round reuses the files of an earlier one for whatever it does not make anew.
+    `output_dir`. A round reuses the files of an earlier one for whatever it does not produce again.
 
     Attributes:
         config: the settings of the run.
@@ -56,7 +56,12 @@ class RunPaths:
     @property
     def backbone_model(self) -> Path | None:
         """The detector whose features the label-transfer model uses, if any."""
-        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone == "upstream" else None
+        return self.upstream_model(self.config.backbone_dataset) if self.config.lat.backbone.name == "upstream" else None
+
+    @property
+    def features(self) -> Path:
+        """The folder of cached features; it may be deleted at any time."""
+        return self.root / "cache"
 
     @property
     def transfer_model(self) -> Path:
@@ -82,7 +87,7 @@ class RunPaths:
         return self.root / "downstream" / (f"{target}.{name}" if name else target)
 
     def downstream_model(self, target: str) -> Path:
-        return self.downstream(target) / ("yolo.pt" if self.config.downstream.detector == "yolo" else "model.pt")
+        return self.downstream(target) / ("yolo.pt" if self.config.downstream.model.detector == "yolo" else "model.pt")
 
     def downstream_metrics(self, target: str) -> Path:
         return self.downstream(target) / "metrics.json"

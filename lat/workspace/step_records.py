@@ -11,6 +11,7 @@ from typing import Any
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json, write_atomically
 from lat.engine.progress import track
+from lat.labels.coco.root_category import NO_CLASS
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
@@ -84,6 +85,8 @@ class StepRecords:
             paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}
             described["truth"] = sorted(settings.truth)
+            if roots := [what for what in self.workspace.data.train_part(name).labels.repairs if what.endswith(NO_CLASS)]:
+                described["roots"] = roots  # which once were classes
             with track(len(files), f"read {name}", after_seconds=2) as progress:
                 hashes = [[path.name, self._file_hash(path, progress.advance)] for path in files]
             self._data_hashes[name] = sha256_of_json([described, hashes])
@@ -100,7 +103,8 @@ class StepRecords:
             self._hashes[str(path)] = known = [*stamp, sha256_of_file(path)]
             self._is_changed = True
         advance()
-        return known[2]
+        result: str = known[2]
+        return result
 
 
 def _read_json(path: Path) -> dict[str, Any]:

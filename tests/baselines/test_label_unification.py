@@ -6,28 +6,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import coco_dict, label_space, labeled_boxes, write_coco
+from factories import coco_dict, label_space, labeled_boxes, training, write_coco
 from torch import Tensor, nn
 
-from lat.baselines.label_unification import (
-    LabelUnificationSettings,
-    SpaceView,
-    UnifiedItems,
-    epoch_counts,
-    joint_space_of,
-    to_joint_space,
-)
+from lat.baselines.baseline_settings import LabelUnificationSettings
+from lat.baselines.label_unification import SpaceView, UnifiedItems, epoch_counts, joint_space_of, to_joint_space
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.data.augment.transforms import AugmentationSettings
+from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.dataset import load_dataset
-from lat.detectors.base import Detector, DetectorSettings, build_detector
+from lat.detectors.base import Detector, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.torchvision.weighted_rcnn import binary_class_loss
-from lat.engine.optimization import TrainSettings
-from lat.engine.runtime import RuntimeSettings, build_fabric
+from lat.engine.runtime import build_fabric
 from lat.engine.sampling import StepSampler
 from lat.engine.trainer import TrainJob, train
+from lat.engine.training_settings import RuntimeSettings
 from lat.stages.upstream import DetectionItems
 
 CITY, WAY = label_space("city", ("car", "truck"), (5, 9)), label_space("way", ("car", "person", "cart"))
@@ -55,7 +50,7 @@ def test_classes_stand_side_by_side_and_are_not_merged_by_name() -> None:
 
 
 def test_each_image_has_its_classes_in_the_joint_space_and_its_own_mask() -> None:
-    items = UnifiedItems([Numbers(0, 2), Numbers(5, 2, WAY)], JOINT, LabelUnificationSettings())
+    items = UnifiedItems([Numbers(0, 2), Numbers(5, 2, WAY)], JOINT)
     image = torch.zeros(3, 8, 8)
     of_way = labeled_boxes(WAY, [(0, 0, 4, 4), (1, 1, 3, 3)], [2, 0], weights=[0.5, 0.0], annotation_ids=[7, 8])
     of_city = labeled_boxes(CITY, [(0, 0, 4, 4)], [1])
@@ -77,7 +72,7 @@ def test_shares_of_datasets(power: float, counts: list[int]) -> None:
 
 
 def test_an_epoch_has_equal_shares_and_every_image_equally_often_but_for_a_rest() -> None:
-    items = UnifiedItems([Numbers(0, 3), Numbers(100, 10)], JOINT, LabelUnificationSettings())
+    items = UnifiedItems([Numbers(0, 3), Numbers(100, 10)], JOINT)
     drawn = Counter(
         int(items.item(draw.item_index, torch.Generator().manual_seed(draw.item_seed))[0].max())
         for batch in StepSampler(len(items), 4, seed=1, steps=range(5 * 3))
@@ -89,16 +84,11 @@ def test_an_epoch_has_equal_shares_and_every_image_equally_often_but_for_a_rest(
 
 
 def test_the_rest_of_an_epoch_comes_from_the_generator_alone() -> None:
-    items = UnifiedItems([Numbers(0, 3), Numbers(100, 10)], JOINT, LabelUnificationSettings())
+    items = UnifiedItems([Numbers(0, 3), Numbers(100, 10)], JOINT)
     last = {seed: int(items.item(9, torch.Generator().manual_seed(seed))[0].max()) for seed in range(20)}
     assert set(last.values()) == {0, 1, 2}
     assert last == {seed: int(items.item(9, torch.Generator().manual_seed(seed))[0].max()) for seed in range(20)}
     assert {int(items.item(8, torch.Generator().manual_seed(seed))[0].max()) for seed in range(20)} == {2}
-
-
-def test_a_share_power_outside_0_to_1_is_an_error() -> None:
-    with pytest.raises(InputError, match="share_power"):
-        LabelUnificationSettings(share_power=1.5)
 
 
 class Fixed(nn.Module):
@@ -141,9 +131,8 @@ def test_sigmoids_are_not_renormalised() -> None:
 
 def test_null_bce_supervises_the_classes_of_the_own_space_and_scores_by_sigmoids() -> None:
     torch.manual_seed(0)
-    detector = build_detector(DetectorSettings(score_threshold=0.0), SPACE).train()
-    detector.roi_heads.is_binary = True
-    items = UnifiedItems([Numbers(0, 2)], JOINT, LabelUnificationSettings(classification_loss="null_bce"))
+    detector = build_detector(DetectorSettings(detection_threshold=0.0), SPACE, is_binary=True).train()
+    items = UnifiedItems([Numbers(0, 2)], JOINT)
     cars = labeled_boxes(CITY, [(4, 4, 28, 30), (34, 8, 60, 40)], [0, 1])
     detector.losses(*items.collate([(torch.rand(3, 48, 64), cars)]))["loss_classifier"].backward()
     of_classes = detector.roi_heads.box_predictor.cls_score.weight.grad.abs().sum(dim=1)
@@ -152,6 +141,17 @@ def test_null_bce_supervises_the_classes_of_the_own_space_and_scores_by_sigmoids
     (found,) = detector.eval().predict([torch.rand(3, 48, 64)])
     assert len(found)
     assert found.class_scores.sum(dim=1).max() > 1.5  # five sigmoids near a half
+
+
+def test_a_checkpoint_says_that_the_classes_have_sigmoids_and_no_word_where_they_have_none() -> None:
+    torch.manual_seed(0)
+    settings, image = DetectorSettings(detection_threshold=0.0), torch.rand(3, 48, 64)
+    detector = build_detector(settings, SPACE, is_binary=True).eval()
+    content = {**describe_detector(settings, SPACE, is_binary=True), "model": detector.state_dict()}
+    (found,), (again,) = detector.predict([image]), detector_from_checkpoint(content).predict([image])
+    assert found.class_scores.sum(dim=1).max() > 1.5
+    torch.testing.assert_close(again.class_scores, found.class_scores)
+    assert "is_binary" not in describe_detector(settings, SPACE)
 
 
 def test_binary_loss_of_regions_by_hand() -> None:
@@ -165,7 +165,7 @@ def test_binary_loss_of_regions_by_hand() -> None:
 
 
 def test_an_unknown_loss_of_label_unification_is_refused() -> None:
-    with pytest.raises(InputError, match=r"label_unification\.classification_loss: is 'bce'"):
+    with pytest.raises(InputError, match=r"classification_loss: is 'bce'"):
         LabelUnificationSettings(classification_loss="bce")
 
 
@@ -192,7 +192,7 @@ def test_boxes_for_all_classes_take_their_best_class_of_the_space() -> None:
 def test_images_supervise_their_own_space_alone() -> None:
     torch.manual_seed(0)
     detector = build_detector(DetectorSettings(), SPACE).train()
-    items = UnifiedItems([Numbers(0, 2)], JOINT, LabelUnificationSettings())
+    items = UnifiedItems([Numbers(0, 2)], JOINT)
     cars = labeled_boxes(CITY, [(4, 4, 28, 30), (34, 8, 60, 40)], [0, 1])
     detector.losses(*items.collate([(torch.rand(3, 48, 64), cars)]))["loss_classifier"].backward()
     of_classes = detector.roi_heads.box_predictor.cls_score.weight.grad.abs().sum(dim=1)
@@ -209,11 +209,11 @@ def test_a_detector_of_two_datasets_trains_and_detects_in_each(tmp_path: Path) -
     ]
     parts = [DetectionItems([dataset], AugmentationSettings()) for dataset in datasets]
     torch.manual_seed(0)
-    detector = build_detector(DetectorSettings(score_threshold=0.0), SPACE)
+    detector = build_detector(DetectorSettings(detection_threshold=0.0), SPACE)
     fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
-    settings = TrainSettings(steps=3, batch_size=2, tensorboard=False, ema_decay=0.5)
+    settings = training(steps=3, batch_size=2, tensorboard=False, ema_decay=0.5)
     job = TrainJob("unified", tmp_path / "out", seed=0, description={"kind": "detector"})
-    train(detector, UnifiedItems(parts, JOINT, LabelUnificationSettings()), settings, job, fabric)
+    train(detector, UnifiedItems(parts, JOINT), settings, job, fabric)
     for space, dataset in zip((CITY, WAY), datasets, strict=True):
         view = SpaceView(detector, JOINT, space.name, softmax=True)
         assert isinstance(view, Detector)

@@ -10,13 +10,13 @@ import torch
 from factories import labeled_boxes
 from torch import Tensor, nn
 
+from lat.baselines.baseline_settings import LgplSettings
 from lat.baselines.lgpl import LgplModel, describe_lgpl, head_losses, lgpl_from_checkpoint
-from lat.baselines.lgpl_pairs import LgplSettings
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.base import build_detector
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.detector_settings import DetectorSettings
 
 TARGET = LabelSpace.from_names("city", ("car", "truck", "bus"))
 SOURCE = LabelSpace.from_names("way", ("vehicle", "sign"))

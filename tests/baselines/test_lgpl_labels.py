@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import coco_dict, labeled_boxes, write_coco
+from factories import coco_dict, labeled_boxes, training, write_coco
 
+from lat.baselines.baseline_settings import LgplSettings
 from lat.baselines.class_names import labels_by_class_names
 from lat.baselines.lgpl import LgplModel, describe_lgpl, lgpl_from_checkpoint
 from lat.baselines.lgpl_labels import LgplItems, histogram_threshold, lgpl_labels, validity_thresholds
-from lat.baselines.lgpl_pairs import LgplSettings
-from lat.data.augment.transforms import AugmentationSettings
+from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.detector_settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
+from lat.engine.runtime import build_fabric
 from lat.engine.sampling import Reserved, StepSampler
-from lat.engine.trainer import RuntimeSettings, TrainJob, TrainSettings, build_fabric, train
+from lat.engine.trainer import TrainJob, train
+from lat.engine.training_settings import RuntimeSettings
 
 STILL = AugmentationSettings(horizontal_flip=0.0, color_jitter=0.0)
 BOXES_XYWH = [[[8, 6, 30, 20], [44, 30, 16, 24]], [], [[30, 10, 24, 30]], [[4, 30, 20, 20], [40, 4, 20, 30]]]
@@ -107,11 +109,11 @@ def test_a_short_training_lowers_the_loss_and_labels_a_source(
     settings, detector = LgplSettings(pairs_per_image=32), DetectorSettings()
     torch.manual_seed(0)
     items = LgplItems([source], target, STILL)
-    training = TrainSettings(steps=30, batch_size=4, warmup_steps=5, log_every=5, learning_rate=2e-3, tensorboard=False)
+    few = training(steps=30, batch_size=4, warmup_steps=5, log_every=5, learning_rate=2e-3, tensorboard=False)
     description = describe_lgpl(settings, detector, target.space)
     job = TrainJob("train LGPL", tmp_path / "lgpl", 0, description, reserved=Reserved(items.num_target, 2))
     fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
-    path = train(LgplModel(settings, detector, target.space), items, training, job, fabric)
+    path = train(LgplModel(settings, detector, target.space), items, few, job, fabric)
     totals = [json.loads(line)["total"] for line in (tmp_path / "lgpl" / "log.jsonl").read_text().splitlines()]
     assert totals[-1] < 0.7 * totals[0]
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl"))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lat.baselines.lgpl_pairs import LgplSettings, draw_pairs, jittered_copies, match_to_classes
+from lat.baselines.baseline_settings import LgplSettings
+from lat.baselines.lgpl_pairs import draw_pairs, jittered_copies, match_to_classes
 from lat.core.errors import InputError
 
 CAR, TRUCK, CROWD = [0.0, 0.0, 20.0, 20.0], [40.0, 0.0, 80.0, 20.0], [0.0, 40.0, 40.0, 80.0]
@@ -110,5 +111,5 @@ def test_copies_are_moved_by_at_most_the_scale_and_stay_inside() -> None:
     ],
 )
 def test_settings_out_of_range_are_named(name: str, value: float) -> None:
-    with pytest.raises(InputError, match=rf"lgpl.{name}: is {value}"):
+    with pytest.raises(InputError, match=rf"^{name}: is {value}"):
         LgplSettings(**{name: value})

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from factories import coco_dict
+from factories import coco_dict, write_coco
 from typer.main import get_command
 
 from lat.cli import main
@@ -167,6 +167,21 @@ def test_check_lists_every_problem_and_exits_with_2(tmp_path: Path, capsys: pyte
     assert "77" in output
     assert "annotation 2" in output
     assert "no such images folder" in output
+
+
+def test_images_both_trained_on_and_held_out_are_status_2_of_check_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [write_coco(tmp_path / name, name=name) for name in ("city", "way")]
+    rows = [f"  - {{name: {one.name}, images: {one.images}, annotations: {one.annotations}" for one in entries]
+    rows[0] += f", validation: {entries[0].annotations}"
+    config = tmp_path / "config.yaml"
+    config.write_text(f"output_dir: {tmp_path}/run\ndatasets:\n" + "".join(f"{row}}}\n" for row in rows))
+    assert run("check", str(config)) == 2
+    assert run("run", str(config)) == 2
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert "2 of 2 images of the validation part are in the training part too" in text
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS.glob("*.py")), ids=lambda path: path.stem)

@@ -76,7 +76,7 @@ def test_no_decisions_change_nothing_but_the_info(labels: Path, tmp_path: Path) 
 def test_labels_that_moved_are_named(labels: Path, tmp_path: Path) -> None:
     decisions = decisions_on(labels, {1: "reject"})
     moved = labels.rename(tmp_path / "elsewhere.json")
-    with pytest.raises(InputError, match=r"nu\.city\.json, which is not there; name the labels file with --labels"):
+    with pytest.raises(InputError, match=r"nu\.city\.json, which does not exist; name the labels file with --labels"):
         apply_decisions(decisions)
     assert apply_decisions(decisions, moved).path == tmp_path / "elsewhere.reviewed.json"
 
@@ -84,7 +84,7 @@ def test_labels_that_moved_are_named(labels: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": {"file": "LABELS", "sha256": "0" * 64}}, "another state of .*nu.city.json"),
+        ({"labels": {"file": "LABELS", "sha256": "0" * 64}}, "another version of .*nu.city.json"),
         ({"boxes": [{"annotation_id": 77, "decision": "accept"}]}, "decides on annotation 77, which is not in .*nu.city.json"),
         ({"images": [{"image_id": 9, "decision": "reject"}]}, "decides on image 9, which is not in .*nu.city.json"),
         (

@@ -48,7 +48,7 @@ def test_the_command_writes_every_format_and_says_what_is_lost(tmp_path: Path, c
         assert (status, errors) == (0, [])
         assert output.splitlines()[:2] == [
             f"wrote {out}: 2 images, 2 boxes",
-            "note: 1 boxes below a score of 0.5 are left out",
+            "note: 1 box below a score of 0.5 left out",
         ]
         assert (out / file).is_file()
         pictures = list(out.rglob("*.png"))
@@ -145,8 +145,8 @@ def out_as_file(folder: Path) -> None:
             ["--val", "val.json"],
             "val.json: categories: the class list is [1 car, 2 bus], but that of annotations is",
         ),
-        (fill_out, [], "out: is a folder with files in it; name a new or an empty folder; nothing was written"),
-        (out_as_file, [], "out: is no folder; name a new or an empty folder; nothing was written"),
+        (fill_out, [], "out: is not empty; name a new or empty folder; nothing was written"),
+        (out_as_file, [], "out: is not a folder; name a new or empty folder; nothing was written"),
         (break_nothing, ["--min-score", "1.5"], "--min-score: is 1.5; choose a number from 0 to 1"),
         (break_nothing, ["--to", "kitti"], "--to: is 'kitti'; choose one of yolo, voc, coco"),
         (break_nothing, ["--val-images", "images"], "--val-images: is given without --val"),
@@ -184,7 +184,7 @@ def test_links_that_cannot_be_made_leave_nothing_behind(tmp_path: Path, monkeypa
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    with pytest.raises(InputError, match=r"links to images cannot be made here \(Operation not permitted\); copy .* --copy"):
+    with pytest.raises(InputError, match=r"links to images cannot be created here \(Operation not permitted\); copy .* --copy"):
         export_files(tmp_path / "annotations.json", tmp_path / "images", "yolo", tmp_path / "out")
     assert tree(tmp_path) == {"annotations.json", "images", "images/001.png", "images/002.png"}
 

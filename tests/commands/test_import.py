@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from factories import coco_dict, draw_images, label_space, write_json
 from stand_ins import STAND_INS
 
 from lat.cli import main
@@ -45,6 +46,26 @@ def test_splits_subsets_and_settings(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(read_labels(tmp_path / "out" / "val.json", "nu").space) == 10
 
 
+def test_the_root_of_a_roboflow_export_is_no_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    value = coco_dict(space=label_space("cells", ["red", "white"]))
+    for category in value["categories"]:
+        category["supercategory"] = "cells"
+    value["categories"].insert(0, {"id": 0, "name": "cells", "supercategory": "none"})
+    draw_images(tmp_path / "train", value)
+    write_json(tmp_path / "train" / "_annotations.coco.json", value)
+    arguments = ("coco", "--root", tmp_path, "--out", tmp_path / "out", "--split", "train")
+    status, lines, _ = run(capsys, *arguments)
+    assert status == 0
+    assert "note: category 0 'cells', the root of all others and without boxes, is no class" in lines
+    assert read_labels(tmp_path / "out" / "train.json", "cells").space.class_names == ("red", "white")
+    value["annotations"][0]["category_id"] = 0
+    write_json(tmp_path / "train" / "_annotations.coco.json", value)
+    status, lines, _ = run(capsys, *arguments)
+    assert status == 0
+    assert not any("root" in line for line in lines if line.startswith("note"))
+    assert read_labels(tmp_path / "out" / "train.json", "cells").space.class_names == ("cells", "red", "white")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,7 +75,7 @@ def test_splits_subsets_and_settings(tmp_path: Path, capsys: pytest.CaptureFixtu
             ["synscapes", "max_oclusion=1"],
             "lat import synscapes: there is no setting 'max_oclusion'; did you mean 'max_occlusion'?",
         ),
-        (["synscapes", "max_occlusion=x"], "lat import synscapes: max_occlusion is 'x'; give a number"),
+        (["synscapes", "max_occlusion=x"], "lat import synscapes: max_occlusion is 'x'; use a number"),
         (["nuimages", "classes=ten"], "classes: is 'ten'; choose one of all, standard"),
         (["kitti", "x=1"], "lat import kitti: there is no setting 'x'; this format has no settings"),
         (["kitti", "x"], "lat import kitti: the setting 'x' is not key=value; write, for example, KEY=VALUE"),

@@ -16,7 +16,7 @@ from lat.commands.doctor import advice
 from lat.commands.init import parse_dataset, write_config
 from lat.config.load import load_config
 from lat.core.errors import InputError
-from lat.data.dataset import DatasetSettings
+from lat.data.data_settings import DatasetSettings
 
 
 def run(*arguments: str) -> int:
@@ -50,7 +50,7 @@ def test_the_image_size_leaves_small_objects_ten_pixels(tmp_path: Path) -> None:
     # b: boxes of 20 pixels in 600 keep 10 at 300, which is 320 in steps of 32; a: its own 32 pixels are less than that.
     write_config(tmp_path / "mine.yaml", datasets(tmp_path))
     config = load_config(tmp_path / "mine.yaml")
-    assert (config.upstream.image_size, config.downstream.image_size) == (320, 320)
+    assert (config.upstream.model.image_size, config.downstream.model.image_size) == (320, 320)
     text = (tmp_path / "mine.yaml").read_text()
     assert "#   a: 8 pixels in images 32 high or wide, 80 as seen" in text
     assert "#   b: 20 pixels in images 600 high or wide, 11 as seen" in text
@@ -60,7 +60,7 @@ def test_images_that_are_small_anyway_keep_their_size(tmp_path: Path) -> None:
     pair = [write_coco(tmp_path / name, name=name) for name in ("a", "b")]
     write_config(tmp_path / "mine.yaml", pair, target="all")
     config = load_config(tmp_path / "mine.yaml")
-    assert config.upstream.image_size == 0
+    assert config.upstream.model.image_size == 0
     assert config.target_names == ("a", "b")
 
 
@@ -101,7 +101,7 @@ def test_a_folder_without_the_images_is_named(tmp_path: Path) -> None:
     first, second = datasets(tmp_path)
     wrong = DatasetSettings("b", first.annotations.replace("annotations.json", ""), second.annotations)
     with pytest.raises(
-        InputError, match=r"a: holds none of the images of .*b/annotations.json, such as '001.png'; name the folder"
+        InputError, match=r"a: has none of the images of .*b/annotations.json, such as '001.png'; name the folder"
     ):
         write_config(tmp_path / "mine.yaml", [first, wrong])
 
@@ -113,7 +113,7 @@ def test_a_dataset_of_another_form_is_an_error(text: str) -> None:
 
 
 def test_one_dataset_is_not_enough(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names a; name two or more, each differently"):
+    with pytest.raises(InputError, match="names a; name two or more, each with its own name"):
         write_config(tmp_path / "mine.yaml", datasets(tmp_path)[:1])
 
 

@@ -36,31 +36,34 @@ def test_the_street_scenes_configuration_is_the_one_that_the_command_writes() ->
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
-    path = write(tmp_path, TWO_DATASETS + "seed: 3\nlat: {attention: none, dim: 32}\n")
-    config = load_config(path, ["lat.dim=64", "lat.training.steps=7", "target=[b, a]"])
-    assert (config.seed, config.lat.attention, config.lat.dim, config.lat.training.steps) == (3, "none", 64, 7)
+    path = write(tmp_path, TWO_DATASETS + "seed: 3\nlat: {fusion: {attention: none}, head: {dim: 32}}\n")
+    config = load_config(path, ["lat.head.dim=64", "lat.training.steps=7", "target=[b, a]"])
+    assert (config.seed, config.lat.fusion.attention, config.lat.head.dim, config.lat.training.steps) == (3, "none", 64, 7)
     assert config.target_names == ("b", "a")
-    assert config.lat.pooled_size == 7
+    assert config.lat.head.pooled_size == 7
 
 
 def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(tmp_path: Path) -> None:
     path = write(tmp_path, TWO_DATASETS)
     assert load_config(path).target_names == ("a", "b")
     assert load_config(path, ["target=b"]).backbone_dataset == "a"
-    assert load_config(path, ["lat.upstream_dataset=b"]).backbone_dataset == "b"
+    assert load_config(path, ["lat.backbone.upstream_dataset=b"]).backbone_dataset == "b"
 
 
 def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
-    settings = [
-        "rounds.steps_share=0.25",
-        "rounds.learning_rate_share=0.5",
-        "upstream.training.steps=10",
-        "upstream.training.momentum=0.8",
-    ]
+    settings = ["rounds.steps_share=0.25", "rounds.learning_rate_share=0.5", "upstream.training.steps=10", "training.log_every=7"]
     config = load_config(write(tmp_path, TWO_DATASETS), settings)
-    training = config.rounds.training(config.upstream.training)
-    assert (training.steps, training.learning_rate, training.momentum) == (2, 0.5 * config.upstream.training.learning_rate, 0.8)
-    assert config.rounds.training(training).steps == 1
+    training = config.round_training
+    assert (training.own.steps, training.own.learning_rate) == (2, 0.5 * config.upstream.training.learning_rate)
+    assert training.shared.log_every == 7
+
+
+def test_what_trainings_share_reaches_each_of_them_and_only_downstream_weights_are_averaged(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, TWO_DATASETS), ["training.warmup_steps=3", "downstream.ema_decay=0.5"])
+    trainings = (config.upstream_training, config.lat_training, config.downstream_training)
+    assert [training.shared.warmup_steps for training in trainings] == [3, 3, 3]
+    assert [training.own.steps for training in trainings] == [400, 1200, 600]
+    assert [training.ema_decay for training in trainings] == [0.0, 0.0, 0.5]
 
 
 def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
@@ -71,23 +74,26 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (TWO_DATASETS, ["lat.atention=none"], "there is no setting 'lat.atention'; did you mean 'attention'?"),
+        (TWO_DATASETS, ["lat.atention=none"], "there is no setting 'lat.atention'; did you mean 'fusion.attention'?"),
         (TWO_DATASETS, ["sead=1"], "there is no setting 'sead'; did you mean 'seed'?"),
-        (TWO_DATASETS, ["lat.attention=both"], "lat.attention is 'both'; choose one of sff, standard, none"),
+        (TWO_DATASETS, ["lat.fusion.attention=both"], "lat.fusion.attention is 'both'; choose one of sff, standard, none"),
         (TWO_DATASETS, ["seed=x"], "'seed': Value 'x' of type 'str' could not be converted to Integer"),
         (TWO_DATASETS, ["seed"], "the option 'seed' is not key=value"),
         (TWO_DATASETS, ["target=c"], "target there is no dataset 'c'; choose among a, b or all"),
-        (TWO_DATASETS, ["lat.upstream_dataset=c"], "lat.upstream_dataset there is no dataset 'c'"),
-        (TWO_DATASETS, ["upstream.score_threshold=2"], "upstream.score_threshold is 2.0"),
-        (TWO_DATASETS, ["pseudo_label.score_threshold=-1"], "pseudo_label.score_threshold is -1.0"),
-        (TWO_DATASETS, ["transfer.batch_size=0"], "transfer.batch_size is 0; choose 1 or more"),
+        (TWO_DATASETS, ["lat.backbone.upstream_dataset=c"], "lat.backbone.upstream_dataset there is no dataset 'c'"),
+        (TWO_DATASETS, ["upstream.model.detection_threshold=2"], "upstream.model.detection_threshold is 2.0"),
+        (TWO_DATASETS, ["pseudo_label.threshold=-1"], "pseudo_label.threshold is -1.0"),
+        (TWO_DATASETS, ["upstream.training.batch_size=0"], "upstream.training.batch_size is 0; must be at least 1"),
+        (TWO_DATASETS, ["transfer.calibration=beta"], "transfer.calibration is 'beta'; choose one of platt, isotonic, none"),
+        (TWO_DATASETS, ["downstream.ema_decay=1"], "downstream.ema_decay is 1.0; choose 0 or more and below 1"),
+        (TWO_DATASETS, ["upstream.model.detector=yolo"], "upstream.model.detector is 'yolo'; choose one of torchvision"),
         (
             TWO_DATASETS,
             ["transfer.prior.method=cooccurence"],
             "transfer.prior.method is 'cooccurence'; choose one of consistent, learnt",
         ),
         (TWO_DATASETS, ["transfer.prior.method=table"], "transfer.prior.table is empty; name the YAML file of shares"),
-        (TWO_DATASETS, ["transfer.prior.table=t.yaml"], "transfer.prior.table is given, but transfer.prior.method is consistent"),
+        (TWO_DATASETS, ["transfer.prior.table=t.yaml"], "transfer.prior.table is given, but the method is consistent"),
         (TWO_DATASETS, ["transfer.prior.veto=1.5"], "transfer.prior.veto is 1.5; choose a number between 0 and 1"),
         (
             TWO_DATASETS,
@@ -95,25 +101,29 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             "transfer.prior.sources there is no dataset 'c'; choose among a, b",
         ),
         (TWO_DATASETS, ["rounds.labelling_ratio=[0.2, 0]"], "rounds.labelling_ratio has 0.0; choose numbers above 0"),
-        (TWO_DATASETS, ["rounds.noise.mosaic=2"], "noise.mosaic is 2.0; choose a number from 0 to 1"),
+        (TWO_DATASETS, ["rounds.noise.mosaic=2"], "rounds.noise.mosaic is 2.0; choose a number from 0 to 1"),
         (
             TWO_DATASETS,
-            ["rounds.noise.dropout=0.2", "upstream.detector=rtdetr", "lat.backbone=random"],
-            "rounds.noise.dropout is 0.2, but upstream.detector is rtdetr; choose 0, or upstream.detector: torchvision",
+            ["rounds.noise.dropout=0.2", "upstream.model.detector=rtdetr", "lat.backbone.name=random"],
+            "rounds.noise.dropout is 0.2, but upstream.model.detector is rtdetr; choose 0, or upstream.model.detector: torch",
         ),
         (TWO_DATASETS, ["rounds.count=-1"], "rounds.count is -1; choose 0 or more"),
-        (TWO_DATASETS, ["upstream.detector=rtdetr"], "lat.backbone is upstream, but rtdetr detectors provide no feature maps"),
+        (
+            TWO_DATASETS,
+            ["upstream.model.detector=rtdetr"],
+            "lat.backbone.name is upstream, but detectors of rtdetr lend no feature maps",
+        ),
         (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
         (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
         (
             TWO_DATASETS,
-            ["rounds.labels.score_threshold=2"],
-            "labels.score_threshold is 2.0; choose a number between 0 and 1",
+            ["rounds.labels.trained_threshold=2"],
+            "rounds.labels.trained_threshold is 2.0; choose a number between 0 and 1",
         ),
         (
             TWO_DATASETS,
             ["rounds.labels.ignore_threshold=0.6"],
-            "labels.ignore_threshold is 0.6; choose a number up to labels.score_threshold, 0.5",
+            "rounds.labels.ignore_threshold is 0.6; choose a number up to trained_threshold, 0.5",
         ),
         (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
         (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from jsonschema import Draft202012Validator
 from lat.cli import main
 from lat.config.load import Config
 from lat.config.reference import json_schema, settings_of, walk
-from lat.data.dataset import DatasetSettings
+from lat.data.data_settings import DatasetSettings
 
+MOST_SETTINGS = 150
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
 
@@ -60,6 +61,16 @@ def test_every_setting_has_a_description() -> None:
     assert bare == []
 
 
+def test_there_are_few_enough_settings_to_know() -> None:
+    leaves = [f"{key}.{one.name}" for key, settings in walk() for one in settings if one.section is None]
+    assert len(leaves) == len(set(leaves)) <= MOST_SETTINGS
+
+
+def test_no_section_inherits_from_another() -> None:
+    for owner in {one.section for _, settings in walk() for one in settings if one.section is not None}:
+        assert [base for base in owner.__mro__[1:] if is_dataclass(base)] == []
+
+
 @cache
 def validator() -> Draft202012Validator:
     schema = json_schema()
@@ -85,7 +96,7 @@ def test_the_schema_takes_all_defaults() -> None:
         ({"lat": {"training": {"stepps": 1}}}, ["lat", "training"]),
         ({"lat": {"training": {"steps": "many"}}}, ["lat", "training", "steps"]),
         ({"datasets": [{"name": "a", "images": "i"}]}, ["datasets", 0]),
-        ({"upstream": {"nms_iou": True}}, ["upstream", "nms_iou"]),
+        ({"upstream": {"model": {"nms_iou": True}}}, ["upstream", "model", "nms_iou"]),
         ({"downstream": {"in_run": 1}}, ["downstream", "in_run"]),
     ],
 )

@@ -11,7 +11,8 @@ from factories import coco_dict, label_space, write_coco, write_json
 from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
-from lat.data.dataset import DatasetSettings, load_dataset, load_truth
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import load_dataset, load_truth
 from lat.data.tensors import boxes_of
 
 BOX = [[2, 3, 10, 8]]

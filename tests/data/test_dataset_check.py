@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
-from lat.data.dataset import DatasetSettings
+from lat.core.errors import InputError
+from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import load_dataset
 from lat.data.dataset_check import DatasetCheck, check_dataset, check_datasets
 
 BOX = [2, 3, 10, 8]
@@ -96,20 +100,69 @@ def test_parts_without_boxes_and_splits_that_do_not_exist(tmp_path: Path) -> Non
 def test_validation_file_is_checked_like_the_annotations(tmp_path: Path) -> None:
     value = coco_dict([[BOX], [BOX]])
     value["annotations"][1]["id"] = 0
+    value["images"][0]["file_name"] = "100.png"
     value["images"][1]["file_name"] = "900.png"
-    check = check_dataset(write_coco(tmp_path, validation=str(write_json(tmp_path / "val.json", value))))
+    settings = write_coco(tmp_path, validation=str(write_json(tmp_path / "val.json", value)))
+    shutil.copy(tmp_path / "images" / "001.png", tmp_path / "images" / "100.png")
+    check = check_dataset(settings)
     assert [(file, item) for file, item, _ in told(check)] == [("val.json", "annotation 0"), ("900.png", "image 2")]
     assert [part.part for part in check.parts] == ["training", "validation"]
 
 
 def test_legal_but_strange_things_are_notes(tmp_path: Path) -> None:
     value = coco_dict([[BOX], [BOX]], space=SPACE)
-    value["images"][1]["file_name"] = "001.png"
     check = check_dataset(write_coco(tmp_path, value))
     assert check.problems == ()
-    notes = [str(note) for note in check.notes]
-    assert notes[0] == "the training part has no boxes of truck, bus"
-    assert "001.png: occurs 2 times in the dataset" in notes[1]
+    assert [str(note) for note in check.notes] == ["the training part has no boxes of truck, bus"]
+
+
+def test_an_image_that_is_trained_on_and_held_out_is_a_problem(tmp_path: Path) -> None:
+    value = coco_dict([[BOX], [BOX], [BOX]])
+    settings = write_coco(tmp_path, value)
+    held_out = coco_dict([[BOX], [BOX]])
+    held_out["images"][1]["file_name"] = "linked/002.png"  # a link to a training image; the other has its name
+    (tmp_path / "images" / "linked").mkdir()
+    (tmp_path / "images" / "linked" / "002.png").symlink_to(tmp_path / "images" / "002.png")
+    settings = replace(settings, validation=str(write_json(tmp_path / "val.json", held_out)))
+    (problem,) = check_dataset(settings).problems
+    assert problem.file.name == "val.json"
+    assert problem.what.startswith("2 of 2 images of the validation part are in the training part too (")
+    assert "annotations.json), the first is" in problem.what
+    with pytest.raises(InputError, match=r"val\.json: 2 of 2 images of the validation part are in the training part too"):
+        load_dataset(settings)
+    # in another folder the same names are other images
+    shutil.copytree(tmp_path / "images", tmp_path / "held_out", symlinks=False)
+    apart = replace(settings, validation_images=str(tmp_path / "held_out"))
+    assert check_dataset(apart).problems == ()
+    load_dataset(apart)
+
+
+def test_the_training_file_is_no_validation_file(tmp_path: Path) -> None:
+    settings = write_coco(tmp_path)
+    (problem,) = check_dataset(replace(settings, validation=settings.annotations)).problems
+    assert problem.what.startswith("2 of 2 images of the validation part are in the training part too")
+
+
+def test_one_image_file_under_two_ids_is_a_problem(tmp_path: Path) -> None:
+    value = coco_dict([[BOX], [BOX], [BOX]])
+    settings = write_coco(tmp_path, value)
+    value["images"][2]["file_name"] = "./001.png"
+    write_json(tmp_path / "annotations.json", value)
+    (problem,) = check_dataset(settings).problems
+    assert problem.item.endswith("images/001.png")
+    assert problem.what == "stands in the training part 2 times, as image 1 and 3"
+    with pytest.raises(InputError, match="stands in the training part 2 times"):
+        load_dataset(settings)
+
+
+def test_an_image_file_of_two_datasets_is_a_note(tmp_path: Path) -> None:
+    city = write_coco(tmp_path, coco_dict([[BOX], [BOX]]))
+    way = write_json(tmp_path / "way.json", coco_dict([[BOX]], space=label_space("way", ["car", "truck"])))
+    checks = check_datasets([city, DatasetSettings("way", city.images, str(way)), write_coco(tmp_path / "nu", name="nu")])
+    assert [check.problems for check in checks] == [(), (), ()]
+    told_of = [[note.what for note in check.notes if "dataset city" in note.what] for check in checks]
+    assert told_of[0] == told_of[2] == []
+    assert told_of[1][0].startswith("1 of its images are in the dataset city too, the first is ")
 
 
 def test_sizes_are_listed_or_given_as_a_range(tmp_path: Path) -> None:

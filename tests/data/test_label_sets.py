@@ -9,8 +9,8 @@ import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
 from lat.core.errors import InputError
-from lat.data.dataset import DatasetSettings
-from lat.data.label_sets import LabelSet, LabelSetSettings, check_label_set, load_label_set
+from lat.data.data_settings import DatasetSettings, LabelSetSettings
+from lat.data.label_sets import LabelSet, check_label_set, load_label_set
 from lat.data.tensors import boxes_of
 from lat.labels.coco.read import read_labels
 

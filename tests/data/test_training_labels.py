@@ -14,8 +14,9 @@ from factories import coco_dict
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.data.data_settings import WeighingSettings
 from lat.data.dataset import DetectionDataset
-from lat.data.training_labels import TransferredDataset, WeighingSettings, silent_classes, weigh_labels
+from lat.data.training_labels import TransferredDataset, silent_classes, weigh_labels
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_labels
 
@@ -85,9 +86,9 @@ def test_crowd_boxes_of_the_source_are_dont_care_in_the_targets_space(source: De
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ((1.5, 0.2, 0.2), "labels.score_threshold: is 1.5; choose a number between 0 and 1"),
-        ((0.5, 0.6, 0.2), "labels.ignore_threshold: is 0.6; choose a number up to labels.score_threshold, 0.5"),
-        ((0.5, 0.2, -1.0), "labels.silent_threshold: is -1.0; choose a number between 0 and 1"),
+        ((1.5, 0.2, 0.2), "trained_threshold: is 1.5; choose a number between 0 and 1"),
+        ((0.5, 0.6, 0.2), "ignore_threshold: is 0.6; choose a number up to trained_threshold, 0.5"),
+        ((0.5, 0.2, -1.0), "silent_threshold: is -1.0; choose a number between 0 and 1"),
     ],
 )
 def test_thresholds_are_checked(values: tuple[float, float, float], message: str) -> None:

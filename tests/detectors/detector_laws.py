@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector
+from lat.detectors.base import build_detector
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import IMAGENET_MEAN
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, detectron2_problem
+from lat.detectors.base import build_detector, detectron2_problem
+from lat.detectors.detector_settings import DetectorSettings
 
 PROBLEM = detectron2_problem()
 NEEDS_DETECTRON2 = (pytest.mark.detectron2, pytest.mark.skipif(PROBLEM is not None, reason=f"needs Detectron2: {PROBLEM}"))
@@ -28,7 +29,7 @@ VERSION: 2
 """
 CHILD = '_BASE_: "base/c4.yaml"\nMODEL: {RPN: {NMS_THRESH: 0.6}}\n'
 # A feature pyramid that builds as fast; for the built-in ResNets.
-THIN_FPN = ["MODEL.FPN.OUT_CHANNELS", "16", "MODEL.ROI_BOX_HEAD.FC_DIM", "16", "MODEL.RPN.POST_NMS_TOPK_TRAIN", "50"]
+THIN_FPN = {"MODEL.FPN.OUT_CHANNELS": 16, "MODEL.ROI_BOX_HEAD.FC_DIM": 16, "MODEL.RPN.POST_NMS_TOPK_TRAIN": 50}
 
 
 def write_yaml(folder: Path) -> str:
@@ -42,5 +43,7 @@ def write_yaml(folder: Path) -> str:
 def from_yaml(path: str, *overrides: str, **more: Any) -> nn.Module:
     """The detector of a YAML file, the same at every call."""
     torch.manual_seed(0)
-    settings = DetectorSettings(detector="detectron2", detectron2_config=path, detectron2_overrides=list(overrides), **more)
+    settings = DetectorSettings(
+        detector="detectron2", backbone=path, overrides=dict(zip(overrides[::2], overrides[1::2], strict=True)), **more
+    )
     return build_detector(settings, SPACE)

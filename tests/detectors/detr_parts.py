@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, transformers_problem
+from lat.detectors.base import build_detector, transformers_problem
+from lat.detectors.detector_settings import DetectorSettings
 
 PROBLEM = transformers_problem()
 NEEDS_TRANSFORMERS = pytest.mark.skipif(PROBLEM is not None, reason=f"needs transformers: {PROBLEM}")

@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import Detector, DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import Detector, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 
 SPACE = LabelSpace("shapes", ("disc", "bar"), (7, 3))
 BACKENDS = {
     "small": DetectorSettings(),
     "small, resized": DetectorSettings(image_size=48, max_image_size=64),
-    "resnet18": DetectorSettings(backbone="resnet18", regions_per_image=16),
+    "resnet18": DetectorSettings(backbone="resnet18"),
     "detectron2 small": DetectorSettings(detector="detectron2"),
     "detectron2 small, resized": DetectorSettings(detector="detectron2", image_size=48, max_image_size=64),
-    "detectron2 resnet18": DetectorSettings(detector="detectron2", backbone="resnet18", regions_per_image=16),
+    "detectron2 resnet18": DetectorSettings(detector="detectron2", backbone="resnet18"),
     # every query is kept: an untrained Deformable-DETR gives low scores
-    "rtdetr": DetectorSettings(detector="rtdetr", score_threshold=0.0),
-    "rtdetr, resized": DetectorSettings(detector="rtdetr", image_size=48, max_image_size=64, score_threshold=0.0),
-    "deformable_detr": DetectorSettings(detector="deformable_detr", score_threshold=0.0),
+    "rtdetr": DetectorSettings(detector="rtdetr", detection_threshold=0.0),
+    "rtdetr, resized": DetectorSettings(detector="rtdetr", image_size=48, max_image_size=64, detection_threshold=0.0),
+    "deformable_detr": DetectorSettings(detector="deformable_detr", detection_threshold=0.0),
 }
 MARKS = {"detectron2": NEEDS_DETECTRON2, **dict.fromkeys(NAMES, NEEDS_TRANSFORMERS)}
 
@@ -93,6 +94,20 @@ def test_images_without_boxes_are_legal(detector: nn.Module) -> None:
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
     detector.zero_grad()
+
+
+def test_an_image_that_is_one_crowd_teaches_the_classes_nothing(detector: nn.Module) -> None:
+    if detector.settings.detector not in ("torchvision", "detectron2"):
+        pytest.skip("queries may lie outside the image; tests of its losses have them by hand")
+    image, _ = drawn_image(48, 64)
+    crowd = LabeledBoxes(torch.tensor([[0.0, 0.0, 64.0, 48.0]]), torch.tensor([0]), SPACE, weights=torch.zeros(1))
+    detector.train()
+    detector.zero_grad()
+    losses = detector.losses([image], [crowd])
+    sum(losses.values()).backward()
+    detector.eval()
+    assert not any(parameter.grad.any() for name, parameter in detector.named_parameters() if name.startswith("roi_heads."))
+    assert all(loss.isfinite() for loss in losses.values())
 
 
 def test_predictions_are_consistent_and_in_the_original_frame(detector: nn.Module) -> None:

@@ -9,24 +9,42 @@ import torch
 from detector_laws import assert_feature_maps_cover_the_image
 from omegaconf import OmegaConf
 from torch import nn
+from torchvision import models
 from torchvision.models import resnet18
 from torchvision.ops import FrozenBatchNorm2d
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint, settings_from_checkpoint
+from lat.detectors.detector_settings import TORCHVISION_BACKBONES, DetectorSettings
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
+
+
+def test_the_backbones_are_those_that_torchvision_offers() -> None:
+    offered = models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"])
+    assert sorted(TORCHVISION_BACKBONES) == sorted(["small", *offered])
+
+
+def test_a_checkpoint_of_before_settings_had_these_names_is_read() -> None:
+    shared = {"detector": "detectron2", "weights": "none", "image_size": 64, "regions_per_image": 32}
+    flat = ["MODEL.RPN.NMS_THRESH", "0.8"]
+    values = {"detectron2_config": "a.yaml", "detectron2_overrides": flat, "score_threshold": 0.2, "backbone": "small"}
+    found = settings_from_checkpoint({**shared, **values, "transformers_overrides": {}})
+    overrides = {"MODEL.RPN.NMS_THRESH": "0.8"}
+    assert found == DetectorSettings("detectron2", "a.yaml", overrides=overrides, image_size=64, detection_threshold=0.2)
+    with pytest.raises(InputError, match="unknown detector settings colour; train the detector again"):
+        settings_from_checkpoint({"colour": "red"})
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"detector": "yolo"}, "detector: is 'yolo'; choose one of torchvision"),
+        ({"detector": "yolov3"}, "detector: is 'yolov3'; choose one of torchvision"),
         ({"backbone": "resnet51"}, "did you mean resnet50?"),
         ({"weights": "pretrained"}, "weights: is 'pretrained', which the small backbone has not"),
         ({"image_size": -1}, "image_size: is -1; choose 0 or more"),
-        ({"score_threshold": 1.5}, "score_threshold: is 1.5; choose a number from 0 to 1"),
+        ({"detection_threshold": 1.5}, "detection_threshold: is 1.5; choose a number from 0 to 1"),
         ({"trainable_layers": 6}, "trainable_layers: is 6; choose a number from 0 to 5"),
     ],
 )

@@ -13,14 +13,15 @@ from detectron2_files import NEEDS_DETECTRON2, SPACE, THIN_FPN, from_yaml, write
 from torch import Tensor, nn
 
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import DetectorSettings, build_detector
+from lat.detectors.base import build_detector
+from lat.detectors.detector_settings import DetectorSettings
 
 pytestmark = list(NEEDS_DETECTRON2)
 
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1))
 BOXES = torch.tensor([[4.0, 4.0, 28.0, 30.0], [50.0, 8.0, 90.0, 40.0]])
 FAR = torch.tensor([[0.0, 50.0, 9.0, 60.0]])
-RESNET = DetectorSettings(detector="detectron2", backbone="resnet18", regions_per_image=32, detectron2_overrides=THIN_FPN)
+RESNET = DetectorSettings(detector="detectron2", backbone="resnet18", overrides=THIN_FPN)
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_detections_are_those_of_detectron2() -> None:
 
 def test_each_axis_goes_back_to_the_original_frame_at_its_own_scale() -> None:
     torch.manual_seed(0)
-    settings = DetectorSettings(detector="detectron2", image_size=48, score_threshold=0.0, nms_iou=1.0, max_detections=1000)
+    settings = DetectorSettings(detector="detectron2", image_size=48, detection_threshold=0.0, nms_iou=1.0, max_detections=1000)
     detector = build_detector(settings, SPACE)
     # 33 x 105 becomes 48 x 153 (152.7 rounded): the border of the resized image must be the border of the original one
     found = detector.predict([torch.rand(3, 33, 105, generator=torch.Generator().manual_seed(0))])[0]
@@ -132,6 +133,28 @@ def test_anchors_of_a_dont_care_box_are_ignored(trained_mode: nn.Module) -> None
     (labels,), (matched,) = trained_mode.proposal_generator.label_and_sample_anchors(anchors, [instances([0, -1], [1.0, 0.0])])
     assert labels.tolist() == [1, -1, 0]
     assert matched[0].tolist() == BOXES[0].tolist()
+
+
+def test_what_lies_in_a_crowd_by_half_of_its_area_is_neither_object_nor_background(trained_mode: nn.Module) -> None:
+    from detectron2.structures import Boxes, Instances
+
+    from lat.detectors.detectron2.detectron2_parts import apart_from_dont_care
+
+    # members of a group: wholly inside, exactly half inside, a little less than half, and one that is annotated by itself
+    crowd = torch.tensor([[40.0, 0.0, 96.0, 64.0]])
+    regions = torch.tensor([[60.0, 9.0, 76.0, 30.0], [30.0, 9.0, 50.0, 30.0], [29.0, 9.0, 49.0, 30.0], [70.0, 40.0, 90.0, 60.0]])
+    boxes = torch.cat([crowd, regions[3:]])
+    values = {"gt_classes": torch.tensor([-1, 1]), "gt_weights": torch.tensor([0.0, 1.0])}
+    truth = Instances((64, 96), gt_boxes=Boxes(boxes), **values)
+    (labels,), (matched,) = trained_mode.proposal_generator.label_and_sample_anchors([Boxes(regions)], [truth])
+    assert labels.tolist() == [-1, -1, 0, 1]
+    assert matched[3].tolist() == regions[3].tolist()
+    kept, counted = apart_from_dont_care(proposals_at(regions), truth, 0.5)
+    assert kept.proposal_boxes.tensor.tolist() == regions[2:].tolist()
+    assert counted.gt_classes.tolist() == [1]
+    kept, counted = apart_from_dont_care(proposals_at(regions), truth[:1], 0.5)
+    assert kept.proposal_boxes.tensor.tolist() == regions[2:3].tolist()
+    assert len(counted) == 0
 
 
 def test_regions_of_a_dont_care_box_are_not_sampled(trained_mode: nn.Module) -> None:

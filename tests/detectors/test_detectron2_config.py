@@ -9,7 +9,8 @@ import torch
 from detectron2_files import NEEDS_DETECTRON2, SPACE, from_yaml, write_yaml
 
 from lat.core.errors import InputError
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import IMAGENET_MEAN
 
 pytestmark = list(NEEDS_DETECTRON2)
@@ -65,8 +66,8 @@ def test_a_bgr_model_sees_the_channels_in_its_own_order(yaml_file: str) -> None:
         ("MODEL: {ROI_HEADS: {IN_FEATURES: [p9]}}", [], "child.yaml: there is no 'p9'"),
         ("MODEL: {META_ARCHITECTURE: RetinaNet}", [], "child.yaml: MODEL.META_ARCHITECTURE is 'RetinaNet'"),
         ("MODEL: {ROI_HEADS: {NAME: CascadeROIHeads}}", [], "choose StandardROIHeads or Res5ROIHeads"),
-        ("VERSION: 2", ["MODEL.COLOUR", "red"], "detectron2_overrides: Non-existent key: MODEL.COLOUR"),
-        ("VERSION: 2", ["MODEL.RPN.NMS_THRESH", "high"], "detectron2_overrides: Type mismatch"),
+        ("VERSION: 2", ["MODEL.COLOUR", "red"], "overrides: Non-existent key: MODEL.COLOUR"),
+        ("VERSION: 2", ["MODEL.RPN.NMS_THRESH", "high"], "overrides: Type mismatch"),
     ],
 )
 def test_a_wrong_configuration_is_told_in_one_line(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:
@@ -86,7 +87,7 @@ def test_a_checkpoint_needs_no_file_and_says_which_library_it_is_of(
     yaml_file: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    settings = DetectorSettings(detector="auto", detectron2_config=yaml_file)
+    settings = DetectorSettings(detector="auto", backbone=yaml_file)
     detector = build_detector(settings, SPACE)
     assert capsys.readouterr().out == "detector: auto takes detectron2\n"
     torch.save(describe_detector(settings, SPACE) | {"model": detector.state_dict()}, tmp_path / "model.pt")
@@ -98,6 +99,4 @@ def test_a_checkpoint_needs_no_file_and_says_which_library_it_is_of(
     with pytest.raises(InputError, match="checkpoint: Non-existent config key: COLOUR"):
         detector_from_checkpoint(content | {"detectron2": "COLOUR: red"})
     with pytest.raises(InputError, match="checkpoint: its weights do not fit"):
-        detector_from_checkpoint(
-            content | {"settings": content["settings"] | {"detector": "torchvision", "detectron2_config": ""}}
-        )
+        detector_from_checkpoint(content | {"settings": content["settings"] | {"detector": "torchvision", "backbone": "small"}})

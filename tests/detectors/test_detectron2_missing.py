@@ -9,7 +9,8 @@ import pytest
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, detector_from_checkpoint, detectron2_problem
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint, detectron2_problem
+from lat.detectors.detector_settings import DetectorSettings
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
 
@@ -34,13 +35,13 @@ def test_auto_takes_torchvision_and_says_why(capsys: pytest.CaptureFixture[str])
 
 
 def test_auto_leaves_out_overrides_that_are_for_detectron2_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    detector = build_detector(DetectorSettings(detector="auto", detectron2_overrides=["MODEL.RPN.NMS_THRESH", "0.8"]), SPACE)
+    detector = build_detector(DetectorSettings(detector="auto", overrides={"MODEL.RPN.NMS_THRESH": 0.8}), SPACE)
     assert detector.settings == DetectorSettings(detector="torchvision")
 
 
 @pytest.mark.parametrize(
     ("values", "where"),
-    [({"detector": "detectron2"}, "detector"), ({"detector": "auto", "detectron2_config": "x.yaml"}, "detectron2_config")],
+    [({"detector": "detectron2"}, "detector"), ({"detector": "auto", "backbone": "x.yaml"}, "backbone")],
 )
 def test_settings_that_need_it_are_refused_in_one_line(values: dict[str, Any], where: str) -> None:
     for action in (build_detector, describe_detector):
@@ -62,9 +63,8 @@ def test_a_checkpoint_of_it_is_refused_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"detectron2_config": "x.yaml"}, "detectron2_config: is set, but the detector is torchvision"),
-        ({"detectron2_overrides": ["A", "1"]}, "detectron2_overrides: is set, but the detector is torchvision"),
-        ({"detector": "detectron2", "detectron2_overrides": ["A"]}, "detectron2_overrides: has a key without a value"),
+        ({"backbone": "x.yaml"}, "backbone: is the configuration x.yaml, but the detector is torchvision"),
+        ({"overrides": {"A": 1}}, "overrides: is set, but the detector is torchvision"),
         ({"detector": "detectron2", "backbone": "resnext50_32x4d"}, "which is not built for detectron2; choose one of small"),
     ],
 )

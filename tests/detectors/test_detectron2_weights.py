@@ -13,11 +13,12 @@ from detectron2_files import NEEDS_DETECTRON2, SPACE, THIN_FPN, from_yaml, write
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector
+from lat.detectors.base import build_detector, describe_detector
+from lat.detectors.detector_settings import DetectorSettings
 
 pytestmark = list(NEEDS_DETECTRON2)
 
-RESNET = DetectorSettings(detector="detectron2", backbone="resnet18", regions_per_image=32, detectron2_overrides=THIN_FPN)
+RESNET = DetectorSettings(detector="detectron2", backbone="resnet18", overrides=THIN_FPN)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_backbone_file_fills_the_body_and_freezes_its_first_stages(tmp_path: P
     source = build_detector(RESNET, SPACE)
     body = {name: value for name, value in source.state_dict().items() if name.startswith("backbone.bottom_up.")}
     torch.save({"model": body}, tmp_path / "body.pth")
-    overrides = {"detectron2_overrides": THIN_FPN}
+    overrides = {"overrides": THIN_FPN}
     settings = DetectorSettings(detector="detectron2", backbone="resnet18", weights=str(tmp_path / "body.pth"), **overrides)
     detector = build_detector(settings, SPACE)
     body = detector.backbone.bottom_up

@@ -94,10 +94,10 @@ def test_boxes_go_to_the_frame_of_the_network_and_come_back(name: str) -> None:
 
 def test_what_is_kept_follows_the_settings() -> None:
     image = IMAGE[:, :32]
-    every = detr("rtdetr", score_threshold=0.0).predict([image])[0]
+    every = detr("rtdetr", detection_threshold=0.0).predict([image])[0]
     assert len(every) > 20
     threshold = every.scores[10].item()
-    assert len(detr("rtdetr", score_threshold=threshold).predict([image])[0]) == (every.scores > threshold).sum()
+    assert len(detr("rtdetr", detection_threshold=threshold).predict([image])[0]) == (every.scores > threshold).sum()
     assert torch.equal(detr("rtdetr", max_detections=7).predict([image])[0].scores, every.scores[:7])
 
 
@@ -117,7 +117,7 @@ def test_mixed_precision_changes_no_box() -> None:
 
 
 def test_an_image_with_fewer_cells_than_queries_is_padded() -> None:
-    detector, image = detr("rtdetr", score_threshold=0.0), IMAGE[:, :12, :17]
+    detector, image = detr("rtdetr", detection_threshold=0.0), IMAGE[:, :12, :17]
     assert detector._batch([image]).pixels.shape[-2:] == (32, 48)  # of 16 x 32 pixels there are 42 cells, of these 126
     found = detector.predict([image])[0]
     assert len(found) > 0

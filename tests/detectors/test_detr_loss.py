@@ -96,14 +96,17 @@ def test_a_matched_query_learns_even_on_a_dont_care_box() -> None:
 
 
 @pytest.mark.parametrize("terms", [rtdetr_terms, deformable_terms])
-def test_iou_of_one_half_makes_a_query_dont_care(terms: Any) -> None:
-    def touched(height: float) -> bool:
-        outputs = layer(torch.tensor([[0.5, 0.5, 0.4, height]]))
-        sum(terms(outputs, target(boxes=BOXES[:0], dont_care=torch.tensor([[0.5, 0.5, 0.4, 0.4]]))).values()).backward()
+def test_a_query_of_which_half_lies_in_a_dont_care_box_is_itself_dont_care(terms: Any) -> None:
+    def touched(*query: float) -> bool:
+        outputs = layer(torch.tensor([query]))
+        crowd = torch.tensor([[0.5, 0.5, 0.4, 0.4]])
+        sum(terms(outputs, target(boxes=BOXES[:0], dont_care=crowd)).values()).backward()
         return bool(outputs["logits"].grad.any())
 
-    assert not touched(0.21)
-    assert touched(0.19)
+    assert not touched(0.5, 0.5, 0.1, 0.1)  # a member of a group, far smaller than the group
+    assert not touched(0.31, 0.5, 0.1, 0.1)  # six tenths of it inside, which begins at 0.3
+    assert touched(0.29, 0.5, 0.1, 0.1)
+    assert touched(0.5, 0.5, 0.9, 0.4)  # covers all of the group, but lies in it by four ninths
 
 
 @pytest.mark.parametrize(("terms", "name", "positive", "negative"), KINDS)

@@ -11,7 +11,8 @@ from torchvision.models.detection import FasterRCNN
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.base import DetectorSettings, build_detector
+from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.torchvision.weighted_rcnn import masked_logits, weighted_box_losses
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
@@ -36,8 +37,8 @@ def detector() -> nn.Module:
 
 def test_with_all_weights_one_the_losses_are_those_of_torchvision() -> None:
     torch.manual_seed(0)
-    ours = build_detector(DetectorSettings(backbone="resnet18", image_size=64, regions_per_image=32), SPACE).train()
-    theirs = FasterRCNN(ours.backbone, num_classes=3, min_size=64, max_size=1333, box_batch_size_per_image=32).train()
+    ours = build_detector(DetectorSettings(backbone="resnet18", image_size=64), SPACE).train()
+    theirs = FasterRCNN(ours.backbone, num_classes=3, min_size=64, max_size=1333, box_batch_size_per_image=512).train()
     theirs.load_state_dict(ours.state_dict())
     theirs.transform.eval()  # in train mode it draws a size, even from one size, and so shifts the random numbers
     for model in (ours, theirs):
@@ -67,6 +68,33 @@ def test_anchors_of_a_dont_care_box_are_ignored(detector: nn.Module) -> None:
     (labels,), (matched,) = detector.rpn.assign_targets_to_anchors([anchors], [target])
     assert labels.tolist() == [1.0, -1.0, 0.0]
     assert matched[:2].tolist() == BOXES.tolist()
+
+
+def test_what_lies_in_a_crowd_by_half_of_its_area_is_neither_object_nor_background(detector: nn.Module) -> None:
+    # members of a group: wholly inside, exactly half inside, a little less than half, and one that is annotated by itself
+    crowd = torch.tensor([[40.0, 0.0, 96.0, 64.0]])
+    regions = torch.tensor([[60.0, 9.0, 76.0, 30.0], [30.0, 9.0, 50.0, 30.0], [29.0, 9.0, 49.0, 30.0], [70.0, 40.0, 90.0, 60.0]])
+    boxes = torch.cat([crowd, regions[3:]])
+    target = {"boxes": boxes, "labels": torch.tensor([-1, 2]), "weights": torch.tensor([0.0, 1.0])}
+    (labels,), (matched,) = detector.rpn.assign_targets_to_anchors([regions], [target])
+    assert labels.tolist() == [-1.0, -1.0, 0.0, 1.0]
+    assert matched[3].tolist() == regions[3].tolist()
+    (nearest,), (classes,) = detector.roi_heads.assign_targets_to_proposals([regions], [boxes], [target["labels"]])
+    assert classes.tolist() == [-1, -1, 0, 2]
+    assert nearest[3] == 1
+    # without any box that counts
+    (labels,), _ = detector.rpn.assign_targets_to_anchors([regions[:3]], [{name: value[:1] for name, value in target.items()}])
+    assert labels.tolist() == [-1.0, -1.0, 0.0]
+
+
+def test_a_box_that_counts_wins_over_a_dont_care_box_that_fits_better(detector: nn.Module) -> None:
+    # the region has an IoU of 0.8 with the first box and of 1 with the second
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 50.0], [0.0, 0.0, 40.0, 40.0]])
+    target = {"boxes": boxes, "labels": torch.tensor([2, -1]), "weights": torch.tensor([1.0, 0.0])}
+    (labels,), (matched,) = detector.rpn.assign_targets_to_anchors([boxes[1:]], [target])
+    assert (labels.tolist(), matched.tolist()) == ([1.0], boxes[:1].tolist())
+    (nearest,), (classes,) = detector.roi_heads.assign_targets_to_proposals([boxes[1:]], [boxes], [target["labels"]])
+    assert (nearest.tolist(), classes.tolist()) == ([0], [2])
 
 
 def test_regions_of_a_dont_care_box_are_not_sampled(detector: nn.Module) -> None:
@@ -160,11 +188,11 @@ def test_masked_classes_get_no_gradient(detector: nn.Module) -> None:
 
 def test_dropout_drops_that_share_of_the_box_heads_activations_in_training_alone(detector: nn.Module) -> None:
     seen: list[torch.Tensor] = []
-    detector.roi_heads.box_predictor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    detector.roi_heads.dropout = 0.0
-    losses_of(detector, boxes_with(1.0, 1.0))
-    detector.roi_heads.dropout = 0.5
-    losses_of(detector, boxes_with(1.0, 1.0))
+    content = {**describe_detector(DetectorSettings(), SPACE), "model": detector.state_dict()}
+    for share in (0.0, 0.5):
+        detector = detector_from_checkpoint(content, dropout=share).train()
+        detector.roi_heads.box_predictor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        losses_of(detector, boxes_with(1.0, 1.0))
     without, with_dropout = seen
     is_active = without > 0
     torch.testing.assert_close(with_dropout[with_dropout > 0], 2 * without[with_dropout > 0])  # scaled by 1 / (1 - 0.5)

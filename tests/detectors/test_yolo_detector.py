@@ -12,7 +12,8 @@ import torch
 from factories import label_space
 
 from lat.core.errors import InputError
-from lat.detectors.ultralytics.yolo_detector import YoloDetector, YoloSettings, border, decode, find_weights, load_ultralytics
+from lat.detectors.detector_settings import DetectorSettings, YoloSettings
+from lat.detectors.ultralytics.yolo_detector import YoloDetector, border, decode, find_weights, load_ultralytics
 
 SPACE = label_space()
 
@@ -23,9 +24,6 @@ SPACE = label_space()
         ({"model": "yolo11n"}, "model: is 'yolo11n'; name a .yaml such as yolo11n.yaml, or a .pt"),
         ({"image_size": 100}, "image_size: is 100; choose a multiple of 32"),
         ({"image_size": 0}, "image_size: is 0; choose a multiple of 32"),
-        ({"mosaic": 1.5}, "mosaic: is 1.5; choose a number from 0 to 1"),
-        ({"score_threshold": -0.1}, "score_threshold: is -0.1; choose a number from 0 to 1"),
-        ({"max_detections": 0}, "max_detections: is 0; choose 1 or more"),
     ],
 )
 def test_settings_out_of_range_are_named(values: dict[str, Any], message: str) -> None:
@@ -88,9 +86,9 @@ def test_detections_are_those_of_ultralytics_own_predictor(tmp_path: Path) -> No
     path = save_untrained(tmp_path / "yolo.pt")
     from ultralytics import YOLO
 
-    settings = YoloSettings(image_size=64, score_threshold=0.3, nms_iou=0.5, max_detections=20)
+    kept = DetectorSettings(detection_threshold=0.3, nms_iou=0.5, max_detections=20)
     image = torch.randint(0, 256, (3, 48, 64), generator=torch.Generator().manual_seed(1)).float() / 255
-    (found,) = YoloDetector(path, SPACE, settings).predict([image])
+    (found,) = YoloDetector(path, SPACE, YoloSettings(image_size=64), kept).predict([image])
     pixels = (image * 255).round().byte().permute(1, 2, 0).flip(-1).numpy()
     (wanted,) = YOLO(str(path)).predict(pixels, imgsz=64, conf=0.3, iou=0.5, max_det=1000, verbose=False, save=False)
     best = found.class_scores.argmax(dim=1) == found.labels  # ultralytics keeps the best class of a place, we keep all
@@ -102,8 +100,8 @@ def test_detections_are_those_of_ultralytics_own_predictor(tmp_path: Path) -> No
 
 
 def test_images_of_any_size_give_boxes_inside_them_whatever_the_batch(tmp_path: Path) -> None:
-    settings = YoloSettings(image_size=64, score_threshold=0.3, max_detections=7)
-    detector = YoloDetector(save_untrained(tmp_path / "yolo.pt"), SPACE, settings).train()
+    kept = DetectorSettings(detection_threshold=0.3, nms_iou=0.7, max_detections=7)
+    detector = YoloDetector(save_untrained(tmp_path / "yolo.pt"), SPACE, YoloSettings(image_size=64), kept).train()
     images = [torch.rand(3, *size_hw) for size_hw in ((40, 100), (100, 40), (40, 100))]
     batch = detector.predict(images)
     assert detector.training

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from factories import training
 from torch import Tensor, nn
 
-from lat.engine.optimization import TrainSettings
-from lat.engine.runtime import RuntimeSettings, build_fabric
+from lat.engine.runtime import build_fabric
 from lat.engine.trainer import TrainJob, train
+from lat.engine.training_settings import RuntimeSettings, Training
 
 SLOPE, OFFSET = torch.tensor([[2.0, -1.0]]), 0.5
 
@@ -54,13 +55,13 @@ class Points:
         return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
 
 
-def settings(**changes: Any) -> TrainSettings:
+def settings(**changes: Any) -> Training:
     """Quick settings without TensorBoard."""
     quick = {"steps": 30, "batch_size": 4, "warmup_steps": 4, "checkpoint_every": 7, "log_every": 5, "tensorboard": False}
-    return TrainSettings(**{**quick, **changes})
+    return training(**{**quick, **changes})
 
 
-def train_line(out_dir: Path, model: nn.Module, items: Any, chosen: TrainSettings, **options: Any) -> Path:
+def train_line(out_dir: Path, model: nn.Module, items: Any, chosen: Training, **options: Any) -> Path:
     """Train on the CPU with seed 3."""
     fabric = build_fabric(RuntimeSettings(accelerator="cpu", precision=options.pop("precision", "32-true")), seed=3)
     given = {"seed": 3, "title": "line", "description": {"kind": "line", "classes": ["a", "b"]}, **options}

@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
 from lat.engine.processes import started_processes
-from lat.engine.runtime import RuntimeSettings, build_fabric
+from lat.engine.runtime import build_fabric
+from lat.engine.training_settings import RuntimeSettings
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ from lat.engine.runtime import RuntimeSettings, build_fabric
     ],
 )
 def test_settings_out_of_range_are_named(field, value):
-    with pytest.raises(InputError, match=rf"^runtime\.{field}: is "):
+    with pytest.raises(InputError, match=rf"^{field}: is "):
         RuntimeSettings(**{field: value})
 
 

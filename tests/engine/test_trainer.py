@@ -171,22 +171,23 @@ class One(nn.Module):
         return {"three": 3 * self.w.sum()}
 
 
-SGD = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "schedule": "constant", "warmup_steps": 0}
+SGD = {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "constant", "warmup_steps": 0}
 
 
-@pytest.mark.parametrize(("clip", "expected"), [(0.0, 1 - 2 * 0.3), (0.5, 1 - 2 * 0.05), (5.0, 1 - 2 * 0.3)])
+@pytest.mark.parametrize(("clip", "expected"), [(0.0, 1 - 2.9 * 0.3), (0.5, 1 - 2.9 * 0.05), (5.0, 1 - 2.9 * 0.3)])
 def test_gradients_are_clipped_to_a_norm(tmp_path, clip, expected):
+    # With momentum 0.9 the second step is 1.9 times the first.
     path = train_line(tmp_path, One(), Points(), settings(**SGD, steps=2, gradient_clip=clip))
     assert load_checkpoint(path, "line")["model"]["w"].item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_saved_weights_are_the_moving_average(tmp_path):
-    # w after steps 1, 2, 3: 0.7, 0.4, 0.1; the average starts at 0.7, then 0.8 * 0.7 + 0.2 * 0.4 = 0.64,
-    # then 0.8 * 0.64 + 0.2 * 0.1 = 0.532.
+    # With momentum 0.9 the steps are 0.3, 0.57 and 0.813, so w is 0.7, 0.13 and -0.683; the average starts at 0.7, then
+    # 0.8 * 0.7 + 0.2 * 0.13 = 0.586, then 0.8 * 0.586 - 0.2 * 0.683 = 0.3322.
     model = One()
     path = train_line(tmp_path, model, Points(), settings(**SGD, steps=3, ema_decay=0.8))
-    assert load_checkpoint(path, "line")["model"]["w"].item() == pytest.approx(0.532, abs=1e-6)
-    assert model.w.item() == pytest.approx(0.1, abs=1e-6)
+    assert load_checkpoint(path, "line")["model"]["w"].item() == pytest.approx(0.3322, abs=1e-6)
+    assert model.w.item() == pytest.approx(-0.683, abs=1e-6)
 
 
 class Diverging(Line):

@@ -11,7 +11,8 @@ from regression import Line, Points, settings, train_line
 from lat.core.errors import InputError
 from lat.engine import processes as module
 from lat.engine.processes import started_processes, together
-from lat.engine.runtime import RuntimeSettings, build_fabric, processes_of
+from lat.engine.runtime import build_fabric, processes_of
+from lat.engine.training_settings import RuntimeSettings
 
 ITEMS = [f"item {i}" for i in range(21)]
 

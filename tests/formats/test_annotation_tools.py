@@ -112,7 +112,7 @@ def test_formats_that_hold_one_set_of_labels_say_so(tmp_path: Path) -> None:
     settings = write_coco(tmp_path)
     table = read_labels(Path(settings.annotations), "city")
     dataset = DetectionDataset("city", Path(settings.images), table)
-    with pytest.raises(InputError, match="--with: is given, but yolo holds one set of labels; leave it out, or choose --to f"):
+    with pytest.raises(InputError, match="--with: is given, but yolo holds a single set of labels; leave it out, or choose --to"):
         export({"train": dataset}, "yolo", tmp_path / "out", layers={"more": table})
 
 

@@ -151,7 +151,7 @@ def test_voc_keeps_scores_and_marks_crowd_boxes_as_difficult(tmp_path: Path) -> 
     assert voc.losses([part]) == [
         "3 boxes are rounded to whole pixels",
         "1 crowd boxes are marked `difficult`",
-        "3 images are not .jpg files, which torchvision's and Detectron2's VOC readers look for",
+        "3 images are not .jpg files; the VOC readers of torchvision and Detectron2 find no others",
     ]
 
 
@@ -162,8 +162,8 @@ def test_yolo_leaves_crowd_boxes_out_and_says_what_is_lost(tmp_path: Path) -> No
     write(yolo.FORMAT, tmp_path / "out", part)
     assert [name for name, _ in read_yolo(tmp_path / "out")["001"]] == ["car"]
     crowd, scores = yolo.losses([part])
-    assert crowd == "1 crowd boxes are left out, so that what they cover counts as background"
-    assert scores.startswith("the scores of 3 boxes are lost")
+    assert crowd == "1 crowd boxes are left out; what they cover counts as background"
+    assert scores.startswith("3 boxes lose their scores")
 
 
 def test_coco_gives_the_same_table_back(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_jpeg_with_bytes_behind_its_end_is_copied_where_that_is_asked_for(tmp_
 
 def test_a_kind_of_file_that_yolo_readers_pass_over_is_refused(tmp_path: Path) -> None:
     part = dataset(tmp_path, document(suffix=".ppm"))
-    with pytest.raises(InputError, match=r"image 1 is '001\.ppm', a kind of file that YOLO readers pass over; convert it"):
+    with pytest.raises(InputError, match=r"image 1 is '001\.ppm', a kind of file that YOLO readers skip; convert it"):
         yolo.arrange({"train": part})
 
 

@@ -8,7 +8,7 @@ from known_evidence import SOURCE, TARGET, KnownEvidence, class_shares
 from tables import row, table
 
 from lat.labelling.class_shares import ESTIMATORS, ClassShares, Evidence, count_pairs, counted, shares_of_counts
-from lat.labelling.prior_settings import PRIORS
+from lat.labelling.labelling_settings import PRIORS
 from lat.relations.relation_matrix import RelationMatrix
 
 

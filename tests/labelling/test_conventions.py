@@ -11,7 +11,7 @@ from tables import row, table
 from torch import Tensor
 
 from lat.core.label_space import LabelSpace
-from lat.labelling.conventions import LEAST_SPREAD, BoxConventions, BoxPairs, estimate_conventions
+from lat.labelling.conventions import MIN_SPREAD, BoxConventions, BoxPairs, estimate_conventions
 from lat.labels.table import LabelTable
 
 SIZE_HW = (400, 400)
@@ -81,7 +81,7 @@ def test_images_without_boxes_have_no_pairs() -> None:
     together = BoxPairs.joined([nothing])
     assert together.offsets.shape == (0, 4)
     known = estimate_conventions(together, together, 2, 2)
-    assert known.label_variance.isinf().all()
+    assert known.human_variance.isinf().all()
     one = torch.tensor([[10.0, 10, 20, 20]])
     assert not known.human_share(one, one, torch.tensor([0]), torch.tensor([1])).any()
 
@@ -106,7 +106,7 @@ def test_a_few_pairs_of_a_class_are_believed_where_conventions_are_known_to_diff
     both = BoxPairs.joined([few, BoxPairs(many.first + 1, many.second, many.offsets)])
     known = estimate_conventions(both, pairs_of(torch.zeros(4), 0.03, 300, 4), 2, 1)
     torch.testing.assert_close(known.offsets[0, 0], LOOSE, atol=0.03, rtol=0)
-    assert known.label_variance[0, 0].max() > known.label_variance[1, 0].max()  # less is known of it
+    assert known.human_variance[0, 0].max() > known.human_variance[1, 0].max()  # less is known of it
 
 
 BOX = torch.tensor([[100.0, 100, 200, 200]])
@@ -118,7 +118,7 @@ def test_variance_far_beyond_the_detectors_is_the_labels() -> None:
     known = estimate_conventions(on_source, detector, 1, 1)
     torch.testing.assert_close(known.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
     beyond = 0.05**2 - 2 * 0.03**2  # a detector may scatter twice as much on images of another dataset
-    torch.testing.assert_close(known.label_variance[0, 0], torch.full((4,), beyond), atol=2e-4, rtol=0)
+    torch.testing.assert_close(known.human_variance[0, 0], torch.full((4,), beyond), atol=2e-4, rtol=0)
     share = known.human_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0009 / (0.0007 + 0.0009)
     torch.testing.assert_close(share, torch.full((4,), 0.5625), atol=0.05, rtol=0)
 
@@ -127,14 +127,14 @@ def test_boxes_as_sure_as_can_be_decide_nearly_alone() -> None:
     known = estimate_conventions(pairs_of(LOOSE, 0.04, 500, 0), pairs_of(torch.zeros(4), 0.04, 500, 1), 1, 1)
     share = known.human_share(BOX, BOX, ZERO, ZERO)
     assert (share > 0.9).all()
-    assert (share <= 1 / (1 + LEAST_SPREAD**2 / 0.05**2)).all()
+    assert (share <= 1 / (1 + MIN_SPREAD**2 / 0.05**2)).all()
 
 
 def test_sides_that_follow_no_convention_are_left_to_the_model() -> None:
     following, hidden = pairs_of(torch.zeros(4), 0.03, 400, 0), pairs_of(torch.tensor([0.0, 0, 0, -0.4]), 0.03, 100, 1)
     known = estimate_conventions(BoxPairs.joined([following, hidden]), pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
     torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.02, rtol=0)
-    drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the person's
+    drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the human box's
     share = known.human_share(BOX, drawn, ZERO, ZERO)[0]
     assert (share[:3] > 0.8).all()
     assert share[3] < 0.01
@@ -163,4 +163,4 @@ def test_two_protocols_are_told_apart_from_whole_images() -> None:
     zero = torch.zeros(16, dtype=torch.int64)
     result = known.moved(truth, zero, zero, sizes(16))
     assert (result - moved(truth, LOOSE)).abs().max() < 1.0  # of boxes that the protocol moves by up to 12 pixels
-    assert known.label_variance[1].isinf().all()  # no box of the second class was seen
+    assert known.human_variance[1].isinf().all()  # no box of the second class was seen

@@ -11,7 +11,6 @@ from lat.core.errors import InputError
 from lat.labelling.filters import (
     Chunk,
     ClassFilter,
-    FilterSettings,
     by_score,
     by_thresholds,
     class_balanced,
@@ -20,6 +19,7 @@ from lat.labelling.filters import (
     kl_divergence,
     wanted_boxes,
 )
+from lat.labelling.labelling_settings import FilterSettings
 
 # Ten boxes: six of class 0, three of class 1, one of class 2, and none of class 3.
 SCORES = np.array([0.9, 0.5, 0.8, 0.7, 0.6, 0.4, 0.95, 0.35, 0.65, 0.3], np.float32)
@@ -132,11 +132,10 @@ def test_no_boxes() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "best"}, r"filter\.method: is 'best'"),
-        ({"threshold": 1.1}, r"filter\.threshold: is 1\.1"),
-        ({"share": 0.0}, r"filter\.share: is 0\.0"),
-        ({"beta": 0.0}, r"filter\.beta: is 0\.0"),
-        ({"labelling_ratio": -0.5}, r"filter\.labelling_ratio: is -0\.5"),
+        ({"method": "best"}, r"method: is 'best'"),
+        ({"share": 0.0}, r"share: is 0\.0"),
+        ({"method": "class_balanced", "share": 1.5}, r"share: is 1\.5"),
+        ({"temperature": True}, "temperature: is true, but method: score keeps all labels"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
@@ -146,8 +145,7 @@ def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -
 
 def test_which_settings_keep_all_and_which_need_held_out_images() -> None:
     assert FilterSettings().keeps_all
-    assert not FilterSettings(temperature=True).needs_held_out, "all are kept whatever their scores"
-    assert FilterSettings(threshold=0.5, temperature=True).needs_held_out
+    assert FilterSettings("class_balanced", temperature=True).needs_held_out
     assert FilterSettings("validation").needs_held_out
     assert not FilterSettings("dars").keeps_all
     assert not FilterSettings("dars").needs_held_out

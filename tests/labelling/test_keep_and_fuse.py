@@ -15,13 +15,13 @@ from lat.core.origin import Origin
 from lat.core.structures import Proposals
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import ClassShares
-from lat.labelling.conventions import LEAST_SPREAD, BoxConventions
-from lat.labelling.keep_and_fuse import PAPER, DecodeSettings, FuseSettings, labels_of
-from lat.labelling.prior_settings import PriorSettings
+from lat.labelling.conventions import MIN_SPREAD, BoxConventions
+from lat.labelling.keep_and_fuse import PAPER, labels_of
+from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
 
 SOURCE = LabelSpace.from_names("source", ["van"])
 TARGET = LabelSpace.from_names("target", ["bus", "truck"])
-DECODE = DecodeSettings(score_threshold=0.1)
+DECODE = DecodeSettings(written_threshold=0.1)
 OFF = PAPER
 PER_PROPOSAL = ("source_labels", "class_scores", "detector_scores", "boxes_xyxy")
 SIZE_HW = (100, 100)
@@ -66,10 +66,10 @@ def class_prior(factors: Tensor, shares: Tensor) -> ClassPrior:
     return ClassPrior(factors, ClassShares(SOURCE, TARGET, shares, "counted"))
 
 
-def conventions(offset: float = 0.0, label_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
+def conventions(offset: float = 0.0, human_variance: float = 0.0, detector_variance: float = 0.01) -> BoxConventions:
     return BoxConventions(
         torch.full((1, 2, 4), offset),
-        torch.full((1, 2, 4), label_variance),
+        torch.full((1, 2, 4), human_variance),
         torch.full((2, 4), detector_variance),
         torch.zeros(1, 2, 4),
     )
@@ -87,7 +87,7 @@ def test_the_papers_form_thresholds_and_suppresses_only() -> None:
 
 def test_boxes_of_one_class_are_averaged_by_score() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 32]], [[0.6, 0.0, 0.4], [0.2, 0.0, 0.8]])
-    settings = FuseSettings(keep=False)
+    settings = CombineSettings(keep=False)
     found, rows = labels_of(image, TARGET, DECODE, settings)
     assert rows.tolist() == [0]
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # (0.6 * 40 + 0.2 * 32) / 0.8
@@ -98,7 +98,7 @@ def test_the_targets_detector_has_a_say_about_its_own_detections() -> None:
     scores, detector = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4]], [[0.9, 0.1, 0.0], [0.0, 0.0, 0.0]]
     image = decoded([[0, 0, 40, 40], [60, 60, 90, 90]], scores, detector=detector)
     for share, first in ((0.0, 0.5), (0.25, 0.6), (1.0, 0.9)):
-        settings = FuseSettings(keep=False, detector_share=share)
+        settings = CombineSettings(keep=False, detector_share=share)
         found, rows = labels_of(image, TARGET, DecodeSettings(0.3), settings)
         by_row = dict(zip(rows.tolist(), found.scores.tolist(), strict=True))
         assert by_row == pytest.approx({0: first, 1: 0.5})
@@ -106,7 +106,7 @@ def test_the_targets_detector_has_a_say_about_its_own_detections() -> None:
 
 def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 32], [0, 0, 40, 22]], [[0.6, 0.0, 0.4], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(keep=False))
+    found, _ = labels_of(image, TARGET, DECODE, CombineSettings(keep=False))
     assert found.boxes_xyxy[found.labels == 1].tolist() == [[0, 0, 40, 32]]
     assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, 40]]  # IoU 0.55: suppressed, not averaged
 
@@ -114,38 +114,38 @@ def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
 def test_a_human_box_is_kept_as_far_as_it_is_precise() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 30]] * 2])
     image = decoded([[0, 0, 40, 40]], [[0.9, 0.0, 0.1]], drawn, human=1)
-    keep = FuseSettings()
-    for label_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
-        found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=label_variance))
+    keep = CombineSettings()
+    for human_variance, y2 in ((0.01, 35.0), (0.03, 32.5), (float("inf"), 30.0)):
+        found, _ = labels_of(image, TARGET, DECODE, keep, conventions(human_variance=human_variance))
         assert found.boxes_xyxy[0].tolist() == pytest.approx([0, 0, 40, y2])
-    found, _ = labels_of(image, TARGET, DECODE, keep, conventions(label_variance=0.0))
-    assert found.boxes_xyxy[0, 3] == pytest.approx(40 - 10 * LEAST_SPREAD**2 / (0.01 + LEAST_SPREAD**2), abs=1e-3)
+    found, _ = labels_of(image, TARGET, DECODE, keep, conventions(human_variance=0.0))
+    assert found.boxes_xyxy[0, 3] == pytest.approx(40 - 10 * MIN_SPREAD**2 / (0.01 + MIN_SPREAD**2), abs=1e-3)
 
 
 def test_a_kept_box_is_moved_to_the_targets_convention() -> None:
     drawn = torch.tensor([[[19.0, 19, 51, 51]] * 2])
     image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, human=1)
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(0.1, 0.01, 0.01))
+    found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(0.1, 0.01, 0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[21.0, 21, 52, 52]]))  # half way between 23 and 19, 53 and 51
 
 
 def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
     drawn = torch.tensor([[[20.0, 20, 50, 32]] * 2])  # a part of the object, as the target draws it
     image = decoded([[20, 20, 50, 50]], [[0.9, 0.0, 0.1]], drawn, human=1)
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions())
+    found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions())
     assert found.boxes_xyxy.tolist() == [[20, 20, 50, 32]]
 
 
 def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], human=1)
-    found, _ = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
+    found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
 
 
 def test_two_human_boxes_drawn_on_each_other_stay_two_objects() -> None:
     boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
     image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], human=2)
-    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=0.01))
+    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
     assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
     assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
@@ -155,7 +155,7 @@ def test_two_boxes_that_become_one_object_are_one() -> None:
     rider_and_bicycle = [[10.0, 0, 30, 40], [0, 40, 40, 80]]
     whole = torch.tensor([[[0.0, 0, 40, 80]] * 2, [[0.0, 1, 40, 80]] * 2])
     image = decoded(rider_and_bicycle, [[0.7, 0.0, 0.3], [0.8, 0.0, 0.2]], whole, human=2)
-    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(), conventions(label_variance=float("inf")))
+    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=float("inf")))
     assert rows.tolist() == [1]
     assert found.boxes_xyxy.tolist() == [[0, 1, 40, 80]]
 
@@ -164,15 +164,15 @@ def test_what_is_suppressed_suppresses_nothing() -> None:
     drawn = torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 24]] * 2, [[0.0, 0, 40, 14]] * 2])
     apart = [[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]  # nowhere near each other as the source draws them
     image = decoded(apart, [[0.9, 0.0, 0.1], [0.8, 0.0, 0.2], [0.7, 0.0, 0.3]], drawn, human=3)
-    keep_nothing = conventions(label_variance=float("inf"))
-    assert labels_of(image, TARGET, DECODE, FuseSettings(), keep_nothing)[1].tolist() == [0, 2]
+    keep_nothing = conventions(human_variance=float("inf"))
+    assert labels_of(image, TARGET, DECODE, CombineSettings(), keep_nothing)[1].tolist() == [0, 2]
 
 
 def test_the_prior_weighs_proposals_on_a_human_box_and_no_others() -> None:
     scores = [[0.5, 0.4, 0.1]] * 3
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 36], [60, 60, 90, 90]], scores, human=1)
     prior = class_prior(torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]]))
-    found, rows = labels_of(image, TARGET, DECODE, FuseSettings(keep=False, fuse=False), None, prior)
+    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(keep=False, fuse=False), None, prior)
     on_human = [labels for labels, row in zip(found.labels.tolist(), rows.tolist(), strict=True) if row < 2]
     assert on_human == [1]
     assert found.scores[0] == pytest.approx(0.8)
@@ -184,15 +184,15 @@ def test_a_label_that_a_human_box_supports_is_written_below_the_threshold() -> N
     image = decoded(boxes, scores, human=1)
     prior = class_prior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
     for share_threshold, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
-        settings = FuseSettings(keep=False, prior=PriorSettings(keep_supported=share_threshold))
-        labels, rows = labels_of(image, TARGET, DECODE, settings, None, prior)
+        decoding = DecodeSettings(written_threshold=0.1, keep_supported=share_threshold)
+        labels, rows = labels_of(image, TARGET, decoding, CombineSettings(keep=False), None, prior)
         assert list(zip(rows.tolist(), labels.labels.tolist(), labels.scores.tolist(), strict=True)) == [
             (row, label, pytest.approx(score)) for row, label, score in found
         ]
 
 
-@pytest.mark.parametrize("fuse", [OFF, FuseSettings()])
-def test_images_without_proposals_or_human_boxes(fuse: FuseSettings) -> None:
+@pytest.mark.parametrize("fuse", [OFF, CombineSettings()])
+def test_images_without_proposals_or_human_boxes(fuse: CombineSettings) -> None:
     prior = class_prior(torch.ones(1, 3), torch.full((1, 3), 1 / 3))
     nothing, rows = labels_of(decoded([], []), TARGET, DECODE, fuse, conventions(), prior)
     assert (len(nothing), len(rows)) == (0, 0)
@@ -200,8 +200,8 @@ def test_images_without_proposals_or_human_boxes(fuse: FuseSettings) -> None:
     assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]]
 
 
-@pytest.mark.parametrize("fuse", [OFF, FuseSettings(), FuseSettings(prior=PriorSettings(keep_supported=0.2))])
-def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: FuseSettings) -> None:
+@pytest.mark.parametrize(("fuse", "supported"), [(OFF, 0.0), (CombineSettings(), 0.0), (CombineSettings(), 0.2)])
+def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: CombineSettings, supported: float) -> None:
     generator = torch.Generator().manual_seed(0)
     images = []
     for count, human in ((30, 8), (0, 0), (12, 0), (25, 25)):
@@ -212,7 +212,7 @@ def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: FuseSettings
             decoded(boxes.tolist(), scores.tolist(), boxes[:, None] + torch.rand(count, 2, 4, generator=generator), human)
         )
     known, prior = conventions(0.02, 0.01), class_prior(torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[0.3, 0.7, 0.0]]))
-    decode = DecodeSettings(0.3, max_detections=6)
+    decode = DecodeSettings(0.3, keep_supported=supported, max_detections=6)
     batch = together(images)
     found, rows = labels_of(batch, TARGET, decode, fuse, known, prior)
     starts = [0, 30, 30, 42]
@@ -225,13 +225,15 @@ def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: FuseSettings
 
 
 def test_boxes_without_score_do_not_become_nan() -> None:
-    found, _ = labels_of(decoded([[0, 0, 9, 9]], [[0.0, 0.0, 1.0]]), TARGET, DecodeSettings(0.0), FuseSettings(), conventions())
+    found, _ = labels_of(
+        decoded([[0, 0, 9, 9]], [[0.0, 0.0, 1.0]]), TARGET, DecodeSettings(0.0), CombineSettings(), conventions()
+    )
     assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]] * 2
 
 
 def test_settings_out_of_range() -> None:
-    for settings, section in (({"score_threshold": 1.5}, DecodeSettings), ({"sure_score": -0.1}, FuseSettings)):
+    for settings, section in (({"written_threshold": 1.5}, DecodeSettings), ({"sure_threshold": -0.1}, CombineSettings)):
         with pytest.raises(InputError, match="choose a number between 0 and 1"):
             section(**settings)
-    with pytest.raises(InputError, match=r"transfer\.max_detections"):
+    with pytest.raises(InputError, match="max_detections"):
         DecodeSettings(max_detections=0)

@@ -1,4 +1,4 @@
-"""The table of shares that a person writes: what it says, and one clear line for each mistake."""
+"""The share table that a person writes: what it says, and one clear line per mistake."""
 
 from __future__ import annotations
 

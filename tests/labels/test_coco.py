@@ -36,6 +36,47 @@ def read(folder: Path, value: object, **options: Any) -> LabelTable:
 # Reading
 
 
+def with_root() -> dict[str, Any]:
+    """The same document as Roboflow exports it."""
+    value = document()
+    for category in value["categories"]:
+        category["supercategory"] = "vehicles"
+    return {**value, "categories": [{"id": 0, "name": "vehicles", "supercategory": "none"}, *value["categories"]]}
+
+
+def test_a_root_above_the_classes_is_no_class(tmp_path: Path) -> None:
+    table, plain = read(tmp_path, with_root()), read(tmp_path, document())
+    assert table.space == plain.space == SPACE
+    assert table.labels.tolist() == plain.labels.tolist()
+    assert table.repairs == {"category 0 'vehicles', the root of all others and without boxes, is no class": 1}
+    assert plain.repairs == {}
+    read(tmp_path, with_root(), expect=SPACE)
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        (0, {"id": 1}),  # another id
+        (0, {"supercategory": "things"}),  # it has a parent itself
+        (0, {"name": "car park"}),  # is nobody's parent
+        (1, {"supercategory": "none"}),  # not everybody's
+        (None, {"category_id": 0}),  # a box is of it
+    ],
+)
+def test_what_only_looks_like_a_root_stays_a_class(place: int | None, change: dict[str, Any], tmp_path: Path) -> None:
+    value = with_root()
+    (value["annotations"][0] if place is None else value["categories"][place]).update(change)
+    table = read(tmp_path, value)
+    assert len(table.space) == 3
+    assert table.repairs == {}
+
+
+def test_a_lone_category_is_no_root(tmp_path: Path) -> None:
+    value = coco_dict([[]], space=label_space("city", ["cell"], ids=[0]))
+    value["categories"][0]["supercategory"] = "none"
+    assert len(read(tmp_path, value).space) == 1
+
+
 def test_boxes_become_corners_and_category_ids_become_indices(tmp_path: Path) -> None:
     table = read(tmp_path, document())
     assert (len(table), table.num_boxes, table.space, table.repairs) == (2, 3, SPACE, {})

@@ -332,7 +332,7 @@ def transfer(
         scores = softmax([*(logits[m][k] for k in classes), logits[m][-1]])[:-1]
         for label, k in enumerate(classes):
             box = clip(decode(deltas[m][k], proposal.box), size_hw)
-            if scores[label] >= settings.score_threshold and box[2] > box[0] and box[3] > box[1]:
+            if scores[label] >= settings.written_threshold and box[2] > box[0] and box[3] > box[1]:
                 found.append(Detection(box, label, scores[label], scores, m))
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda d: -d.score):

@@ -10,8 +10,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from lat.core.errors import InputError
-from lat.models.backbones.dinov2 import DINOV2_MODELS, Dinov2, read_weights, set_weights
-from lat.models.backbones.frozen import BACKBONES, BackboneSettings, FrozenBackbone, build_backbone, pool_regions, stack_maps
+from lat.detectors.image_batch import resized_hw
+from lat.models.backbones.dinov2 import Dinov2, read_weights, set_weights
+from lat.models.backbones.frozen import FrozenBackbone, build_backbone, pool_regions, stack_maps
+from lat.models.model_settings import BACKBONES, DINOV2_MODELS, BackboneSettings
 
 
 class TinyUpstream(nn.Module):
@@ -52,7 +54,9 @@ def frozen_tiny(image_size: int = 0) -> FrozenBackbone:
 
 
 def test_an_upstream_detector_without_feature_maps_is_refused_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^lat.backbone: is 'upstream', but Conv2d provides no features; choose upstream"):
+    with pytest.raises(
+        InputError, match=r"^lat.backbone.name: is 'upstream', but Conv2d lends no features; choose upstream.model.detector"
+    ):
         build_backbone(BackboneSettings(), nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
 
 
@@ -67,18 +71,18 @@ def test_every_named_backbone_is_a_model_that_timm_offers_pretrained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("backbone", "dinov2_vits16"), ("cache", "ram"), ("cache_dtype", "int8"), ("image_size", -14)]
+    ("field", "value"), [("name", "dinov2_vits16"), ("cache", "ram"), ("cache_dtype", "int8"), ("image_size", -14)]
 )
 def test_a_setting_out_of_its_choices_is_named(field: str, value: object) -> None:
-    with pytest.raises(InputError, match=f"lat.{field}: is"):
+    with pytest.raises(InputError, match=f"^{field}: is"):
         BackboneSettings(**{field: value})
 
 
 def test_an_image_size_off_the_patch_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match="give 518"):
-        BackboneSettings(backbone="dinov2_vitb14", image_size=512)  # 512 = 36.57 patches
+        BackboneSettings(name="dinov2_vitb14", image_size=512)  # 512 = 36.57 patches
     with pytest.raises(InputError, match=r"give 14$"):
-        BackboneSettings(backbone="dinov2_vitb14", image_size=5)
+        BackboneSettings(name="dinov2_vitb14", image_size=5)
 
 
 def test_nothing_of_a_model_around_it_can_thaw_the_backbone() -> None:
@@ -118,7 +122,7 @@ def test_the_backbone_follows_its_model_to_another_number_format() -> None:
 @pytest.mark.parametrize("name", ["random", "upstream"])
 @pytest.mark.parametrize("size_hw", [(48, 64), (45, 61)])
 def test_maps_hold_the_whole_image_and_less_than_a_cell_of_padding(name: str, size_hw: tuple[int, int]) -> None:
-    backbone = build_backbone(BackboneSettings(backbone=name), TinyUpstream())
+    backbone = build_backbone(BackboneSettings(name=name), TinyUpstream())
     maps = backbone.feature_maps(torch.rand(2, 3, *size_hw))
     assert maps.shape[:2] == (2, backbone.channels)
     for cells, pixels, scale in zip(maps.shape[2:], size_hw, backbone.scales(size_hw), strict=True):
@@ -135,7 +139,7 @@ def test_resizing_keeps_the_exact_scale_of_each_axis() -> None:
 
 
 def test_dinov2_has_a_scale_of_a_fourteenth_of_the_resized_frame() -> None:
-    backbone = build_backbone(BackboneSettings(backbone="dinov2_vits14", weights="none", image_size=28))
+    backbone = build_backbone(BackboneSettings(name="dinov2_vits14", weights="none", image_size=28))
     assert backbone.channels == 384
     assert backbone.resized_hw((45, 100)) == (28, 62)
     assert backbone.scales((45, 100)) == pytest.approx((2 / 45, 62 / 14 / 100))
@@ -161,12 +165,12 @@ def test_dinov2_puts_the_tokens_of_several_blocks_side_by_side_the_last_blocks_l
     assert two.channels == 32
     torch.testing.assert_close(two.feature_maps(image)[:, 16:], last.feature_maps(image))
     assert two.weights_fingerprint != last.weights_fingerprint
-    with pytest.raises(InputError, match=r"lat\.blocks: is 5, and the model has 4"):
+    with pytest.raises(InputError, match=r"lat\.backbone\.blocks: is 5, and the model has 4"):
         Dinov2(model, blocks=5)
 
 
 def test_batch_equals_single() -> None:
-    backbone = build_backbone(BackboneSettings(backbone="random"))
+    backbone = build_backbone(BackboneSettings(name="random"))
     images = torch.rand(3, 3, 40, 24)
     single = torch.cat([backbone.feature_maps(image[None]) for image in images])
     torch.testing.assert_close(backbone.feature_maps(images), single)
@@ -176,7 +180,7 @@ def test_random_weights_follow_their_seed_and_leave_the_global_generator_alone()
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    first, again, other = (build_backbone(BackboneSettings(backbone="random", weights_seed=s)) for s in (0, 0, 1))
+    first, again, other = (build_backbone(BackboneSettings(name="random"), seed=s) for s in (0, 0, 1))
     assert torch.rand(1) == expected
     assert first.weights_fingerprint == again.weights_fingerprint != other.weights_fingerprint
 
@@ -189,6 +193,20 @@ def test_the_fingerprint_changes_with_a_weight_a_statistic_and_the_preprocessing
         fingerprints.append(changed.weights_fingerprint)
     assert len(set(fingerprints)) == 4
     assert frozen_tiny().weights_fingerprint == fingerprints[0]
+
+
+def test_images_of_an_upstream_detector_are_resized_by_both_sides_as_detectors_resize_them() -> None:
+    # 1024 x 2048 to a shorter side of 800 would be 800 x 1600; the longest side allows 1333 / 2048 = 0.6509 of it
+    backbone = build_backbone(BackboneSettings(image_size=800), TinyUpstream(), max_image_size=1333)
+    for size_hw in ((1024, 2048), (2048, 1024), (427, 640), (1080, 1920)):
+        assert backbone.resized_hw(size_hw) == resized_hw(size_hw, 800, 1333)
+    assert backbone.resized_hw((1024, 2048)) == (666, 1333)
+    assert backbone.scales((1024, 2048)) == (666 / 4096, 1333 / 8192)
+    small = build_backbone(BackboneSettings(image_size=24), TinyUpstream(), max_image_size=32)
+    assert (
+        small.feature_maps(torch.rand(1, 3, 50, 90)).shape[2:] == TinyUpstream().feature_maps(torch.rand(1, 3, 18, 32)).shape[2:]
+    )
+    assert small.weights_fingerprint != build_backbone(BackboneSettings(image_size=24), TinyUpstream()).weights_fingerprint
 
 
 def test_upstream_without_a_detector_is_an_input_error() -> None:
@@ -256,7 +274,7 @@ def test_weights_that_do_not_fit_are_an_input_error_of_one_line(case: str, messa
 
 def test_settings_lead_to_the_weights_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        build_backbone(BackboneSettings(backbone="dinov2_vits14", weights=str(tmp_path / "absent.pth")))
+        build_backbone(BackboneSettings(name="dinov2_vits14", weights=str(tmp_path / "absent.pth")))
 
 
 def test_pretrained_without_network_names_the_file_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +283,7 @@ def test_pretrained_without_network_names_the_file_option(tmp_path: Path, monkey
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="weights: PATH"):
-        build_backbone(BackboneSettings(backbone="dinov2_vits14"))
+        build_backbone(BackboneSettings(name="dinov2_vits14"))
 
 
 def coordinate_ramp(size_hw: tuple[int, int]) -> Tensor:

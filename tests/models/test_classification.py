@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lat.core.errors import InputError
 from lat.core.losses import masked_cross_entropy
-from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.labelling_settings import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
-from lat.models.classification import CLASSIFICATION_LOSSES, LOSSES_OF_RELATIONS, Classification
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings, LabelTransferModel
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.classification import Classification
+from lat.models.label_transfer_model import LabelTransferModel
+from lat.models.model_settings import CLASSIFICATION_LOSSES, LOSSES_OF_RELATIONS, FusionSettings, HeadSettings, ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 
 K = len(JOINT)  # city: 0 car, 1 person, 2 rider; nu: 3 car, 4 adult; way: 5 vehicle, 6 pedestrian, 7 cyclist, 8 sign
 KIND_OF = torch.zeros(K, K, dtype=torch.bool)
@@ -32,6 +32,19 @@ for row, columns in enumerate(((3, 4), (2, 3, 4), (4,))):
 def classification(loss: str) -> Classification:
     table = {"class_relational_bce": KIND_OF, "nll_plus": UNIVERSAL}.get(loss)
     return Classification(JOINT, loss, table)
+
+
+@pytest.mark.parametrize("loss", CLASSIFICATION_LOSSES)
+def test_losses_and_scores_are_float32_in_mixed_precision_too(loss: str) -> None:
+    rule, draw = classification(loss), torch.Generator().manual_seed(0)
+    logits = torch.randn(20, rule.num_logits, generator=draw)
+    regions = torch.arange(20) % len(SPACES[0]), torch.zeros(20, dtype=torch.int64), torch.ones(20)  # of the first space
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores, mixed = {name: rule.scores(logits, name) for name in JOINT.names}, rule(logits, *regions)
+    assert mixed.item() == rule(logits, *regions).item()
+    for name, found in scores.items():
+        assert found.dtype == torch.float32
+        assert torch.equal(found, rule.scores(logits, name))
 
 
 def value(loss: str, logits: list[float], label: int, space: int) -> float:
@@ -89,13 +102,13 @@ def test_the_default_is_the_masked_softmax_without_further_weights() -> None:
 
 @pytest.mark.parametrize("loss", LOSSES_OF_RELATIONS)
 def test_losses_of_relations_need_them_and_keep_them_in_the_checkpoint(loss: str) -> None:
-    with pytest.raises(InputError, match=r"lat\.classification_loss: is '.*', which needs class relations"):
+    with pytest.raises(InputError, match=r"lat\.head\.classification_loss: is '.*', which needs class relations"):
         Classification(JOINT, loss)
     assert list(classification(loss).state_dict()) == ["relations"]
 
 
 def test_an_unknown_loss_is_refused() -> None:
-    with pytest.raises(InputError, match=r"lat\.classification_loss: is 'softmax'"):
+    with pytest.raises(InputError, match=r"^classification_loss: is 'softmax'"):
         HeadSettings(classification_loss="softmax")
 
 
@@ -117,6 +130,6 @@ def test_a_model_learns_its_image_by_each_loss(loss: str) -> None:
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.5 * losses[0]
-    for name, ((boxes, _),) in transfer_labels(model, images, JOINT.names, DecodeSettings(score_threshold=0.0)).items():
+    for name, ((boxes, _),) in transfer_labels(model, images, JOINT.names, DecodeSettings(written_threshold=0.0)).items():
         assert boxes.space.name == name
         assert len(boxes)

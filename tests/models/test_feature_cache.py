@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from lat.core.errors import InputError
 from lat.models import feature_cache
-from lat.models.backbones.frozen import BackboneSettings, FrozenBackbone, build_backbone
-from lat.models.feature_cache import IMAGES_PER_SHARD, FeatureCache, file_identity
+from lat.models.backbones.frozen import FrozenBackbone, build_backbone
+from lat.models.feature_cache import FeatureCache
+from lat.models.feature_files import IMAGES_PER_SHARD, file_identity
+from lat.models.model_settings import BackboneSettings
 
 
 class Pixels:
@@ -227,10 +229,25 @@ def test_the_identity_of_a_file_changes_with_its_size_or_its_time(content: bytes
     path = tmp_path / "00000.png"
     path.write_bytes(b"a")
     os.utime(path, (1_000_000_000, 1_000_000_000))
-    before = file_identity(path)
+    before = file_identity(path, tmp_path)
     path.write_bytes(content)
     os.utime(path, (seconds, seconds))
-    assert file_identity(path) != before
+    assert file_identity(path, tmp_path) != before
+
+
+def test_two_images_of_one_name_size_and_time_in_two_folders_have_maps_of_their_own(tmp_path: Path) -> None:
+    sources = [{"city": Pixels(tmp_path / folder, [(16, 24)], seed)} for seed, folder in enumerate("ab")]
+    for source in sources:
+        os.utime(source["city"].image_path(0), (1_000_000_000, 1_000_000_000))
+    one, other = (cache_of(source, "disk", tmp_path / "cache", dtype="float32")[0] for source in sources)
+    first = one.get("city", 0)
+    assert not torch.equal(first, other.get("city", 0))
+    moved = tmp_path / "elsewhere"  # the run and its data together
+    moved.mkdir()
+    for name in ("a", "cache"):
+        (tmp_path / name).rename(moved / name)
+    sources[0]["city"].folder = moved / "a"
+    assert cache_of(sources[0], "disk", moved / "cache", dtype="float32")[0].count_missing() == 1  # the flipped one alone
 
 
 def test_memory_that_does_not_suffice_is_an_input_error_that_names_the_disk(
@@ -240,7 +257,7 @@ def test_memory_that_does_not_suffice_is_an_input_error_that_names_the_disk(
     # 10 images of 4 x 6 cells, 3 of 6 x 4, 1 of 4 x 6; two flips, six channels, two bytes
     assert cache.estimate_bytes() == 14 * 24 * 2 * 6 * 2
     monkeypatch.setattr(feature_cache, "available_memory", lambda: cache.estimate_bytes() - 1)
-    with pytest.raises(InputError, match=r"set lat\.cache=disk"):
+    with pytest.raises(InputError, match=r"set lat\.backbone\.cache=disk"):
         cache.fill()
     assert network.seen == 0
     assert feature_cache.available_memory() > 0
@@ -254,7 +271,7 @@ def test_features_beyond_the_number_format_are_an_input_error(make_cache: MakeCa
 
 
 def test_a_real_backbone_with_resized_images_estimates_its_size_exactly(sources: dict[str, Pixels]) -> None:
-    settings = BackboneSettings(backbone="random", image_size=28)
+    settings = BackboneSettings(name="random", image_size=28)
     cache = FeatureCache(build_backbone(settings), sources, settings)
     cache.fill()
     kept = [cache.get(*key) for key in KEYS]

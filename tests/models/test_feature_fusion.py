@@ -11,8 +11,9 @@ from torch.nn.functional import layer_norm
 
 from lat.core.errors import InputError
 from lat.core.structures import Proposals
-from lat.models.feature_fusion import FusionSettings, SemanticFeatureFusion
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.feature_fusion import SemanticFeatureFusion
+from lat.models.model_settings import FusionSettings, ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 
 DIM = 6
 NUM_CLASSES = sum(CLASS_COUNTS)
@@ -193,5 +194,5 @@ def test_mixed_precision_keeps_the_attention_exact() -> None:
 
 
 def test_a_setting_out_of_its_choices_is_named() -> None:
-    with pytest.raises(InputError, match=r"lat\.cap: is 'scaled'; choose one of scale, clamp, none"):
+    with pytest.raises(InputError, match=r"^cap: is 'scaled'; choose one of scale, clamp, none"):
         FusionSettings(cap="scaled")

@@ -20,17 +20,17 @@ from scenes import (
 
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
-from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.labelling_settings import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
 from lat.models.backbones.frozen import pool_regions
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput, decode_boxes
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput, decode_boxes
 from lat.models.matching import match_proposals
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.model_settings import FusionSettings, HeadSettings, ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 
 GENERATOR = PrivilegedProposalGenerator(JOINT, ProposalSettings(background_proposals=2))
 HEAD = HeadSettings(pooled_size=2, dim=8)
-DECODE = DecodeSettings(score_threshold=0.2, nms_iou=0.4, max_detections=12)
+DECODE = DecodeSettings(written_threshold=0.2, nms_iou=0.4, max_detections=12)
 NO_PROPOSALS = GENERATOR.propose(LabeledBoxes.empty(SPACES[0]), [])
 Batch = tuple[list[TransferInput], list[LabeledBoxes]]
 
@@ -242,7 +242,7 @@ def test_labels_stay_inside_the_original_image_above_the_threshold_and_in_order(
     for boxes, _ in transfer_labels(model, images, ["city"], DECODE)["city"]:
         assert (boxes.boxes_xyxy >= 0).all()
         assert (boxes.boxes_xyxy <= torch.tensor([SIZE_HW[1], SIZE_HW[0]]).repeat(2)).all()
-        assert (boxes.scores >= DECODE.score_threshold).all()
+        assert (boxes.scores >= DECODE.written_threshold).all()
         assert (boxes.scores.diff() <= 0).all()
         assert len(boxes) <= DECODE.max_detections
 

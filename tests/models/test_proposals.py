@@ -11,7 +11,8 @@ from torch import Tensor
 from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.model_settings import ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 
 PLAIN = ProposalSettings(jitter_probability=0, drop_probability=0, background_proposals=0)
 
@@ -158,5 +159,5 @@ def test_labels_without_class_scores_count_with_their_score() -> None:
     [("jitter_probability", 1.5), ("drop_probability", -0.1), ("jitter_scale", 0.5), ("background_proposals", -1)],
 )
 def test_a_setting_out_of_range_is_named(field: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"lat.{field}: is"):
+    with pytest.raises(InputError, match=f"^{field}: is"):
         ProposalSettings(**{field: value})  # type: ignore[arg-type]

@@ -114,7 +114,7 @@ def test_a_wrong_configuration_is_named() -> None:
         lat.run({"sed": 1})
     with pytest.raises(InputError, match=r"none\.yaml: there is no such configuration file"):
         lat.transfer("none.yaml")
-    with pytest.raises(InputError, match=r"upstream\.nms_iou"):
-        lat.run({"datasets": [{"name": n, "images": "i", "annotations": "a"} for n in "ab"]}, {"upstream.nms_iou": 2})
+    with pytest.raises(InputError, match=r"upstream\.model\.nms_iou"):
+        lat.run({"datasets": [{"name": n, "images": "i", "annotations": "a"} for n in "ab"]}, {"upstream.model.nms_iou": 2})
     with pytest.raises(AttributeError, match="no attribute 'rnu'"):
         lat.rnu  # type: ignore[attr-defined]  # noqa: B018

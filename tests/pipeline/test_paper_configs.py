@@ -24,10 +24,15 @@ NAMES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*
 PAPER = ("paper/class_divergent.yaml", "paper/one_to_one.yaml", "paper/small_large.yaml")
 ONE_STEP = [
     *FEW_STEPS,
-    *("upstream.backbone=small", "upstream.weights=none", "upstream.image_size=0", "upstream.training.steps=1"),
-    *("lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=28", "lat.training.steps=1"),
-    *("downstream.backbone=small", "downstream.weights=none", "downstream.image_size=0", "downstream.training.steps=1"),
-    *("downstream.training.batch_size=2", "downstream.max_detections=5", "runtime.num_workers=0"),
+    *("upstream.model.backbone=small", "upstream.model.weights=none", "upstream.model.image_size=0", "upstream.training.steps=1"),
+    *("lat.backbone.name=dinov2_vits14", "lat.backbone.weights=none", "lat.backbone.image_size=28", "lat.training.steps=1"),
+    *(
+        "downstream.model.backbone=small",
+        "downstream.model.weights=none",
+        "downstream.model.image_size=0",
+        "downstream.training.steps=1",
+    ),
+    *("downstream.training.batch_size=2", "downstream.model.max_detections=5"),
 ]
 
 
@@ -81,13 +86,21 @@ def test_settings_of_the_paper_are_those_it_prints(name: str) -> None:
     config = load_config(CONFIGS / name)
     figures = [(one.training.steps, one.training.batch_size) for one in (config.upstream, config.lat, config.downstream)]
     assert figures == [(50_000, 16), (30_000, 4), (50_000, 16)]
-    assert {one.training.learning_rate for one in (config.upstream, config.lat, config.downstream)} == {0.2}
-    assert (config.lat.jitter_probability, config.lat.drop_probability) == (0.5, 0.05)
-    assert (config.upstream.detector, config.downstream.detector) == ("auto", "auto")
-    assert config.lat.backbone.startswith("dinov2_")
+    assert (config.lat.proposals.jitter_probability, config.lat.proposals.drop_probability) == (0.5, 0.05)
+    assert (config.upstream.model.detector, config.downstream.model.detector) == ("auto", "auto")
+    assert config.lat.backbone.name.startswith("dinov2_")
     assert round(config.downstream.target_share * config.downstream.training.steps) == 10_000
     subsets = {re.search(r"--subset (\d+)", dataset.made_by) for dataset in config.datasets}
     assert {found and found[1] for found in subsets} == ({"3000"} if name == PAPER[0] else {None})
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_learning_rates_are_those_that_settle_and_the_printed_ones_stand_beside_them(name: str) -> None:
+    printed = re.findall(r"(\w+\.training\.learning_rate=0\.2)$", (CONFIGS / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(printed) == 3
+    for overrides, rate in (([], 0.02), (printed, 0.2)):
+        config = load_config(CONFIGS / name, overrides)
+        assert {one.training.learning_rate for one in (config.upstream, config.lat, config.downstream)} == {rate}
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -98,9 +111,12 @@ def test_commands_in_the_comments_of_a_configuration_of_the_paper_can_be_read(na
     for command in commands:
         _, path, *overrides = shlex.split(command)
         assert path == f"configs/{name}"
-        training = load_config(CONFIGS / name, overrides).downstream.training
+        downstream = load_config(CONFIGS / name, overrides).downstream
+        training = downstream.training
         assert training.optimizer == "adamw"
-        assert "one_to_one" in name or (training.steps, training.batch_size, training.learning_rate) == (300_000, 64, 1e-3)
+        if "one_to_one" not in name:
+            assert (training.steps, training.batch_size, training.learning_rate) == (300_000, 64, 1e-3)
+            assert round(downstream.target_share * training.steps) == 10_000  # as many as with Faster R-CNN
 
 
 def test_check_names_the_command_of_each_dataset_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

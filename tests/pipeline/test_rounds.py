@@ -19,7 +19,7 @@ from lat.commands.results import read_results
 from lat.config.sections import RoundsSettings
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.data.augment.noise import NoiseSettings
+from lat.data.augment.augment_settings import NoiseSettings
 from lat.data.training_labels import TransferredDataset
 from lat.engine.checkpoint import load_checkpoint
 from lat.pipeline.plan import ROUND
@@ -29,7 +29,7 @@ from lat.stages.shared.detection import DetectionItems
 from lat.stages.shared.label_filters import surest_labels
 from lat.workspace.label_files import read_pseudo_labels, read_transferred
 
-TWO_TARGETS = ["target=[way, city]", "rounds.labels.score_threshold=0.1", "rounds.labels.ignore_threshold=0.05"]
+TWO_TARGETS = ["target=[way, city]", "rounds.labels.trained_threshold=0.1", "rounds.labels.ignore_threshold=0.05"]
 SPACE = LabelSpace("t", ("a", "b"), (1, 2))
 
 
@@ -190,10 +190,10 @@ def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_la
 
 
 def test_a_setting_of_a_later_round_leaves_the_rounds_before_it_alone(finished: tuple[Path, Path]) -> None:
-    rounds = RoundsSettings(labelling_ratio=[0.2, 0.5], noise=NoiseSettings(scale_max=1.5, widen_max=0.5))
+    rounds = RoundsSettings(labelling_ratio=[0.2, 0.5], noise=NoiseSettings(scale=[1.0, 1.5], widen=[0.0, 0.5]))
     assert [rounds.ratio_of(number) for number in (1, 2, 3)] == [0.2, 0.5, 0.5]
-    assert [rounds.noise_of(number).scale_max for number in (1, 2, 3)] == [1.5, 2.25, 3.375]
-    other = replace(rounds, count=2, labelling_ratio=[0.2, 0.6], noise=replace(rounds.noise, widen_max=1.0))
+    assert [rounds.noise_of(number).scale[1] for number in (1, 2, 3)] == [1.5, 2.25, 3.375]
+    other = replace(rounds, count=2, labelling_ratio=[0.2, 0.6], noise=replace(rounds.noise, widen=[0.0, 1.0]))
     assert other.described(1) == rounds.described(1)
     assert other.described(2) != rounds.described(2)
     assert RoundsSettings().ratio_of(1) is None
@@ -223,7 +223,7 @@ def test_a_labelling_ratio_leaves_the_surest_labels_of_each_class_and_makes_the_
 
 def test_a_noisy_round_killed_in_a_training_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
     config, plain = finished
-    noise = ["color=0.4", "blur=0.5", "scale_min=0.5", "scale_max=1.5", "mosaic=0.5", "dropout=0.3"]
+    noise = ["color=0.4", "blur=0.5", "scale=[0.5, 1.5]", "mosaic=0.5", "dropout=0.3"]
     settings = [*TWO_TARGETS, "rounds.count=1", "rounds.labelling_ratio=[0.5]", *(f"rounds.noise.{each}" for each in noise)]
     runs = [without_rounds(finished, tmp_path / name) for name in ("undisturbed", "killed")]
     model = "rounds/1/upstream/city/model.pt"

@@ -102,11 +102,11 @@ def test_a_second_run_does_nothing(copied: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("override", "stages"),
     [
-        ("transfer.nms_iou=0.9", {"transfer", "evaluate", "report"}),
+        ("transfer.decode.nms_iou=0.9", {"transfer", "evaluate", "report"}),
         ("report.images_per_pair=1", {"report"}),
         ("lat.training.steps=7", {"train-lat", "transfer", "evaluate", "report"}),
-        ("transfer.batch_size=2", set()),
-        ("lat.cache=none", set()),
+        ("runtime.images_per_batch=2", set()),
+        ("lat.backbone.cache=none", set()),
     ],
 )
 def test_a_changed_setting_sets_off_the_stages_that_depend_on_it(
@@ -160,7 +160,7 @@ def test_other_content_of_a_weights_file_sets_off_the_training_that_starts_from_
     weights = tmp_path / "weights.pt"
 
     def trained() -> list[str]:
-        workspace = tiny_workspace(config, run, f"upstream.weights={weights}")
+        workspace = tiny_workspace(config, run, f"upstream.model.weights={weights}")
         return [step.title for step in run_stages(workspace, ["train-upstream"], select=lambda s: s.group == "city", say=quiet)]
 
     shutil.copy(run / "upstream" / "nu" / "model.pt", weights)
@@ -195,11 +195,11 @@ def test_a_stage_whose_inputs_are_missing_names_the_command(copied: tuple[Path, 
 @pytest.mark.parametrize(
     "settings",
     [
-        ("lat.backbone=random",),
-        ("lat.backbone=dinov2_vits14", "lat.weights=none", "lat.image_size=28"),
-        ("lat.backbone=dinov2_vits14_reg", "lat.weights=none", "lat.image_size=28"),
-        ("lat.cache=disk", "lat.attention=standard"),
-        ("lat.attention=none",),
+        ("lat.backbone.name=random",),
+        ("lat.backbone.name=dinov2_vits14", "lat.backbone.weights=none", "lat.backbone.image_size=28"),
+        ("lat.backbone.name=dinov2_vits14_reg", "lat.backbone.weights=none", "lat.backbone.image_size=28"),
+        ("lat.backbone.cache=disk", "lat.fusion.attention=standard"),
+        ("lat.fusion.attention=none",),
         ("runtime.precision=bf16-mixed",),
     ],
     ids=lambda settings: " ".join(settings),
@@ -216,10 +216,39 @@ def test_a_cache_on_disk_gives_the_same_model_as_one_in_memory(copied: tuple[Pat
     contents = []
     for cache in ("memory", "disk"):
         run_stages(
-            tiny_workspace(config, run, f"lat.cache={cache}", "lat.cache_dtype=float32"), ["train-lat"], force=True, say=quiet
+            tiny_workspace(config, run, f"lat.backbone.cache={cache}", "lat.backbone.cache_dtype=float32"),
+            ["train-lat"],
+            force=True,
+            say=quiet,
         )
         contents.append((run / "lat" / "model.pt").read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_cached_features_that_nothing_uses_are_removed_by_a_whole_run(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    lines: list[str] = []
+
+    def files(*settings: str) -> set[Path]:
+        run_stages(tiny_workspace(config, run, *settings), say=lines.append)
+        return set((run / "cache").glob("*/*"))
+
+    disk = "lat.cache=disk", "lat.training.steps=2"
+    kept = files(*disk)
+    assert kept
+    assert not any("removed" in line for line in lines)
+    (run / "cache" / "notes.txt").write_text("not ours")
+    (half := next(iter(kept)).parent / ".abc.part").write_bytes(b"half")
+    assert files(*disk) == kept
+    assert lines[-1] == "removed 1 file of cached features that nothing uses any more (0.0 MiB)"
+    other = files(*disk, "lat.cache_dtype=float32")
+    assert len(other) == len(kept)
+    assert not other & kept
+    assert f"removed {len(kept)} files" in lines[-1]
+    assert files("lat.training.steps=2", "lat.cache_dtype=float32") == set()
+    assert f"removed {len(other)} files" in lines[-1]
+    assert [path.name for path in (run / "cache").iterdir()] == ["notes.txt"]
+    assert not half.exists()
 
 
 def test_one_target_or_several_from_the_same_model(copied: tuple[Path, Path]) -> None:

@@ -23,8 +23,7 @@ from lat.pipeline.run import run_stages
 pytestmark = pytest.mark.slow
 
 SETTINGS = [
-    "pseudo_label.batch_size=1",
-    "transfer.batch_size=1",
+    "runtime.images_per_batch=1",
     "pseudo_label.filter.method=class_balanced",
     "transfer.filter.method=class_balanced",
     "downstream.in_run=true",
@@ -115,7 +114,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
     assert 0 < step < LONGER_STEPS
     logged = steps_logged(run)
 
-    stopped = start(TORCHRUN, run_arguments(config, run, LONGER, "lat.training.checkpoint_every=1000"))
+    stopped = start(TORCHRUN, run_arguments(config, run, LONGER, "training.checkpoint_every=1000"))
     wait_until(lambda: steps_logged(run) > logged, stopped)
     stopped.send_signal(signal.SIGTERM)
     _, err = stopped.communicate(timeout=60)
@@ -138,13 +137,13 @@ def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, 
     slurm = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NNODES": "1"}
     slurm |= {"SLURM_NODEID": "0", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "lat"}
     slurm |= {"MASTER_PORT": port}
-    launch, arguments = [sys.executable, "-m"], ["run", str(one[0]), "lat.attention=odd"]
+    launch, arguments = [sys.executable, "-m"], ["run", str(one[0]), "lat.fusion.attention=odd"]
     processes = [start(launch, arguments, **slurm, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in ("0", "1")]
     printed = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [2, 2]
     assert [out for out, _ in printed] == ["", ""]
     lines = [line for _, err in printed for line in err.splitlines()]
-    assert lines == [f"error: {one[0]}: lat.attention is 'odd'; choose one of sff, standard, none"]
+    assert lines == [f"error: {one[0]}: lat.fusion.attention is 'odd'; choose one of sff, standard, none"]
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

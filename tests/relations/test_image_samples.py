@@ -10,10 +10,11 @@ from torch import Tensor
 from lat.core.errors import InputError
 from lat.relations.extractors import build_extractor
 from lat.relations.find import find_relations
+from lat.relations.relation_settings import RelationSearch, RelationSettings, RelationTraining
 from lat.relations.samples import image_samples
-from lat.relations.settings import RelationSettings
 
-CROPS = RelationSettings(method="missing_link", features="crops", steps=10, batch_size=16, dim=16)
+CROPS = RelationSettings(method="missing_link", features="crops", steps=10)
+FEW = RelationTraining(batch_size=16, dim=16)
 
 
 def coloured(channel: int, height: int, width: int, generator: torch.Generator) -> Tensor:
@@ -38,14 +39,14 @@ def test_a_resnet_finds_which_colours_are_the_same_class() -> None:
     images = [[coloured(i % 2, 12, 16, generator) for i in range(24)] for _ in range(2)]
     first = image_samples(images[0], [i % 2 for i in range(24)], label_space("a", ("red", "green")), 16)
     second = image_samples(images[1], [1 - i % 2 for i in range(24)], label_space("b", ("lime", "crimson")), 16)
-    found = find_relations(first, second, CROPS, seed=0)
+    found = find_relations(first, second, CROPS, 0, FEW)
     assert found.related.tolist() == [[False, True], [True, False]]
 
 
 def test_features_of_crops_are_those_of_a_resnet() -> None:
     samples = image_samples([torch.rand(3, 9, 9)] * 2, [0, 0], label_space("a", ("x",)), 8)
-    names = {type(part).__name__ for part in build_extractor(samples, CROPS).modules()}
+    names = {type(part).__name__ for part in build_extractor(samples, RelationSearch(CROPS, FEW)).modules()}
     assert "ResNet" in names
-    assert "ResNet" not in {type(part).__name__ for part in build_extractor(samples, RelationSettings()).modules()}
-    with pytest.raises(InputError, match=r"relations\.features: is 'pixels'"):
+    assert "ResNet" not in {type(part).__name__ for part in build_extractor(samples, RelationSearch()).modules()}
+    with pytest.raises(InputError, match=r"features: is 'pixels'"):
         RelationSettings(features="pixels")

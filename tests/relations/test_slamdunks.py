@@ -12,8 +12,8 @@ from lat.core.errors import InputError
 from lat.relations.find import contradictions, find_by_slamdunks, find_relations, have_partners, relations_of
 from lat.relations.metrics import average_precision, graph_edit_distance
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationSearch, RelationSettings, RelationTraining
 from lat.relations.samples import LabeledSamples, draw_batches
-from lat.relations.settings import RelationSettings
 from lat.relations.slamdunks import GridSize, Slamdunks, log_posterior, slamdunks_loss
 from lat.relations.taxonomies import CUSTOM_FIRST, CUSTOM_SECOND, Taxonomy, true_relations
 
@@ -100,9 +100,11 @@ def clusters(taxonomy: Taxonomy, seed: int, shift: float = 0.0) -> LabeledSample
 
 @pytest.fixture(scope="module", params=["slamdunks", "missing_link", "aut"])
 def found(request: pytest.FixtureRequest) -> tuple[str, RelationMatrix]:
-    settings = RelationSettings(method=request.param, steps=150, pretrain_steps=100, dim=64, standalone_bias=0.6)
+    settings = RelationSettings(method=request.param, steps=150, standalone_bias=0.6)
+    samples = clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10, shift=2.0)
+    training = RelationTraining(pretrain_share=2 / 3, dim=64)
     # The shift is a difference of domains that standardization takes off.
-    return request.param, find_relations(clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10, shift=2.0), settings, seed=0)
+    return request.param, find_relations(*samples, settings, seed=0, training=training)
 
 
 def test_each_method_ranks_relations_of_clusters(found: tuple[str, RelationMatrix]) -> None:
@@ -117,10 +119,10 @@ def test_each_method_ranks_relations_of_clusters(found: tuple[str, RelationMatri
 
 
 def test_lambda_is_found_without_known_relations() -> None:
-    settings = RelationSettings(steps=120, pretrain_steps=80, dim=64, search_points=6)
+    search = RelationSearch(RelationSettings(steps=120), RelationTraining(pretrain_share=2 / 3, dim=64, search_points=6))
     torch.manual_seed(3)
     samples = [clusters(taxonomy, seed).standardized() for taxonomy, seed in ((CUSTOM_FIRST, 0), (CUSTOM_SECOND, 10))]
-    result = find_by_slamdunks(samples[0], samples[1], settings, torch.Generator().manual_seed(3))
+    result = find_by_slamdunks(samples[0], samples[1], search, torch.Generator().manual_seed(3))
     assert TRUE.edges is not None
     assert average_precision(result.relations.scores, TRUE.edges) >= 0.95
     # Concepts 0 and 9, of the first and of the last class, have no partner; all others keep the common lambda.
@@ -130,14 +132,14 @@ def test_lambda_is_found_without_known_relations() -> None:
 
 
 def test_the_same_seed_gives_the_same_relations_and_leaves_the_global_generator_alone() -> None:
-    settings = RelationSettings(steps=5, pretrain_steps=3, dim=16, standalone_bias=0.5)
+    settings, training = RelationSettings(steps=5, standalone_bias=0.5), RelationTraining(dim=16)
     samples = clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10)
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    relations, again = (find_relations(*samples, settings, seed=3) for _ in range(2))
+    relations, again = (find_relations(*samples, settings, 3, training) for _ in range(2))
     assert torch.equal(relations.scores, again.scores)
     assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(relations.scores, find_relations(*samples, settings, seed=4).scores)
+    assert not torch.equal(relations.scores, find_relations(*samples, settings, 4, training).scores)
 
 
 def test_one_box_of_a_class_is_one_clear_line() -> None:

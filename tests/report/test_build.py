@@ -14,8 +14,9 @@ from galleries import NASTY, WAY, content_of, make_gallery, one_of_each, read_sc
 
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
-from lat.report.build import ReportContent, ReportSettings, count_pictures, write_report
+from lat.report.build import ReportContent, count_pictures, write_report
 from lat.report.gallery import FLAGS, choose_images
+from lat.report.report_settings import ReportSettings
 
 VOID = {"meta", "link", "input", "rect", "path", "line", "polyline", "image", "circle"}
 SETTINGS = ReportSettings()
@@ -211,5 +212,5 @@ def test_pages_hold_the_boxes_of_their_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["images_per_pair", "longest_side"])
 def test_settings_are_checked(field: str) -> None:
-    with pytest.raises(InputError, match=f"report.{field}"):
+    with pytest.raises(InputError, match=f"^{field}"):
         ReportSettings(**{field: -1})

@@ -14,7 +14,8 @@ from galleries import NASTY, content_of, make_gallery
 
 from lat.commands.apply_review import apply_decisions
 from lat.labels.coco.read import read_labels
-from lat.report.build import ReportSettings, write_report
+from lat.report.build import write_report
+from lat.report.report_settings import ReportSettings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
 CHROMIUM = shutil.which("chromium")

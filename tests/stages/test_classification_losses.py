@@ -46,7 +46,7 @@ def workspace_of(labelled: Path, run: Path, loss: str, reviewed: str = "reviewed
     """A copy of the run, with a classification loss and reviewed relations."""
     if not run.exists():
         shutil.copytree(labelled.parent / "run", run)
-    settings = ["lat.backbone=random", f"lat.classification_loss={loss}"]
+    settings = ["lat.backbone.name=random", f"lat.head.classification_loss={loss}"]
     if reviewed:
         settings.append(f"relations.file={labelled.parent / reviewed}")
     return tiny_workspace(labelled, run, *settings)

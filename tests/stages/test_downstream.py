@@ -23,7 +23,7 @@ from lat.stages.shared.detection import load_detector
 from lat.workspace.label_files import read_downstream_labels, read_transferred
 from lat.workspace.workspace import Workspace
 
-TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.batch_size=2", "downstream.max_detections=10"]
+TARGET = ["target=city", "downstream.training.steps=3", "downstream.training.batch_size=2", "downstream.model.max_detections=10"]
 STAGE = ["train-downstream"]
 
 
@@ -124,8 +124,8 @@ def test_baselines_with_labels_of_their_own_train_on_them(copied: tuple[Path, Pa
         (["downstream.method=student_teacher", "downstream.student_teacher.burn_in_steps=1"], "city"),
         (["downstream.method=label_unification"], "joint"),
         (["downstream.method=label_unification", "downstream.label_unification.classification_loss=null_bce"], "joint"),
-        (["downstream.detector=rtdetr"], "city"),
-        (["downstream.detector=deformable_detr", "downstream.method=label_unification"], "joint"),
+        (["downstream.model.detector=rtdetr"], "city"),
+        (["downstream.model.detector=deformable_detr", "downstream.method=label_unification"], "joint"),
     ],
 )
 def test_other_ways_to_train_write_a_detector_and_its_figures(copied: tuple[Path, Path], settings: list[str], space: str) -> None:
@@ -146,10 +146,10 @@ def test_other_ways_to_train_write_a_detector_and_its_figures(copied: tuple[Path
         (["downstream.method=class_map"], "downstream.class_map is empty; name the YAML file of the map"),
         (["downstream.name=a/b"], "downstream.name is 'a/b'; use letters"),
         (["downstream.target_share=1"], "downstream.target_share is 1.0; choose a number between 0 and 1"),
-        (["downstream.method=lgpl", "downstream.detector=rtdetr"], "downstream.method is lgpl, which cannot train rtdetr"),
+        (["downstream.method=lgpl", "downstream.model.detector=rtdetr"], "downstream.method is lgpl, which cannot train rtdetr"),
         (
             [
-                *("downstream.method=label_unification", "downstream.detector=rtdetr"),
+                *("downstream.method=label_unification", "downstream.model.detector=rtdetr"),
                 "downstream.label_unification.classification_loss=null_bce",
             ],
             "downstream.label_unification.classification_loss is null_bce, which rtdetr has no softmax to replace by",
@@ -181,7 +181,7 @@ def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], 
 
 
 def test_a_training_that_was_stopped_ends_with_the_same_bytes(copied: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    several = ["downstream.training.steps=6", "downstream.training.checkpoint_every=2", "downstream.target_share=0.5"]
+    several = ["downstream.training.steps=6", "training.checkpoint_every=2", "downstream.target_share=0.5"]
     run_stages(workspace_of(copied, *several), STAGE, say=quiet)
     model = workspace_of(copied).paths.downstream_model("city")
     whole = {path.name: path.read_bytes() for path in model.parent.glob("*.*")}
@@ -228,7 +228,7 @@ def test_labels_of_the_sources_come_weighed(copied: tuple[Path, Path]) -> None:
     plain = workspace_of(copied)
     scores = {source: torch.tensor(read_transferred(plain, source, "city").scores) for source in ("nu", "way")}
     middle = float(torch.cat(list(scores.values())).median())
-    thresholds = [f"downstream.labels.score_threshold={middle}", f"downstream.labels.ignore_threshold={middle / 2}"]
+    thresholds = [f"downstream.labels.trained_threshold={middle}", f"downstream.labels.ignore_threshold={middle / 2}"]
     seen = workspace_of(copied, *thresholds)
     parts = training_datasets(seen, "city")[1:]
     assert parts

@@ -28,7 +28,7 @@ from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
 STAGES = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
-DARS = ["pseudo_label.filter.method=dars", "pseudo_label.filter.labelling_ratio=0.2"]
+DARS = ["pseudo_label.filter.method=dars", "pseudo_label.filter.share=0.2"]
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +91,12 @@ def workspace_labels(path: Path, workspace: Workspace) -> np.ndarray:
     return np.array([ids.index(one["category_id"]) for one in read(path)["annotations"]])
 
 
-@pytest.mark.parametrize("method", ["score", "validation"])
+@pytest.mark.parametrize("method", ["class_balanced", "validation"])
 def test_a_temperature_comes_from_held_out_images_of_every_space(
     finished: tuple[Path, Path], tmp_path: Path, method: str
 ) -> None:
     settings = ["pseudo_label.filter.temperature=true", f"pseudo_label.filter.method={method}"]
-    workspace, done = again(finished, tmp_path / "run", *settings, "pseudo_label.filter.threshold=0.01")
+    workspace, done = again(finished, tmp_path / "run", *settings)
     assert done[:2] == ["pseudo-label nu held-out nu", "pseudo-label way held-out way"], "they are no targets"
     described = read(workspace.paths.pseudo_labels("nu", "way"))["info"]["filter"]
     assert (described["method"], described["temperature"] > 0) == (method, True)

@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def open_run(config: Path, run: Path, *overrides: str) -> Workspace:
-    return tiny_workspace(config, run, "pseudo_label.score_threshold=0.3", *overrides)
+    return tiny_workspace(config, run, "pseudo_label.threshold=0.3", *overrides)
 
 
 def test_its_labels_are_proposals_in_their_own_columns(finished: tuple[Path, Path]) -> None:

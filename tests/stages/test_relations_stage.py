@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny import draw_tiny
 
 from lat.cli import main
+from lat.commands import relate as relate_module
 from lat.commands.draw_street_scenes import benchmark_config
+from lat.commands.relate import crop_samples, region_samples
+from lat.config.load import load_config
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.samples import LabeledSamples
 from lat.street_scenes import draw_street_scenes
+from lat.workspace.workspace import Workspace
 
-FEW = ["lat.backbone=random", "relations.steps=3", "relations.pretrain_steps=2", "relations.standalone_bias=0.1"]
+FEW = ["lat.backbone.name=random", "relations.steps=3", "relations.standalone_bias=0.1"]
 
 
 def run(*arguments: object) -> int:
@@ -56,8 +63,28 @@ def test_a_reviewed_file_is_taken_as_given(config: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == f"error: {edited}: there is no class 'adlut' in nu; did you mean 'adult'?\n"
 
 
+@pytest.mark.parametrize(("read", "shape"), [(region_samples, (64, 3, 3)), (crop_samples, (3, 8, 8))])
+def test_samples_are_bounded_and_those_that_are_kept_are_as_before(
+    read: Callable[[Workspace, str], LabeledSamples],
+    shape: tuple[int, ...],
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workspace = Workspace(load_config(config, [*FEW, "relations.crop_size=8"]))
+    every = read(workspace, "city")
+    assert every.inputs.shape == (len(every), *shape)
+    monkeypatch.setattr(relate_module, "MOST_BYTES", 20 * 4 * math.prod(shape))
+    fewer = read(workspace, "city")
+    assert len(fewer) <= 20 < len(every)
+    assert f"city: relations are found from {len(fewer)} of {len(every)} boxes" in capsys.readouterr().out
+    flat = every.inputs.flatten(1)
+    assert all((flat == one).all(dim=1).any() for one in fewer.inputs.flatten(1))
+    assert (fewer.class_counts >= 2).all()
+
+
 def test_crops_need_no_detector(config: Path) -> None:
-    few = ["relations.method=missing_link", "relations.features=crops", "relations.crop_size=8", "relations.steps=1"]
+    few = ["relations.method=missing_link", "relations.features=crops", "relations.steps=1"]
     assert run("relations", config, *few, f"output_dir={config.parent / 'crops'}") == 0
     assert len(list((config.parent / "crops" / "relations").glob("*.json"))) == 3
 

@@ -67,22 +67,22 @@ def test_without_held_out_images_scores_stay_as_they_are(finished: tuple[Path, P
     assert labels["info"]["calibration"] == Calibration().to_dict()
 
 
-def test_on_held_out_images_detections_play_the_sources_boxes(finished: tuple[Path, Path]) -> None:
-    workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=0.0")
+def test_on_held_out_images_detections_stand_in_for_human_boxes(finished: tuple[Path, Path]) -> None:
+    workspace = tiny_workspace(*finished, "target=city", "transfer.combine.sure_threshold=0.05")
     held_out = HeldOutImages(workspace, "nu", "city")
     detections = {space: boxes_of(read_held_out_labels(workspace, "city", space), 0) for space in ("city", "nu", "way")}
     proposals = held_out.transfer_input(0).proposals
-    own = proposals[proposals.origin == Origin.GROUND_TRUTH]
-    one_an_object = detections["nu"][nms(detections["nu"].boxes_xyxy, detections["nu"].scores, 0.5)]
-    torch.testing.assert_close(own.boxes_xyxy, one_an_object.boxes_xyxy)
-    assert own.confidence.tolist() == [1.0] * len(one_an_object)
-    assert own.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == one_an_object.labels.tolist()
+    stand_ins = proposals[proposals.origin == Origin.GROUND_TRUTH]
+    one_per_object = detections["nu"][nms(detections["nu"].boxes_xyxy, detections["nu"].scores, 0.5)]
+    torch.testing.assert_close(stand_ins.boxes_xyxy, one_per_object.boxes_xyxy)
+    assert stand_ins.confidence.tolist() == [1.0] * len(one_per_object)
+    assert stand_ins.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == one_per_object.labels.tolist()
     others = proposals[proposals.origin == Origin.PSEUDO_LABEL]
     torch.testing.assert_close(others.boxes_xyxy, torch.cat([detections[name].boxes_xyxy for name in ("city", "way")]))
 
 
 def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person_gives(finished: tuple[Path, Path]) -> None:
-    workspace = tiny_workspace(*finished, "target=city", "transfer.sure_score=1.0")
+    workspace = tiny_workspace(*finished, "target=city", "transfer.combine.sure_threshold=1.0")
     num_source, num_target, van = len(workspace.data.space("nu")), len(workspace.data.space("city")), 3
     shares = torch.zeros(num_source, num_target + 1)
     shares[van] = 1.0  # no other class of the source is anything in the target
@@ -93,22 +93,27 @@ def test_of_unsure_detections_those_on_objects_play_with_the_class_that_a_person
     boxes[detections.rows(0).start] = truth.boxes_xyxy[0].numpy()
     held_out.labels["nu"] = replace(detections, boxes_xyxy=boxes)
     proposals = held_out.transfer_input(0).proposals
-    own = proposals[proposals.origin == Origin.GROUND_TRUTH]
-    assert own.boxes_xyxy.tolist() == truth.boxes_xyxy[:1].tolist()
-    assert own.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == [van]
+    stand_ins = proposals[proposals.origin == Origin.GROUND_TRUTH]
+    assert stand_ins.boxes_xyxy.tolist() == truth.boxes_xyxy[:1].tolist()
+    assert stand_ins.class_scores[:, workspace.data.joint.slice("nu")].argmax(dim=1).tolist() == [van]
 
 
 def test_protocols_are_compared_on_sure_detections_alone(finished: tuple[Path, Path]) -> None:
-    sure = tiny_workspace(*finished, "transfer.sure_score=1.0")
+    sure = tiny_workspace(*finished, "transfer.combine.sure_threshold=1.0")
     assert not RunEvidence(sure, "nu", "city").counts_on_target.any()
-    assert compare_conventions(sure, "nu", "city").label_variance.isinf().all()
-    every = tiny_workspace(*finished, "transfer.sure_score=0.0")
+    assert compare_conventions(sure, "nu", "city").human_variance.isinf().all()
+    every = tiny_workspace(*finished, "transfer.combine.sure_threshold=0.05")
     found = sum(len(boxes_of(read_pseudo_labels(every, "city", "nu"), i)) for i in range(3))
     assert RunEvidence(every, "nu", "city").counts_on_target.sum() == found
 
 
 def test_every_part_can_be_switched_off(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    off = ["transfer.keep=false", "transfer.prior.method=none", "transfer.fuse=false", "transfer.detector_share=0"]
+    off = [
+        "transfer.combine.keep=false",
+        "transfer.prior.method=none",
+        "transfer.combine.fuse=false",
+        "transfer.combine.detector_share=0",
+    ]
     whole = transferred(finished, tmp_path / "run", *off)
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *off)
     assert whole["annotations"]
@@ -120,11 +125,13 @@ def test_a_table_can_forbid_every_class_of_a_source_box(finished: tuple[Path, Pa
     names = tiny_workspace(*finished).data.space("nu").class_names
     table.write_text(f"nu: {{city: {{{', '.join(f'{name}: []' for name in names)}}}}}\n")
     run, settings = tmp_path / "run", ["transfer.prior.method=table", f"transfer.prior.table={table}", "transfer.prior.veto=0.5"]
-    forbidden = transferred(finished, run, *settings, "transfer.score_threshold=0.01")["annotations"]
+    forbidden = transferred(finished, run, *settings, "transfer.decode.written_threshold=0.01")["annotations"]
     assert forbidden  # detections that lie on no box of the source
     assert all("prior" not in one["provenance"] for one in forbidden)
     assert {one["provenance"]["origin"] for one in forbidden} == {"pseudo_label"}
-    off = transferred(finished, run, *settings, "transfer.score_threshold=0.01", "transfer.prior.sources=way")["annotations"]
+    off = transferred(finished, run, *settings, "transfer.decode.written_threshold=0.01", "transfer.prior.sources=way")[
+        "annotations"
+    ]
     assert {one["provenance"]["origin"] for one in off} == {"pseudo_label", "ground_truth"}
     assert all("prior" not in one["provenance"] for one in off)
     table.write_text("nu: {cite: {}}")
@@ -140,8 +147,8 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
     workspace = tiny_workspace(*finished)
     nu, city = (workspace.data.space(name) for name in ("nu", "city"))
     old = counted(RunEvidence(workspace, "nu", "city")).shares
-    own = workspace.data.train_part("nu").labels
-    class_of = dict(zip(own.annotation_ids.tolist(), (nu.class_names[k] for k in own.labels), strict=True))
+    human = workspace.data.train_part("nu").labels
+    class_of = dict(zip(human.annotation_ids.tolist(), (nu.class_names[k] for k in human.labels), strict=True))
     on_cars = {}
     for one in (one for one in labels if one["provenance"]["origin"] == "ground_truth"):
         prior = one["provenance"]["prior"]
@@ -157,7 +164,7 @@ def test_labels_on_a_source_box_tell_what_the_prior_did(finished: tuple[Path, Pa
 def test_class_shares_are_learnt_for_every_pair_and_are_what_the_prior_applies(
     finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    settings = ["transfer.sure_score=0.0", "transfer.score_threshold=0.01"]
+    settings = ["transfer.combine.sure_threshold=0.05", "transfer.decode.written_threshold=0.01"]
     labels = transferred(finished, tmp_path / "run", "transfer.prior.method=learnt", *settings)["annotations"]
     workspace = tiny_workspace(finished[0], tmp_path / "run", "target=city", *settings)
     pairs = {(p["source"], p["target"]): p for p in json.loads(workspace.paths.class_shares.read_text())["pairs"]}
@@ -207,15 +214,15 @@ def test_class_shares_are_learnt_anew_if_other_detections_are_sure_and_left_out_
     assert done("transfer.prior.method=cooccurrence") == ["transfer nu city", "transfer way city"]
     assert done()[0] == "transfer class shares"
     assert done() == []
-    assert done("transfer.sure_score=0.4")[0] == "transfer class shares"
+    assert done("transfer.combine.sure_threshold=0.4")[0] == "transfer class shares"
 
 
 def test_cooccurrence_counts_the_sources_own_boxes(finished: tuple[Path, Path]) -> None:
-    workspace = tiny_workspace(*finished, "transfer.sure_score=0.0")
+    workspace = tiny_workspace(*finished, "transfer.combine.sure_threshold=0.05")
     counts = RunEvidence(workspace, "nu", "city").counts_on_source
     labels = workspace.data.train_part("nu").labels
     assert counts.sum(dim=1).tolist() == np.bincount(labels.labels[~labels.is_crowd], minlength=len(labels.space)).tolist()
-    none_sure = RunEvidence(tiny_workspace(*finished, "transfer.sure_score=1.0"), "nu", "city").counts_on_source
+    none_sure = RunEvidence(tiny_workspace(*finished, "transfer.combine.sure_threshold=1.0"), "nu", "city").counts_on_source
     assert torch.equal(none_sure[:, -1], counts.sum(dim=1))
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import coco_dict, label_space, write_coco
+from factories import coco_dict, label_space, training, write_coco
 
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset, load_dataset
-from lat.detectors.ultralytics.yolo_detector import YoloDetector, YoloSettings
-from lat.engine.trainer import TrainSettings
+from lat.detectors.detector_settings import YoloSettings
+from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo, write_training_folder
 
-TRAINING = TrainSettings(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
+TRAINING = training(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
 
 
 def dataset(folder: Path, name: str, images: int = 2, **options: Any) -> DetectionDataset:
@@ -43,9 +43,11 @@ def test_epochs_make_up_the_steps_and_both_phases_follow_one_cosine() -> None:
 
 
 def test_epochs_are_rounded_up_and_a_phase_without_share_is_left_out() -> None:
-    assert [(p.name, p.epochs) for p in plan_phases([1000, 0], replace(TRAINING, steps=1), 0.0, 1)] == [("mixed", 1)]
+    assert [(p.name, p.epochs) for p in plan_phases([1000, 0], training(steps=1), 0.0, 1)] == [("mixed", 1)]
     assert [(p.name, p.epochs) for p in plan_phases([150, 99], TRAINING, 1.0, 1)] == [("target", 3)]
-    (phase,) = plan_phases([150], replace(TRAINING, schedule="constant"), 0.0, 1)
+    (phase,) = plan_phases(
+        [150], training(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, schedule="constant"), 0.0, 1
+    )
     assert phase.first_rate == phase.last_rate == 0.01
 
 
@@ -76,15 +78,15 @@ def test_the_target_is_listed_as_often_as_asked_and_the_second_list_is_the_targe
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"training": replace(TRAINING, schedule="multistep")}, "training.schedule: is 'multistep', which YOLO does not support"),
+        ({"training": training(steps=100, schedule="multistep")}, "training.schedule: is 'multistep', which YOLO does not have"),
         ({"target_only_share": 1.5}, "target_only_share: is 1.5; choose a number from 0 to 1"),
         ({"repeat": 0}, "repeat: is 0; choose 1 or more"),
     ],
 )
 def test_values_out_of_range_are_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    training, job = change.pop("training", TRAINING), {"out_dir": tmp_path / "out", "seed": 0, **change}
+    chosen, job = change.pop("training", TRAINING), {"out_dir": tmp_path / "out", "seed": 0, **change}
     with pytest.raises(InputError, match=message):
-        train_yolo([dataset(tmp_path, "city")], None, YoloSettings(), training, YoloJob(**job))
+        train_yolo([dataset(tmp_path, "city")], None, YoloSettings(), chosen, YoloJob(**job))
     assert not (tmp_path / "out").exists()
 
 
@@ -96,14 +98,14 @@ def test_another_label_space_is_refused(tmp_path: Path) -> None:
 
 def test_a_tiny_training_writes_weights_and_log_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics", reason="ultralytics is an optional package that is not installed")
-    settings = YoloSettings(image_size=32, score_threshold=0.0, max_detections=5)
-    training = TrainSettings(steps=4, batch_size=2, log_every=2, tensorboard=False)
+    settings = YoloSettings(image_size=32)
+    few = training(steps=4, batch_size=2, log_every=2, tensorboard=False)
     datasets = [dataset(tmp_path, "city"), dataset(tmp_path, "nu", 4)]
     before = set(tmp_path.rglob("*"))
     digests = set()
     for out in (tmp_path / "1", tmp_path / "2"):
         job = YoloJob(out_dir=out, seed=0, target_only_share=0.5, min_score=0.3)
-        path = train_yolo(datasets, datasets[0], settings, training, job)
+        path = train_yolo(datasets, datasets[0], settings, few, job)
         digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
         assert sorted(file.name for file in out.iterdir()) == ["log.jsonl", "yolo.pt"]
     assert len(digests) == 1
@@ -120,7 +122,7 @@ def test_no_label_above_the_threshold_and_an_unknown_model_are_refused(tmp_path:
     city = dataset(tmp_path, "city", category_ids=[[1, 1], [1, 1]])
     low = replace(city, labels=city.labels.where(city.labels.scores < 0.5))
     job = YoloJob(tmp_path / "out", seed=0)
-    with pytest.raises(InputError, match=r"annotations\.json: has no labels with a score of 0\.5 or more"):
+    with pytest.raises(InputError, match=r"annotations\.json: has no labels of a score of 0\.5 or more"):
         train_yolo([city, low], None, YoloSettings(), TRAINING, job)
     with pytest.raises(InputError, match=r"^model: is 'yolo11z9\.yaml', which ultralytics does not have; check"):
         train_yolo([city], None, YoloSettings(model="yolo11z9.yaml"), TRAINING, job)

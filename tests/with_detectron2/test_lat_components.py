@@ -46,16 +46,16 @@ from lat.detectron2 import (
     transfer_weights,
 )
 from lat.detectron2.conversion import instances_from_boxes
-from lat.labelling.keep_and_fuse import DecodeSettings
+from lat.labelling.labelling_settings import DecodeSettings
 from lat.labelling.paper_form import transfer_labels
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput
+from lat.models.model_settings import FusionSettings, HeadSettings, ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 
 pytestmark = pytest.mark.detectron2
 HEAD = HeadSettings(dim=16, pooled_size=2)
 PROPOSALS = ProposalSettings(background_proposals=3)
-DECODE = DecodeSettings(score_threshold=0.01, nms_iou=0.3, max_detections=3)
+DECODE = DecodeSettings(written_threshold=0.01, nms_iou=0.3, max_detections=3)
 DOCS = Path(__file__).parents[2] / "docs" / "detectron2.md"
 
 

@@ -10,7 +10,7 @@ from lat.formats.importers.writer import ImportSummary
 
 
 def print_import(summary: ImportSummary) -> None:
-    """Print the counts of one import, what became of boxes that could not stay as they are, and how to name it in a run."""
+    """Print the counts of one import, what was changed or left out, and how to name it in a configuration."""
     images = f"{summary.images} images ({summary.empty} without boxes)"
     print(f"wrote {summary.labels}: {images}, {summary.boxes.total()} boxes ({summary.crowd} crowd)")
     print("boxes per class: " + (", ".join(f"{name} {count}" for name, count in summary.boxes.most_common()) or "none"))
@@ -20,7 +20,7 @@ def print_import(summary: ImportSummary) -> None:
 
 
 def print_corrections(out: Path, found: CorrectedLabels, notes: Sequence[str]) -> None:
-    """Print what became of the boxes of a labels file that a person has corrected."""
+    """Print what became of the boxes of a corrected labels file."""
     print(
         f"wrote {out}: {found.table.num_boxes} boxes, {found.unchanged} unchanged, {found.changed} changed, "
         f"{found.added} new; {found.deleted} deleted"

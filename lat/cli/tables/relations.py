@@ -11,7 +11,7 @@ from lat.relations.relation_matrix import RelationMatrix
 
 
 def print_relations(matrices: Sequence[RelationMatrix]) -> None:
-    """Print a table for each two label spaces."""
+    """Print one table per pair of label spaces."""
     console = Console(highlight=False, markup=False)
     for matrix in matrices:
         console.print(relation_table(matrix))

@@ -29,7 +29,8 @@ def jitter_colors(image: Tensor, strength: float, generator: torch.Generator) ->
 def blur(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur over three sigmas (pixels) to each side, less if the image is too small to be mirrored that far."""
     reach = min(math.ceil(3 * sigma), min(image.shape[-2:]) - 1)
-    return F.gaussian_blur(image, [2 * reach + 1] * 2, [sigma] * 2)
+    result: Tensor = F.gaussian_blur(image, [2 * reach + 1] * 2, [sigma] * 2)
+    return result
 
 
 def between(low: float, high: float, generator: torch.Generator) -> float:

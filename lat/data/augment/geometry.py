@@ -57,7 +57,7 @@ def clipped(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
 
 
 def rescale(sample: Sample, low: float, high: float, generator: torch.Generator) -> Sample:
-    """Scale the image by a random factor from `low` to `high`, and put it at a random position on a canvas of its own size.
+    """The image scaled by any factor from `low` to `high` on a canvas of its own size, at a random position.
 
     A smaller image lies entirely on the canvas; a larger one is cropped.
     """

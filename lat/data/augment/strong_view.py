@@ -68,4 +68,5 @@ def _erased(image: Tensor, erasing: Erasing, generator: torch.Generator) -> Tens
     h, w = (max(1, min(round(math.sqrt(a)), side)) for a, side in ((area * aspect, height), (area / aspect, width)))
     top, left = (int(torch.randint(side, (1,), generator=generator)) for side in (height - h + 1, width - w + 1))
     noise = torch.rand(image.shape[0], h, w, generator=generator)
-    return F.erase(image, top, left, h, w, noise)
+    result: Tensor = F.erase(image, top, left, h, w, noise)
+    return result

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxFormat
 
-from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
-
-
-@dataclass(frozen=True)
-class AugmentationSettings:
-    """How training images are varied.
-
-    Raises:
-        InputError: if a value is not in [0, 1].
-    """
-
-    horizontal_flip: float = 0.5  # probability of mirroring image and boxes left to right
-    color_jitter: float = 0.2  # brightness, contrast and saturation are each scaled by a factor from 1 - this to 1 + this
-
-    def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "color_jitter"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InputError(f"augmentation.{name}", f"is {value}", "choose a number from 0 to 1")
+from lat.data.augment.augment_settings import AugmentationSettings
 
 
 def augment(

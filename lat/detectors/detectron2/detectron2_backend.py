@@ -15,12 +15,17 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.detectron2.detectron2_config import config_from_text, resolve_config
-from lat.detectors.detectron2.detectron2_parts import build_parts, region_predictions, weighted_region_losses
+from lat.detectors.detectron2.detectron2_parts import (
+    apart_from_dont_care,
+    build_parts,
+    region_predictions,
+    weighted_region_losses,
+)
 from lat.detectors.detectron2.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
 from lat.detectors.region_detections import TwoStagePrediction, keep_detections
-from lat.detectors.settings import DetectorSettings
 
 
 class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
@@ -42,7 +47,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         self, settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True, config_text: str | None = None
     ) -> None:
         config = resolve_config(settings, len(space)) if config_text is None else config_from_text(config_text)
-        super().__init__(**build_parts(config, settings.detectron2_config or "detectron2_overrides"))
+        super().__init__(**build_parts(config, settings.detectron2_config or "overrides"))
         self.settings = settings
         self.space = space
         self.config = config
@@ -66,9 +71,12 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         features = self._features(batch)
         with EventStorage():  # Detectron2's parts log to one and fail without it
             proposals, proposal_losses = self.proposal_generator(batch, features, truth)
-            regions = self.roi_heads.label_and_sample_proposals(proposals, truth)
+            match_iou = self.config.MODEL.ROI_HEADS.IOU_THRESHOLDS[-1]
+            counted = [apart_from_dont_care(*image, match_iou) for image in zip(proposals, truth, strict=True)]
+            regions = self.roi_heads.label_and_sample_proposals([kept for kept, _ in counted], [boxes for _, boxes in counted])
             predictions = region_predictions(self.roi_heads, features, regions)
-            return proposal_losses | weighted_region_losses(self.roi_heads.box_predictor, predictions, regions)
+            losses: dict[str, Tensor] = weighted_region_losses(self.roi_heads.box_predictor, predictions, regions)
+            return {**proposal_losses, **losses}
 
     def _pooled_maps(self, images: Tensor) -> list[Tensor]:
         features = self._features(self._normalise(list(images)))

@@ -11,8 +11,8 @@ from detectron2.config import CfgNode, get_cfg
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import IMAGENET_MEAN, IMAGENET_STD
-from lat.detectors.settings import DetectorSettings
 
 _SMALL_BACKBONE = "LatSmallResNet"  # the class's name in Detectron2's registry
 _SUPPORTED = {
@@ -43,12 +43,12 @@ def resolve_config(settings: DetectorSettings, num_classes: int) -> CfgNode:
     else:
         _build_in(config, settings)
     _apply_settings(config, settings)
-    with wrong_config("detectron2_overrides"):
-        config.merge_from_list(list(settings.detectron2_overrides))
+    with wrong_config("overrides"):
+        config.merge_from_list([part for entry in settings.overrides.items() for part in entry])
     config.MODEL.ROI_HEADS.NUM_CLASSES = num_classes
     config.MODEL.DEVICE = "cpu"
     config.MODEL.MASK_ON = config.MODEL.KEYPOINT_ON = False
-    _check(config, settings.detectron2_config or "detectron2_overrides")
+    _check(config, settings.detectron2_config or "overrides")
     config.freeze()
     return config
 
@@ -101,7 +101,7 @@ def _explain(error: Exception) -> str:
 
 def _merge_file(config: CfgNode, path: str) -> None:
     if not Path(path).is_file():
-        raise InputError(path, "there is no such Detectron2 configuration", "check the path in detectron2_config")
+        raise InputError(path, "there is no such Detectron2 configuration", "check the path")
     try:
         with wrong_config(path):
             config.merge_from_file(path, allow_unsafe=False)
@@ -128,7 +128,7 @@ def _build_in(config: CfgNode, settings: DetectorSettings) -> None:
         _build_in_resnet(config, int(settings.backbone.removeprefix("resnet")))
     if settings.weights == "pretrained":
         if settings.backbone not in _PRETRAINED:
-            choices = f"choose {', '.join(_PRETRAINED)}, a detectron2_config or a file"
+            choices = f"choose {', '.join(_PRETRAINED)}, the YAML file of a Detectron2 model, or a file"
             raise InputError("weights", f"Detectron2 has no pretrained {settings.backbone} for its built-in model", choices)
         config.MODEL.WEIGHTS = _PRETRAINED[settings.backbone]
 
@@ -173,9 +173,7 @@ def _apply_settings(config: CfgNode, settings: DetectorSettings) -> None:
             _set_imagenet_pixels(config)
     else:
         config.MODEL.BACKBONE.FREEZE_AT = 5 - settings.trainable_layers
-    if settings.regions_per_image:
-        config.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = settings.regions_per_image
-    config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = settings.score_threshold
+    config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = settings.detection_threshold
     config.MODEL.ROI_HEADS.NMS_THRESH_TEST = settings.nms_iou
     config.TEST.DETECTIONS_PER_IMAGE = settings.max_detections
     config.INPUT.MIN_SIZE_TEST, config.INPUT.MAX_SIZE_TEST = settings.image_size, settings.max_image_size

@@ -14,9 +14,11 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone, build_backbone, build_roi_heads
 from detectron2.modeling.proposal_generator import RPN
+from detectron2.modeling.sampling import subsample_labels
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor, nn
 
+from lat.core.boxes import lie_in_dont_care
 from lat.detectors.detectron2.detectron2_config import wrong_config
 from lat.detectors.region_pooling import SingleLevelRoIAlign
 from lat.detectors.small_resnet import SmallResNet
@@ -50,23 +52,56 @@ class LatSmallResNet(Backbone):
 
 
 class WeightedRPN(RPN):
-    """Detectron2's region proposal network, where anchors matched to a don't-care box are neither object nor background."""
+    """Detectron2's region proposal network, where anchors on a don't-care box are neither object nor background.
+
+    They are if they match it, or lie in it by half of their own area, and match no other box.
+    """
 
     @torch.no_grad()
     def label_and_sample_anchors(self, anchors: list[Boxes], gt_instances: list[Instances]) -> tuple[list[Tensor], list[Tensor]]:
         """For each image the labels (A,) int8 (1 object, 0 background, -1 ignored or not sampled) and boxes (A, 4) of anchors."""
         all_anchors = Boxes.cat(anchors)
         matched = [self._match(all_anchors, target) for target in gt_instances]
-        return [self._subsample_labels(labels) for labels, _ in matched], [boxes for _, boxes in matched]
+        return [self._sampled(labels) for labels, _ in matched], [boxes for _, boxes in matched]
+
+    def _sampled(self, labels: Tensor) -> Tensor:
+        """The same labels (A,), -1 for anchors that are not sampled."""
+        objects, background = subsample_labels(labels, self.batch_size_per_image, self.positive_fraction, 0)
+        sampled = torch.full_like(labels, -1)
+        sampled[objects], sampled[background] = 1, 0
+        return sampled
 
     def _match(self, anchors: Boxes, target: Instances) -> tuple[Tensor, Tensor]:
-        nearest, labels = self.anchor_matcher(pairwise_iou(target.gt_boxes, anchors))
+        iou, counts = pairwise_iou(target.gt_boxes, anchors), target.gt_classes >= 0
+        nearest, labels = self.anchor_matcher(iou)
+        if not counts.all():
+            labels[(labels == 1) & ~counts[nearest]] = -1
+            labels[(labels == 0) & lie_in_dont_care(anchors.tensor, target.gt_boxes.tensor[~counts])] = -1
+            match, kinds = self.anchor_matcher(iou[counts])
+            objects = kinds == 1
+            nearest[objects], labels[objects] = counts.nonzero()[match[objects], 0], 1
         if self.anchor_boundary_thresh >= 0:
             labels[~anchors.inside_box(target.image_size, self.anchor_boundary_thresh)] = -1
-        if len(target) == 0:
-            return labels, torch.zeros_like(anchors.tensor)
-        labels[(labels == 1) & (target.gt_classes[nearest] < 0)] = -1
-        return labels, target.gt_boxes.tensor[nearest]
+        return labels, target.gt_boxes.tensor[nearest] if len(target) else torch.zeros_like(anchors.tensor)
+
+
+def apart_from_dont_care(proposals: Instances, truth: Instances, match_iou: float) -> tuple[Instances, Instances]:
+    """The proposals of an image less those that lie in a don't-care box by half of their own area, unless they match another.
+
+    Args:
+        proposals: with `proposal_boxes`.
+        truth: with `gt_classes`, -1 for don't-care.
+        match_iou: least IoU with a box that counts.
+
+    Returns:
+        The proposals and the boxes that count, as Detectron2's heads sample from them.
+    """
+    counts = truth.gt_classes >= 0
+    if counts.all():
+        return proposals, truth
+    ignored = lie_in_dont_care(proposals.proposal_boxes.tensor, truth.gt_boxes[~counts].tensor)
+    matched = (pairwise_iou(proposals.proposal_boxes, truth.gt_boxes[counts]) >= match_iou).any(dim=1)
+    return proposals[matched | ~ignored], truth[counts]
 
 
 class SingleLevelPooler(nn.Module):
@@ -78,7 +113,8 @@ class SingleLevelPooler(nn.Module):
 
     def forward(self, features: list[Tensor], boxes: list[Boxes]) -> Tensor:
         """Pooled regions (R, C, S, S) of one map (B, C, h, w) from the boxes of each image."""
-        return self.pool({"map": features[0]}, [image_boxes.tensor for image_boxes in boxes], [])
+        result: Tensor = self.pool({"map": features[0]}, [image_boxes.tensor for image_boxes in boxes], [])
+        return result
 
 
 def build_parts(config: CfgNode, where: str) -> dict[str, Any]:
@@ -116,7 +152,7 @@ def region_predictions(heads: Any, features: dict[str, Tensor], regions: list[In
     maps = [features[name] for name in heads.in_features]
     boxes = [image_regions.proposal_boxes for image_regions in regions]
     if hasattr(heads, "res5"):
-        regional = heads._shared_roi_transform(maps, boxes).mean(dim=[2, 3])
+        regional = heads.res5(heads.pooler(maps, boxes)).mean(dim=[2, 3])
     else:
         regional = heads.box_head(heads.box_pooler(maps, boxes))
     logits, deltas = heads.box_predictor(regional)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import batch_images
 from lat.detectors.region_detections import TwoStagePrediction, keep_detections
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.torchvision.rcnn_parts import build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
 from lat.detectors.weight_files import load_weight_file
@@ -25,6 +25,8 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         settings: backbone, weights, image size and which detections to keep.
         space: the label space to detect.
         load_weights: False does not read the weights that the settings name, for a model that is filled from a checkpoint.
+        is_binary: whether every class has a sigmoid of its own in place of the softmax; see `WeightedRoIHeads`.
+        dropout: share of the box head's activations that are dropped in training.
 
     Raises:
         InputError: if a weights file cannot be read or does not fit.
@@ -32,12 +34,20 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
     Source: Ren et al., Faster R-CNN (2015); Lin et al., Feature Pyramid Networks (2017).
     """
 
-    def __init__(self, settings: DetectorSettings, space: LabelSpace, *, load_weights: bool = True) -> None:
+    def __init__(
+        self,
+        settings: DetectorSettings,
+        space: LabelSpace,
+        *,
+        load_weights: bool = True,
+        is_binary: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__(settings, load_weights=load_weights)
         self.space = space
         recipe = recipe_of(settings.backbone)
-        regions = settings.regions_per_image or recipe.regions_per_image
-        self.roi_heads = build_roi_heads(self.channels, recipe, regions, len(space) + 1)
+        regions, outputs = recipe.regions_per_image, len(space) + 1
+        self.roi_heads = build_roi_heads(self.channels, recipe, regions, outputs, is_binary=is_binary, dropout=dropout)
         self.feature_stride = recipe.strides[0]
         self.feature_channels = self.channels * len(recipe.pooled_levels)
         if load_weights and settings.weights not in ("none", "pretrained"):

@@ -13,8 +13,8 @@ from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
 from lat.core.errors import InputError
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.region_pooling import SingleLevelRoIAlign
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.small_resnet import SmallResNet
 from lat.detectors.torchvision.weighted_rcnn import FullPrecisionRPNHead, WeightedRegionProposalNetwork, WeightedRoIHeads
 
@@ -75,15 +75,19 @@ def build_detector_backbone(settings: DetectorSettings, *, download: bool) -> nn
     if settings.backbone == "small":
         return SmallResNet()
     if settings.weights == "none":
-        return resnet_fpn_backbone(backbone_name=settings.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5)
+        fpn: nn.Module = resnet_fpn_backbone(
+            backbone_name=settings.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5
+        )
+        return fpn
     fetched = get_model_weights(settings.backbone).DEFAULT if download and settings.weights == "pretrained" else None
     try:
-        return resnet_fpn_backbone(
+        result: nn.Module = resnet_fpn_backbone(
             backbone_name=settings.backbone,
             weights=fetched,
             norm_layer=FrozenBatchNorm2d,
             trainable_layers=settings.trainable_layers,
         )
+        return result
     except (OSError, RuntimeError) as error:  # no network, disk full, or checksum mismatch
         what = f"the weights of {settings.backbone} could not be downloaded ({error})"
         raise InputError("weights", what, "give the path of a local file") from error
@@ -105,7 +109,15 @@ def build_region_proposal_network(channels: int, recipe: RcnnRecipe) -> Weighted
     )
 
 
-def build_roi_heads(channels: int, recipe: RcnnRecipe, regions_per_image: int, num_outputs: int) -> WeightedRoIHeads:
+def build_roi_heads(
+    channels: int,
+    recipe: RcnnRecipe,
+    regions_per_image: int,
+    num_outputs: int,
+    *,
+    is_binary: bool = False,
+    dropout: float = 0.0,
+) -> WeightedRoIHeads:
     """Box head on RoIAlign 7 x 7 with `num_outputs` = K + 1 and torchvision's thresholds."""
     pool = _build_pool(recipe)
     return WeightedRoIHeads(
@@ -120,6 +132,8 @@ def build_roi_heads(channels: int, recipe: RcnnRecipe, regions_per_image: int, n
         score_thresh=0.0,  # the four parameters of torchvision's own post-processing, which is not used
         nms_thresh=1.0,
         detections_per_img=1,
+        is_binary=is_binary,
+        dropout=dropout,
     )
 
 
@@ -130,4 +144,5 @@ def _build_pool(recipe: RcnnRecipe) -> nn.Module:
     # Set scales explicitly: the pooler infers them once from the first image, wrongly if that image was padded.
     pool.scales = [1.0 / stride for stride in recipe.strides]
     pool.map_levels = LevelMapper(recipe.strides[0].bit_length() - 1, recipe.strides[-1].bit_length() - 1)
-    return pool
+    result: nn.Module = pool
+    return result

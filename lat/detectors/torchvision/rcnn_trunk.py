@@ -8,8 +8,8 @@ from torchvision.models.detection.image_list import ImageList
 
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch, batch_images
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.torchvision.rcnn_parts import build_detector_backbone, build_region_proposal_network, recipe_of
 from lat.detectors.torchvision.weighted_rcnn import Target
 
@@ -44,7 +44,8 @@ class RcnnTrunk(nn.Module):
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals (R, 4) per image in pixels of the resized image, without gradients, and in train mode the two losses."""
         levels = {name: features[name] for name in self.proposal_levels}
-        return self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
+        result: tuple[list[Tensor], dict[str, Tensor]] = self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
+        return result
 
     def to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
         """The boxes of image `index` as torchvision's parts expect them; boxes without area are dropped."""

@@ -6,12 +6,16 @@ A target is a dict of `boxes` (G, 4) float32, `labels` (G,) int64 in 1..K (-1 fo
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.ops import box_iou
 
+from lat.core.boxes import lie_in_dont_care
 from lat.core.losses import null_bce
 
 Target = dict[str, Tensor]
@@ -26,7 +30,7 @@ class FullPrecisionRPNHead(RPNHead):
 
 
 class WeightedRegionProposalNetwork(RegionProposalNetwork):
-    """torchvision's region proposal network, where anchors matched to a don't-care box are neither object nor background."""
+    """torchvision's region proposal network, where anchors that `match_around_dont_care` ignores are not sampled."""
 
     def assign_targets_to_anchors(self, anchors: list[Tensor], targets: list[Target]) -> tuple[list[Tensor], list[Tensor]]:
         """For each image the labels (A,) float32 (1 object, 0 background, -1 ignored) and matched boxes (A, 4) of its anchors."""
@@ -37,12 +41,8 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
         boxes = target["boxes"]
         if len(boxes) == 0:
             return anchors.new_zeros(len(anchors)), torch.zeros_like(anchors)
-        match = self.proposal_matcher(self.box_similarity(boxes, anchors))
-        nearest = match.clamp(min=0)
-        labels = (match >= 0).float()
-        labels[match == self.proposal_matcher.BETWEEN_THRESHOLDS] = -1.0
-        labels[(match >= 0) & (target["labels"][nearest] < 0)] = -1.0
-        return labels, boxes[nearest]
+        nearest, kinds = match_around_dont_care(self.proposal_matcher, anchors, boxes, target["labels"] > 0)
+        return kinds.float(), boxes[nearest]
 
     def compute_loss(
         self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
@@ -50,20 +50,37 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
         """Objectness and box loss as in torchvision; zero, with a gradient, if every anchor is ignored."""
         if not any((image_labels >= 0).any() for image_labels in labels):
             return objectness.sum() * 0.0, pred_bbox_deltas.sum() * 0.0
-        return super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        result: tuple[Tensor, Tensor] = super().compute_loss(objectness, pred_bbox_deltas, labels, regression_targets)
+        return result
 
 
 class WeightedRoIHeads(RoIHeads):
     """torchvision's box head with a weight for every ground-truth box, and with full score vectors in prediction.
 
-    Attributes:
-        is_binary: True if every class has its own sigmoid (Null BCE) instead of the softmax; the background logit is then
-            unused. Not in the state dict: set it before training and after loading.
-        dropout: share of the box head's activations that training drops; not in the state dict either.
+    Args:
+        is_binary: whether every class has a sigmoid of its own (Null BCE) in place of the softmax; the background logit then
+            means nothing.
+        dropout: share of the box head's activations that are dropped in training.
+        parts: what torchvision's box head takes, and `more` by name.
     """
 
-    is_binary = False
-    dropout = 0.0
+    def __init__(self, *parts: Any, is_binary: bool = False, dropout: float = 0.0, **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self.is_binary, self.dropout = is_binary, dropout
+
+    def assign_targets_to_proposals(
+        self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """For each image the matched box (R,) int64 and the label (R,) int64 (0 background, -1 ignored) of its regions."""
+        matched = [self._match(*image) for image in zip(proposals, gt_boxes, gt_labels, strict=True)]
+        return [nearest for nearest, _ in matched], [labels for _, labels in matched]
+
+    def _match(self, proposals: Tensor, boxes: Tensor, box_labels: Tensor) -> tuple[Tensor, Tensor]:
+        if len(boxes) == 0:
+            nothing = torch.zeros(len(proposals), dtype=torch.int64, device=proposals.device)
+            return nothing, nothing.clone()
+        nearest, kinds = match_around_dont_care(self.proposal_matcher, proposals, boxes, box_labels > 0)
+        return nearest, torch.where(kinds == 1, box_labels[nearest], kinds)
 
     def losses(
         self,
@@ -75,9 +92,9 @@ class WeightedRoIHeads(RoIHeads):
     ) -> dict[str, Tensor]:
         """Classification and box loss of regions sampled among the proposals and the ground truth.
 
-        A region matched to a box of weight w has weight w, a background region 1; regions matched to a don't-care box are not
-        sampled. For the formula see `weighted_box_losses`. With `class_masks`, (K,) bool per image, the softmax of a region
-        covers only background and its image's classes, and so do the sigmoids its image's classes.
+        A region matched to a box of weight w has weight w, a background region 1; regions that `match_around_dont_care` ignores
+        are not sampled. For the formula see `weighted_box_losses`. Where `class_masks` (K,) bool of each image are given, the
+        softmax of a region is over background and the classes of its image alone, and so are the sigmoids over its classes.
         """
         proposals, matched, labels, deltas = self.select_training_samples(proposals, targets)
         logits, predicted = self.logits_and_deltas(features, proposals, image_sizes)
@@ -100,6 +117,34 @@ class WeightedRoIHeads(RoIHeads):
         hidden = self.box_head(self.box_roi_pool(features, proposals, image_sizes))
         logits, deltas = self.box_predictor(F.dropout(hidden, self.dropout, self.training))
         return logits.float(), deltas.float()
+
+
+def match_around_dont_care(matcher: Any, regions_xyxy: Tensor, boxes_xyxy: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """What anchors or regions (R, 4) are to become: objects where they match a box that counts, else ignored where they match
+    a don't-care box or lie in one by half of their own area, else what the matcher says.
+
+    Args:
+        matcher: torchvision's, as its proposal network and its heads have one.
+        regions_xyxy: anchors or regions.
+        boxes_xyxy: (G, 4), at least one.
+        counts: (G,) bool; False for don't-care boxes.
+
+    Returns:
+        The matched box (R,) int64, which means nothing for background, and (R,) int64: 1 object, 0 background, -1 ignored.
+    """
+    iou = box_iou(boxes_xyxy, regions_xyxy)
+    match = matcher(iou)
+    nearest, kinds = match.clamp(min=0), (match >= 0).long()
+    kinds[match == matcher.BETWEEN_THRESHOLDS] = -1
+    if counts.all():
+        return nearest, kinds
+    kinds[(match >= 0) & ~counts[nearest]] = -1
+    kinds[(kinds == 0) & lie_in_dont_care(regions_xyxy, boxes_xyxy[~counts])] = -1
+    if counts.any():
+        match = matcher(iou[counts])
+        objects = match >= 0
+        nearest[objects], kinds[objects] = counts.nonzero()[match[objects], 0], 1
+    return nearest, kinds
 
 
 def masked_logits(logits: Tensor, class_masks: list[Tensor], counts: list[int]) -> Tensor:

@@ -17,10 +17,11 @@ from torchvision.ops import box_convert, clip_boxes_to_image
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import BatchedPrediction, handed_out, is_solid
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch, batch_images
-from lat.detectors.settings import DetectorSettings
 from lat.detectors.transformers.detr_config import build_network, config_from_text, resolve_config
 from lat.detectors.transformers.detr_loss import Target, deformable_detr_losses, rtdetr_losses, summed_over_layers
+from lat.detectors.transformers.detr_pixels import pixels_of_checkpoint
 from lat.detectors.transformers.detr_weights import initialise, load_pretrained, unfreeze_backbone
 
 
@@ -52,6 +53,7 @@ class TransformersDetector(BatchedPrediction, nn.Module):
             config = resolve_config(settings, space.class_names)
         else:
             config = config_from_text(settings.detector, config_text)
+        self.image_mean, self.image_std = pixels_of_checkpoint(config)
         self.network = build_network(settings, config)
         self.is_deformable = settings.detector == "deformable_detr"
         self.network.loss_function = deformable_detr_losses if self.is_deformable else rtdetr_losses
@@ -84,7 +86,10 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         return summed_over_layers(self._run(batch, labels).loss_dict)
 
     def _batch(self, images: list[Tensor]) -> ImageBatch:
-        batch = batch_images(images, self.settings.image_size, self.settings.max_image_size, self.divisible_by)
+        settings = self.settings
+        batch = batch_images(
+            images, settings.image_size, settings.max_image_size, self.divisible_by, mean=self.image_mean, std=self.image_std
+        )
         return batch if self.is_deformable else replace(batch, pixels=self._with_room(batch.pixels))
 
     def _with_room(self, pixels: Tensor) -> Tensor:
@@ -139,6 +144,6 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         boxes_xyxy = clip_boxes_to_image(boxes_xyxy, sizes_hw[0])
         scores, labels = class_scores.max(dim=1)
         best_first = scores.argsort(descending=True, stable=True)
-        usable = is_solid(boxes_xyxy) & (scores > self.settings.score_threshold)
+        usable = is_solid(boxes_xyxy) & (scores > self.settings.detection_threshold)
         kept = best_first[usable[best_first]][: self.settings.max_detections]
         return handed_out(boxes_xyxy[kept], labels[kept], class_scores[kept], sizes_hw, self.space)

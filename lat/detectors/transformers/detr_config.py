@@ -15,7 +15,8 @@ from transformers import PreTrainedConfig, RTDetrResNetConfig
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.detector_settings import DetectorSettings
+from lat.detectors.transformers.detr_pixels import pixels_wanted
 
 _PREFIXES = {"rtdetr": "RTDetr", "rtdetr_v2": "RTDetrV2", "deformable_detr": "DeformableDetr"}
 _CLASS_KEYS = ("num_labels", "id2label", "label2id")  # follow from the label space
@@ -78,7 +79,7 @@ def library_class(detector: str, suffix: str) -> Any:
 def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> PreTrainedConfig:
     """The configuration for the settings, with one class per name.
 
-    Images may have any size, and all layers have losses.
+    Images may have any size, and the losses of all layers are asked for. `image_mean` and `image_std` are among its values.
 
     Raises:
         InputError: if an override is unknown or impossible, or the configuration of the named weights cannot be read or belongs
@@ -87,11 +88,13 @@ def resolve_config(settings: DetectorSettings, class_names: Sequence[str]) -> Pr
     kind = library_class(settings.detector, "Config")
     values = _own_values(settings) if settings.weights == "none" else _values_of(settings.weights, settings.detector, kind)
     _check_overrides(settings, kind)
+    values |= pixels_wanted(settings.weights, settings.detector, values)
     own = {"anchor_image_size": None, "eval_size": None, "auxiliary_loss": True}
-    values |= {name: value for name, value in own.items() if name in _known(kind)} | settings.transformers_overrides
+    values |= {name: value for name, value in own.items() if name in _known(kind)} | settings.overrides
     names = {"id2label": dict(enumerate(class_names)), "label2id": {name: i for i, name in enumerate(class_names)}}
     try:
-        return kind.from_dict(values | names)
+        result: PreTrainedConfig = kind.from_dict(values | names)
+        return result
     except (StrictDataclassError, TypeError, ValueError) as error:
         raise _impossible(settings, error) from error
 
@@ -112,7 +115,8 @@ def config_to_text(config: PreTrainedConfig) -> str:
 
 def config_from_text(detector: str, text: str) -> PreTrainedConfig:
     """The configuration of a detector from the output of `config_to_text`."""
-    return library_class(detector, "Config").from_dict(json.loads(text))
+    result: PreTrainedConfig = library_class(detector, "Config").from_dict(json.loads(text))
+    return result
 
 
 def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:
@@ -124,15 +128,15 @@ def build_network(settings: DetectorSettings, config: PreTrainedConfig) -> Any:
     try:
         return library_class(settings.detector, "ForObjectDetection")(config)
     except Exception as error:
-        if not settings.transformers_overrides:
+        if not settings.overrides:
             raise
         raise _impossible(settings, error) from error
 
 
 def _impossible(settings: DetectorSettings, error: Exception) -> InputError:
-    chosen = ", ".join(f"{name}: {value}" for name, value in settings.transformers_overrides.items())
+    chosen = ", ".join(f"{name}: {value}" for name, value in settings.overrides.items())
     what = f"no {settings.detector} can be made with {{{chosen}}} ({' '.join(str(error).split())})"
-    return InputError("transformers_overrides", what, "see the transformers documentation for valid values")
+    return InputError("overrides", what, "see the transformers documentation for valid values")
 
 
 def _own_values(settings: DetectorSettings) -> dict[str, Any]:
@@ -181,8 +185,8 @@ def _known(kind: Any) -> set[str]:
 
 def _check_overrides(settings: DetectorSettings, kind: Any) -> None:
     known = sorted(_known(kind) - {one.name for one in fields(PreTrainedConfig)})
-    for name in settings.transformers_overrides:
+    for name in settings.overrides:
         if name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
             what = f"has '{name}', which {kind.__name__} does not have"
-            raise InputError("transformers_overrides", what, f"did you mean {nearest}? known are {', '.join(known)}")
+            raise InputError("overrides", what, f"did you mean {nearest}? known are {', '.join(known)}")

@@ -12,8 +12,8 @@ With w_g the weight of box g, query q matched to box g(q) and W = max(sum of w_g
     GIoU  = sum over matched q of w_g(q) (1 - GIoU_q) / W
 
 where C_qk is the library's own class loss of one query and one class (varifocal for RT-DETR, focal for Deformable-DETR), and the
-library has the number of boxes in place of W. A query lies on a don't-care box if the IoU of its predicted box with it is 0.5 or
-more. Don't-care boxes are never matched and start no denoising query. Denoising queries have the weights of the boxes that they
+library has the number of boxes in place of W. A query lies on a don't-care box if half of its predicted box or more lies in it.
+Don't-care boxes are never matched and start no denoising query. Denoising queries have the weights of the boxes that they
 are made from, and G times W with G the number of denoising groups, as in the library. With all weights 1, no don't-care boxes and
 all classes supervised, every term equals the library's. W is per process: under DDP gradients are averaged over processes.
 """
@@ -30,12 +30,11 @@ from transformers.loss.loss_deformable_detr import DeformableDetrHungarianMatche
 from transformers.loss.loss_for_object_detection import box_iou, generalized_box_iou
 from transformers.loss.loss_rt_detr import RTDetrLoss
 
-from lat.core.boxes import pairwise_iou
+from lat.core.boxes import lie_in_dont_care
 
 Target = dict[str, Tensor]
 Outputs = dict[str, Any]  # `logits` (B, Q, K) and `pred_boxes` (B, Q, 4) of one layer; other layers under the library's keys
 Matches = list[tuple[Tensor, Tensor]]  # per image, the queries (G,) and boxes (G,) that are matched to each other
-DONT_CARE_IOU = 0.5  # an unmatched query whose box overlaps a don't-care box this much is not pushed to background
 
 
 class _WeightedLoss:
@@ -47,7 +46,8 @@ class _WeightedLoss:
         """Every term of the loss, under the library's names."""
         weights = torch.cat([target["weights"] for target in targets])
         self.share = max(weights.sum().item(), 1.0) / max(len(weights), 1)
-        return super().forward(outputs, targets)  # type: ignore[misc]
+        result: dict[str, Tensor] = super().forward(outputs, targets)  # type: ignore[misc]
+        return result
 
     def get_loss(self, loss: str, outputs: Outputs, targets: list[Target], indices: Matches, num_boxes: float) -> Any:
         """One kind of loss of one layer."""
@@ -111,7 +111,7 @@ def rtdetr_losses(
     Args:
         logits: (B, denoising and other queries, K) of the last layer.
         labels: the targets.
-        device: ignored.
+        device: not looked at.
         pred_boxes: (B, denoising and other queries, 4) of the last layer.
         config: the configuration of the model.
         of_layers: (B, L, denoising and other queries, K) logits of each layer, and its boxes (B, L, ..., 4).
@@ -132,7 +132,7 @@ def rtdetr_losses(
         if denoising_meta_values is not None:
             outputs["dn_auxiliary_outputs"] = _layers(noisy_logits, noisy_boxes)
             outputs["denoising_meta_values"] = denoising_meta_values
-    terms = WeightedRTDetrLoss(config)(outputs, labels)
+    terms = WeightedRTDetrLoss(config)(outputs, labels)  # type: ignore[no-untyped-call]
     return torch.stack(list(terms.values())).sum(), terms, None
 
 
@@ -150,7 +150,7 @@ def deformable_detr_losses(
     Args:
         logits: (B, Q, K) of the last layer.
         labels: the targets.
-        device: ignored.
+        device: not looked at.
         pred_boxes: (B, Q, 4) of the last layer.
         config: the configuration of the model.
         of_layers: (L, B, Q, K) logits and (L, B, Q, 4) boxes of each layer.
@@ -160,7 +160,7 @@ def deformable_detr_losses(
     if config.auxiliary_loss:
         outputs["auxiliary_outputs"] = _layers(outputs_class[:-1].transpose(0, 1), outputs_coord[:-1].transpose(0, 1))
     matcher = DeformableDetrHungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
-    loss = WeightedDeformableDetrLoss(matcher, config.num_labels, config.focal_alpha, ["labels", "boxes"])
+    loss = WeightedDeformableDetrLoss(matcher, config.num_labels, config.focal_alpha, ["labels", "boxes"])  # type: ignore[no-untyped-call]
     factors = {"ce": 1, "bbox": config.bbox_loss_coefficient, "giou": config.giou_loss_coefficient}
     terms = {name: value * factors[name.split("_")[1]] for name, value in loss(outputs, labels).items()}
     return torch.stack(list(terms.values())).sum(), terms, None
@@ -186,7 +186,8 @@ def _layers(logits: Tensor, boxes: Tensor) -> list[Outputs]:
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    return box_convert(boxes, "cxcywh", "xyxy")
+    result: Tensor = box_convert(boxes, "cxcywh", "xyxy")
+    return result
 
 
 def _matched_queries(indices: Matches) -> tuple[Tensor, Tensor]:
@@ -213,9 +214,7 @@ def _element_weights(outputs: Outputs, targets: list[Target], indices: Matches) 
     predicted = _corners(outputs["pred_boxes"].detach())
     of_query = predicted.new_ones(predicted.shape[:2])
     for row, boxes, target in zip(of_query, predicted, targets, strict=True):
-        if len(target["dont_care"]):
-            overlap = pairwise_iou(boxes, _corners(target["dont_care"]))
-            row[(overlap >= DONT_CARE_IOU).any(dim=1)] = 0.0
+        row[lie_in_dont_care(boxes, _corners(target["dont_care"]))] = 0.0
     of_query[_matched_queries(indices)] = _matched("weights", targets, indices)
     supervised = torch.stack([target["supervised"] for target in targets])
     return of_query[:, :, None] * supervised[:, None]

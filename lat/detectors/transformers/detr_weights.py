@@ -11,7 +11,7 @@ from torch import nn
 from transformers.backbone_utils import load_backbone
 
 from lat.core.errors import InputError
-from lat.detectors.settings import DetectorSettings
+from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.transformers.detr_config import library_class, not_fetched
 from lat.detectors.weight_files import describe_misfit
 

@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,43 +24,15 @@ from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import inference
+from lat.detectors.detector_settings import YOLO_STRIDE, DetectorSettings, YoloSettings
 from lat.detectors.image_batch import resized, resized_hw
 from lat.detectors.region_detections import keep_detections
-from lat.detectors.settings import DetectorSettings
 
-STRIDE = 32
-"""The sides of YOLO's input are multiples of this."""
+KEPT = DetectorSettings(detection_threshold=0.01, nms_iou=0.7, max_detections=100)
+"""What is kept of the detections: low scores too, for AP needs the tail."""
 
 _PADDING = 114 / 255  # grey of the border, as in training
 _FONTS = ("Arial.ttf", "Arial.Unicode.ttf")
-
-
-@dataclass(frozen=True)
-class YoloSettings:
-    """Which YOLO to train, from which weights, and what it keeps of its detections.
-
-    Raises:
-        InputError: if a value is out of its range.
-    """
-
-    model: str = "yolo11n.yaml"  # NAME.yaml starts from scratch; NAME.pt is a file, or weights such as yolo11n.pt to download
-    image_size: int = 640  # images are resized to this longer side in pixels, a multiple of 32
-    mosaic: float = 1.0  # probability that a training image is a mosaic of four; none in the last tenth of the epochs
-    mixed_precision: bool = False  # 16 bits on a GPU; ultralytics downloads a small model to see whether they work there
-    score_threshold: float = 0.01  # detections with a lower score are dropped
-    nms_iou: float = 0.7  # of two detections of one class that overlap more than this, the weaker one is dropped
-    max_detections: int = 100  # detections kept in one image, best first
-
-    def __post_init__(self) -> None:
-        if Path(self.model).suffix not in (".yaml", ".pt"):
-            raise InputError("model", f"is '{self.model}'", "name a .yaml such as yolo11n.yaml, or a .pt such as yolo11n.pt")
-        if self.image_size < STRIDE or self.image_size % STRIDE:
-            raise InputError("image_size", f"is {self.image_size}", f"choose a multiple of {STRIDE}")
-        for name in ("mosaic", "score_threshold", "nms_iou"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(name, f"is {getattr(self, name)}", "choose a number from 0 to 1")
-        if self.max_detections < 1:
-            raise InputError("max_detections", f"is {self.max_detections}", "choose 1 or more")
 
 
 def load_ultralytics() -> ModuleType:
@@ -135,13 +106,14 @@ class YoloDetector(nn.Module):
     Args:
         path: a `.pt` file in the format of ultralytics. No code in it is run.
         space: the label space that it was trained on.
-        settings: image size and which detections to keep.
+        settings: the image size counts.
+        kept: its threshold, NMS and number of detections count.
 
     Raises:
         InputError: if ultralytics does not import, the file cannot be read, or its model is not a detector of these classes.
     """
 
-    def __init__(self, path: Path, space: LabelSpace, settings: YoloSettings) -> None:
+    def __init__(self, path: Path, space: LabelSpace, settings: YoloSettings, kept: DetectorSettings = KEPT) -> None:
         super().__init__()
         self.space, self.settings = space, settings
         self.model = _load_model(Path(path))
@@ -149,9 +121,7 @@ class YoloDetector(nn.Module):
         if names != space.class_names:
             what = f"has the classes {', '.join(names)}, but {space.name} has {', '.join(space.class_names)}"
             raise InputError(path, what, "train the detector on this label space")
-        self._kept = DetectorSettings(
-            score_threshold=settings.score_threshold, nms_iou=settings.nms_iou, max_detections=settings.max_detections
-        )
+        self._kept = kept
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
         """Detections of each image on the CPU, best first, in pixels of the original image.
@@ -205,8 +175,8 @@ def decode(output: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def border(size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Pixels of padding left, top, right and bottom that make both sides multiples of `STRIDE`, the image in the middle."""
-    height, width = (-side % STRIDE for side in size_hw)
+    """Pixels of padding left, top, right and bottom that make both sides multiples of `YOLO_STRIDE`, the image in the middle."""
+    height, width = (-side % YOLO_STRIDE for side in size_hw)
     return width // 2, height // 2, width - width // 2, height - height // 2
 
 

@@ -1,4 +1,4 @@
-"""What the files of all tools are read as, and reading JSON of any form without a surprise."""
+"""What the files of all tools are read as, and reading JSON of any form."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class CorrectedBox:
 
 @dataclass(frozen=True)
 class CorrectedImage:
-    """All boxes of one image as they came back; an image that nobody has looked at is not among them.
+    """All boxes of one image as they came back; images that nobody reviewed are left out.
 
     Attributes:
-        item: what to call it in messages.
-        file_name: as in the labels file, or the end of it.
+        item: its name in messages.
+        file_name: as in the labels file, or the last part of it.
         boxes: what is on it now.
         is_relative: whether boxes are shares of the image's width and height, 0..1.
         image_id: as in the labels file, if the tool has kept it.
@@ -49,7 +49,7 @@ class CorrectedImage:
 
 @dataclass(frozen=True)
 class Corrections:
-    """All images of one file, and what could not be read of it, a line each."""
+    """All images of one file, and what could not be read, one line each."""
 
     path: Path
     images: tuple[CorrectedImage, ...]
@@ -75,7 +75,7 @@ def read_json(path: Path, remedy: str) -> Any:
     """The content of a JSON file.
 
     Raises:
-        InputError: if it is missing or no JSON.
+        InputError: if it is missing or not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -86,7 +86,7 @@ def read_json(path: Path, remedy: str) -> Any:
 
 
 def as_id(value: object) -> int | None:
-    """An id that a tool has kept as a number or as text; None for anything else."""
+    """An id that a tool kept as a number or as text; None for anything else."""
     try:
         number = int(str(value))
     except ValueError:
@@ -103,5 +103,5 @@ def as_box(path: Path, item: str, values: object) -> tuple[float, float, float, 
     try:
         first, second, third, fourth = (float(value) for value in values)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise InputError(path, f"{item}: {values!r} is no box", "export it from the tool again") from None
+        raise InputError(path, f"{item}: {values!r} is not a box", "export it from the tool again") from None
     return first, second, third, fourth

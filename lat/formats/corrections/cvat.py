@@ -18,14 +18,14 @@ def read(path: Path, field: str = "") -> Corrections:
     """Read every image of a task; its boxes are in pixels. CVAT has no label fields: `field` is ignored.
 
     Raises:
-        InputError: if the file is missing or is not in this format, or a box is rotated.
+        InputError: if the file is missing or not in this format, or a box is rotated.
     """
     root = _parse(path)
     if root.tag != "annotations" or root.find("track") is not None:
         raise InputError(path, "is not of the format 'CVAT for images'", _REMEDY)
     images = [_image(path, image) for image in root.iter("image")]
     others = sum(1 for image in root.iter("image") for shape in image if shape.tag not in ("box", "tag"))
-    return Corrections(path, tuple(images), (f"{others} shapes that are no boxes are left out",) if others else ())
+    return Corrections(path, tuple(images), (f"{others} shapes that are not boxes are left out",) if others else ())
 
 
 def _parse(path: Path) -> Element:
@@ -49,7 +49,9 @@ def _image(path: Path, image: Element) -> CorrectedImage:
 
 def _box(path: Path, item: str, box: Element) -> CorrectedBox:
     if as_box(path, item, (0, 0, 0, box.get("rotation", 0)))[3]:
-        raise InputError(path, f"{item}: a box of '{box.get('label')}' is rotated", "boxes here are upright: turn it back")
+        raise InputError(
+            path, f"{item}: a box of '{box.get('label')}' is rotated", "only upright boxes are supported: rotate it back"
+        )
     said = {attribute.get("name"): (attribute.text or "").strip() for attribute in box.iter("attribute")}
     corners = as_box(path, item, [box.get(key) for key in ("xtl", "ytl", "xbr", "ybr")])
     return CorrectedBox(box.get("label", ""), corners, as_id(said.get("annotation_id")), said.get("iscrowd") == "1")

@@ -27,7 +27,7 @@ def read(path: Path, field: str) -> Corrections:
         field: name of the field.
 
     Raises:
-        InputError: if the file is missing or is not in this format, or no sample has the field.
+        InputError: if the file is missing or not in this format, or no sample has the field.
     """
     path = path / "samples.json" if path.is_dir() else path
     content = read_json(path, _REMEDY)

@@ -21,16 +21,16 @@ _ID_PREFIX = "annotation-"
 
 
 def read(path: Path, field: str = "") -> Corrections:
-    """Read the submitted tasks, with the last annotation of each; boxes are shares of the image.
+    """Read the last annotation of each submitted task; boxes are shares of the image.
 
     Label Studio has no label fields: `field` is ignored.
 
     Raises:
-        InputError: if the file is missing or is not in this format, or a box is rotated.
+        InputError: if the file is missing or not in this format, or a box is rotated.
     """
     tasks = read_json(path, _REMEDY)
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in tasks):
-        raise InputError(path, "is no list of tasks", _REMEDY)
+        raise InputError(path, "is not a list of tasks", _REMEDY)
     images, several, others = [], 0, 0
     for task in tasks:
         submitted = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]
@@ -41,8 +41,8 @@ def read(path: Path, field: str = "") -> Corrections:
         rectangles = [region for region in regions if region.get("type") == "rectanglelabels"]
         others += len(regions) - len(rectangles)
         images.append(_image(path, task, rectangles))
-    notes = [f"{several} tasks have several annotations; the last one of each is taken"] if several else []
-    notes += [f"{others} regions that are no rectangles are left out"] if others else []
+    notes = [f"{several} tasks have several annotations; the last one of each is used"] if several else []
+    notes += [f"{others} regions that are not rectangles are left out"] if others else []
     return Corrections(path, tuple(images), tuple(notes))
 
 
@@ -58,9 +58,11 @@ def _box(path: Path, item: str, region: dict[str, Any]) -> CorrectedBox:
     value = region.get("value")
     labels = value.get("rectanglelabels") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(labels, list) or len(labels) != 1:
-        raise InputError(path, f"{item}: a rectangle has not one label", "give it one in Label Studio")
+        raise InputError(path, f"{item}: a rectangle does not have exactly one label", "give it one in Label Studio")
     if value.get("rotation"):
-        raise InputError(path, f"{item}: a rectangle of '{labels[0]}' is rotated", "boxes here are upright: turn it back")
+        raise InputError(
+            path, f"{item}: a rectangle of '{labels[0]}' is rotated", "only upright boxes are supported: rotate it back"
+        )
     x, y, width, height = as_box(path, item, [value.get(key) for key in ("x", "y", "width", "height")])
     said = region.get("meta") or {}
     kept = as_id(said.get("annotation_id")) or as_id(str(region.get("id", "")).removeprefix(_ID_PREFIX))

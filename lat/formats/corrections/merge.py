@@ -1,4 +1,4 @@
-"""Merge a person's corrections into a copy of the labels."""
+"""Merge a person's corrections into a copy of the labels that were exported."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lat.labels.provenance import columns_of
 from lat.labels.table import LabelTable
 
 SAME_BOX = 0.02
-"""Pixels by which a tool's rounding may move a corner that nobody has moved."""
+"""Pixels by which a corner may differ from its export without having been moved, since tools round."""
 
 
 @dataclass
 class _Rows:
-    """The annotations of the corrected file, image by image: rows of the old table that stay, and a person's boxes."""
+    """The annotations of the corrected file: rows of the old table that stay, and human boxes."""
 
     kept: list[int] = field(default_factory=list)
     drawn: list[tuple[CorrectedBox, np.ndarray, int]] = field(default_factory=list)  # box, corners, id of what it was or -1
@@ -30,9 +30,9 @@ class CorrectedLabels:
     """Corrected labels, and what happened to the boxes.
 
     Attributes:
-        table: the labels; boxes that nobody has touched are as they were, ids, scores and provenance included.
-        unchanged: boxes that came back as they were, or are of images that did not come back.
-        changed: boxes that were moved or given another class.
+        table: the labels; untouched boxes are as they were, with ids, scores and provenance.
+        unchanged: boxes that came back as they were, and those of images that did not come back.
+        changed: boxes that were moved or have another class.
         added: new boxes.
         deleted: boxes that did not come back.
         untouched_images: images that did not come back.
@@ -47,19 +47,19 @@ class CorrectedLabels:
 
 
 def merge_corrections(table: LabelTable, corrections: Corrections, *, min_score: float = 0.0) -> CorrectedLabels:
-    """The labels of a file as a person has corrected them.
+    """The labels of a file as a person corrected them.
 
-    A box that came back with the class and, but for rounding, the corners that it had keeps its row: id, score, class scores and
-    provenance. Every other one is the person's: a new id, score 1, origin `person`, with the id of the box that it was before if
-    it was one. Images that did not come back keep all their boxes; of the others, boxes that did not come back are deleted.
+    A box that came back with the class and, up to rounding, the corners that it had keeps its row: id, score, class scores and
+    provenance. Every other box is a human box: a new id, score 1, origin `person`, and the id of the box that it replaces, if
+    any. Images that did not come back keep all their boxes; in the others, boxes that did not come back are deleted.
 
     Args:
         table: the labels that were exported.
         corrections: what came back.
-        min_score: the score below which boxes were left out of the export: nobody has seen them, and they stay.
+        min_score: the score below which boxes were left out of the export; nobody has seen them, so they stay.
 
     Raises:
-        InputError: if an image is not in the labels file or came back twice, a class is not in its class list, or a box has no
+        InputError: if an image is not in the labels file or came back twice, a class is not in the class list, or a box has no
             area inside its image.
     """
     found = _index_images(table, corrections)
@@ -79,7 +79,7 @@ def _range(table: LabelTable, i: int) -> tuple[int, int]:
 
 
 def _index_images(table: LabelTable, corrections: Corrections) -> dict[int, CorrectedImage]:
-    """Corrected images by the index of the image in the table: matched by id, by file name, or by the end of it."""
+    """Corrected images by the index of the image in the table: matched by id, by file name, or by the last part of it."""
     by_id = {image_id: i for i, image_id in enumerate(table.image_ids.tolist())}
     by_name = {name: i for i, name in enumerate(table.file_names)}
     ends: dict[str, list[int]] = {}
@@ -95,7 +95,7 @@ def _index_images(table: LabelTable, corrections: Corrections) -> dict[int, Corr
         elif len(same_end) == 1:
             index = same_end[0]
         else:
-            what = f"{image.item} is {'several images' if same_end else 'no image'} of {table.path}"
+            what = f"{image.item} matches {'several images' if same_end else 'no image'} of {table.path}"
             raise InputError(corrections.path, what, "name the labels file that was exported")
         if index in found:
             raise InputError(corrections.path, f"{image.item} and {found[index].item} are the same image", "leave one out")
@@ -104,7 +104,7 @@ def _index_images(table: LabelTable, corrections: Corrections) -> dict[int, Corr
 
 
 def _match(table: LabelTable, i: int, image: CorrectedImage, corrections: Corrections, min_score: float) -> _Rows:
-    """Which rows of image `i` stay, and which boxes are a person's."""
+    """Which rows of image `i` stay, and which boxes are human boxes."""
     start, end = _range(table, i)
     unseen = [row for row in range(start, end) if table.scores[row] < min_score]
     free = {int(table.annotation_ids[row]): row for row in range(start, end) if table.scores[row] >= min_score}
@@ -146,7 +146,7 @@ def _is_same(table: LabelTable, row: int, label: int, corners: np.ndarray, is_cr
 
 
 def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
-    """The table of the same images with the rows that stay and, behind them, a person's boxes of each image."""
+    """The table of the same images with the rows that stay, followed in each image by the human boxes."""
     drawn = [one for image in rows for one in image.drawn]
     boxes = [box for box, _, _ in drawn]
     kept = np.array([row for image in rows for row in image.kept], dtype=np.int64)
@@ -156,7 +156,7 @@ def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
     labels = np.array([table.space.class_names.index(box.label) for box in boxes], dtype=np.int64)
 
     def column(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """Old values of the rows that stay and new ones of a person's boxes, in the order of the images."""
+        """Old values of the rows that stay and new ones of human boxes, in the order of the images."""
         return np.concatenate([old[kept], new.astype(old.dtype)])[order]
 
     scores = table.class_scores

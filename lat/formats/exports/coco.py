@@ -1,4 +1,4 @@
-"""COCO: one JSON file for each part, with the ids, file names, categories and scores of the labels file."""
+"""COCO: one JSON file per part, with the ids, file names, categories and scores of the labels file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Nothing is lost: everything in a table is kept."""
+    """Nothing: everything in a table is kept."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""The data of each box besides class and coordinates, for formats that can carry it and return it."""
+"""What a format that can be read back carries along with each box, besides its class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMES = {int(value): name for name, value in ORIGINS.items()}
 
 
 def remarks(table: LabelTable, row: int) -> dict[str, Any]:
-    """Id, score, crowd flag and provenance of a box, as JSON values; the id is how its corrections find it again."""
+    """Id, score, crowd flag and provenance of a box, as JSON values; the id lets its correction find it again."""
     found: dict[str, Any] = {"annotation_id": int(table.annotation_ids[row]), "score": round(float(table.scores[row]), 6)}
     if table.is_crowd[row]:
         found["iscrowd"] = 1

@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: an XML file per part, scores and provenance as attributes, and the label definitions that CVAT needs."""
+"""CVAT for images 1.1: one XML file per part, scores and provenance as attributes, and the labels that CVAT asks for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = "labels.json"
 def write(folder: Path, splits: Sequence[Split]) -> None:
     """Write `PART.xml`, whose image names are relative to `images/PART`, and `labels.json`.
 
-    The latter goes into the raw editor of labels of a new task: CVAT keeps no attribute that its labels do not have.
+    Paste the latter into the raw label editor of a new task: CVAT drops attributes that its labels do not declare.
 
     Raises:
         InputError: if XML cannot represent a class name.
@@ -75,10 +75,10 @@ def _image(split: Split, i: int) -> Element:
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Score vectors, and that CVAT itself writes coordinates to two decimals."""
+    """Class scores, and decimals of coordinates that CVAT rounds away."""
     lines = ["CVAT rounds boxes that it saves to 0.01 pixels"]
     if any(dataset.labels.class_scores is not None for dataset in datasets):
-        lines.append("the vectors of class scores are left out")
+        lines.append("class scores are left out")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""FiftyOne: one dataset with a label field for each set of labels, in its own layout, which needs no FiftyOne to be written."""
+"""FiftyOne: one dataset with a field for each set of labels, in FiftyOne's layout; FiftyOne itself is not needed to write it."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def _detections(table: LabelTable, i: int, width: int, height: int) -> dict[str,
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Score vectors."""
+    """Class scores."""
     has_vectors = any(dataset.labels.class_scores is not None for dataset in datasets)
-    return ["the vectors of class scores are left out"] if has_vectors else []
+    return ["class scores are left out"] if has_vectors else []
 
 
 FORMAT = ExportFormat(keep_names, write, losses, has_layers=True)

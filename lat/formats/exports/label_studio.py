@@ -1,4 +1,4 @@
-"""Label Studio: tasks whose predictions are the labels, with scores, and the configuration that shows them."""
+"""Label Studio: tasks with the labels as predictions, with scores, and the configuration that shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lat.labels.table import LabelTable
 CONFIG = "label_config.xml"
 LABELS_NAME, IMAGE_NAME = "label", "image"
 LOCAL_FILES = "/data/local-files/?d="
-"""Label Studio's address of a file below its document root, which must be the folder of the export."""
+"""How Label Studio addresses a file below its document root, which must be the folder of the export."""
 
 
 def write(folder: Path, splits: Sequence[Split]) -> None:
@@ -47,7 +47,7 @@ def _task(split: Split, i: int) -> dict[str, Any]:
     scores = table.scores[table.rows(i)]
     prediction = {
         "model_version": str(table.info.get("method", table.path.stem)),
-        "score": round(float(scores.min()), 6) if len(scores) else 0.0,  # tasks are sorted by it: the most doubtful box
+        "score": round(float(scores.min()), 6) if len(scores) else 0.0,  # the least certain box; tasks are sorted by it
         "result": [_region(table, i, row) for row in rows],
     }
     data = {
@@ -80,9 +80,9 @@ def _region(table: LabelTable, i: int, row: int) -> dict[str, Any]:
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Score vectors."""
+    """Class scores."""
     has_vectors = any(dataset.labels.class_scores is not None for dataset in datasets)
-    return ["the vectors of class scores are left out"] if has_vectors else []
+    return ["class scores are left out"] if has_vectors else []
 
 
 FORMAT = ExportFormat(keep_names, write, losses)

@@ -47,15 +47,15 @@ class Split:
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """The export of one format.
+    """How one format is written.
 
     Attributes:
-        arrange: returns the paths of each part's images, before anything is written.
-        write: writes everything except images and manifest to a folder.
-        losses: what the format cannot represent of these datasets, one line each; empty if nothing is lost.
-        has_layers: whether it supports several sets of labels.
-        keeps_jpegs_whole: copy JPEG files that have bytes after their end, which readers of the format would rewrite, instead
-            of linking them.
+        arrange: says where the images of each part lie, before anything is written.
+        write: writes all but images and manifest into a folder.
+        losses: what the format cannot hold of these datasets, one line each; empty if it holds everything.
+        has_layers: whether it holds several sets of labels side by side.
+        keeps_jpegs_whole: copy JPEG files that have bytes after their end instead of linking them, since readers of the
+            format rewrite such files.
         train_with: a command that trains on the export, `{out}` standing for its folder; "" for none.
     """
 
@@ -76,7 +76,7 @@ def keep_names(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
 
 
 def require_xml_names(split: Split) -> None:
-    """Raise for class names that XML cannot represent.
+    """Check that XML can hold the class names.
 
     Raises:
         InputError: naming the class.
@@ -89,8 +89,8 @@ def require_xml_names(split: Split) -> None:
 def plain_names(datasets: Sequence[DetectionDataset]) -> list[list[str]]:
     """A file name for each image of each dataset, for formats with one flat folder and one label file per stem.
 
-    Folders become part of the name (`a/b.png` is `a_b.png`), characters that readers stumble over become `_`, and where two
-    stems would be the same, whatever their suffix or case, the later one gets its image id. The same input gives the same names.
+    Folders become part of the name (`a/b.png` is `a_b.png`), characters that readers cannot handle become `_`, and where
+    two stems would be the same, whatever their suffix or case, the later one gets its image id. Equal input gives equal names.
     """
     taken: set[str] = set()
     return [
@@ -114,10 +114,10 @@ def _plain_name(file_name: str, image_id: int, taken: set[str]) -> str:
 
 
 def hash_images(dataset: DetectionDataset, advance: Callable[[int], None] | None = None) -> list[str]:
-    """Decode every image of a dataset and return the SHA-256 of each file; calls `advance` after each.
+    """Decode every image of a dataset and return the SHA-256 of each file; `advance` is called for each of them.
 
     Raises:
-        InputError: if the folder or a file is missing, is no image, or is of another size than the labels say.
+        InputError: if the folder or a file is missing, not an image, or of another size than the labels say.
     """
     if not dataset.images_dir.is_dir():
         raise InputError(dataset.images_dir, "no such images folder", "name the folder that holds the images of the labels file")
@@ -148,11 +148,11 @@ def place_images(folder: Path, split: Split, *, copy: bool, keep_jpegs_whole: bo
         folder: the export.
         split: whose images to place.
         copy: copy instead of linking.
-        keep_jpegs_whole: copy each JPEG file with bytes behind its end: Ultralytics takes it for damaged and writes it anew,
-            in many versions through a link into the original.
+        keep_jpegs_whole: copy JPEG files that have bytes after their end: Ultralytics takes them for damaged and rewrites them,
+            which through a link would change the original.
 
     Raises:
-        InputError: if links cannot be made here.
+        InputError: if links cannot be created here.
     """
     root = split.dataset.images_dir.resolve()
     done: set[str] = set()
@@ -169,7 +169,9 @@ def place_images(folder: Path, split: Split, *, copy: bool, keep_jpegs_whole: bo
             place.symlink_to(source)
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise InputError(folder, f"links to images cannot be made here ({reason})", "copy the images with --copy") from None
+            raise InputError(
+                folder, f"links to images cannot be created here ({reason})", "copy the images with --copy"
+            ) from None
 
 
 def _has_jpeg_tail(path: Path) -> bool:
@@ -182,10 +184,10 @@ def _has_jpeg_tail(path: Path) -> bool:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder next to `out` to write to, which becomes `out` on success and is deleted on failure.
+    """A folder beside `out` to write to; it becomes `out` if all goes well, and is deleted otherwise.
 
     Raises:
-        InputError: if `out` is there and is not an empty folder, or it cannot be written.
+        InputError: if `out` exists and is not an empty folder, or cannot be written.
     """
     check_is_free(out)
     out = out.resolve()
@@ -196,24 +198,24 @@ def new_folder(out: Path) -> Iterator[Path]:
         temporary.rename(out)
     except OSError as error:
         raise InputError(
-            out, f"cannot be written ({error.strerror or error})", "check the folder, its rights and the disk"
+            out, f"cannot be written ({error.strerror or error})", "check the folder, its permissions and the disk"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_is_free(out: Path) -> None:
-    """Raise if the path has content that an export would overwrite or mix with.
+    """Check that an export to this path overwrites nothing.
 
     Raises:
         InputError: if there is a file or a folder that is not empty.
     """
-    remedy = "name a new or an empty folder; nothing was written"
+    remedy = "name a new or empty folder; nothing was written"
     if out.is_dir():
         if any(out.iterdir()):
-            raise InputError(out, "is a folder with files in it", remedy)
+            raise InputError(out, "is not empty", remedy)
     elif out.exists() or out.is_symlink():
-        raise InputError(out, "is no folder", remedy)
+        raise InputError(out, "is not a folder", remedy)
 
 
 def write_manifest(folder: Path, form: str, splits: Sequence[Split], hashes: Sequence[Sequence[str]], min_score: float) -> None:

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file for each image, corners as whole pixels, counted from 1, both ends inside the box."""
+"""Pascal VOC: one XML file per image, corners as whole pixels counted from 1, both ends inside the box."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
 def inclusive_corners(table: LabelTable) -> np.ndarray:
     """Corners (A, 4) int64 as VOC counts them: the first pixel of a row is 1, and the last one belongs to the box.
 
-    A reader takes 1 from the first two and gets corners that are at most half a pixel off. A box that would have no pixel
-    gets the one that its middle lies in; it is less than a pixel off.
+    A reader subtracts 1 from the first two and gets corners that are at most half a pixel off. A box that would have no pixel
+    gets the one at its centre; it is less than a pixel off.
     """
     exact = table.boxes_xyxy.astype(np.float64)
     low, high = np.rint(exact[:, :2]), np.rint(exact[:, 2:])
@@ -76,7 +76,7 @@ def _annotation(split: Split, i: int, corners: np.ndarray) -> Element:
         _add(size, key, value)
     _add(root, "segmented", 0)
     for row in range(*table.rows(i).indices(table.num_boxes)):
-        # some readers go by the order of the five elements of the devkit, so that what is not in it comes last
+        # some readers rely on the order of the five elements of the devkit; others come last
         item = SubElement(root, "object")
         _add(item, "name", table.space.class_names[table.labels[row]])
         _add(item, "pose", "Unspecified")
@@ -98,7 +98,7 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Parts of pixels, crowd boxes, and names that some readers do not find."""
+    """Fractions of pixels, crowd boxes, and file names that some readers do not find."""
     lines = []
     tables = [dataset.labels for dataset in datasets]
     rounded = sum(int((table.boxes_xyxy != np.rint(table.boxes_xyxy)).any(axis=1).sum()) for table in tables)
@@ -109,7 +109,7 @@ def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
         lines.append(f"{crowd} crowd boxes are marked `difficult`")
     others = sum(PurePosixPath(name).suffix.lower() != ".jpg" for table in tables for name in table.file_names)
     if others:
-        lines.append(f"{others} images are not .jpg files, which torchvision's and Detectron2's VOC readers look for")
+        lines.append(f"{others} images are not .jpg files; the VOC readers of torchvision and Detectron2 find no others")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""YOLO: a text file per image, a line `class cx cy w h` per box, as shares of the image's width and height."""
+"""YOLO: one text file per image, one line `class cx cy w h` per box, as shares of the image's width and height."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from lat.formats.exports.layout import ExportFormat, Split, plain_names
 from lat.labels.table import LabelTable
 
 DECIMALS = 8
-"""Of a share: a corner is off by at most 0.0075 pixels in an image of a million pixels a side."""
+"""Of a share: a corner is off by at most 0.0075 pixels in an image a million pixels wide."""
 
 SUFFIXES = frozenset((".avif", ".bmp", ".dng", ".jp2", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp"))
 """Image files that Ultralytics reads; it silently skips others."""
 
-_NO_VALIDATION = "# no validation part was exported; `val` must be there and names the training images\n"
+_NO_VALIDATION = "# no validation part was exported; `val` is required and names the training images\n"
 
 
 def arrange(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
     """Images at `images/PART/NAME`, one flat folder per part: readers find labels by the last `/images/` in the path.
 
     Raises:
-        InputError: if an image's file name does not end as YOLO readers want it.
+        InputError: if an image has a suffix that YOLO readers skip.
     """
     splits = []
     for name, dataset in datasets.items():
         for image_id, file_name in zip(dataset.labels.image_ids.tolist(), dataset.labels.file_names, strict=True):
             if PurePosixPath(file_name).suffix.lower() not in SUFFIXES:
-                what = f"image {image_id} is '{file_name}', a kind of file that YOLO readers pass over"
+                what = f"image {image_id} is '{file_name}', a kind of file that YOLO readers skip"
                 raise InputError(dataset.labels.path, what, "convert it to PNG or JPEG")
         (names,) = plain_names([dataset])
         splits.append(Split(name, dataset, tuple(f"images/{name}/{plain}" for plain in names)))
@@ -41,7 +41,7 @@ def arrange(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
 
 
 def write(folder: Path, splits: Sequence[Split]) -> None:
-    """Write `labels/PART/*.txt` and `data.yaml`, in which paths are relative to the folder, so that it may be moved."""
+    """Write `labels/PART/*.txt` and `data.yaml`, in which paths are relative to the folder, so that it can be moved."""
     for split in splits:
         write_label_files(folder, split)
     parts = {split.name: f"images/{split.name}" for split in splits}
@@ -49,7 +49,7 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
 
 
 def write_label_files(folder: Path, split: Split) -> None:
-    """Write one text file for each image of a split, an empty one where there are no boxes; crowd boxes are left out."""
+    """Write one text file per image of a split, empty for an image without boxes; crowd boxes are left out."""
     (folder / "labels" / split.name).mkdir(parents=True, exist_ok=True)
     table = split.dataset.labels.where(~split.dataset.labels.is_crowd)
     lines = box_lines(table)
@@ -66,7 +66,7 @@ def write_data_yaml(folder: Path, space: LabelSpace, train: str, val: str | None
 
 
 def box_lines(table: LabelTable) -> list[str]:
-    """A line with its end for each annotation (A,) of a table."""
+    """One line, with its line end, per annotation (A,) of a table."""
     sizes = np.repeat(table.sizes_hw[:, ::-1], np.diff(table.offsets), axis=0).astype(np.float64)
     corners = table.boxes_xyxy.astype(np.float64)
     shares = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2 / sizes, (corners[:, 2:] - corners[:, :2]) / sizes], axis=1)
@@ -75,14 +75,14 @@ def box_lines(table: LabelTable) -> list[str]:
 
 
 def losses(datasets: Sequence[DetectionDataset]) -> list[str]:
-    """Scores and crowd boxes, where there are any."""
+    """Scores and crowd boxes."""
     lines = []
     crowd = sum(int(dataset.labels.is_crowd.sum()) for dataset in datasets)
     if crowd:
-        lines.append(f"{crowd} crowd boxes are left out, so that what they cover counts as background")
+        lines.append(f"{crowd} crowd boxes are left out; what they cover counts as background")
     uncertain = sum(int((dataset.labels.scores < 1).sum()) for dataset in datasets)
     if uncertain:
-        lines.append(f"the scores of {uncertain} boxes are lost, which count as certain from now on; see --min-score")
+        lines.append(f"{uncertain} boxes lose their scores and count as certain; see --min-score")
     return lines
 
 

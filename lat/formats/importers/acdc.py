@@ -23,7 +23,7 @@ CONDITIONS = ("fog", "night", "rain", "snow")
 class Acdc(Importer):
     """The folder with `gt_detection` and `rgb_anon`."""
 
-    conditions: str = ",".join(CONDITIONS)  # which of them, with commas between
+    conditions: str = ",".join(CONDITIONS)  # which of them, separated by commas
 
     def __post_init__(self) -> None:
         for condition in self._conditions:
@@ -68,7 +68,7 @@ class Acdc(Importer):
         return wanted(self._place(name, condition))
 
     def _place(self, name: str, condition: str) -> str:
-        """The image file, relative to `rgb_anon`, whether the labels name it so, with `rgb_anon` before it, or alone."""
+        """The image file relative to `rgb_anon`, whether the labels name it so, with `rgb_anon` in front, or without folders."""
         parts = PurePosixPath(name).parts
         if len(parts) > 1:
             return "/".join(parts[parts.index("rgb_anon") + 1 :] if "rgb_anon" in parts else parts)

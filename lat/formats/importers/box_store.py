@@ -1,4 +1,4 @@
-"""Boxes from files not sorted by image, kept on disk until their image comes."""
+"""Boxes from files that are not sorted by image, kept on disk until their image is read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _CACHE_KIB = 16_384
 
 
 class BoxStore:
-    """A temporary database, deleted when it is closed; memory does not grow with it.
+    """A temporary database, deleted when closed; memory use does not grow with it.
 
     Use it as `with BoxStore(rows) as store:`, where rows are pairs of an image's key and a box; then ask for the boxes of each
     key once.
 
     Attributes:
-        left: number of boxes not yet taken.
+        left: number of boxes that have not been asked for.
     """
 
     def __init__(self, rows: Iterable[tuple[str | int, Box]]) -> None:
@@ -42,7 +42,7 @@ class BoxStore:
         self._database.close()
 
     def boxes(self, key: str | int) -> list[Box]:
-        """The boxes of an image, in the order in which they came."""
+        """The boxes of an image, in their original order."""
         query = "SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid"
         found = self._database.execute(query, (key,)).fetchall()
         self.left -= len(found)

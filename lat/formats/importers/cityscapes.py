@@ -1,10 +1,10 @@
 """Cityscapes: boxes around the visible part of each instance, from the polygons or from the instance images.
 
 Pixel convention: polygons and instance images mark whole pixels, and the pixel of a polygon's corner belongs to it; a box goes
-from the first marked pixel to behind the last one: (xmin, ymin, xmax + 1, ymax + 1). Both sources give the same boxes.
+from the first marked pixel to one past the last: (xmin, ymin, xmax + 1, ymax + 1). Both sources give the same boxes.
 
-Labels that end in `group` are several objects that nobody told apart: crowd boxes. In instance images all groups of a class have
-one value, and each connected part becomes a crowd box.
+Labels that end in `group` stand for several objects that were not separated: crowd boxes. In instance images all groups of a
+class share one value, and each connected part becomes a crowd box.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lat.formats.importers.source import Box, Image, Importer, Wanted, choose
 from lat.formats.importers.streams import reading
 from lat.formats.importers.visible import visible_boxes
 
-_NOT_DRAWN = "license plate"  # has no id in Cityscapes, and hides nothing
+_NOT_DRAWN = "license plate"  # has no id in Cityscapes and hides nothing
 _SUFFIXES = {"polygons": "_gtFine_polygons.json", "instance_ids": "_gtFine_instanceIds.png"}
 _CLASS_IDS = {  # of instance images: the thousands of an instance's value, or the value of a group
     **{24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus"},
@@ -108,7 +108,7 @@ class Cityscapes(Importer):
 
 
 def _group_boxes(values: np.ndarray, value: int, label: str) -> list[Box]:
-    """A box for each connected part of an instance image (H, W) that has this value."""
+    """One box per connected part of an instance image (H, W) with this value."""
     mask = values == value
     if not mask.any():
         return []
@@ -117,7 +117,7 @@ def _group_boxes(values: np.ndarray, value: int, label: str) -> list[Box]:
 
 
 def _instance_boxes(values: np.ndarray) -> list[Box]:
-    """A box for each instance of an instance image (H, W), in the order of their values."""
+    """One box per instance of an instance image (H, W), in the order of their values."""
     ys, xs = np.nonzero(values >= 1000)
     found, places = np.unique(values[ys, xs], return_inverse=True)
     lows, highs = np.full((len(found), 2), np.iinfo(np.int64).max), np.full((len(found), 2), -1)

@@ -1,4 +1,4 @@
-"""Class lists of public datasets, from `spaces/*.yaml`, and of formats that bring their own."""
+"""Class lists of public datasets, from `spaces/*.yaml`, and of formats with their own classes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CLASS_LIST_FOLDER = Path(__file__).parent / "spaces"
 
 @dataclass(frozen=True)
 class ClassList:
-    """Which labels of a format become which categories.
+    """How the labels of a format map to categories.
 
     Attributes:
         space: the categories.
         labels: for each label of the format, its category id and whether its boxes are crowd boxes.
-        ignored: labels of objects that are no category; their boxes are left out and counted.
-        image_size: width and height of all images, where the dataset has one size.
+        ignored: labels without a category; their boxes are left out and counted.
+        image_size: width and height of all images, if the dataset has a single size.
     """
 
     space: LabelSpace
@@ -32,7 +32,7 @@ class ClassList:
 
     @classmethod
     def of_names(cls, name: str, class_names: Sequence[str], ids: Sequence[int] | None = None) -> ClassList:
-        """The list of a format that brings its own classes; ids are 1..K unless given.
+        """The class list of a format with its own classes; ids are 1..K unless given.
 
         Raises:
             InputError: see `LabelSpace`.
@@ -42,7 +42,7 @@ class ClassList:
 
 
 def load_class_list(name: str) -> ClassList:
-    """The list `spaces/NAME.yaml`; `spaces/README.md` says what its keys mean."""
+    """The list `spaces/NAME.yaml`; `spaces/README.md` explains its keys."""
     content = yaml.safe_load((CLASS_LIST_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     classes: list[dict[str, Any]] = content["classes"]
     space = LabelSpace(name, tuple(entry["name"] for entry in classes), tuple(entry["id"] for entry in classes))

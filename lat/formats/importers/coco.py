@@ -17,6 +17,7 @@ from lat.formats.importers.class_lists import ClassList
 from lat.formats.importers.folders import require_files, wrong_root
 from lat.formats.importers.source import NO_IMAGE, Box, Image, Importer, Wanted
 from lat.formats.importers.streams import json_records, reading
+from lat.labels.coco.root_category import ROOT_ID, describe_root, find_root
 
 KIND = "COCO labels (images, annotations, categories)"
 
@@ -29,11 +30,11 @@ _LAYOUTS = (  # annotations, images: of the original, of Roboflow, of `lat expor
 
 @dataclass(frozen=True)
 class Coco(Importer):
-    """`annotations/instances_SPLIT.json` and the folder `SPLIT`, or whatever the two settings name."""
+    """`annotations/instances_SPLIT.json` and the folder `SPLIT`, or what the two settings name."""
 
     split: str = "train2017"
-    annotations: str = ""  # the file, relative to the root; {split} stands for the split; empty looks for the usual ones
-    folder: str = ""  # the images folder, likewise
+    annotations: str = ""  # the file, relative to the root; {split} stands for the split; empty for the usual places
+    folder: str = ""  # the images folder, in the same way
 
     def __post_init__(self) -> None:
         require_files(self.root, "a COCO dataset", self.root)
@@ -44,7 +45,7 @@ class Coco(Importer):
 
     @property
     def _layout(self) -> tuple[str, str]:
-        """The first layout with both parts present, or else the first one."""
+        """The first layout whose two parts exist, or else the first one."""
         layouts = [
             tuple((given or usual).replace("{split}", self.split) for given, usual in zip(self._given, layout, strict=True))
             for layout in _LAYOUTS
@@ -71,8 +72,25 @@ class Coco(Importer):
 
     @cached_property
     def _categories(self) -> list[dict[str, Any]]:
+        return [one for one in self._listed if one is not self._root]
+
+    @cached_property
+    def _listed(self) -> list[dict[str, Any]]:
         with reading(self._file, KIND):
             return list(json_records(self._file, "categories.item"))
+
+    @cached_property
+    def _root(self) -> dict[str, Any] | None:
+        """The root above all classes, if the file has one and no box is of it."""
+        root = find_root(self._listed)
+        with reading(self._file, KIND):
+            if root and any(entry["category_id"] == ROOT_ID for entry in json_records(self._file, "annotations.item")):
+                return None
+        return root
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return () if self._root is None else (describe_root(self._root),)
 
     @cached_property
     def class_list(self) -> ClassList:

@@ -1,4 +1,4 @@
-"""Find the files of a dataset, or report what was expected."""
+"""Finding the files of a dataset, and saying what was expected if they are missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def require_files(root: Path, what: str, *expected: Path) -> None:
     """Check that files or folders exist.
 
     Raises:
-        InputError: that names `what` the root should be, the first of `expected` that is missing, and what was found instead.
+        InputError: naming `what` the root should be, the first of `expected` that is missing, and what was found instead.
     """
     if not root.is_dir():
         raise InputError(root, "no such folder", f"name the root of {what}: the folder with {_relative(root, expected[0])}")
@@ -30,7 +30,7 @@ def require_files(root: Path, what: str, *expected: Path) -> None:
 
 
 def wrong_root(root: Path, what: str, expected: str, looked_in: Path | None = None) -> InputError:
-    """The error for a folder that is not the root of a dataset: the expected content, and that of the nearest folder."""
+    """The error for a folder that is not the root of a dataset: what was expected in it, and what was found."""
     folder = next(path for path in ((looked_in or root), *(looked_in or root).parents) if path.is_dir())
     names = sorted(os.listdir(folder))
     found = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "") or "nothing"
@@ -43,7 +43,7 @@ def _relative(root: Path, path: Path) -> str:
 
 
 def sorted_names(folder: Path, accept: Callable[[str], bool]) -> list[str]:
-    """The names of the files in a folder that `accept` takes, sorted."""
+    """The names of the files in a folder that `accept` returns True for, sorted."""
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if accept(entry.name))
 
@@ -54,12 +54,12 @@ def sorted_folders(folder: Path) -> Iterator[Path]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image, by the end of its name."""
+    """Whether a file is an image, by its suffix."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def image_by_stem(folder: Path) -> dict[str, str]:
-    """The name of each image of a folder by its name without the end."""
+    """The name of each image of a folder, by its stem."""
     return {os.path.splitext(name)[0]: name for name in sorted_names(folder, is_image)}
 
 
@@ -67,11 +67,11 @@ def image_size(path: Path) -> tuple[int, int]:
     """Width and height of an image file, upright, from its header only.
 
     Raises:
-        InputError: if the file is no image.
+        InputError: if the file is not an image.
     """
     try:
         with Image.open(path) as image:
             width, height = image.size
             return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
     except (OSError, UnidentifiedImageError):
-        raise InputError(path, "not an image whose size can be read", "copy or download it again") from None
+        raise InputError(path, "is not an image, or its size cannot be read", "copy or download it again") from None

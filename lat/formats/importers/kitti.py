@@ -1,4 +1,4 @@
-"""KITTI object detection: `label_2/*.txt` next to `image_2`, one line per object.
+"""KITTI object detection: `label_2/*.txt` beside `image_2`, one line per object.
 
 Pixel convention: left, top, right, bottom as continuous coordinates from 0, as the benchmark's own evaluation measures them.
 """

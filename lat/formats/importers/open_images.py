@@ -26,7 +26,7 @@ _CLASS_FILES = ("oidv7-class-descriptions-boxable.csv", "class-descriptions-boxa
 
 @dataclass(frozen=True)
 class OpenImages(Importer):
-    """CSV files in the root, images in the folder `SPLIT`; missing images are skipped, because few people have all."""
+    """CSV files in the root, images in the folder `SPLIT`; missing images are skipped, since few people have all of them."""
 
     def __post_init__(self) -> None:
         require_files(self.root, "Open Images", self.images_dir)
@@ -55,7 +55,7 @@ class OpenImages(Importer):
             return ClassList(found.space, {key: (number, False) for number, (key, _) in enumerate(rows, start=1)})
 
     def names(self) -> Iterator[str]:
-        """The existing images: the box file lists each image once per box, and does not list images without boxes."""
+        """The images that exist; the box file names an image once per box, and images without boxes not at all."""
         return iter(sorted_names(self.images_dir, lambda name: name.endswith(".jpg")))
 
     def images(self, wanted: Wanted) -> Iterator[Image]:

@@ -22,7 +22,7 @@ KIND = "Scalabel frames (name, labels with category and box2d)"
 
 @dataclass(frozen=True)
 class Scalabel(Importer):
-    """One file of frames; a subclass says where it is, and how a frame's image is called."""
+    """One file of frames; a subclass says where it is, and which file is the image of a frame."""
 
     @property
     @abstractmethod
@@ -31,7 +31,8 @@ class Scalabel(Importer):
 
     def file_name(self, frame: dict[str, Any]) -> str:
         """The image of a frame, relative to the images folder."""
-        return frame["name"]
+        result: str = frame["name"]
+        return result
 
     @property
     def annotation_files(self) -> Sequence[Path]:

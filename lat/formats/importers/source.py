@@ -1,4 +1,4 @@
-"""The output of an importer: the images of one split of a dataset, one by one, with their boxes in pixels."""
+"""What an importer yields: the images of one split of a dataset, one by one, with their boxes in pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lat.formats.importers.class_lists import ClassList
 
 
 class Box(NamedTuple):
-    """A box as in its format, in continuous pixel coordinates: a box of only the first pixel is (0, 0, 1, 1)."""
+    """A box as annotated, in continuous pixel coordinates: a box of the first pixel alone is (0, 0, 1, 1)."""
 
     label: str
     x1: float
@@ -31,7 +31,7 @@ class Image(NamedTuple):
         file_name: relative to the images folder of the importer, with forward slashes.
         width: in pixels, of the upright image.
         height: likewise.
-        boxes: as annotated; they may leave the image.
+        boxes: as annotated; they may reach beyond the image.
         annotation: the annotation file of only this image, if it has one.
     """
 
@@ -43,18 +43,18 @@ class Image(NamedTuple):
 
 
 NO_IMAGE = "no such image"
-"""The reason for leaving out boxes of images that the dataset does not list."""
+"""Why a box is left out if the dataset does not list its image."""
 
 Wanted = Callable[[str], bool]
-"""Tells from a file name whether to read its image."""
+"""Whether to read the image with this file name."""
 
 
 @dataclass(frozen=True)
 class Importer(ABC):
     """One split of a dataset under `root`; fields of a subclass are settings of its format.
 
-    An importer that has been made has found its files. Both passes over the images are in an order that does not depend on
-    the file system, and hold one image in memory at a time.
+    The constructor checks that the files exist. Both passes over the images have an order that does not depend on the file
+    system, and hold one image in memory at a time.
 
     Attributes:
         has_splits: False if the dataset comes in one piece.
@@ -62,7 +62,7 @@ class Importer(ABC):
         left_out: boxes that the importer itself leaves out, by reason.
 
     Raises:
-        InputError: if `root` does not have the layout of the format.
+        InputError: if `root` lacks files of the format.
     """
 
     root: Path
@@ -72,6 +72,11 @@ class Importer(ABC):
 
     has_splits: ClassVar[bool] = True
     writes_images: ClassVar[bool] = False
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is not as the annotation files have it, beside boxes: a line each."""
+        return ()
 
     @property
     @abstractmethod
@@ -94,10 +99,10 @@ class Importer(ABC):
 
     @abstractmethod
     def images(self, wanted: Wanted) -> Iterator[Image]:
-        """Every image of the split that `wanted` accepts; it is called once per image.
+        """Every image of the split for which `wanted`, called once per image, returns True.
 
         Raises:
-            InputError: if an annotation file is not as the format has it.
+            InputError: if an annotation file does not follow the format.
         """
 
 

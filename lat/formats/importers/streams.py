@@ -1,4 +1,4 @@
-"""Read annotation files record by record, so that their size does not matter."""
+"""Annotation files read record by record, so that memory does not grow with their size."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _AGAIN = "download or write it again"
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn what goes wrong with the content of an annotation file, which should be `kind`, into an `InputError` that names it."""
+    """Turn errors in reading an annotation file, which should be `kind`, into an `InputError` that names it."""
     try:
         yield
     except FileNotFoundError:
-        raise InputError(path, f"is not there, and should be {kind}", "download what is missing") from None
+        raise InputError(path, f"is missing; it should be {kind}", "download it") from None
     except (ijson.JSONError, json.JSONDecodeError) as error:
         raise InputError(path, f"is not JSON ({_first_line(error)})", _AGAIN) from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lat.core.errors import InputError
 from lat.formats.importers.class_lists import ClassList, load_class_list
@@ -26,7 +27,7 @@ class Synscapes(Importer):
 
     split: str = "all"
     images_folder: str = "rgb"  # rgb (1440 x 720) or rgb-2k (2048 x 1024)
-    max_occlusion: float = 0.9  # objects of which a larger share is hidden are left out
+    max_occlusion: float = 0.9  # objects that are hidden by more than this share are left out
 
     has_splits = False
 
@@ -66,12 +67,12 @@ class Synscapes(Importer):
                     boxes = self._boxes(json.loads(path.read_bytes())["instance"], width, height)
                 yield Image(name, width, height, boxes, path)
 
-    def _boxes(self, instance: dict[str, dict], width: int, height: int) -> list[Box]:
+    def _boxes(self, instance: dict[str, dict[str, Any]], width: int, height: int) -> list[Box]:
         found = []
         for key, box in instance["bbox2d"].items():
             label = str(instance["class"][key])
             if label not in self.class_list.labels and label not in self.class_list.ignored:
-                continue  # things without a box in Cityscapes, such as poles and signs
+                continue  # classes without boxes in Cityscapes, such as poles and signs
             if instance["occluded"][key] > self.max_occlusion:
                 self.left_out[f"hidden by more than {self.max_occlusion:g}"] += 1
                 continue

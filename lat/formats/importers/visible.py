@@ -1,4 +1,4 @@
-"""What is visible of polygons that are drawn one over the other."""
+"""The visible parts of polygons that are drawn over one another."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Corners = tuple[float, float, float, float]
 
 
 def visible_boxes(polygons: Sequence[Polygon], chosen: Sequence[int], size: tuple[int, int]) -> Iterator[Corners | None]:
-    """The boxes around what is visible of some polygons when all are drawn in order, later ones over earlier ones.
+    """The boxes around the visible parts of some polygons when all are drawn in order, later ones over earlier ones.
 
-    Polygons are filled with whole pixels by Pillow, as the makers of Cityscapes fill theirs. Only the surroundings of a polygon
-    and of those that touch it are drawn, so that an image costs little more than its objects.
+    Pillow fills polygons with whole pixels, as the tools of Cityscapes do. Only the surroundings of a polygon and of those that
+    touch it are drawn, so that the cost of an image depends on its objects rather than its size.
 
     Args:
-        polygons: of an image, points (x, y) in pixels; those of pixel (0, 0) alone is a point at (0, 0).
+        polygons: of an image, as points (x, y) in pixels; (0, 0) is the first pixel.
         chosen: the polygons whose boxes to give.
         size: width and height of the image.
 
     Yields:
-        (x1, y1, x2, y2) for each of `chosen`, x2 and y2 behind the last pixel; None if no pixel of the polygon is visible.
+        (x1, y1, x2, y2) for each of `chosen`, x2 and y2 one past the last pixel; None if no pixel of the polygon is visible.
     """
     frames = [_frame(polygon, size) for polygon in polygons]
     for i in chosen:
@@ -36,7 +36,7 @@ def visible_boxes(polygons: Sequence[Polygon], chosen: Sequence[int], size: tupl
 
 
 def _frame(polygon: Polygon, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Whole pixels around a polygon, cut at the image: x1, y1, x2, y2; None for a polygon that is no area or lies outside."""
+    """Whole pixels around a polygon, clipped to the image: x1, y1, x2, y2; None if it has no area or lies outside."""
     if len(polygon) < 2:
         return None
     xs, ys = zip(*polygon, strict=True)
@@ -50,9 +50,9 @@ def _touch(a: tuple[int, int, int, int], b: tuple[int, int, int, int] | None) ->
 
 
 def _drawn_box(polygon: Polygon, above: Sequence[Polygon], frame: tuple[int, int, int, int]) -> Corners | None:
-    """The box of the pixels of `polygon` in `frame` that are left when others are drawn above it.
+    """The box of the pixels of `polygon` in `frame` that remain visible when others are drawn above it.
 
-    The canvas begins where no coordinate becomes negative that was not so before: Pillow rounds those the other way.
+    The canvas starts where no coordinate turns negative that was not negative before: Pillow rounds those the other way.
     """
     xs, ys = zip(*(point for points in (polygon, *above) for point in points), strict=True)
     left, top = max(floor(min(xs)), 0), max(floor(min(ys)), 0)

@@ -25,7 +25,7 @@ class Voc(Importer):
     """A folder such as `VOCdevkit/VOC2012`; classes are those of `labelmap.txt`, or all names in the annotations, sorted."""
 
     difficult: str = "crowd"  # what `difficult` objects become: crowd (ignored, as in VOC's evaluation) or box
-    classes: str = ""  # the classes, with commas between them; empty to find them
+    classes: str = ""  # the classes, separated by commas; empty to find them
 
     def __post_init__(self) -> None:
         choose("difficult", self.difficult, ("crowd", "box"))

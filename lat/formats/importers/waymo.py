@@ -1,4 +1,4 @@
-"""Waymo Open Dataset, perception, version 2 (Parquet): camera boxes, and the camera images, which are written out as JPEG files.
+"""Waymo Open Dataset, perception, version 2 (Parquet): camera boxes, and the camera images, which are written as JPEG files.
 
 Pixel convention: `center` and `size` of a box are continuous pixel coordinates: x1 = center.x - size.x / 2.
 """
@@ -68,7 +68,7 @@ class Waymo(Importer):
 
     @cached_property
     def _segments(self) -> list[str]:
-        """The segments with both boxes and images."""
+        """The segments that have both boxes and images."""
         images = set(sorted_names(self._images, lambda name: name.endswith(".parquet")))
         return [name.removesuffix(".parquet") for name in sorted_names(self._boxes, images.__contains__)]
 
@@ -90,7 +90,7 @@ class Waymo(Importer):
                 yield from self._images_of_segment(segment, file, wanted)
 
     def _images_of_segment(self, segment: str, file: ParquetFile, wanted: Wanted) -> Iterator[Image]:
-        """Read only the row groups that contain a wanted image."""
+        """Read only the row groups with a wanted image."""
         boxes = self._boxes_of_segment(segment)
         for group in range(file.num_row_groups):
             keys = {key for key, _ in _rows(file, _KEYS, [group]) if wanted(self._name(segment, key))}
@@ -105,7 +105,7 @@ class Waymo(Importer):
                     yield Image(name, width, height, boxes.get(key, ()))
 
     def _boxes_of_segment(self, segment: str) -> dict[Key, list[Box]]:
-        """The boxes of a segment's roughly thousand images."""
+        """The boxes of all images of a segment, a few thousand of them."""
         found: dict[Key, list[Box]] = defaultdict(list)
         with self._open(self._boxes / f"{segment}.parquet") as file:
             for key, (label, x, y, width, height) in _rows(file, [*_KEYS, *_BOX]):
@@ -142,4 +142,5 @@ def _parquet_file() -> type[ParquetFile]:
         from pyarrow.parquet import ParquetFile
     except ImportError:
         raise InputError("lat import waymo", "needs pyarrow", "pip install 'lat-detection[waymo]'") from None
-    return ParquetFile
+    result: type[ParquetFile] = ParquetFile
+    return result

@@ -1,4 +1,4 @@
-"""The COCO file of an import and its manifest, written image by image."""
+"""Write the COCO file and the manifest of an import, image by image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,7 +27,7 @@ MIN_SIDE = 0.01
 
 @dataclass
 class ImportSummary:
-    """What an import wrote, and what happened to boxes that could not be written unchanged.
+    """What an import wrote, and what became of boxes that could not be written as annotated.
 
     Attributes:
         labels: the COCO file.
@@ -36,9 +36,10 @@ class ImportSummary:
         empty: images among them without boxes.
         boxes: written, by class name, crowd boxes included.
         crowd: crowd boxes among them.
-        clipped: boxes that left their image and were cut at its border.
+        clipped: boxes that reached beyond their image and were clipped.
         left_out: boxes that were left out, by reason.
-        missing: number of images that the annotations list but that do not exist.
+        missing: annotated images that do not exist.
+        beside_boxes: what else differs from the annotation files, one line each.
     """
 
     labels: Path
@@ -50,9 +51,11 @@ class ImportSummary:
     clipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     missing: int = 0
+    beside_boxes: Sequence[str] = ()
 
     def notes(self) -> Iterator[str]:
-        """A line for every difference from the dataset."""
+        """One line for each kind of difference from the dataset."""
+        yield from self.beside_boxes
         if self.clipped:
             yield f"clipped to the image: {_boxes(self.clipped)}"
         yield from (f"left out: {_boxes(count)}: {reason}" for reason, count in sorted(self.left_out.items()))
@@ -67,12 +70,12 @@ def _boxes(count: int) -> str:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Options of an import, besides the settings of its format.
+    """Which images to import, and what to record of them.
 
     Attributes:
-        subset: import this many images, drawn by a hash of seed and file name; None for all.
+        subset: import this many images, drawn by a hash of the seed and the file name; None for all.
         seed: of the draw.
-        hash_images: put the SHA-256 of every image file into the manifest, not only its size.
+        hash_images: add the SHA-256 of every image file to the manifest, which otherwise has sizes only.
     """
 
     subset: int | None = None
@@ -85,26 +88,26 @@ class ImportOptions:
 
 
 def draw_subset(names: Iterable[str], count: int, seed: int) -> frozenset[str]:
-    """The `count` names with the lowest hashes: independent of the order, and nearly the same if names are added."""
+    """The `count` names of the lowest hashes: the same in any order of names, and nearly the same if names are added."""
     return frozenset(heapq.nsmallest(count, names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()))
 
 
 def write_import(
     importer: Importer, options: ImportOptions, form: str, labels: Path, advance: Callable[[], None] = lambda: None
 ) -> ImportSummary:
-    """Write the COCO file `labels` and `STEM.manifest.json` beside it, each whole or not at all.
+    """Write the COCO file `labels` and `STEM.manifest.json` beside it, each complete or not at all.
 
     Args:
         importer: whose images to write.
         options: which of them.
         form: name of the format, for the manifest.
         labels: the file to write; an old one is replaced.
-        advance: called for each image that has been written or passed over.
+        advance: called for each image, written or skipped.
 
     Raises:
         InputError: if an annotation file is wrong, or no image exists. Nothing is written then.
     """
-    summary = ImportSummary(labels, importer.images_dir)
+    summary = ImportSummary(labels, importer.images_dir, beside_boxes=importer.notes)
     chosen = None if options.subset is None else draw_subset(importer.names(), options.subset, options.seed)
 
     def is_wanted(name: str) -> bool:
@@ -131,12 +134,12 @@ def write_import(
 
 def _check_not_empty(importer: Importer, summary: ImportSummary) -> None:
     if not summary.images:
-        what = f"none of the {summary.missing} images of the annotations is there" if summary.missing else "has no images"
+        what = f"none of the {summary.missing} annotated images exists" if summary.missing else "has no images"
         raise InputError(importer.images_dir, what, "download the images, or correct --root")
 
 
 class _DocumentWriter:
-    """Writes images to the COCO file as they come, and their boxes to a separate file that is appended at the end."""
+    """Writes images to the COCO file as they come, and their boxes to a temporary file that is appended at the end."""
 
     def __init__(self, file: BinaryIO, importer: Importer, summary: ImportSummary) -> None:
         self._file, self._classes, self._summary = file, importer.class_list, summary

@@ -1,7 +1,7 @@
 """YOLO: `data.yaml` with names and image folders, and a text file of `class cx cy w h` lines for each image.
 
 Pixel convention: shares of the image's width and height, continuous: x1 = (cx - w / 2) * width. A line with more numbers is a
-polygon, and its box goes around it.
+polygon, and the box encloses it.
 """
 
 from __future__ import annotations

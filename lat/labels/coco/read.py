@@ -16,8 +16,9 @@ from lat.labels.table import LabelTable
 def read_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> LabelTable:
     """Read a COCO file into columns.
 
-    Boxes that extend beyond their image are clipped, a missing `area` is computed from the box, and a missing `iscrowd` is 0: in
-    memory only, and counted in `repairs`. Nothing else is changed, and nothing is left out.
+    A box that pokes out of its image is clipped, a missing `area` or `iscrowd` is taken as computed from the box or as 0, and
+    the root that Roboflow puts above the classes is no class: in memory, and counted in `repairs`. Nothing else is changed and
+    nothing is left out.
 
     Args:
         path: the file.

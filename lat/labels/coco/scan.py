@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.labels.coco.problems import Problem, Records, load_json
+from lat.labels.coco.root_category import without_root
 from lat.labels.provenance import MEANING, Provenance, columns_of, is_provenance
 from lat.labels.table import LabelTable, find_ids
 
@@ -65,12 +66,14 @@ def scan_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> L
 def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: LabelSpace | None = None) -> LabelScan:
     """Read the content of a COCO file like `scan_labels`; problems are reported for the file `path`."""
     problems: list[Problem] = []
+    document, repairs = without_root(document)
     info = document.get("info", {})
     if not isinstance(info, dict):
         problems.append(Problem(path, "info", "is not an object", "write an object or leave it out"))
     space = read_space(path, document, name, expect, problems)
     images = _read_images(path, document, problems)
     table = _read_table(path, document, space, images, problems)
+    table = table and replace(table, repairs={**repairs, **table.repairs})
     return LabelScan(images, table, tuple(problems))
 
 
@@ -227,7 +230,8 @@ def _read_crowd(records: Records, repairs: Counter[str]) -> np.ndarray:
     crowd, there = records.optional_numbers("iscrowd")
     _count(repairs, "missing iscrowd taken as 0", ~there)
     records.report((crowd != 0) & (crowd != 1), lambda row: f"`iscrowd` is {crowd[row]:g}", "`iscrowd` must be 0 or 1")
-    return crowd == 1
+    result: np.ndarray = crowd == 1
+    return result
 
 
 def _read_scores(records: Records) -> np.ndarray:

@@ -9,16 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from lat.core.errors import InputError
+from lat.models.model_settings import DINOV2_MODELS, DINOV2_PATCH
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-PATCH = 14
-DINOV2_MODELS = {
-    f"dinov2_vit{letter}14{suffix}": f"vit_{size}_patch14{registers}_dinov2.lvd142m"
-    for letter, size in (("s", "small"), ("b", "base"), ("l", "large"), ("g", "giant"))
-    for suffix, registers in (("", ""), ("_reg", "_reg4"))
-}
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -32,7 +27,7 @@ class Dinov2(nn.Module):
     Source: Oquab et al., DINOv2; Darcet et al., Vision Transformers Need Registers.
     """
 
-    feature_stride = PATCH
+    feature_stride = DINOV2_PATCH
     mean: Tensor
     std: Tensor
 
@@ -40,7 +35,7 @@ class Dinov2(nn.Module):
         super().__init__()
         depth = len(model.blocks)
         if blocks > depth:
-            raise InputError("lat.blocks", f"is {blocks}, and the model has {depth}", f"choose a number up to {depth}")
+            raise InputError("lat.backbone.blocks", f"is {blocks}, and the model has {depth}", f"choose a number up to {depth}")
         self.model = model
         self.blocks = [depth * (number + 1) // blocks - 1 for number in range(blocks)]
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(3, 1, 1))
@@ -77,7 +72,7 @@ def load_dinov2(backbone: str, weights: str, blocks: int = 1) -> Dinov2:
         if not pretrained:
             raise
         what = f"the weights of {backbone} could not be downloaded ({type(error).__name__})"
-        raise InputError("lat.weights", what, "give the path of a local file, as weights: PATH") from error
+        raise InputError("lat.backbone.weights", what, "give the path of a local file, as weights: PATH") from error
     assert isinstance(model, VisionTransformer)
     if stored is not None:
         set_weights(model, stored, Path(weights), backbone)
@@ -91,13 +86,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         InputError: if the file does not exist or cannot be read.
     """
     if not path.is_file():
-        raise InputError(path, "there is no such file of backbone weights", "correct lat.weights, or use pretrained or none")
+        raise InputError(
+            path, "there is no such file of backbone weights", "correct lat.backbone.weights, or use pretrained or none"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        result: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return result
     except Exception as error:  # a damaged file raises any of a dozen classes, from pickle's to zipfile's
         raise InputError(
             path, f"cannot be read as weights ({type(error).__name__})", "give a .pth or .safetensors file"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -18,47 +17,8 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from lat.core.errors import InputError
-from lat.models.backbones.dinov2 import DINOV2_MODELS, PATCH, load_dinov2
-
-BACKBONES = ("upstream", *DINOV2_MODELS, "random")
-CACHES = ("memory", "disk", "none")
-CACHE_DTYPES = {"float16": torch.float16, "float32": torch.float32}
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """Which frozen features the label-transfer model sees, and where they are kept.
-
-    Raises:
-        InputError: if a field has a value that it does not offer.
-    """
-
-    backbone: str = (
-        "upstream"  # upstream (an upstream detector's own features), dinov2_vit{s,b,l,g}14 (also with _reg), or random
-    )
-    weights: str = "pretrained"  # of DINOv2: pretrained (downloaded once), a local file, or none (random weights)
-    blocks: int = 1  # of DINOv2: blocks whose tokens stand side by side, spread evenly up to the last; 1 for the last alone
-    image_size: int = 0  # shorter side in pixels to which images are resized before the backbone; 0 keeps their own size
-    cache: str = "memory"  # where features are kept: memory, disk, or none (computed again at each use)
-    cache_dtype: str = "float16"  # number format of kept features: float16 or float32
-    weights_seed: int = 0  # seed of random weights (backbone random, or weights none)
-
-    def __post_init__(self) -> None:
-        offers = (("backbone", BACKBONES), ("cache", CACHES), ("cache_dtype", tuple(CACHE_DTYPES)))
-        for field, choices in offers:
-            if getattr(self, field) not in choices:
-                raise InputError(f"lat.{field}", f"is '{getattr(self, field)}'", f"choose one of {', '.join(choices)}")
-        if self.blocks < 1:
-            raise InputError("lat.blocks", f"is {self.blocks}", "choose 1 or more")
-        if self.image_size < 0:
-            raise InputError(
-                "lat.image_size", f"is {self.image_size}", "give the shorter side in pixels, or 0 for the image's own size"
-            )
-        if self.backbone in DINOV2_MODELS and self.image_size % PATCH:
-            nearest = max(PATCH, round(self.image_size / PATCH) * PATCH)
-            raise InputError(
-                "lat.image_size", f"is {self.image_size}, not a multiple of DINOv2's patch side {PATCH}", f"give {nearest}"
-            )
+from lat.models.backbones.dinov2 import load_dinov2
+from lat.models.model_settings import BackboneSettings
 
 
 class FeatureExtractor(Protocol):
@@ -78,20 +38,21 @@ class FeatureExtractor(Protocol):
 class FrozenBackbone(nn.Module):
     """Wraps a network that nothing can train: always in eval mode, without gradients.
 
-    The network is not a submodule: it is in no `parameters()` or `state_dict()` of a model that contains this one, so
-    optimisers, checkpoints and moving averages ignore it. It follows `.to(...)`; copies of this module share it.
+    The network is not a submodule: it is in neither the `parameters()` nor the `state_dict()` of a model that contains this one,
+    so optimisers, checkpoints and moving averages leave it alone. It follows `.to(...)`; copies of this module share it.
 
     Args:
         network: frozen in place; its `feature_maps` computes the features.
         image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
+        max_image_size: the longer side stays at most this when images are resized; 0 for any.
     """
 
     channels: int
 
-    def __init__(self, network: FeatureExtractor, image_size: int = 0) -> None:
+    def __init__(self, network: FeatureExtractor, image_size: int = 0, max_image_size: int = 0) -> None:
         super().__init__()
         assert isinstance(network, nn.Module)
-        self.image_size = image_size
+        self.image_size, self.max_image_size = image_size, max_image_size
         # in a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
         super().train(False)
@@ -119,7 +80,8 @@ class FrozenBackbone(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenBackbone:
         self.network._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
         return copy(self)
@@ -129,6 +91,8 @@ class FrozenBackbone(nn.Module):
         if not self.image_size:
             return size_hw
         ratio = self.image_size / min(size_hw)
+        if self.max_image_size:
+            ratio = min(ratio, self.max_image_size / max(size_hw))
         return max(1, round(size_hw[0] * ratio)), max(1, round(size_hw[1] * ratio))
 
     def scales(self, size_hw: tuple[int, int]) -> tuple[float, float]:
@@ -158,6 +122,8 @@ class FrozenBackbone(nn.Module):
     def weights_fingerprint(self) -> str:
         """SHA-256 over the network's class, parameters and buffers, and the preprocessing: equal for equal features."""
         preprocessing = f"bilinear, antialiased, shorter side {self.image_size}"
+        if self.image_size and self.max_image_size:
+            preprocessing += f", longer side up to {self.max_image_size}"
         described = f"{type(self.network).__qualname__}, stride {self._held[1].feature_stride}, {self.channels} channels"
         digest = hashlib.sha256(f"{described}, {preprocessing}".encode())
         for name, tensor in sorted(self.network.state_dict().items()):
@@ -184,34 +150,41 @@ class RandomConvolutions(nn.Module):
     def feature_maps(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) RGB in [0, 1] -> (B, C, ceil(H / 4), ceil(W / 4)); padded with grey."""
         right, bottom = -images.shape[3] % self.feature_stride, -images.shape[2] % self.feature_stride
-        return self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
+        result: Tensor = self.layers(F.pad(images - 0.5, (0, right, 0, bottom)))
+        return result
 
 
-def build_backbone(settings: BackboneSettings, upstream: FeatureExtractor | None = None) -> FrozenBackbone:
+def build_backbone(
+    settings: BackboneSettings, upstream: FeatureExtractor | None = None, seed: int = 0, max_image_size: int = 0
+) -> FrozenBackbone:
     """The frozen backbone that `settings` name.
 
     Args:
         settings: which network, with which weights, at which image size.
-        upstream: the upstream detector whose features are used when `backbone` is upstream; frozen in place.
+        upstream: the upstream detector whose features are used when `name` is upstream; frozen in place.
+        seed: of random weights.
+        max_image_size: longest side of its images, if it sees them at the size of its own training; 0 for any.
 
     Raises:
         InputError: if the settings need an upstream detector and it is missing or has no feature maps, or if the weights cannot
             be loaded.
     """
-    if settings.backbone == "upstream":
+    if settings.name == "upstream":
         if upstream is None:
             raise InputError(
-                "lat.backbone", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
+                "lat.backbone.name", "is 'upstream' but there is no upstream detector", "train one, or choose a dinov2 backbone"
             )
         if not hasattr(upstream, "feature_maps"):
             what = f"is 'upstream', but {type(upstream).__name__} provides no features"
-            raise InputError("lat.backbone", what, "choose upstream.detector torchvision or detectron2, or a dinov2 backbone")
-        return FrozenBackbone(upstream, settings.image_size)
+            raise InputError(
+                "lat.backbone.name", what, "choose upstream.model.detector torchvision or detectron2, or a dinov2 backbone"
+            )
+        return FrozenBackbone(upstream, settings.image_size, max_image_size)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(settings.weights_seed)
-        if settings.backbone == "random":
+        torch.default_generator.manual_seed(seed)
+        if settings.name == "random":
             return FrozenBackbone(RandomConvolutions(), settings.image_size)
-        network = load_dinov2(settings.backbone, settings.weights, settings.blocks)
+        network = load_dinov2(settings.name, settings.weights, settings.blocks)
     return FrozenBackbone(network, settings.image_size)
 
 
@@ -238,7 +211,7 @@ def pool_regions(
     Args:
         features: (B, C, h, w) maps, float16 or float32.
         boxes_xyxy: one (M_i, 4) float32 tensor per image, original pixels; M_i may be 0.
-        scales: one (scale_y, scale_x) per image, map cells per original pixel (`FrozenBackbone.scales`).
+        scales: one (scale_y, scale_x) an image, map cells to one original pixel (`FrozenBackbone.scales`).
         output_size: side S of the pooled regions.
 
     Returns:
@@ -248,4 +221,5 @@ def pool_regions(
     factors = features.new_tensor([(x, y, x, y) for y, x in scales], dtype=torch.float32)
     on_map = torch.cat(list(boxes_xyxy)) * factors[image_index[:, 0].long()]
     regions = torch.cat([image_index, on_map], dim=1)
-    return roi_align(features.float(), regions, output_size, spatial_scale=1.0, aligned=True)
+    result: Tensor = roi_align(features.float(), regions, output_size, spatial_scale=1.0, aligned=True)
+    return result

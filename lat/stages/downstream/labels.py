@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lat.baselines.baseline_settings import LgplSettings
 from lat.baselines.class_thresholds import class_thresholds
 from lat.baselines.lgpl import LgplModel, describe_lgpl, lgpl_from_checkpoint
 from lat.baselines.lgpl_labels import LgplItems, lgpl_labels, validity_thresholds
 from lat.baselines.methods import METHODS, MethodInputs, in_target_classes
-from lat.config.sections import DownstreamSettings, part_of
+from lat.config.sections import DownstreamSettings
 from lat.core.structures import LabeledBoxes
+from lat.data.data_settings import WeighingSettings
 from lat.data.tensors import boxes_per_image
-from lat.data.training_labels import WeighingSettings
-from lat.detectors.settings import DetectorSettings
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.progress import track
 from lat.engine.sampling import Reserved
@@ -59,10 +59,12 @@ def label_inputs(workspace: Workspace, target: str) -> tuple[Path, ...]:
 
 def label_settings(workspace: Workspace) -> list[Any]:
     """The settings on which the labels depend, as plain types."""
-    section = workspace.config.to_dict()["downstream"]
+    settings = workspace.config.to_dict()
+    section = settings["downstream"]
     if section["method"] != "lgpl":
         return [section["method"]]
-    return [{key: value for key, value in section.items() if key not in ("name", "in_run", "strategy", "labels", "class_map")}]
+    chosen = {key: section[key] for key in section if key not in ("name", "in_run", "strategy", "labels", "class_map")}
+    return [chosen, settings["training"], settings["augmentation"]]
 
 
 def write_downstream_labels(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
@@ -114,25 +116,25 @@ def _pseudo_labels(workspace: Workspace, source: str, target: str) -> list[Label
 
 def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
     """Train an LGPL model on the target's images and the sources'."""
-    settings, space = workspace.config.downstream, workspace.data.space(target)
+    config, space = workspace.config, workspace.data.space(target)
+    settings, detector = LgplSettings(), config.downstream.model
     sources = [workspace.data.train_part(source) for source in workspace.others(target)]
     torch.manual_seed(workspace.config.seed)
-    detector_settings = part_of(settings, DetectorSettings)
-    items = LgplItems(sources, workspace.data.train_part(target), settings.augmentation)
+    items = LgplItems(sources, workspace.data.train_part(target), config.augmentation)
     job = TrainJob(
         title=f"train LGPL {workspace.paths.downstream(target).name}",
         out_dir=workspace.paths.downstream(target) / "lgpl",
         seed=workspace.config.seed,
-        description=describe_lgpl(settings.lgpl, detector_settings, space),
+        description=describe_lgpl(settings, detector, space),
         inputs=inputs,
-        reserved=Reserved.half(items.num_target, settings.training.batch_size),
+        reserved=Reserved.half(items.num_target, config.downstream.training.batch_size),
         num_workers=workspace.config.runtime.num_workers,
     )
-    return train(LgplModel(settings.lgpl, detector_settings, space), items, settings.training, job, workspace.fabric)
+    return train(LgplModel(settings, detector, space), items, config.downstream_training, job, workspace.fabric)
 
 
 def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[LabeledBoxes]]:
-    """Let an LGPL model move and score the human boxes of every source."""
+    """Let an LGPL model move and judge the human boxes of every source."""
     sources = {source: workspace.data.train_part(source) for source in workspace.others(target)}
     boxes = {source: in_target_classes(inputs) for source, inputs in _method_inputs(workspace, target).items()}
     model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)

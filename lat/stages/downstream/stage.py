@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lat.config.sections import DOWNSTREAM_METHODS, part_of
+from lat.config.sections import DOWNSTREAM_METHODS
 from lat.core.errors import InputError
-from lat.detectors.base import DetectorSettings, describe_detector
+from lat.detectors.base import describe_detector
 from lat.stages.downstream.labels import (
     WITHOUT_LABELS,
     label_inputs,
@@ -41,17 +41,16 @@ def _labels_step(workspace: Workspace, target: str) -> Step:
 def _training_step(workspace: Workspace, target: str) -> Step:
     settings, downstream = workspace.config.to_dict(), workspace.config.downstream
     detector: dict[str, Any] = {}
-    if downstream.detector == "yolo":
+    if downstream.model.detector == "yolo":
         weights = weights_file(downstream.yolo.model)
     else:
-        detector = describe_detector(part_of(downstream, DetectorSettings), workspace.data.space(target))
-        weights = weights_file(downstream.weights)
-    left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {
-        downstream.method,
-        downstream.detector,
-    }  # the others' settings
+        detector = describe_detector(downstream.model, workspace.data.space(target))
+        weights = weights_file(downstream.model.weights)
+    left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {downstream.method, downstream.model.detector}
+    # settings of other methods and detectors are left out
     section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
-    depends_on = [section, detector, settings["seed"], settings["runtime"]["precision"]]
+    depends_on = [section, settings["training"], settings["augmentation"], detector]
+    depends_on += [settings["seed"], settings["runtime"]["precision"]]
     inputs = (*_labels_files(workspace, target), *weights)
     outputs = (workspace.paths.downstream_model(target), workspace.paths.downstream_metrics(target))
     run = partial(train_downstream, target=target)
@@ -67,9 +66,9 @@ def _labels_files(workspace: Workspace, target: str) -> tuple[Path, ...]:
 
 
 def _check(workspace: Workspace) -> None:
-    if workspace.config.downstream.detector == "yolo" and workspace.processes.size > 1:
+    if workspace.config.downstream.model.detector == "yolo" and workspace.processes.size > 1:
         remedy = "set downstream.in_run=false, and start `lat train-downstream` without torchrun or srun"
-        raise InputError("downstream.detector", "is yolo, which trains in one process", remedy)
+        raise InputError("downstream.model.detector", "is yolo, which trains in one process", remedy)
 
 
 STAGE = Stage("train-downstream", steps, is_in_run=lambda config: config.downstream.in_run, check=_check)

@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from lat.baselines.label_unification import SpaceView, UnifiedItems
 from lat.baselines.student_teacher import StudentTeacher, StudentTeacherItems
-from lat.config.sections import part_of
+from lat.config.sections import DownstreamSettings
 from lat.core.files import write_atomically
 from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
 from lat.data.training_labels import TransferredDataset
-from lat.detectors.base import DetectorSettings, build_detector, describe_detector, resolve_detector
-from lat.detectors.settings import TRANSFORMERS_DETECTORS
+from lat.detectors.base import build_detector, describe_detector, resolve_detector
+from lat.detectors.detector_settings import TRANSFORMERS_DETECTORS
 from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.engine.announce import say
 from lat.engine.sampling import Reserved
@@ -44,7 +44,7 @@ def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str
     settings = workspace.config.downstream
     (inputs,) = due.values()
     training: Callable[[Workspace, str, str], nn.Module] = _train_on_labels
-    if settings.detector == "yolo":
+    if settings.model.detector == "yolo":
         training = _train_yolo
     elif settings.uses_sources:
         others = {"student_teacher": _train_student_teacher, "label_unification": _train_unified}
@@ -58,7 +58,7 @@ def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str
         "name": settings.name,
         "method": settings.method if settings.uses_sources else "target_only",
         "strategy": settings.strategy if settings.uses_sources else "target_only",
-        "detector": "yolo" if settings.detector == "yolo" else resolve_detector(part_of(settings, DetectorSettings)).detector,
+        "detector": "yolo" if settings.model.detector == "yolo" else resolve_detector(settings.model).detector,
     }
     if workspace.processes.is_first:
         write_atomically(workspace.paths.downstream_metrics(target), json.dumps({**described, **metrics}, indent=2) + "\n")
@@ -75,50 +75,59 @@ def training_datasets(workspace: Workspace, target: str) -> list[DetectionDatase
     weighing = weighing_of(workspace.config.downstream)
     for source in workspace.others(target):
         labels = read_downstream_labels(workspace, source, target)
-        if (labels.scores >= weighing.score_threshold).any():
+        if (labels.scores >= weighing.trained_threshold).any():
             datasets.append(TransferredDataset.of(workspace.data.train_part(source), labels, weighing))
         else:
-            say(f"{labels.path}: no label of a score of {weighing.score_threshold:g} or more; {source} is left out")
+            say(f"{labels.path}: no label of a score of {weighing.trained_threshold:g} or more; {source} is left out")
     return datasets
 
 
 def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """Train a detector on ground truth and the sources' labels, by `downstream.strategy`."""
-    settings, datasets = workspace.config.downstream, training_datasets(workspace, target)
+    config, datasets = workspace.config, training_datasets(workspace, target)
     model, description = _build(workspace, workspace.data.space(target))
-    items = DetectionItems(datasets, settings.augmentation)
-    job = replace(_job(workspace, target, inputs, description), reserved=settings.reserved(len(datasets[0])))
-    return load_detector(train(model, items, settings.training, job, workspace.fabric))
+    items = DetectionItems(datasets, config.augmentation)
+    job = replace(_job(workspace, target, inputs, description), reserved=reserved(config.downstream, len(datasets[0])))
+    result: nn.Module = load_detector(train(model, items, config.downstream_training, job, workspace.fabric))
+    return result
+
+
+def reserved(settings: DownstreamSettings, target_images: int) -> Reserved | None:
+    """The places of the target's images, the first ones of the data, in each batch; None where no others are trained on."""
+    if not settings.uses_sources:
+        return None
+    if settings.strategy == "half_and_half":
+        return Reserved.half(target_images, settings.training.batch_size)
+    steps, alone_from = settings.training.steps, None
+    if settings.strategy == "mixed_then_target":
+        alone_from = steps - round(settings.target_share * steps)
+    return Reserved(target_images, None, alone_from)
 
 
 def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """Train a student that sees the sources' images without labels; return its teacher. Half of each batch is the target's."""
-    settings = workspace.config.downstream
+    config = workspace.config
     model, description = _build(workspace, workspace.data.space(target))
     unlabelled = [workspace.data.train_part(source) for source in workspace.others(target)]
-    items = StudentTeacherItems(workspace.data.train_part(target), unlabelled, settings.augmentation)
-    reserved = Reserved.half(items.num_labelled, settings.training.batch_size)
-    training = replace(settings.training, ema_decay=0.0)  # the teacher is the average
-    pair = StudentTeacher(model, settings.student_teacher)
-    job = replace(_job(workspace, target, inputs, description), reserved=reserved, result="teacher")
-    return load_detector(train(pair, items, training, job, workspace.fabric))
+    items = StudentTeacherItems(workspace.data.train_part(target), unlabelled, config.augmentation)
+    half = Reserved.half(items.num_labelled, config.downstream.training.batch_size)
+    training = replace(config.downstream_training, ema_decay=0.0)  # the teacher is the average
+    pair = StudentTeacher(model, config.downstream.student_teacher, config.downstream.ema_decay)
+    job = replace(_job(workspace, target, inputs, description), reserved=half, result="teacher")
+    result: nn.Module = load_detector(train(pair, items, training, job, workspace.fabric))
+    return result
 
 
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """Train one detector for all label spaces, each image supervised in its own; return it as a detector of the target."""
-    settings = workspace.config.downstream
-    parts = [DetectionItems([workspace.data.train_part(name)], settings.augmentation) for name in workspace.names]
-    items = UnifiedItems(parts, workspace.data.joint, settings.label_unification)
-    model, description = _build(workspace, items.space)
-    is_binary = settings.label_unification.classification_loss == "null_bce"
-    if is_binary:
-        cast(Any, model).roi_heads.is_binary = True
+    config, settings = workspace.config, workspace.config.downstream
+    parts = [DetectionItems([workspace.data.train_part(name)], config.augmentation) for name in workspace.names]
+    items = UnifiedItems(parts, workspace.data.joint)
+    is_detr, is_binary = settings.model.detector in TRANSFORMERS_DETECTORS, settings.label_unification.is_binary
+    model, description = _build(workspace, items.space, is_binary=is_binary)
     job = _job(workspace, target, inputs, description)
-    detector = load_detector(train(model, items, settings.training, job, workspace.fabric))
-    if is_binary:
-        detector.roi_heads.is_binary = True
-    is_detr = settings.detector in TRANSFORMERS_DETECTORS
-    least = settings.score_threshold if is_detr else 0.0
+    detector = load_detector(train(model, items, config.downstream_training, job, workspace.fabric))
+    least = settings.model.detection_threshold if is_detr else 0.0
     return SpaceView(detector, workspace.data.joint, target, softmax=not is_detr, sigmoids=is_binary, score_threshold=least)
 
 
@@ -131,19 +140,19 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         seed=workspace.config.seed,
         target_only_share=settings.target_share if settings.uses_sources and settings.strategy == "mixed_then_target" else 0.0,
         repeat=max(1, round(others / own)) if settings.strategy == "half_and_half" else 1,
-        min_score=weighing_of(settings).score_threshold,
+        min_score=weighing_of(settings).trained_threshold,
         device=workspace.fabric.device,
         num_workers=workspace.config.runtime.num_workers,
     )
-    path = train_yolo(datasets, workspace.data.validation_part(target), settings.yolo, settings.training, job)
+    path = train_yolo(datasets, workspace.data.validation_part(target), settings.yolo, workspace.config.downstream_training, job)
     return YoloDetector(path, workspace.data.space(target), settings.yolo)
 
 
-def _build(workspace: Workspace, space: LabelSpace) -> tuple[nn.Module, dict[str, Any]]:
+def _build(workspace: Workspace, space: LabelSpace, *, is_binary: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """A new detector for `space` and its description."""
     torch.manual_seed(workspace.config.seed)
-    settings = part_of(workspace.config.downstream, DetectorSettings)
-    return build_detector(settings, space), describe_detector(settings, space)
+    settings = workspace.config.downstream.model
+    return build_detector(settings, space, is_binary=is_binary), describe_detector(settings, space, is_binary=is_binary)
 
 
 def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[str, Any]) -> TrainJob:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lat.detectors.ultralytics.yolo_detector import YoloSettings
-from lat.engine.trainer import TrainSettings
+from lat.detectors.detector_settings import YoloSettings
+from lat.detectors.ultralytics.yolo_detector import KEPT
+from lat.engine.optimization import MOMENTUM
+from lat.engine.training_settings import Training
 
 LAST_RATE = 0.01
 """Share of the learning rate that a cosine schedule ends at."""
@@ -36,7 +38,7 @@ class Phase:
     warmup_epochs: float = 0.0
 
 
-def plan_phases(images: Sequence[int], training: TrainSettings, target_only_share: float, repeat: int) -> list[Phase]:
+def plan_phases(images: Sequence[int], training: Training, target_only_share: float, repeat: int) -> list[Phase]:
     """The phases of a training with their epochs and learning rates.
 
     Both phases follow one cosine: the second starts at the rate at which the first ends.
@@ -54,44 +56,45 @@ def plan_phases(images: Sequence[int], training: TrainSettings, target_only_shar
     for name, share in shares.items():
         if share <= 0:
             continue
-        epochs = max(1, math.ceil(share * training.steps * training.batch_size / listed[name]))
-        warmup_steps = 0 if phases else min(training.warmup_steps, training.steps // 2)
+        epochs = max(1, math.ceil(share * training.own.steps * training.own.batch_size / listed[name]))
+        warmup_steps = 0 if phases else min(training.shared.warmup_steps, training.own.steps // 2)
         first, last = _rate_at(training, done), _rate_at(training, done + share)
-        warmup_epochs = warmup_steps / math.ceil(listed[name] / training.batch_size)
+        warmup_epochs = warmup_steps / math.ceil(listed[name] / training.own.batch_size)
         phases.append(Phase(name, listed[name], epochs, first, last, warmup_epochs))
         done += share
     return phases
 
 
-def _rate_at(training: TrainSettings, progress: float) -> float:
+def _rate_at(training: Training, progress: float) -> float:
     """The learning rate after a share of all steps, ignoring the warm-up."""
-    factor = 1.0 if training.schedule == "constant" else LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2
-    return training.learning_rate * factor
+    if training.shared.schedule == "constant":
+        return training.own.learning_rate
+    return training.own.learning_rate * (LAST_RATE + (1 - LAST_RATE) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def trainer_options(phase: Phase, settings: YoloSettings, training: TrainSettings, work: Path) -> dict[str, Any]:
+def trainer_options(phase: Phase, settings: YoloSettings, training: Training, work: Path) -> dict[str, Any]:
     """The options of a phase under ultralytics' names."""
     return {
         "task": "detect",
         "data": str(work / "data" / f"{phase.name}.yaml"),
         "save_dir": str(work / phase.name),
         "epochs": phase.epochs,
-        "batch": training.batch_size,
-        "nbs": training.batch_size,  # one update per batch, and weight decay as given
+        "batch": training.own.batch_size,
+        "nbs": training.own.batch_size,  # one update per batch, and weight decay as given
         "imgsz": settings.image_size,
-        "optimizer": {"adamw": "AdamW", "sgd": "SGD"}[training.optimizer],
+        "optimizer": {"adamw": "AdamW", "sgd": "SGD"}[training.own.optimizer],
         "lr0": phase.first_rate,
         "lrf": phase.last_rate / phase.first_rate,
-        "cos_lr": training.schedule == "cosine",
-        "momentum": training.momentum,
-        "weight_decay": training.weight_decay,
+        "cos_lr": training.shared.schedule == "cosine",
+        "momentum": MOMENTUM,
+        "weight_decay": training.shared.weight_decay,
         "warmup_epochs": phase.warmup_epochs,
         "warmup_bias_lr": 0.0,
-        "warmup_momentum": training.momentum,
-        "mosaic": settings.mosaic,
+        "warmup_momentum": MOMENTUM,
+        "mosaic": 1.0,  # every image, but for the last tenth
         "close_mosaic": round(phase.epochs / 10),
-        "max_det": settings.max_detections,
-        "amp": settings.mixed_precision,
+        "max_det": KEPT.max_detections,
+        "amp": False,  # ultralytics downloads a small model to see whether 16 bits work
         "deterministic": True,
         "val": False,
         "plots": False,

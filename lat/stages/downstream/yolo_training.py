@@ -15,10 +15,12 @@ import torch
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
 from lat.data.dataset import DetectionDataset
-from lat.detectors.ultralytics.yolo_detector import YoloSettings, find_weights, load_ultralytics
+from lat.detectors.detector_settings import YoloSettings
+from lat.detectors.ultralytics.yolo_detector import find_weights, load_ultralytics
 from lat.engine.progress import track
-from lat.engine.trainer import NonFiniteLossError, TrainSettings
+from lat.engine.trainer import NonFiniteLossError
 from lat.engine.training_log import TrainingLog
+from lat.engine.training_settings import Training
 from lat.formats.exports import yolo
 from lat.formats.exports.layout import Split, hash_images, place_images
 from lat.labels.coco.scan import class_list_mismatch
@@ -61,7 +63,7 @@ def train_yolo(
     datasets: Sequence[DetectionDataset],
     validation: DetectionDataset | None,
     settings: YoloSettings,
-    training: TrainSettings,
+    training: Training,
     job: YoloJob,
 ) -> Path:
     """Train a YOLO on a target and on other datasets already labelled in the target's space.
@@ -96,13 +98,13 @@ def train_yolo(
     try:
         write_training_folder(work / "data", datasets, validation and _certain(validation, 0.0), job.repeat)
         phases = plan_phases(list(map(len, datasets)), training, job.target_only_share, job.repeat)
-        total = sum(phase.epochs * math.ceil(phase.images / training.batch_size) for phase in phases)
+        total = sum(phase.epochs * math.ceil(phase.images / training.own.batch_size) for phase in phases)
         common = {"seed": job.seed, "device": _device_name(job.device), "workers": job.num_workers}
         with (
             track(total, f"train yolo on {datasets[0].name}") as progress,
-            TrainingLog(out_dir, step=0, tensorboard=training.tensorboard) as log,
+            TrainingLog(out_dir, step=0, tensorboard=training.shared.tensorboard) as log,
         ):
-            watch = _Watch(log, progress.advance, training.log_every, total)
+            watch = _Watch(log, progress.advance, training.shared.log_every, total)
             for phase in phases:
                 options = {**trainer_options(phase, settings, training, work), **common, "model": model}
                 model = str(_run_trainer(options, watch))
@@ -116,13 +118,13 @@ def train_yolo(
 def _check(
     datasets: Sequence[DetectionDataset],
     validation: DetectionDataset | None,
-    training: TrainSettings,
+    training: Training,
 ) -> None:
     space = datasets[0].space
     for dataset in (*datasets[1:], *([] if validation is None else [validation])):
         if mismatch := class_list_mismatch(dataset.space, space):
             raise InputError(dataset.labels.path, f"categories: {mismatch}", "ids, names and order must be the same")
-    if training.schedule == "multistep":
+    if training.shared.schedule == "multistep":
         raise InputError("training.schedule", "is 'multistep', which YOLO does not support", "choose cosine or constant")
 
 
@@ -146,7 +148,7 @@ def _certain(dataset: DetectionDataset, min_score: float) -> DetectionDataset:
     labels = dataset.labels.at_least(min_score)
     labels = labels.where(~labels.is_crowd)
     if not labels.num_boxes:
-        raise InputError(dataset.labels.path, f"has no labels of a score of {min_score:g} or more", "lower the threshold")
+        raise InputError(dataset.labels.path, f"has no labels with a score of {min_score:g} or more", "lower the threshold")
     return replace(dataset, labels=labels)
 
 

@@ -12,9 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from lat.core.structures import LabeledBoxes
+from lat.data.augment.augment_settings import AugmentationSettings, NoiseSettings
 from lat.data.augment.geometry import Sample
-from lat.data.augment.noise import NoiseSettings, add_noise
-from lat.data.augment.transforms import AugmentationSettings, augment
+from lat.data.augment.noise import add_noise
+from lat.data.augment.transforms import augment
 from lat.data.dataset import DetectionDataset
 from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint

@@ -14,7 +14,8 @@ from lat.baselines.class_thresholds import class_thresholds
 from lat.core.structures import LabeledBoxes
 from lat.evaluation.label_quality import true_classes
 from lat.labelling import filters
-from lat.labelling.filters import Chunk, ClassFilter, FilterSettings
+from lat.labelling.filters import Chunk, ClassFilter
+from lat.labelling.labelling_settings import FilterSettings
 from lat.labelling.temperature import Temperature, fit_temperature
 from lat.labels.table import LabelTable
 from lat.workspace.workspace import Workspace
@@ -95,40 +96,38 @@ def _choose(
 ) -> ClassFilter:
     num_classes = len(workspace.data.space(target))
     match settings.method:
-        case "score":
-            return filters.by_score(settings.threshold, num_classes)
         case "class_balanced":
             return filters.class_balanced(chunks, num_classes, settings.share)
         case "validation":
             truth = workspace.data.held_out_part(target).labels
-            return filters.by_thresholds(class_thresholds(held_out, truth, settings.beta).numpy())
-        case "dars":
+            return filters.by_thresholds(class_thresholds(held_out, truth).numpy())
+        case "dars" | "da":
             counts, images = labelled_counts(workspace, target), len(workspace.data.train_part(target))
-            wanted = filters.wanted_boxes(counts, images, num_images, settings.labelling_ratio)
-            return filters.dars(chunks, wanted, workspace.config.seed, sample_ties=settings.sample_ties)
+            wanted = filters.wanted_boxes(counts, images, num_images, settings.share)
+            return filters.dars(chunks, wanted, workspace.config.seed, sample_ties=settings.method == "dars")
         case method:
             raise AssertionError(f"no filter {method}")
 
 
 def labelled_counts(workspace: Workspace, target: str) -> np.ndarray:
     """(K,) int64 number of boxes of each class in the ground truth of a target's training images, crowds excluded."""
-    own = workspace.data.train_part(target).labels
-    return np.bincount(own.labels[~own.is_crowd], minlength=len(own.space))
+    human = workspace.data.train_part(target).labels
+    return np.bincount(human.labels[~human.is_crowd], minlength=len(human.space))
 
 
-def surest_labels(workspace: Workspace, target: str, labels: LabelTable, least_score: float, ratio: float) -> LabelTable:
+def surest_labels(workspace: Workspace, target: str, labels: LabelTable, score_threshold: float, ratio: float) -> LabelTable:
     """The same labels, with surplus ones marked don't-care (crowd); see `lat.labelling.filters.dars`.
 
     Args:
         workspace: the run.
-        target: the dataset whose label space the labels are in; its ground truth says how many of each class are wanted.
-        labels: labels of one source.
-        least_score: only labels with at least this score are counted and thinned.
+        target: the dataset in whose space the labels are; its ground truth says how many of each class are wanted.
+        labels: of one source.
+        score_threshold: only labels from this score on are counted and thinned.
         ratio: the labelling ratio.
 
     Source: DARS, section 3.3 (a labelling ratio that grows from round to round).
     """
-    rows = np.flatnonzero((labels.scores >= least_score) & ~labels.is_crowd)
+    rows = np.flatnonzero((labels.scores >= score_threshold) & ~labels.is_crowd)
     wanted = filters.wanted_boxes(labelled_counts(workspace, target), len(workspace.data.train_part(target)), len(labels), ratio)
     chunk = labels.scores[rows], labels.labels[rows]
     (kept,) = filters.dars([chunk], wanted, workspace.config.seed).masks([chunk])

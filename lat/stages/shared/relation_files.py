@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lat.core.errors import InputError
-from lat.models.classification import LOSSES_OF_RELATIONS
+from lat.models.model_settings import LOSSES_OF_RELATIONS
 from lat.relations.joint_tables import positive_sets, universal_members
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.reviewed_file import from_yaml
@@ -22,7 +22,7 @@ def relation_files(workspace: Workspace) -> tuple[Path, ...]:
     Raises:
         InputError: if `relations.file` is set to a file that does not exist.
     """
-    if workspace.config.lat.classification_loss not in LOSSES_OF_RELATIONS:
+    if workspace.config.lat.head.classification_loss not in LOSSES_OF_RELATIONS:
         return ()
     return tuple(dict.fromkeys(relation_file(workspace, a, b) for a, b in combinations(workspace.names, 2)))
 
@@ -37,7 +37,7 @@ def relation_file(workspace: Workspace, one: str, other: str) -> Path:
 
 
 def joint_relation_table(workspace: Workspace) -> Tensor | None:
-    """The bool table of `lat.classification_loss`, as `Classification` takes it; None if the loss needs none.
+    """The table of `lat.head.classification_loss`, bool, as `Classification` takes it; None where it needs none.
 
     Classes of outside label sets are related to nothing.
 
@@ -47,7 +47,7 @@ def joint_relation_table(workspace: Workspace) -> Tensor | None:
     if not relation_files(workspace):
         return None
     matrices = [read_relations(workspace, a, b) for a, b in combinations(workspace.names, 2)]
-    if workspace.config.lat.classification_loss == "class_relational_bce":
+    if workspace.config.lat.head.classification_loss == "class_relational_bce":
         return positive_sets(matrices, workspace.data.joint, workspace.config.relations.threshold)
     return universal_members(matrices, workspace.data.joint)
 

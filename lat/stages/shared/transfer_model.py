@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from lat.config.sections import LabelTransferSettings, part_of
 from lat.core.decoded_proposals import Decoded
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
@@ -20,9 +20,9 @@ from lat.engine.checkpoint import load_checkpoint
 from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
-from lat.models.feature_fusion import FusionSettings
-from lat.models.label_transfer_model import HeadSettings, LabelTransferModel, TransferInput
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.label_transfer_model import LabelTransferModel, TransferInput
+from lat.models.model_settings import BackboneSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 from lat.stages.shared.detection import load_detector
 from lat.stages.shared.relation_files import joint_relation_table
 from lat.workspace.label_files import read_pseudo_labels
@@ -30,6 +30,8 @@ from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
+
+IMAGES_PER_BATCH = 16  # at transfer
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
@@ -48,8 +50,8 @@ class TransferItems:
 
     def __init__(self, workspace: Workspace, features: FeatureCache, names: Sequence[str]) -> None:
         self.features = features
-        self.settings = workspace.config.lat
-        self.generator = PrivilegedProposalGenerator(workspace.data.joint, part_of(self.settings, ProposalSettings))
+        self.horizontal_flip = workspace.config.augmentation.horizontal_flip
+        self.generator = PrivilegedProposalGenerator(workspace.data.joint, workspace.config.lat.proposals)
         self.parts = {name: workspace.data.train_part(name) for name in names}
         self.pseudo_labels: dict[str, list[LabelTable]] = {
             name: [read_pseudo_labels(workspace, name, space) for space in workspace.data.proposal_spaces(name)] for name in names
@@ -63,7 +65,7 @@ class TransferItems:
         """Image `index` with training proposals, sometimes mirrored, and its ground truth."""
         name, image = self.images[index]
         size_hw = self.parts[name].size_hw(image)
-        flip = bool(torch.rand((), generator=generator) < self.settings.horizontal_flip)
+        flip = bool(torch.rand((), generator=generator) < self.horizontal_flip)
         boxes = self._boxes(name, image)
         ground_truth, *pseudo_labels = [mirror_boxes(one, size_hw) for one in boxes] if flip else boxes
         proposals = self.generator.propose_for_training(ground_truth, pseudo_labels, size_hw, generator)
@@ -78,16 +80,31 @@ class TransferItems:
         """The arguments of the model's `losses`."""
         return [image for image, _ in items], [boxes for _, boxes in items]
 
+    def complete(self, batch: TransferBatch) -> TransferBatch:
+        """The batch with the maps of all its images, for the main process."""
+        return with_maps(self.features, batch[0]), batch[1]
+
     def _boxes(self, name: str, image: int) -> list[LabeledBoxes]:
         return [self.parts[name].boxes(image), *(boxes_of(table, image) for table in self.pseudo_labels[name])]
 
     def _input(self, name: str, image: int, flip: bool, proposals: Any) -> TransferInput:
         return TransferInput(
-            features=self.features.get(name, image, flip),
+            features=self.features.load(name, image, flip),
             scale_yx=self.features.scales(name, image),
             size_hw=self.parts[name].size_hw(image),
             proposals=proposals,
         )
+
+
+def with_maps(features: FeatureCache, images: Sequence[TransferInput]) -> list[TransferInput]:
+    """The images with the backbone's maps in place of pixels."""
+    maps = features.complete([image.features for image in images])
+    return [replace(image, features=one) for image, one in zip(images, maps, strict=True)]
+
+
+def images_per_batch(workspace: Workspace) -> int:
+    """How many images are transferred at once."""
+    return workspace.config.runtime.images_per_batch or IMAGES_PER_BATCH
 
 
 def open_features(workspace: Workspace) -> FeatureCache:
@@ -106,33 +123,44 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
     if any(model != backbone_model for model, _ in kept):
         kept.clear()
     if (backbone_model, key) not in kept:
-        settings = workspace.config.lat
-        kept[backbone_model, key] = FeatureCache(
-            _frozen_backbone(workspace, settings), parts, settings, workspace.paths.root / "cache"
-        )
+        settings = workspace.config.lat.backbone
+        kept[backbone_model, key] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.paths.features)
     return kept[backbone_model, key]
 
 
-def _frozen_backbone(workspace: Workspace, settings: LabelTransferSettings) -> FrozenBackbone:
-    """The frozen backbone on the run's device; an upstream detector computes features at the size it was trained on."""
-    upstream = None
+def sees_as_detector(workspace: Workspace) -> bool:
+    """Whether the frozen backbone is an upstream detector that sees images at the size of its own training."""
+    config = workspace.config
+    resizes = not config.lat.backbone.image_size and config.upstream.model.image_size > 0
+    return workspace.paths.backbone_model is not None and resizes
+
+
+def _frozen_backbone(workspace: Workspace, settings: BackboneSettings) -> FrozenBackbone:
+    """The frozen backbone on the run's device; unless `lat.backbone.image_size` says otherwise, an upstream detector sees images
+    at the size it was trained on: the same shorter side, and no longer a longest side.
+    """
+    upstream, max_image_size = None, 0
     if workspace.paths.backbone_model is not None:
         upstream = load_detector(workspace.paths.backbone_model)
-        settings = replace(settings, image_size=settings.image_size or workspace.config.upstream.image_size)
-    backbone = build_backbone(settings, upstream)
+        if sees_as_detector(workspace):
+            detector = workspace.config.upstream.model
+            max_image_size, settings = detector.max_image_size, replace(settings, image_size=detector.image_size)
+    backbone = build_backbone(settings, upstream, max_image_size=max_image_size)
     workspace.fabric.to_device(backbone)
     return backbone
 
 
-def build_model(workspace: Workspace, channels: int) -> LabelTransferModel:
+def build_model(
+    workspace: Workspace, channels: int, mean_over_processes: Callable[[Tensor], Tensor] = lambda value: value
+) -> LabelTransferModel:
     """A new label-transfer model with the run's settings.
 
     Raises:
         InputError: if its classification loss needs relations that do not exist yet or are for other label spaces.
     """
     settings = workspace.config.lat
-    parts = part_of(settings, HeadSettings), part_of(settings, FusionSettings)
-    return LabelTransferModel(workspace.data.joint, channels, *parts, joint_relation_table(workspace))
+    relations = joint_relation_table(workspace)
+    return LabelTransferModel(workspace.data.joint, channels, settings.head, settings.fusion, relations, mean_over_processes)
 
 
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
@@ -161,10 +189,11 @@ def decode_batches(
     input_of: Callable[[int], TransferInput],
     batches: Sequence[range],
     targets: Sequence[str],
+    features: FeatureCache,
 ) -> Iterator[Decoded]:
     """The model's decoded proposals for each batch of images, by target, on the CPU."""
     for batch in batches:
-        images = [input_of(i).to(workspace.fabric.device) for i in batch]
+        images = [one.to(workspace.fabric.device) for one in with_maps(features, [input_of(i) for i in batch])]
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
         yield {target: one.to("cpu") for target, one in decoded.items()}

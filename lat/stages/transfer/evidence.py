@@ -88,7 +88,7 @@ def _held_out(workspace: Workspace, target: str) -> Iterator[tuple[LabelTable, L
 
 
 def _paired(workspace: Workspace, part: DetectionDataset, labels: LabelTable) -> Iterator[tuple[LabelTable, LabelTable]]:
-    sure, human = labels.at_least(workspace.config.transfer.sure_score), part.labels.where(~part.labels.is_crowd)
+    sure, human = labels.at_least(workspace.config.transfer.combine.sure_threshold), part.labels.where(~part.labels.is_crowd)
     for start in range(0, len(part), IMAGES_AT_ONCE):
         images = np.arange(start, min(start + IMAGES_AT_ONCE, len(part)))
         yield sure.select(images), human.select(images)

@@ -11,10 +11,11 @@ from torchvision.ops import nms
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
 from lat.evaluation.label_quality import scored_hits, true_classes
-from lat.labelling.calibration import Calibration, CalibrationSettings, fit_calibration
+from lat.labelling.calibration import Calibration, fit_calibration
 from lat.labelling.class_prior import ClassPrior
 from lat.models.label_transfer_model import TransferInput
-from lat.models.proposals import PrivilegedProposalGenerator, ProposalSettings
+from lat.models.model_settings import ProposalSettings
+from lat.models.proposals import PrivilegedProposalGenerator
 from lat.stages.shared.transfer_model import open_held_out_features
 from lat.workspace.label_files import read_held_out_labels
 from lat.workspace.workspace import Workspace
@@ -38,7 +39,7 @@ class HeldOutImages:
 
     def __init__(self, workspace: Workspace, source: str, target: str, prior: ClassPrior | None = None) -> None:
         self.part = workspace.data.held_out_part(target)
-        self.sure_score = workspace.config.transfer.sure_score
+        self.sure_threshold = workspace.config.transfer.combine.sure_threshold
         self.labels = {space: read_held_out_labels(workspace, target, space) for space in workspace.names}
         self.source, self.target, self.prior = source, target, prior
         self.generator = PrivilegedProposalGenerator(workspace.data.joint, ProposalSettings())
@@ -51,7 +52,7 @@ class HeldOutImages:
         """An image with the proposals of a transfer."""
         others = [boxes_of(table, image) for space, table in self.labels.items() if space != self.source]
         return TransferInput(
-            features=self.features.get(self.target, image),
+            features=self.features.load(self.target, image),
             scale_yx=self.features.scales(self.target, image),
             size_hw=self.part.size_hw(image),
             proposals=self.generator.propose(self._stand_ins(image), others),
@@ -72,17 +73,17 @@ class HeldOutImages:
             judged.append(boxes[~on_stand_in | (true_classes(boxes, truth) != len(truth.space))])
         return judged
 
-    def calibration(self, judged: Sequence[LabeledBoxes], settings: CalibrationSettings) -> Calibration:
+    def calibration(self, judged: Sequence[LabeledBoxes], method: str) -> Calibration:
         """Fit the scores of judged labels to the truth."""
         found = scored_hits(self.part.labels, judged)
-        return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), settings)
+        return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), method)
 
     def _stand_ins(self, image: int) -> LabeledBoxes:
         """Detections of the source's detector that stand in for human boxes."""
         seen, truth = boxes_of(self.labels[self.source], image), self.part.boxes(image)
         classes = true_classes(seen, truth)
         is_object = (classes >= 0) & (classes < len(truth.space))
-        is_chosen = is_object | (seen.scores >= self.sure_score)
+        is_chosen = is_object | (seen.scores >= self.sure_threshold)
         seen, classes, is_object = seen[is_chosen], classes[is_chosen], is_object[is_chosen]
         one_each = nms(seen.boxes_xyxy, seen.scores, ONE_OBJECT_IOU)
         labels = seen.labels.clone()

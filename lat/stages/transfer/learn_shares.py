@@ -16,7 +16,7 @@ from lat.labelling.class_shares import counted
 from lat.labelling.consistent_shares import make_consistent
 from lat.labelling.learnt_shares import learn_from_scores
 from lat.stages.shared.detection import batches_of
-from lat.stages.shared.transfer_model import TransferItems, decode_batches, load_model, open_features
+from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.class_shares_file import write_class_shares
 from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.workspace import Workspace
@@ -44,7 +44,9 @@ def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
     with track(mine, "what human boxes are in other spaces", after_seconds=2) as progress:
         for name, sample in batches.items():
             my_batches = workspace.processes.share(sample)
-            decoded = decode_batches(workspace, model, partial(items.transfer_input, name), my_batches, workspace.others(name))
+            decoded = decode_batches(
+                workspace, model, partial(items.transfer_input, name), my_batches, workspace.others(name), items.features
+            )
             stored: list[Decoded] = []
             seen = _watched(decoded, my_batches, progress, stored if _is_transferred_next(workspace, name) else None)
             human[name] = _joined(workspace, name, workspace.processes.in_order(map(_of_human_boxes, seen), len(sample)))
@@ -56,7 +58,7 @@ def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
 def _sample(workspace: Workspace, name: str) -> list[range]:
     """At most `MAX_IMAGES` images of a dataset, evenly spread, in batches."""
     count = len(workspace.data.train_part(name))
-    return batches_of(range(0, count, ceil(count / MAX_IMAGES) or 1), workspace.config.transfer.batch_size)
+    return batches_of(range(0, count, ceil(count / MAX_IMAGES) or 1), images_per_batch(workspace))
 
 
 def _is_transferred_next(workspace: Workspace, name: str) -> bool:

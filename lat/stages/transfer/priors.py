@@ -53,7 +53,7 @@ class PriorRecord:
     """What the class prior did to each label, for the label's provenance."""
 
     prior: ClassPrior
-    score_threshold: float
+    threshold: float
 
     def entries(self, decoded: DecodedProposals, boxes: LabeledBoxes, rows: Tensor) -> list[dict[str, Any]]:
         """For each label {"prior": {"source_class", "factor", "kept"}}, or {} if its proposal lies on no human box.
@@ -67,7 +67,7 @@ class PriorRecord:
         human = decoded.support[rows]
         classes = torch.where(human >= 0, decoded.source_labels[human], -1)
         factors = self.prior.factors[classes, boxes.labels].tolist()
-        kept = (boxes.scores < self.score_threshold).tolist()
+        kept = (boxes.scores < self.threshold).tolist()
         return [
             {} if c < 0 else {"prior": {"source_class": class_names[c], "factor": factor, "kept": is_kept}}
             for c, factor, is_kept in zip(classes.tolist(), factors, kept, strict=True)

@@ -23,12 +23,12 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 def _class_shares_step(workspace: Workspace) -> Step:
     paths, names = workspace.paths, workspace.names
     inputs = (paths.transfer_model, *backbone_files(workspace), *paths.all_pseudo_labels(), *label_set_files(workspace, names))
-    depends_on, outputs = [workspace.config.transfer.sure_score], (paths.class_shares,)
+    depends_on, outputs = [workspace.config.transfer.combine.sure_threshold], (paths.class_shares,)
     return Step("transfer", "", "class shares", depends_on, names, inputs, outputs, learn_class_shares, workspace.round)
 
 
 def _step(workspace: Workspace, source: str, target: str) -> Step:
-    settings, paths = {**workspace.config.to_dict()["transfer"], "batch_size": None}, workspace.paths
+    settings, paths = workspace.config.to_dict()["transfer"], workspace.paths
     settings["prior"] = {**settings["prior"], "sources": None, "is_on": workspace.config.transfer.prior.applies_to(source)}
     if not workspace.config.transfer.filter.keeps_all:
         settings["seed"] = workspace.config.seed

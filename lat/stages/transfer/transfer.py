@@ -10,26 +10,25 @@ from typing import Any
 
 from torch import Tensor
 
-from lat.config.sections import part_of
 from lat.core.decoded_proposals import Decoded, DecodedProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.engine.progress import track
-from lat.labelling.calibration import Calibration, CalibrationSettings
-from lat.labelling.keep_and_fuse import DecodeSettings, FuseSettings, labels_of
+from lat.labelling.calibration import Calibration
+from lat.labelling.keep_and_fuse import labels_of
 from lat.labels.coco.write import write_labels
 from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.label_filters import choose_labels
-from lat.stages.shared.transfer_model import TransferItems, decode_batches, load_model, open_features
+from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.evidence import compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
 from lat.stages.transfer.priors import PriorRecord, find_prior
 from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
 
-ImageLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
+TracedLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
 """The labels of one image and their provenance."""
 
 
@@ -48,11 +47,13 @@ def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> No
     writers = {target: _Writer(workspace, source, target) for target in targets}
     for writer in writers.values():
         writer.learn_from_held_out(model)
-    batches = batches_of(range(len(part)), workspace.config.transfer.batch_size)
+    batches = batches_of(range(len(part)), images_per_batch(workspace))
     decoded: Iterable[Decoded] | None = workspace.data.decoded.take(workspace.paths.transfer_model, source)
     if decoded is None:
         items = TransferItems(workspace, features, [source])
-        decoded = decode_batches(workspace, model, partial(items.transfer_input, source), processes.share(batches), targets)
+        decoded = decode_batches(
+            workspace, model, partial(items.transfer_input, source), processes.share(batches), targets, features
+        )
     labelled = ({target: writer.label(batch[target]) for target, writer in writers.items()} for batch in decoded)
     with track(len(part), f"transfer {source} to {', '.join(targets)}") as progress:
         for labels, images in zip(processes.in_order(labelled, len(batches)), batches, strict=False):  # only the first has any
@@ -73,11 +74,11 @@ class _Writer:
         self.workspace, self.source, self.target = workspace, source, target
         self.settings, self.space = workspace.config.transfer, workspace.data.space(target)
         one_for_all = workspace.processes.from_first
-        self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.keep else None
+        self.conventions = one_for_all(compare_conventions, workspace, source, target) if self.settings.combine.keep else None
         self.prior = one_for_all(find_prior, workspace, source, target)
         self.record: PriorRecord | None = None
         if self.prior is not None:
-            self.record = PriorRecord(self.prior, self.settings.score_threshold)
+            self.record = PriorRecord(self.prior, self.settings.decode.written_threshold)
         self.calibration = Calibration()
         self.held_out: list[LabeledBoxes] = []
         self.boxes: list[LabeledBoxes] = []
@@ -89,15 +90,17 @@ class _Writer:
         if not calibrates and not self.settings.filter.needs_held_out:
             return
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
-        batches = batches_of(range(len(held_out)), self.settings.batch_size)
-        decoded = decode_batches(self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target])
+        batches = batches_of(range(len(held_out)), images_per_batch(self.workspace))
+        decoded = decode_batches(
+            self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target], held_out.features
+        )
         mine = (self._label_held_out(batch[self.target]) for batch in decoded)
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
             labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
         self.calibration = processes.from_first(self._fit_to_held_out, held_out, labels, calibrates)
 
-    def label(self, decoded: DecodedProposals) -> list[ImageLabels]:
+    def label(self, decoded: DecodedProposals) -> list[TracedLabels]:
         """The labels of each image of a batch and their provenance."""
         boxes, rows = self._labels(decoded)
         counts = decoded.counts(rows)
@@ -108,7 +111,7 @@ class _Writer:
         entries = iter(provenance)
         return [(one, list(islice(entries, len(one)))) for one in self._calibrated(boxes).split(counts)]
 
-    def add(self, labels: Sequence[ImageLabels]) -> None:
+    def add(self, labels: Sequence[TracedLabels]) -> None:
         """Keep the labels of the next images for `write`."""
         for boxes, provenance in labels:
             self.boxes.append(boxes)
@@ -139,7 +142,7 @@ class _Writer:
         """Fit the calibration; only the first process calls this and keeps the judged labels for the filter."""
         judged = held_out.judged(labels)
         if calibrates:
-            self.calibration = held_out.calibration(judged, part_of(self.settings, CalibrationSettings))
+            self.calibration = held_out.calibration(judged, self.settings.calibration)
         if self.settings.filter.needs_held_out:
             self.held_out = [self._calibrated(boxes) for boxes in judged]
         return self.calibration
@@ -149,8 +152,8 @@ class _Writer:
 
     def _labels(self, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
         """The labels of a batch of images, and the (N,) rows of their proposals."""
-        decoding, fusing = part_of(self.settings, DecodeSettings), part_of(self.settings, FuseSettings)
-        return labels_of(decoded, self.space, decoding, fusing, self.conventions, self.prior)
+        decoding, combining = self.settings.decode, self.settings.combine
+        return labels_of(decoded, self.space, decoding, combining, self.conventions, self.prior)
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:

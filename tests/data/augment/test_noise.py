@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from factories import label_space, labeled_boxes
 
 from lat.core.errors import InputError
 from lat.data.augment.appearance import jitter_colors
-from lat.data.augment.noise import NoiseSettings, add_noise
+from lat.data.augment.augment_settings import NoiseSettings
+from lat.data.augment.noise import add_noise
 
 IMAGE = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))
 SAMPLE = (IMAGE, labeled_boxes(label_space(), [[4, 4, 20, 20]]))
@@ -21,14 +24,16 @@ def noisy(seed: int = 0, **settings: float) -> tuple[torch.Tensor, list[list[flo
 
 def test_by_default_nothing_changes() -> None:
     assert not NoiseSettings().changes_images
-    assert not NoiseSettings(dropout=0.5, widen_max=0.5).changes_images
+    assert not NoiseSettings(dropout=0.5, widen=[0.0, 0.5]).changes_images
     image, boxes = noisy()
     assert torch.equal(image, IMAGE)
     assert boxes == [[4, 4, 20, 20]]
 
 
-@pytest.mark.parametrize("settings", [{"color": 0.4}, {"blur": 1.0}, {"scale_min": 0.5}, {"scale_max": 2.0}, {"mosaic": 1.0}])
-def test_each_kind_of_noise_is_drawn_from_the_generator_alone(settings: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"color": 0.4}, {"blur": 1.0}, {"scale": [0.5, 1.0]}, {"scale": [1.0, 2.0]}, {"mosaic": 1.0}]
+)
+def test_each_kind_of_noise_is_drawn_from_the_generator_alone(settings: dict[str, Any]) -> None:
     assert NoiseSettings(**settings).changes_images
     first, again, other = noisy(1, **settings), noisy(1, **settings), noisy(2, **settings)
     assert torch.equal(first[0], again[0])
@@ -36,7 +41,7 @@ def test_each_kind_of_noise_is_drawn_from_the_generator_alone(settings: dict[str
     assert not torch.equal(first[0], other[0])
     assert 0 <= first[0].min() <= first[0].max() <= 1
     assert first[0].shape == IMAGE.shape
-    moves = bool({"scale_min", "scale_max", "mosaic"} & settings.keys())
+    moves = bool({"scale", "mosaic"} & settings.keys())
     assert (first[1] != [[4, 4, 20, 20]]) == moves
 
 
@@ -54,9 +59,9 @@ def test_brightness_of_a_grey_image_changes_by_at_most_the_strength() -> None:
 
 
 def test_scales_widen_with_each_round() -> None:
-    noise = NoiseSettings(scale_min=0.8, scale_max=1.2, widen_min=0.25, widen_max=0.5)
-    assert (noise.widened(0).scale_min, noise.widened(0).scale_max) == (0.8, 1.2)
-    assert (noise.widened(2).scale_min, noise.widened(2).scale_max) == pytest.approx((0.45, 2.7))  # 0.8 * 0.75^2, 1.2 * 1.5^2
+    noise = NoiseSettings(scale=[0.8, 1.2], widen=[0.25, 0.5])
+    assert noise.widened(0).scale == [0.8, 1.2]
+    assert noise.widened(2).scale == pytest.approx([0.45, 2.7])  # 0.8 * 0.75^2, 1.2 * 1.5^2
 
 
 @pytest.mark.parametrize(
@@ -65,11 +70,12 @@ def test_scales_widen_with_each_round() -> None:
         ({"color": 1.5}, "color"),
         ({"mosaic": -0.1}, "mosaic"),
         ({"dropout": 1.0}, "dropout"),
-        ({"scale_min": 0.0}, "scale_min"),
-        ({"scale_min": 1.5}, "scale_min"),
-        ({"widen_max": -1.0}, "widen_max"),
+        ({"scale": [0.0, 1.0]}, "scale"),
+        ({"scale": [1.5, 1.0]}, "scale"),
+        ({"scale": [1.0]}, "scale"),
+        ({"widen": [0.0, -1.0]}, "widen"),
     ],
 )
-def test_values_out_of_range_are_refused(settings: dict[str, float], name: str) -> None:
-    with pytest.raises(InputError, match=rf"noise\.{name}: is "):
+def test_values_out_of_range_are_refused(settings: dict[str, Any], name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name}: is "):
         NoiseSettings(**settings)

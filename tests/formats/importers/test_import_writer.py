@@ -49,7 +49,7 @@ def test_images_that_are_not_there_are_left_out_and_counted(tmp_path: Path) -> N
     assert ([*found], summary.missing) == (["b.jpg"], 1)
     assert [*summary.notes()] == [f"left out: 1 image: not in {tmp_path}/images/100k/train"]
     (tmp_path / "images" / "100k" / "train" / "b.jpg").unlink()
-    with pytest.raises(InputError, match="none of the 2 images of the annotations is there; download the images"):
+    with pytest.raises(InputError, match="none of the 2 annotated images exists; download the images"):
         run_import(Bdd100k(tmp_path, tmp_path / "none"))
     assert not list((tmp_path / "none").iterdir())
 

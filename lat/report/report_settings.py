@@ -17,4 +17,4 @@ class ReportSettings:
     def __post_init__(self) -> None:
         for name, least in (("images_per_pair", 0), ("longest_side", 16)):
             if getattr(self, name) < least:
-                raise InputError(f"report.{name}", f"is {getattr(self, name)}", f"choose {least} or more")
+                raise InputError(name, f"is {getattr(self, name)}", f"choose {least} or more")

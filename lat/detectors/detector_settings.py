@@ -1,33 +1,32 @@
-"""Settings of a detector, shared by all backends."""
+"""Settings of a detector, shared by all backends, and of a YOLO."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from lat.core.errors import InputError
 
 TRANSFORMERS_DETECTORS = ("rtdetr", "rtdetr_v2", "deformable_detr")
 DETECTORS = ("torchvision", "detectron2", "auto", *TRANSFORMERS_DETECTORS)
+DOWNSTREAM_DETECTORS = (*DETECTORS, "yolo")  # a YOLO is built and trained by its own library
+TORCHVISION_BACKBONES = (
+    *("small", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2"),
+)
+"""Every backbone of the torchvision detector: small, then the ResNets that torchvision offers; asking it takes a second."""
 DETECTRON2_BACKBONES = ("small", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 TRANSFORMERS_BACKBONES = ("small", "resnet18", "resnet34", "resnet50", "resnet101")
 _TWO_STAGE = ("torchvision", "detectron2", "auto")
 _APPLIES_TO = {  # settings that not every detector has
-    "detectron2_config": ("detectron2", "auto"),
-    "detectron2_overrides": ("detectron2", "auto"),
-    "transformers_overrides": TRANSFORMERS_DETECTORS,
+    "overrides": ("detectron2", "auto", *TRANSFORMERS_DETECTORS),
     "trainable_layers": _TWO_STAGE,
-    "regions_per_image": _TWO_STAGE,
     "nms_iou": _TWO_STAGE,
 }
-
-
-def backbone_names() -> tuple[str, ...]:
-    """Every backbone of the torchvision detector: small, then the ResNets that torchvision offers."""
-    from torchvision import models  # a second of import that not every command needs
-
-    return ("small", *models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"]))
+YOLO_STRIDE = 32
+"""Sides of what a YOLO sees are multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -38,61 +37,66 @@ class DetectorSettings:
         InputError: if a value is out of its range or not among the choices.
     """
 
-    detector: str = (
-        "torchvision"  # Faster R-CNN of torchvision, detectron2, or auto (detectron2 where it imports); rtdetr, rtdetr_v2
-    )
-    # or deformable_detr of transformers
-    backbone: str = "small"  # small (for a CPU, learns from scratch), or a ResNet such as resnet50
+    detector: str = "torchvision"  # Faster R-CNN of torchvision, detectron2, or auto (detectron2 where it imports); rtdetr,
+    # rtdetr_v2 or deformable_detr of transformers; downstream also yolo, whose settings are those of `yolo` beside `model`
+    backbone: str = "small"  # small (for a CPU, learns from scratch), or a ResNet such as resnet50; with detectron2 also the YAML
+    # file of a whole model
     weights: str = "none"  # none, pretrained (the library's ImageNet weights), or a file; with detectron2 also detectron2://NAME;
     # with a detector of transformers none, a folder that `save_pretrained` wrote, or a name on the hub; the model is theirs then
-    detectron2_config: str = ""  # YAML file of a Detectron2 model, takes the place of `backbone`; empty: built from `backbone`
-    detectron2_overrides: list[str] = field(default_factory=list)  # KEY, VALUE, KEY, VALUE, ... in Detectron2's own names
-    transformers_overrides: dict[str, Any] = field(default_factory=dict)  # of rtdetr, rtdetr_v2, deformable_detr: values of the
-    # model's configuration by transformers' own names, such as {num_queries: 100}
+    overrides: dict[str, Any] = field(default_factory=dict)  # of detectron2, rtdetr, rtdetr_v2, deformable_detr: values of the
+    # model's configuration by the library's own names, such as {num_queries: 100}
     trainable_layers: int = 3  # of stem and four stages of a pretrained ResNet, how many train, from the last; the rest is frozen
     # (torchvision, detectron2)
     image_size: int = 0  # images are resized to this shorter side in pixels; 0 keeps their own size
     max_image_size: int = 1333  # the longer side stays below this when images are resized, in pixels
-    regions_per_image: int = 0  # regions sampled from each image for the box loss; 0 for 64 with small and 512 otherwise
-    # (torchvision, detectron2)
-    score_threshold: float = 0.05  # detections with a lower score are dropped
+    detection_threshold: float = 0.05  # detections of a lower score are dropped
     nms_iou: float = 0.5  # of two detections of one class that overlap more than this, the weaker one is dropped
     # (torchvision, detectron2; those of transformers need none)
     max_detections: int = 100  # detections kept in one image, best first
 
     def __post_init__(self) -> None:
-        if self.detector not in DETECTORS:
-            raise InputError("detector", f"is '{self.detector}'", f"choose one of {', '.join(DETECTORS)}")
+        if self.detector not in DOWNSTREAM_DETECTORS:
+            raise InputError("detector", f"is '{self.detector}'", f"choose one of {', '.join(DOWNSTREAM_DETECTORS)}")
+        if self.detector == "yolo":
+            return
         self._check_applies()
         if self.detector in TRANSFORMERS_DETECTORS:
             self._check_transformers()
         else:
             self._check_two_stage()
-        for name in ("score_threshold", "nms_iou"):
+        for name in ("detection_threshold", "nms_iou"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise InputError(name, f"is {getattr(self, name)}", "choose a number from 0 to 1")
-        for name, least in (("image_size", 0), ("max_image_size", 1), ("regions_per_image", 0), ("max_detections", 1)):
+        for name, least in (("image_size", 0), ("max_image_size", 1), ("max_detections", 1)):
             if getattr(self, name) < least:
                 raise InputError(name, f"is {getattr(self, name)}", f"choose {least} or more")
         if not 0 <= self.trainable_layers <= 5:
             raise InputError("trainable_layers", f"is {self.trainable_layers}", "choose a number from 0 to 5")
 
+    @property
+    def detectron2_config(self) -> str:
+        """The YAML file of a Detectron2 model that `backbone` names, or an empty string."""
+        return self.backbone if Path(self.backbone).suffix in (".yaml", ".yml") else ""
+
     def _check_applies(self) -> None:
         """No setting may be changed that the detector does not have."""
-        untouched = _defaults()
+        untouched = {"overrides": {}, "trainable_layers": 3, "nms_iou": 0.5}
         for name, detectors in _APPLIES_TO.items():
             if self.detector not in detectors and getattr(self, name) != untouched[name]:
                 choices = f"leave it out, or choose detector: {' or '.join(detectors)}"
                 raise InputError(name, f"is set, but the detector is {self.detector}", choices)
+        if self.detectron2_config and self.detector not in ("detectron2", "auto"):
+            what = f"is the configuration {self.backbone}, but the detector is {self.detector}"
+            raise InputError("backbone", what, "name a backbone, or choose detector: detectron2 or auto")
 
     def _check_two_stage(self) -> None:
-        if len(self.detectron2_overrides) % 2:
-            raise InputError("detectron2_overrides", "has a key without a value", "write [KEY, VALUE, KEY, VALUE, ...]")
-        if self.detector == "detectron2" and not self.detectron2_config and self.backbone not in DETECTRON2_BACKBONES:
-            choices = f"choose one of {', '.join(DETECTRON2_BACKBONES)}, or give a detectron2_config"
+        if self.detectron2_config:
+            return
+        if self.detector == "detectron2" and self.backbone not in DETECTRON2_BACKBONES:
+            choices = f"choose one of {', '.join(DETECTRON2_BACKBONES)}, or the YAML file of a Detectron2 model"
             raise InputError("backbone", f"is '{self.backbone}', which is not built for detectron2", choices)
-        self._check_backbone(backbone_names())
-        if self.backbone == "small" and self.weights == "pretrained" and not self.detectron2_config:
+        self._check_backbone(TORCHVISION_BACKBONES)
+        if self.backbone == "small" and self.weights == "pretrained":
             raise InputError("weights", "is 'pretrained', which the small backbone has not", "choose none, a file, or a ResNet")
 
     def _check_transformers(self) -> None:
@@ -111,7 +115,19 @@ class DetectorSettings:
             raise InputError("backbone", f"is '{self.backbone}'", f"did you mean {nearest}? choose one of {', '.join(choices)}")
 
 
-def _defaults() -> dict[str, Any]:
-    """The value of each setting that nobody has changed; made anew, for it holds lists."""
-    made = {one.name: one.default_factory() for one in fields(DetectorSettings) if callable(one.default_factory)}
-    return {one.name: one.default for one in fields(DetectorSettings)} | made
+@dataclass(frozen=True)
+class YoloSettings:
+    """Which YOLO to train, and from which weights.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    model: str = "yolo11n.yaml"  # NAME.yaml starts from scratch; NAME.pt is a file, or weights such as yolo11n.pt to download
+    image_size: int = 640  # images are resized to this longer side in pixels, a multiple of 32
+
+    def __post_init__(self) -> None:
+        if Path(self.model).suffix not in (".yaml", ".pt"):
+            raise InputError("model", f"is '{self.model}'", "name a .yaml such as yolo11n.yaml, or a .pt such as yolo11n.pt")
+        if self.image_size < YOLO_STRIDE or self.image_size % YOLO_STRIDE:
+            raise InputError("image_size", f"is {self.image_size}", f"choose a multiple of {YOLO_STRIDE}")

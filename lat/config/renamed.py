@@ -1,0 +1,146 @@
+"""Settings that had another name once, and what became of them: whoever has an old file is told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from omegaconf import DictConfig
+
+from lat.core.errors import InputError
+
+
+def _section(old: str, new: str, *names: str) -> dict[str, str]:
+    return {f"{old}.{name}": f"{new}.{name}" for name in names}
+
+
+def _detector(section: str) -> dict[str, str]:
+    kept = ("detector", "backbone", "weights", "trainable_layers", "image_size", "max_image_size", "nms_iou", "max_detections")
+    return {
+        **_section(section, f"{section}.model", *kept),
+        f"{section}.score_threshold": f"{section}.model.detection_threshold",
+        f"{section}.detectron2_config": f"{section}.model.backbone",
+        f"{section}.detectron2_overrides": f"{section}.model.overrides",
+        f"{section}.transformers_overrides": f"{section}.model.overrides",
+        **_section(f"{section}.augmentation", "augmentation", "horizontal_flip", "color_jitter"),
+    }
+
+
+def _training(section: str) -> dict[str, str]:
+    shared = ("weight_decay", "warmup_steps", "schedule", "gradient_clip", "checkpoint_every", "log_every", "tensorboard")
+    return _section(f"{section}.training", "training", *shared)
+
+
+def _filter(section: str) -> dict[str, str]:
+    return {f"{section}.filter.labelling_ratio": f"{section}.filter.share"}
+
+
+RENAMED: dict[str, str] = {
+    **_detector("upstream"),
+    **_training("upstream"),
+    "pseudo_label.score_threshold": "pseudo_label.threshold",
+    **dict.fromkeys(("pseudo_label.batch_size", "transfer.batch_size"), "runtime.images_per_batch"),
+    **_filter("pseudo_label"),
+    **_section("lat", "lat.fusion", "attention", "attend", "cap", "cap_branch", "confidence", "residual"),
+    **_section("lat", "lat.head", "pooled_size", "dim", "match_iou", "classification_loss"),
+    **_section("lat", "lat.proposals", "jitter_probability", "jitter_scale", "drop_probability", "hide_ground_truth"),
+    **_section("lat", "lat.proposals", "hide_class_vectors", "background_proposals"),
+    "lat.backbone": "lat.backbone.name",
+    **_section("lat", "lat.backbone", "weights", "blocks", "image_size", "cache", "cache_dtype", "upstream_dataset"),
+    "lat.horizontal_flip": "augmentation.horizontal_flip",
+    **_training("lat"),
+    "transfer.score_threshold": "transfer.decode.written_threshold",
+    **_section("transfer", "transfer.decode", "nms_iou", "max_detections"),
+    **_section("transfer", "transfer.combine", "keep", "fuse", "detector_share"),
+    "transfer.sure_score": "transfer.combine.sure_threshold",
+    "transfer.prior.keep_supported": "transfer.decode.keep_supported",
+    **_filter("transfer"),
+    "rounds.labels.score_threshold": "rounds.labels.trained_threshold",
+    "rounds.noise.scale_min": "rounds.noise.scale",
+    "rounds.noise.scale_max": "rounds.noise.scale",
+    "rounds.noise.widen_min": "rounds.noise.widen",
+    "rounds.noise.widen_max": "rounds.noise.widen",
+    **_detector("downstream"),
+    **_training("downstream"),
+    "downstream.training.ema_decay": "downstream.ema_decay",
+    "downstream.labels.score_threshold": "downstream.labels.trained_threshold",
+    "downstream.student_teacher.score_threshold": "downstream.student_teacher.teacher_threshold",
+    "downstream.student_teacher.teacher_decay": "downstream.ema_decay",
+    "evaluation.score_threshold": "evaluation.counted_threshold",
+}
+"""New keys by old ones."""
+
+_WRITTEN: dict[str, str] = {
+    "upstream.model.overrides": "write {KEY: VALUE}",
+    "downstream.model.overrides": "write {KEY: VALUE}",
+    "rounds.noise.scale": "write [smallest, largest]",
+    "rounds.noise.widen": "write [below, above]",
+}
+"""How values of new keys are written where that has changed too."""
+
+GONE: dict[str, str] = {
+    **dict.fromkeys(("upstream.regions_per_image", "downstream.regions_per_image"), "64 with small and 512 otherwise hold"),
+    **dict.fromkeys((f"{one}.training.momentum" for one in ("upstream", "lat", "downstream")), "0.9 holds"),
+    **dict.fromkeys((f"{one}.training.milestones" for one in ("upstream", "lat", "downstream")), "[0.7, 0.9] holds"),
+    **dict.fromkeys(("upstream.training.ema_decay", "lat.training.ema_decay"), "the last weights are saved"),
+    "pseudo_label.nms_iou": "0.5 holds",
+    "pseudo_label.filter.threshold": "pseudo_label.threshold holds",
+    "transfer.filter.threshold": "transfer.decode.written_threshold holds",
+    **dict.fromkeys(("pseudo_label.filter.beta", "transfer.filter.beta"), "1 holds: thresholds of highest F1"),
+    **dict.fromkeys(("pseudo_label.filter.sample_ties", "transfer.filter.sample_ties"), "method: da is dars that keeps all ties"),
+    "lat.box_loss_weight": "1 holds",
+    "lat.weights_seed": "0 holds",
+    "downstream.yolo.mosaic": "1 holds",
+    "downstream.yolo.mixed_precision": "false holds",
+    "downstream.yolo.score_threshold": "0.01 holds",
+    "downstream.yolo.nms_iou": "0.7 holds",
+    "downstream.yolo.max_detections": "100 holds",
+    "downstream.lgpl.pairs_per_image": "128 holds",
+    "downstream.lgpl.valid_share": "0.5 holds",
+    "downstream.lgpl.match_iou": "0.5 holds",
+    "downstream.lgpl.jittered_copies": "2 holds",
+    "downstream.lgpl.jitter_scale": "0.2 holds",
+    "downstream.lgpl.least_precision": "0.5 holds",
+    "downstream.student_teacher.unsupervised_weight": "1 holds",
+    "downstream.label_unification.share_power": "0 holds: every dataset has the same share",
+    "relations.batch_size": "64 holds",
+    "relations.learning_rate": "0.001 holds",
+    "relations.dim": "128 holds",
+    "relations.pretrain_steps": "half of relations.steps holds",
+    "relations.standardize": "true holds",
+    "relations.zero_init": "true holds",
+    "relations.weighted_sampling": "true holds",
+    "relations.search_points": "11 holds",
+    "relations.pooled_size": "3 holds",
+    "relations.crop_size": "48 holds",
+}
+"""What holds instead of settings that are gone."""
+
+
+def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:
+    """Name the first old key of a configuration and what it is now.
+
+    Args:
+        written: what a user wrote, in a file or in options.
+        where: the file, for the error.
+        place: where the key is to be renamed: "there" or "in the option".
+
+    Raises:
+        InputError: if there is such a key.
+    """
+    for key, is_section in _keys(written):
+        if key in GONE:
+            raise InputError(where, f"'{key}' is gone, for {GONE[key]}", f"take it out {place}")
+        new = RENAMED.get(key)
+        if new is None or (is_section and new.startswith(f"{key}.")):  # the new section of the old name
+            continue
+        how = f"rename it {place}"
+        raise InputError(where, f"'{key}' is now '{new}'", f"{how} and {_WRITTEN[new]}" if new in _WRITTEN else how)
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """The dotted keys of a configuration, and whether each holds a mapping."""
+    for name in node:
+        value, key = node._get_node(name), f"{prefix}{name!s}"
+        yield key, isinstance(value, DictConfig)
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+            yield from _keys(value, f"{key}.")

@@ -1,0 +1,125 @@
+"""All settings of a run, and what of one section must fit another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lat.config.sections import (
+    DownstreamSettings,
+    EvaluationSettings,
+    LabelTransferSettings,
+    PseudoLabelSettings,
+    RoundsSettings,
+    TransferSettings,
+    UpstreamSettings,
+)
+from lat.config.thresholds import check_thresholds
+from lat.core.errors import InputError
+from lat.data.augment.augment_settings import AugmentationSettings
+from lat.data.data_settings import DatasetSettings, LabelSetSettings
+from lat.detectors.detector_settings import TRANSFORMERS_DETECTORS
+from lat.engine.training_settings import RuntimeSettings, SharedTrainSettings, Training
+from lat.relations.relation_settings import RelationSettings
+from lat.report.report_settings import ReportSettings
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    output_dir: str = "runs/lat"  # where everything is written
+    data_root: str = "data"  # for use as ${data_root} in the paths below
+    seed: int = 0  # seed of everything random
+    target: Any = "all"  # a dataset's name, a list of names, or all
+    datasets: list[DatasetSettings] = field(default_factory=list)
+    label_sets: list[LabelSetSettings] = field(default_factory=list)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    training: SharedTrainSettings = field(default_factory=SharedTrainSettings)
+    upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    pseudo_label: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
+    lat: LabelTransferSettings = field(default_factory=LabelTransferSettings)
+    transfer: TransferSettings = field(default_factory=TransferSettings)
+    rounds: RoundsSettings = field(default_factory=RoundsSettings)
+    downstream: DownstreamSettings = field(default_factory=DownstreamSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    relations: RelationSettings = field(default_factory=RelationSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+    def __post_init__(self) -> None:
+        names = self.dataset_names
+        choices = f"choose among {', '.join(names)}"
+        if len(names) < 2:
+            raise InputError("datasets", f"there are {len(names)}", "name at least two: labels move between datasets")
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError("datasets", f"two datasets are named '{name}'", "give each its own name")
+        for where, chosen in (("target", self.target_names), ("transfer.prior.sources", self.transfer.prior.named_sources or ())):
+            for name in set(chosen) - set(names):
+                raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")
+        for dataset in self.datasets:
+            for space in set(dataset.truth) - (set(names) - {dataset.name}):
+                raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is not another dataset", choices)
+        self._check_upstream(choices)
+        self._check_label_sets(choices)
+        check_thresholds(self)
+
+    def _check_upstream(self, choices: str) -> None:
+        detector, backbone = self.upstream.model.detector, self.lat.backbone
+        if backbone.upstream_dataset not in ("", *self.dataset_names):
+            raise InputError("lat.backbone.upstream_dataset", f"there is no dataset '{backbone.upstream_dataset}'", choices)
+        if backbone.name == "upstream" and detector in TRANSFORMERS_DETECTORS:
+            what = f"is upstream, but detectors of {detector} lend no feature maps"
+            raise InputError("lat.backbone.name", what, "choose another backbone, or upstream.model.detector: torchvision")
+        if self.rounds.noise.dropout and detector != "torchvision":
+            what = f"is {self.rounds.noise.dropout}, but upstream.model.detector is {detector}"
+            raise InputError("rounds.noise.dropout", what, "choose 0, or upstream.model.detector: torchvision")
+
+    def _check_label_sets(self, choices: str) -> None:
+        names = [*self.dataset_names, *(label_set.name for label_set in self.label_sets)]
+        for label_set in self.label_sets:
+            if names.count(label_set.name) > 1:
+                raise InputError("label_sets", f"the name '{label_set.name}' is taken", "give each dataset and label set its own")
+            for name in set(label_set.files) - set(self.dataset_names):
+                raise InputError(f"label_sets.{label_set.name}.files", f"there is no dataset '{name}'", choices)
+
+    @property
+    def dataset_names(self) -> tuple[str, ...]:
+        return tuple(dataset.name for dataset in self.datasets)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets, in the order of the datasets or as listed."""
+        if self.target == "all":
+            return self.dataset_names
+        return tuple([self.target] if isinstance(self.target, str) else self.target)
+
+    @property
+    def backbone_dataset(self) -> str:
+        """The dataset whose upstream detector lends its features when `lat.backbone.name` is upstream."""
+        return self.lat.backbone.upstream_dataset or self.dataset_names[0]
+
+    @property
+    def upstream_training(self) -> Training:
+        """How an upstream detector is trained, before any further round."""
+        return Training(self.upstream.training, self.training)
+
+    @property
+    def lat_training(self) -> Training:
+        """How the label-transfer model is trained."""
+        return Training(self.lat.training, self.training)
+
+    @property
+    def downstream_training(self) -> Training:
+        """How a downstream detector is trained."""
+        return Training(self.downstream.training, self.training, self.downstream.ema_decay)
+
+    @property
+    def round_training(self) -> Training:
+        """How an upstream detector is trained on in a further round."""
+        return self.upstream_training.scaled(self.rounds.steps_share, self.rounds.learning_rate_share)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, as written to `config.yaml` and hashed."""
+        return asdict(self)

@@ -1,0 +1,113 @@
+"""Settings of a training and of what it runs on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from lat.core.errors import InputError
+
+OPTIMIZERS = ("adamw", "sgd")
+SCHEDULES = ("cosine", "constant", "multistep")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+UPSTREAM_PARALLEL = ("datasets", "batch")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What each training has of its own.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    steps: int  # updates of the weights
+    learning_rate: float  # highest learning rate, reached after the warm-up
+    batch_size: int = 8  # images of one step, over all devices together
+    optimizer: str = "adamw"  # adamw or sgd
+
+    def __post_init__(self) -> None:
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        for name in ("steps", "batch_size"):
+            _check_range(name, getattr(self, name), getattr(self, name) >= 1, "must be at least 1")
+        _check_range("learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "must be above 0")
+
+
+@dataclass(frozen=True)
+class SharedTrainSettings:
+    """Section `training`: what upstream detectors, the label-transfer model and downstream detectors are all trained with.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    weight_decay: float = 1e-4  # on weights of two or more dimensions; never on norms and biases
+    warmup_steps: int = 50  # steps of linear rise to the learning rate, at most half of all steps; 0 for none
+    schedule: str = "cosine"  # after the warm-up: cosine falls to 0, constant stays, multistep falls to a tenth at 0.7 and 0.9
+    # of all steps
+    gradient_clip: float = 5.0  # largest norm of the gradient of all weights together; 0 clips nothing
+    checkpoint_every: int = 200  # steps between two checkpoints, from which a killed run goes on
+    log_every: int = 20  # steps between two lines of log.jsonl, each the mean of the losses since the line before
+    tensorboard: bool = True  # write the same figures for TensorBoard
+
+    def __post_init__(self) -> None:
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        for name in ("checkpoint_every", "log_every"):
+            _check_range(name, getattr(self, name), getattr(self, name) >= 1, "must be at least 1")
+        for name in ("weight_decay", "warmup_steps", "gradient_clip"):
+            _check_range(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "must be 0 or more")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one model is trained, as `lat.engine.trainer.train` takes it.
+
+    Attributes:
+        own: what this training has of its own.
+        shared: what it shares with the others of a run.
+        ema_decay: decay of the exponential moving average of the weights that is saved; 0 saves the last weights.
+    """
+
+    own: TrainSettings
+    shared: SharedTrainSettings = field(default_factory=SharedTrainSettings)
+    ema_decay: float = 0.0
+
+    def scaled(self, steps_share: float, learning_rate_share: float) -> Training:
+        """The same for a share of its steps, at least one, and at a share of its learning rate."""
+        steps = max(1, round(steps_share * self.own.steps))
+        return replace(self, own=replace(self.own, steps=steps, learning_rate=learning_rate_share * self.own.learning_rate))
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """On what a run computes. None of these changes what it computes, but for rounding.
+
+    Raises:
+        InputError: if a value is out of its range.
+    """
+
+    accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
+    devices: int = 1  # devices on this machine; for more than 1, start with `torchrun --nproc-per-node N` or srun
+    precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
+    upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
+    num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
+    images_per_batch: int = 0  # images that are labelled at once; 0 for 4 with upstream detectors and 16 at transfer
+    threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
+
+    def __post_init__(self) -> None:
+        _check_choice("accelerator", self.accelerator, ACCELERATORS)
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("upstream_parallel", self.upstream_parallel, UPSTREAM_PARALLEL)
+        for name, least in (("devices", 1), ("num_workers", 0), ("images_per_batch", 0), ("threads", 0)):
+            _check_range(name, getattr(self, name), getattr(self, name) >= least, f"must be at least {least}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(name, f"is '{value}'", f"choose one of {', '.join(choices)}")
+
+
+def _check_range(name: str, value: object, holds: bool, rule: str) -> None:
+    if not holds:
+        raise InputError(name, f"is {value}", rule)
