@@ -55,7 +55,7 @@ def frozen_tiny(image_size: int = 0) -> FrozenBackbone:
 
 def test_an_upstream_detector_without_feature_maps_is_refused_in_one_line() -> None:
     with pytest.raises(
-        InputError, match=r"^lat.backbone.name: is 'upstream', but Conv2d lends no features; choose upstream.model.detector"
+        InputError, match=r"^lat.backbone.name: is 'upstream', but Conv2d provides no features; choose upstream.model.detector"
     ):
         build_backbone(BackboneSettings(), nn.Conv2d(3, 3, 1))  # type: ignore[arg-type]
 

@@ -66,7 +66,7 @@ def test_a_deleted_line_makes_classes_unrelated_and_alone(tmp_path: Path) -> Non
         (pair("first: car, second: vehicle, relation: equal").replace("[city", "[citty"), "no label space 'citty'; did you mean"),
         (pair("first: car, second: vehicle, relation: equal").replace("[city, way]", "city"), "`spaces` is city; name two"),
         ("pairs: {", "is not valid YAML (line 1); correct the file"),
-        ("- 1", "has no list `pairs`"),
+        ("- 1", "has no `pairs` list"),
         ("pairs:\n- spaces: [city, way]\n  relations: 3\n", "`relations` of city and way is not a list"),
     ],
 )
