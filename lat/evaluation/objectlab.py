@@ -15,7 +15,7 @@ from lat.labels.table import LabelTable
 
 IOU_SHARE = 0.9  # weight of IoU in the similarity of two boxes; the rest is the nearness of their centres
 DISTANCE_FACTOR = 0.1  # per pixel
-LOW, HIGH = 0.5, 0.95  # score thresholds of predictions: for box locations, and for overlooked or swapped labels
+LOW, HIGH = 0.5, 0.95  # score thresholds: of predictions that tell where a box is; that tell what was overlooked or swapped
 SAME_IOU = 0.95  # two labels of different classes that overlap this much contradict each other
 TEMPERATURE = 0.1  # of the soft minimum over the boxes of an image
 

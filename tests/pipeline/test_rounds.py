@@ -176,7 +176,7 @@ def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_la
     config, run = finished
     first = tiny_workspace(config, run, *TWO_TARGETS)
     own, source = first.data.train_part("way"), first.data.train_part("nu")
-    labels, augmentation = read_transferred(first, "nu", "way"), first.config.upstream.augmentation
+    labels, augmentation = read_transferred(first, "nu", "way"), first.config.augmentation
     items = DetectionItems([own, TransferredDataset.of(source, labels, first.config.rounds.labels)], augmentation)
     assert len(items) == len(own) + len(source)
     drawn = [items.item(i, torch.Generator().manual_seed(0)) for i in range(len(items))]
