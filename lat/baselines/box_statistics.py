@@ -36,11 +36,11 @@ def normalise_box_statistics(
         boxes: the boxes of each image of the source, already in classes of the target.
         sizes_hw: (I, 2) int, height and width of these images in pixels.
         target: ground truth of the target; crowd boxes are ignored.
-        min_boxes: a class with fewer boxes on either side stays as it is; statistics of a few boxes are chance.
+        min_boxes: a class with fewer boxes on either side is unchanged; statistics of few boxes are unreliable.
 
     Returns:
         The same boxes, in the same order, with all their other columns. Boxes of weight 0 (crowd, don't-care) and boxes
-        without area do not count in the statistics and stay as they are.
+        without area do not count in the statistics and are unchanged.
 
     Source: Wang et al., Train in Germany, Test in the USA (2020), statistical normalisation, there of mean sizes only.
     """

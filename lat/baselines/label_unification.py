@@ -1,6 +1,6 @@
 """Label unification: one detector over the joint label space, each image supervised only in its own space.
 
-Any detector whose `losses` take `class_masks` can be trained on the batches of `UnifiedItems` as it is, built for
+Any detector whose `losses` take `class_masks` can be trained on the batches of `UnifiedItems`, if built for
 `joint_space_of` the label spaces; `SpaceView` then is a detector of one of them. Text embeddings instead of classifier
 weights, which Plain-Det adds, are left out. Shape letters: N boxes of an image, K classes of the joint label space.
 

@@ -66,7 +66,7 @@ def validity_thresholds(model: LgplModel, held_out: DetectionDataset, batch_size
     in training (see `match_to_classes`); undecided ones are left out.
 
     Args:
-        model: on the device on which it is to run.
+        model: on the device to run on.
         held_out: images of the target with its labels.
         batch_size: images per batch.
     """
@@ -120,7 +120,7 @@ def lgpl_labels(
     """A source's boxes as the target would have drawn them: the sufficiently valid ones, moved, with their validity as score.
 
     Args:
-        model: on the device on which it is to run.
+        model: on the device to run on.
         source: the images.
         boxes: the human boxes of each image, in classes of the target; boxes of weight 0 are left out.
         thresholds: (K,) from `validity_thresholds`.

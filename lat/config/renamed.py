@@ -1,4 +1,4 @@
-"""Settings that had another name once, and what became of them: whoever has an old file is told in one line."""
+"""Settings that were renamed or removed: old configuration files get a one-line error with the new name."""
 
 from __future__ import annotations
 
@@ -75,49 +75,49 @@ _WRITTEN: dict[str, str] = {
     "rounds.noise.scale": "write [smallest, largest]",
     "rounds.noise.widen": "write [below, above]",
 }
-"""How values of new keys are written where that has changed too."""
+"""How to write the values of new keys whose format changed too."""
 
 GONE: dict[str, str] = {
-    **dict.fromkeys(("upstream.regions_per_image", "downstream.regions_per_image"), "64 with small and 512 otherwise hold"),
-    **dict.fromkeys((f"{one}.training.momentum" for one in ("upstream", "lat", "downstream")), "0.9 holds"),
-    **dict.fromkeys((f"{one}.training.milestones" for one in ("upstream", "lat", "downstream")), "[0.7, 0.9] holds"),
+    **dict.fromkeys(("upstream.regions_per_image", "downstream.regions_per_image"), "it is always 64 with small, else 512"),
+    **dict.fromkeys((f"{one}.training.momentum" for one in ("upstream", "lat", "downstream")), "0.9 always applies"),
+    **dict.fromkeys((f"{one}.training.milestones" for one in ("upstream", "lat", "downstream")), "[0.7, 0.9] always applies"),
     **dict.fromkeys(("upstream.training.ema_decay", "lat.training.ema_decay"), "the last weights are saved"),
-    "pseudo_label.nms_iou": "0.5 holds",
-    "pseudo_label.filter.threshold": "pseudo_label.threshold holds",
-    "transfer.filter.threshold": "transfer.decode.written_threshold holds",
-    **dict.fromkeys(("pseudo_label.filter.beta", "transfer.filter.beta"), "1 holds: thresholds of highest F1"),
+    "pseudo_label.nms_iou": "0.5 always applies",
+    "pseudo_label.filter.threshold": "pseudo_label.threshold always applies",
+    "transfer.filter.threshold": "transfer.decode.written_threshold always applies",
+    **dict.fromkeys(("pseudo_label.filter.beta", "transfer.filter.beta"), "1 always applies: thresholds of highest F1"),
     **dict.fromkeys(("pseudo_label.filter.sample_ties", "transfer.filter.sample_ties"), "method: da is dars that keeps all ties"),
-    "lat.box_loss_weight": "1 holds",
-    "lat.weights_seed": "0 holds",
-    "downstream.yolo.mosaic": "1 holds",
-    "downstream.yolo.mixed_precision": "false holds",
-    "downstream.yolo.score_threshold": "0.01 holds",
-    "downstream.yolo.nms_iou": "0.7 holds",
-    "downstream.yolo.max_detections": "100 holds",
-    "downstream.lgpl.pairs_per_image": "128 holds",
-    "downstream.lgpl.valid_share": "0.5 holds",
-    "downstream.lgpl.match_iou": "0.5 holds",
-    "downstream.lgpl.jittered_copies": "2 holds",
-    "downstream.lgpl.jitter_scale": "0.2 holds",
-    "downstream.lgpl.least_precision": "0.5 holds",
-    "downstream.student_teacher.unsupervised_weight": "1 holds",
-    "downstream.label_unification.share_power": "0 holds: every dataset has the same share",
-    "relations.batch_size": "64 holds",
-    "relations.learning_rate": "0.001 holds",
-    "relations.dim": "128 holds",
-    "relations.pretrain_steps": "half of relations.steps holds",
-    "relations.standardize": "true holds",
-    "relations.zero_init": "true holds",
-    "relations.weighted_sampling": "true holds",
-    "relations.search_points": "11 holds",
-    "relations.pooled_size": "3 holds",
-    "relations.crop_size": "48 holds",
+    "lat.box_loss_weight": "1 always applies",
+    "lat.weights_seed": "0 always applies",
+    "downstream.yolo.mosaic": "1 always applies",
+    "downstream.yolo.mixed_precision": "false always applies",
+    "downstream.yolo.score_threshold": "0.01 always applies",
+    "downstream.yolo.nms_iou": "0.7 always applies",
+    "downstream.yolo.max_detections": "100 always applies",
+    "downstream.lgpl.pairs_per_image": "128 always applies",
+    "downstream.lgpl.valid_share": "0.5 always applies",
+    "downstream.lgpl.match_iou": "0.5 always applies",
+    "downstream.lgpl.jittered_copies": "2 always applies",
+    "downstream.lgpl.jitter_scale": "0.2 always applies",
+    "downstream.lgpl.least_precision": "0.5 always applies",
+    "downstream.student_teacher.unsupervised_weight": "1 always applies",
+    "downstream.label_unification.share_power": "0 always applies: every dataset has the same share",
+    "relations.batch_size": "64 always applies",
+    "relations.learning_rate": "0.001 always applies",
+    "relations.dim": "128 always applies",
+    "relations.pretrain_steps": "half of relations.steps always applies",
+    "relations.standardize": "true always applies",
+    "relations.zero_init": "true always applies",
+    "relations.weighted_sampling": "true always applies",
+    "relations.search_points": "11 always applies",
+    "relations.pooled_size": "3 always applies",
+    "relations.crop_size": "48 always applies",
 }
-"""What holds instead of settings that are gone."""
+"""What applies instead of removed settings."""
 
 
 def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:
-    """Name the first old key of a configuration and what it is now.
+    """Raise an error for the first old key of a configuration, with its new name.
 
     Args:
         written: what a user wrote, in a file or in options.
@@ -129,7 +129,7 @@ def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:
     """
     for key, is_section in _keys(written):
         if key in GONE:
-            raise InputError(where, f"'{key}' is gone, for {GONE[key]}", f"take it out {place}")
+            raise InputError(where, f"'{key}' is gone: {GONE[key]}", f"remove it {place}")
         new = RENAMED.get(key)
         if new is None or (is_section and new.startswith(f"{key}.")):  # the new section of the old name
             continue

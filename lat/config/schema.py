@@ -70,7 +70,7 @@ class Config:
         if backbone.upstream_dataset not in ("", *self.dataset_names):
             raise InputError("lat.backbone.upstream_dataset", f"there is no dataset '{backbone.upstream_dataset}'", choices)
         if backbone.name == "upstream" and detector in TRANSFORMERS_DETECTORS:
-            what = f"is upstream, but detectors of {detector} lend no feature maps"
+            what = f"is upstream, but {detector} detectors provide no feature maps"
             raise InputError("lat.backbone.name", what, "choose another backbone, or upstream.model.detector: torchvision")
         if self.rounds.noise.dropout and detector != "torchvision":
             what = f"is {self.rounds.noise.dropout}, but upstream.model.detector is {detector}"
@@ -97,7 +97,7 @@ class Config:
 
     @property
     def backbone_dataset(self) -> str:
-        """The dataset whose upstream detector lends its features when `lat.backbone.name` is upstream."""
+        """The dataset whose upstream detector provides the features when `lat.backbone.name` is upstream."""
         return self.lat.backbone.upstream_dataset or self.dataset_names[0]
 
     @property

@@ -1,4 +1,4 @@
-"""Which image files stand in more than one place: under two ids of a part, in two parts of a dataset, or in two datasets."""
+"""Find image files used more than once: under two ids of a part, in two parts of a dataset, or in two datasets."""
 
 from __future__ import annotations
 

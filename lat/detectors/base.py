@@ -166,7 +166,7 @@ def with_weights(model: nn.Module, weights: Mapping[str, Any], remedy: str) -> n
 
 
 def settings_from_checkpoint(values: Mapping[str, Any]) -> DetectorSettings:
-    """The settings that a checkpoint holds; those that have other names now, or are gone, are read too.
+    """The settings of a checkpoint, including ones that were renamed or removed since.
 
     Raises:
         InputError: if a name is unknown.

@@ -1,4 +1,4 @@
-"""Which file of a feature cache holds which maps, and which of its files nothing uses any more."""
+"""The files of a feature cache: which maps each contains, and which are no longer used."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def file_name(shard: Shard, source: ImageFiles, folder: Path, flip: bool, dtype:
 
 
 def files_in_use(folder: Path, fingerprint: str, sources: Mapping[str, ImageFiles], dtype: str) -> set[Path]:
-    """The files of all maps of some datasets, flipped ones too, whether they are there or not.
+    """The files of all maps of some datasets, flipped ones too, whether they exist or not.
 
     Raises:
         OSError: if an image file is not there.

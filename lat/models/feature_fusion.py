@@ -77,7 +77,7 @@ class SemanticFeatureFusion(nn.Module):
         return logits + keys.clamp(min=1e-6).log()
 
     def _cap(self, weights: Tensor) -> Tensor:
-        """Hold every row's largest weight at or below 1/sqrt(N); rows below stay as they are."""
+        """Limit every row's largest weight to 1/sqrt(N); rows below it are unchanged."""
         if self.settings.cap == "none" or weights.shape[-1] == 0:
             return weights
         if self.settings.cap == "clamp":

@@ -38,7 +38,7 @@ def find_by_class_relations(
     """Relations from the mean scores of each class's regions for the classes of the other dataset.
 
     A classifier over the classes of both datasets learns from each region the classes of its own dataset alone (Null BCE),
-    so it was never told what it says of the others. Two classes are related if either score reaches the threshold; a class
+    so its scores for the others are untrained. Two classes are related if either score reaches the threshold; a class
     with a high score for another that has a low score for it is the narrower one.
 
     Source: Kim et al., UniSeg (2022). The paper does not say how it computes relations; cosine classifier, mean scores and

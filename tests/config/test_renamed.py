@@ -106,7 +106,7 @@ def write(folder: Path, text: str) -> Path:
             "'downstream.transformers_overrides' is now 'downstream.model.overrides'; rename it there and write {KEY: VALUE}",
         ),
         ("rounds: {noise: {scale_min: 0.5}}", "'rounds.noise.scale_min' is now 'rounds.noise.scale'; rename it there and write"),
-        ("relations: {standardize: true}", "'relations.standardize' is gone, for true holds; take it out there"),
+        ("relations: {standardize: true}", "'relations.standardize' is gone: true always applies; remove it there"),
     ],
 )
 def test_an_old_key_in_a_file_is_told_with_the_new_one(tmp_path: Path, text: str, message: str) -> None:

@@ -120,8 +120,8 @@ class WeightedRoIHeads(RoIHeads):
 
 
 def match_around_dont_care(matcher: Any, regions_xyxy: Tensor, boxes_xyxy: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """What anchors or regions (R, 4) are to become: objects where they match a box that counts, else ignored where they match
-    a don't-care box or lie in one by half of their own area, else what the matcher says.
+    """Targets of anchors or regions (R, 4): objects if they match a box that counts, else ignored if they match a don't-care box
+    or lie in one by half of their own area, else the matcher's result.
 
     Args:
         matcher: torchvision's, as its proposal network and its heads have one.

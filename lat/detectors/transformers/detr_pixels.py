@@ -1,6 +1,6 @@
-"""How a detector of transformers wants its pixels: as they are, or normalised by a mean and a standard deviation.
+"""The pixel normalisation of a transformers detector: none, or by a mean and a standard deviation.
 
-The configuration of a model holds both as `image_mean` and `image_std`, and so does its checkpoint.
+The configuration of a model, and so its checkpoint, has both as `image_mean` and `image_std`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _FILE = "preprocessor_config.json"
 def pixels_wanted(weights: str, detector: str, config_values: Mapping[str, Any]) -> dict[str, list[float]]:
     """`image_mean` and `image_std` of pixels in [0, 1], three floats each.
 
-    They are those of the processor beside the weights, else of the weights' configuration, which has them if `lat` wrote it, else
-    of the library's processor for this detector: RT-DETR's leaves pixels as they are, Deformable-DETR's has those of ImageNet.
+    They come from the processor next to the weights, else from the weights' configuration, which has them if `lat` wrote it, else
+    from the library's processor for this detector: RT-DETR's leaves pixels unchanged, Deformable-DETR's has ImageNet's values.
 
     Args:
         weights: none, a folder, or a name on the hub.
         detector: its name in the settings.
-        config_values: the configuration that lies beside the weights.
+        config_values: the configuration next to the weights.
 
     Raises:
         InputError: if the processor in a folder cannot be read, or has no three numbers.

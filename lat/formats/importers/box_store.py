@@ -19,7 +19,7 @@ class BoxStore:
     key once.
 
     Attributes:
-        left: number of boxes that have not been asked for.
+        left: number of boxes not yet taken.
     """
 
     def __init__(self, rows: Iterable[tuple[str | int, Box]]) -> None:

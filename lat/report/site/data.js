@@ -1,6 +1,6 @@
 "use strict";
-// What the page reads from the files beside it. They are scripts that call `lat.receive`, for a page that was opened from a
-// disk may not read other files.
+// Data that the page reads from the files beside it. They are scripts that call `lat.receive`, because a page opened from disk
+// may not read other files.
 const lat = (() => {
   const MOST_KEPT = 80;
   const waiting = new Map();
@@ -12,7 +12,7 @@ const lat = (() => {
     if (resolve) resolve(value);
   }
 
-  /** A promise of the content of `data/KEY.js`; what was asked for last is kept. */
+  /** A promise of the content of `data/KEY.js`; the latest requests are cached. */
   function load(key) {
     const promise = kept.get(key) || fetchScript(key);
     kept.delete(key);
@@ -68,7 +68,7 @@ const lat = (() => {
     return boxes;
   }
 
-  /** Add to a transferred box its marks, its doubt, and the proposal from which it came. */
+  /** Add its marks, its doubt and its proposal to a transferred box. */
   function describe(box, columns, pair, source) {
     const flags = columns.flags[box.row];
     box.mark = ["kept", "moved", "added"].find((mark) => flags & pair.flags[mark]);

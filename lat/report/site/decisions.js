@@ -1,4 +1,4 @@
-// What the reader accepts and rejects, kept in the browser under the hash of the labels file, and written as one JSON file.
+// The reader's decisions, stored in the browser under the hash of the labels file, and downloaded as one JSON file.
 const decisions = (() => {
   const FORMAT = "lat review decisions";
   const states = new Map();
@@ -13,7 +13,7 @@ const decisions = (() => {
     try {
       return JSON.parse(localStorage.getItem(`lat review ${key}`));
     } catch {
-      return null; // a browser that keeps nothing for pages from a disk: decisions last as long as the page is open
+      return null; // some browsers store nothing for pages from disk: decisions then last as long as the page is open
     }
   }
 
@@ -25,7 +25,7 @@ const decisions = (() => {
     }
   }
 
-  /** Decide on a box or an image (`kind` is boxes or images): accept, reject, or "" to take a decision back. */
+  /** Decide on a box or an image (`kind` is boxes or images): accept, reject, or "" to undo a decision. */
   function set(pair, kind, id, decision) {
     const chosen = stateOf(pair)[kind];
     if (decision) chosen[id] = decision;
@@ -43,7 +43,7 @@ const decisions = (() => {
   const ofImage = (pair, id) => stateOf(pair).images[id] || "";
   const ofBox = (pair, id) => stateOf(pair).boxes[id] || "";
 
-  /** How many boxes and images are accepted and rejected. */
+  /** Numbers of accepted and rejected boxes and images. */
   function counts(pair) {
     const count = (chosen, decision) => Object.values(chosen).filter((one) => one === decision).length;
     const { boxes, images } = stateOf(pair);
@@ -55,7 +55,7 @@ const decisions = (() => {
     };
   }
 
-  /** The decisions as `lat review apply` reads them. A page from a disk knows where the labels file lies; another does not. */
+  /** The decisions as `lat review apply` reads them. Only a page from disk knows the path of the labels file. */
   function content(pair) {
     const { boxes, images } = stateOf(pair);
     const url = new URL(pair.labels.file, location.href);

@@ -1,4 +1,4 @@
-// Pictures and boxes as SVG. Boxes are in pixels of the image; `unit` is how many of these make one pixel of the screen.
+// Pictures and boxes as SVG. Boxes are in pixels of the image; `unit` is the number of them per screen pixel.
 const draw = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const SHOWN_BY_BROWSERS = /\.(jpe?g|png|webp|gif|bmp|avif)$/i;
@@ -21,7 +21,7 @@ const draw = (() => {
     return `${pair.folder}/${path}`;
   }
 
-  /** The small picture, and over it the image itself where it can be reached and shown. */
+  /** The small picture, and over it the image itself if it can be loaded. */
   function picture(pair, i) {
     const size = { x: 0, y: 0, width: pair.images.widths[i], height: pair.images.heights[i], preserveAspectRatio: "none" };
     const drawn = [element("image", { ...size, href: pictureUrl(pair, i) })];
@@ -43,7 +43,7 @@ const draw = (() => {
     return [`is-${mark}`, box.was ? "is-changed" : "", box.decision ? `is-${box.decision}ed` : ""].filter(Boolean).join(" ");
   }
 
-  /** All there is to say about a box in a line. */
+  /** A one-line description of a box. */
   function title(box) {
     const mark = box.dropped ? "dropped" : box.mark || "";
     const score = box.scored ? ` ${box.score.toFixed(2)}` : "";
@@ -61,7 +61,7 @@ const draw = (() => {
     });
   }
 
-  /** A box with a dark casing under its line, which keeps it visible on any ground. */
+  /** A box with a dark casing under its line, which keeps it visible on any background. */
   function outline(box, unit = 1) {
     const drawn = element("g", { class: `box ${classes(box)}`, "data-box": box.key || "" }, textTitle(title(box)));
     if (box.mark === "moved" && box.sourceBox) drawn.append(rectangle(box.sourceBox, "before"));
@@ -82,7 +82,7 @@ const draw = (() => {
     return made;
   }
 
-  /** Tags with the boxes' names, placed one after another such that they cover each other as little as can be. */
+  /** Tags with the boxes' names, placed one after another so that they overlap as little as possible. */
   function tags(boxes, view, unit) {
     const taken = [];
     return boxes.filter((box) => overlaps(box, view)).map((box) => {

@@ -1,6 +1,6 @@
-// Which images of a pair the gallery shows, and in which order. An image is shown if one of its boxes meets all conditions.
+// Select and order the images of a pair for the gallery. An image is shown if one of its boxes meets all conditions.
 const filters = (() => {
-  /** The conditions that a form holds. */
+  /** The conditions of the form. */
   function read(form, pair) {
     const value = (name) => form.elements[name].value;
     const chosen = [...form.querySelectorAll("input[name=flag]:checked")].map((input) => input.value);
@@ -47,7 +47,7 @@ const filters = (() => {
     return false;
   }
 
-  /** Whether a source box of the image was dropped and that is asked for; such boxes have no score and no decision. */
+  /** Whether dropped source boxes are wanted and the image has one; such boxes have no score and no decision. */
   function hasDropped(pair, wanted, i, anyFlag) {
     const { offsets, labels } = pair.dropped;
     if (wanted.side === "target" || wanted.review || (anyFlag ? !wanted.dropped : wanted.side !== "source")) return false;
@@ -63,7 +63,7 @@ const filters = (() => {
     const larger = (a, b) => Math.max(a, b);
     const smaller = (a, b) => Math.min(a, b);
     const key = {
-      doubt: null, // images come that way
+      doubt: null, // images are already in this order
       file: (i) => pair.images.rows[i],
       box: (i) => -over(doubts, i, larger, -1),
       score: (i) => over(scores, i, smaller, 101),

@@ -1,10 +1,10 @@
-// The gallery: cards of the images that meet the filters, a page at a time.
+// The gallery: cards of the images that pass the filters, page by page.
 const gallery = (() => {
   const CARDS = 24;
   let pair = null;
   let order = [];
   let page = 0;
-  let drawing = 0; // counts redraws, so that a slow one does not write into a later one
+  let drawing = 0; // counts redraws, so that a slow one does not overwrite a later one
 
   const find = (id) => document.getElementById(id);
 
@@ -29,7 +29,7 @@ const gallery = (() => {
     );
   }
 
-  /** Choose the images anew and show the first page. */
+  /** Select the images again and show the first page. */
   function refresh() {
     order = filters.choose(pair, filters.read(find("filters"), pair));
     page = 0;
@@ -101,7 +101,7 @@ const gallery = (() => {
     return made;
   }
 
-  /** The doubt of an image, and whether it is that the labels overlook what the target's detector is sure of. */
+  /** The doubt of an image, and whether the labels overlook a sure detection of the target's detector. */
   function doubtOf(ofPair, position) {
     const overlooked = ofPair.images.overlooked.includes(position) ? ", overlooks a detection" : "";
     return `doubt ${ofPair.images.doubts[position]} %${overlooked}`;

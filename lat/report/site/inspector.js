@@ -1,12 +1,12 @@
-// The list of an image's transferred labels, and all that is known of the chosen box.
+// The list of an image's transferred labels, and the details of the chosen box.
 const inspector = (() => {
   const find = (id) => document.getElementById(id);
   const PARTS = {
     score: "low score",
-    margin: "another class is near",
+    margin: "another class scores close",
     agreement: "other label spaces disagree",
-    spread: "boxes of the spaces spread",
-    badly_located: "the target's detector has it elsewhere",
+    spread: "boxes of the spaces differ",
+    badly_located: "the target's detector places it elsewhere",
     swapped: "the target's detector sees another class",
   };
 
@@ -69,7 +69,7 @@ const inspector = (() => {
     return [heading, facts, doubtBars(box)];
   }
 
-  /** The proposal from which a box came, with the class that it had there if its layer is shown. */
+  /** The proposal that a box came from, with its class there if its layer is shown. */
   function provenance(layers, from) {
     const isSource = from.origin === "ground_truth";
     const layer = isSource ? layers.source : from.space === viewer.space("pseudo") ? layers.pseudo : [];
@@ -91,10 +91,10 @@ const inspector = (() => {
       bar.setAttribute("aria-hidden", "true");
       const share = element("dd", "", `${Math.round(100 * value)} %`);
       share.prepend(bar);
-      row.append(element("dt", "", name === "doubt" ? "Doubt in all" : PARTS[name] || name), share);
+      row.append(element("dt", "", name === "doubt" ? "Total doubt" : PARTS[name] || name), share);
       list.append(row);
     }
-    list.append(element("p", "hint", "The grey ones explain, and do not count."));
+    list.append(element("p", "hint", "Grey parts only explain; they do not count."));
     return list;
   }
 

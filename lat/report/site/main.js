@@ -1,4 +1,4 @@
-// Choose a source and target by the address behind the `#`, and wire the gallery's form.
+// Choose a source and target by the URL's fragment, and wire up the gallery's form.
 (() => {
   const find = (id) => document.getElementById(id);
   const links = [...document.querySelectorAll("#pair-choice [data-pair]")];
@@ -36,7 +36,7 @@
   });
   find("download").addEventListener("click", () => decisions.download(gallery.pair()));
   find("forget").addEventListener("click", () => {
-    if (confirm("Forget all decisions on these labels?")) {
+    if (confirm("Discard all decisions on these labels?")) {
       decisions.forget(gallery.pair());
       gallery.redraw();
     }

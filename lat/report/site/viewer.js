@@ -1,4 +1,4 @@
-// The viewer: one image with a panel a layer, its keys, and the decisions on its boxes.
+// The viewer: one image with a panel per layer, its keys, and the decisions on its boxes.
 const viewer = (() => {
   const LAYERS = ["source", "pseudo", "transferred", "truth"];
   const TITLES = { source: "Source ground truth", pseudo: "Pseudo-labels", transferred: "Transferred labels", truth: "Truth" };
@@ -26,7 +26,7 @@ const viewer = (() => {
     if (at < 0 || at >= order.length) return;
     place = at;
     const loaded = await lat.image(pair, order[at]);
-    if (at !== place) return; // the reader went on in the meantime
+    if (at !== place) return; // the reader has moved on in the meantime
     layers = loaded;
     for (const layer of LAYERS) {
       for (const box of layers[layer] || []) {
@@ -62,12 +62,12 @@ const viewer = (() => {
 
   function toggle(layer) {
     if (!hidden.delete(layer)) hidden.add(layer);
-    if (present().every((one) => hidden.has(one))) hidden.delete(layer); // something must be seen
+    if (present().every((one) => hidden.has(one))) hidden.delete(layer); // at least one layer stays visible
     for (const input of find("layers").querySelectorAll("input")) input.checked = !hidden.has(input.name);
     panels();
   }
 
-  /** Make the panels anew, for another image or another choice of layers; the zoom begins with the whole image. */
+  /** Rebuild the panels for another image or another choice of layers; the zoom starts at the whole image. */
   function panels() {
     const shown = present().filter((layer) => !hidden.has(layer));
     const groups = find("show-overlay").checked ? [shown] : shown.map((layer) => [layer]);
@@ -98,7 +98,7 @@ const viewer = (() => {
     return made;
   }
 
-  /** The boxes that a panel draws: in that of the transferred labels also the source's boxes that were dropped. */
+  /** The boxes that a panel draws: the panel of transferred labels also shows dropped source boxes. */
   function boxesOf(group) {
     const boxes = group.flatMap((layer) => layers[layer].map((box) => {
       if (layer === "transferred") return { ...box, layer, decision: decisionOn(box) };
@@ -205,7 +205,7 @@ const viewer = (() => {
   }
 
   function wire() {
-    document.addEventListener("keydown", pressed); // not on the dialog: a button that is switched off loses the focus
+    document.addEventListener("keydown", pressed); // not on the dialog: a disabled button loses the focus
     find("viewer").addEventListener("close", closed);
     find("viewer").addEventListener("click", (event) => actions[event.target.closest("[data-do]")?.dataset.do]?.());
     find("show-tags").addEventListener("change", redraw);

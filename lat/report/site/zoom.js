@@ -18,7 +18,7 @@ const zoom = (() => {
 
   const level = () => size.width / view.width;
 
-  /** Zoom by a factor, keeping the point (in pixels of the image) where it is; by default the middle. */
+  /** Zoom by a factor, keeping a point (in pixels of the image) fixed; by default the middle. */
   function by(factor, x = view.x + view.width / 2, y = view.y + view.height / 2) {
     const next = Math.min(Math.max(level() * factor, 1), MOST);
     const shrink = level() / next;
@@ -52,7 +52,7 @@ const zoom = (() => {
     svg.addEventListener("pointermove", (event) => {
       if (!last || !(event.buttons & 1) || level() === 1) return;
       if (!svg.hasPointerCapture(event.pointerId)) {
-        if (Math.hypot(event.clientX - last[0], event.clientY - last[1]) < 4) return; // a click that trembles
+        if (Math.hypot(event.clientX - last[0], event.clientY - last[1]) < 4) return; // a shaky click
         svg.setPointerCapture(event.pointerId);
       }
       const unit = view.width / svg.getBoundingClientRect().width;
