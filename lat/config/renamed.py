@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lat.core.errors import InputError
 
@@ -127,7 +128,7 @@ def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:
     Raises:
         InputError: if there is such a key.
     """
-    for key, is_section in _keys(written):
+    for key, is_section in _keys(OmegaConf.to_container(written)):
         if key in GONE:
             raise InputError(where, f"'{key}' is gone: {GONE[key]}", f"remove it {place}")
         new = RENAMED.get(key)
@@ -137,10 +138,10 @@ def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:
         raise InputError(where, f"'{key}' is now '{new}'", f"{how} and {_WRITTEN[new]}" if new in _WRITTEN else how)
 
 
-def _keys(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """The dotted keys of a configuration, and whether each holds a mapping."""
-    for name in node:
-        value, key = node._get_node(name), f"{prefix}{name!s}"
-        yield key, isinstance(value, DictConfig)
-        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation():
+def _keys(content: Any, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """The dotted keys of the plain content of a configuration, and whether each holds a mapping."""
+    for name, value in content.items():
+        key = f"{prefix}{name!s}"
+        yield key, isinstance(value, dict)
+        if isinstance(value, dict):
             yield from _keys(value, f"{key}.")
