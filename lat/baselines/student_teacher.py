@@ -95,7 +95,9 @@ class StudentTeacher(nn.Module):
         """
         assert self.training, "losses need train mode"
         if not weak or not unlabelled_weak:
-            raise InputError("training.batch_size", "leaves no labelled or no unlabelled image to a process", "make it larger")
+            raise InputError(
+                "downstream.training.batch_size", "leaves no labelled or no unlabelled image to a process", "make it larger"
+            )
         self._update_teacher()
         losses: dict[str, Tensor] = dict(self.student.losses([*weak, *strong], [*targets, *targets]))
         if int(self.steps) >= self.settings.burn_in_steps:

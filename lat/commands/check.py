@@ -15,6 +15,7 @@ from lat.data.dataset_check import DatasetCheck, check_datasets
 from lat.data.label_sets import check_label_set
 from lat.engine import announce
 from lat.engine.progress import track
+from lat.workspace.foresight import foreseen_problems
 
 
 def check_all(config: Config) -> bool:
@@ -31,6 +32,8 @@ def check_all(config: Config) -> bool:
         else:
             _print_dataset(check)
     total = sum(len(check.problems) for check in (*datasets, *label_sets))
+    if not total:  # what depends on the data can be told
+        total += _tell_foreseen(config)
     more = f" and {len(label_sets)} label set{'s' * (len(label_sets) != 1)}" if label_sets else ""
     announce.say(f"{total} problem{'s' * (total != 1)} in {len(datasets)} datasets{more}")
     return total == 0
@@ -45,6 +48,18 @@ def _check_datasets(datasets: Sequence[DatasetSettings]) -> tuple[DatasetCheck, 
             progress.advance(1)
 
         return check_datasets(datasets, count)
+
+
+def _tell_foreseen(config: Config) -> int:
+    """Print what a run would refuse before its first step; returns how many problems that is."""
+    problems = list(foreseen_problems(config))
+    console = Console(highlight=False, soft_wrap=True, stderr=announce.is_quiet())
+    for problem in problems:
+        if announce.to_programs():
+            announce.event("problem", dataset="", file=problem.where, text=str(problem))
+        else:
+            console.print(escape(f"problem: {problem}"))
+    return len(problems)
 
 
 def _tell_dataset(check: DatasetCheck) -> None:

@@ -20,7 +20,7 @@ from lat.engine.optimization import learning_rate_at, set_learning_rate
 from lat.engine.progress import track
 from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
-from lat.engine.training_settings import Training
+from lat.engine.training_settings import Training, check_batch_size
 from lat.engine.training_state import Batch, TrainingState
 
 
@@ -57,6 +57,7 @@ class TrainJob:
         inputs: a hash of what the items are made of, and of `reserved`; a checkpoint of other inputs is not resumed.
         reserved: places in every batch for the first items; None draws all alike.
         result: name of the submodule whose weights are the result, if it is not the whole model.
+        section: the section of the configuration whose `training` it has, to be named in errors.
         num_workers: processes that read and augment items; they do not change the result.
         complete: what the main process does to each batch before it goes to the device, such as a frozen backbone's part.
     """
@@ -69,6 +70,7 @@ class TrainJob:
     reserved: Reserved | None = None
     result: str = ""
     num_workers: int = 0
+    section: str = ""
     complete: Callable[[Any], Any] | None = None
 
 
@@ -94,7 +96,7 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
         KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after writing a checkpoint of the last full step.
     """
     own, shared = training.own, training.shared
-    _check(items, training, job.title, fabric)
+    _check(items, training, job, fabric)
     fingerprint = _fingerprint(training, job, len(items), fabric)
     state = TrainingState(model, training, Path(job.out_dir), fabric, fingerprint)
     batches = _load_batches(items, training, job, state.step, fabric)
@@ -145,12 +147,10 @@ class _DrawnItems(Dataset[Any]):
         return self.items.item(draw.item_index, torch.Generator().manual_seed(draw.item_seed))
 
 
-def _check(items: TrainItems, training: Training, title: str, fabric: Fabric) -> None:
+def _check(items: TrainItems, training: Training, job: TrainJob, fabric: Fabric) -> None:
     if not len(items):
-        raise InputError(title, "there is nothing to train on", "check the dataset with `lat check`")
-    if training.own.batch_size % fabric.world_size:
-        remedy = f"make it a multiple of {fabric.world_size}"
-        raise InputError("training.batch_size", f"is {training.own.batch_size} for {fabric.world_size} processes", remedy)
+        raise InputError(job.title, "there is nothing to train on", "check the dataset with `lat check`")
+    check_batch_size(job.section, training.own.batch_size, fabric.world_size)
 
 
 def _fingerprint(training: Training, job: TrainJob, num_items: int, fabric: Fabric) -> str:

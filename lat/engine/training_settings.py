@@ -34,6 +34,13 @@ class TrainSettings:
         _check_range("learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "must be above 0")
 
 
+def check_batch_size(section: str, batch_size: int, processes: int) -> None:
+    """Raise an `InputError` that names the key of a section, if a batch cannot be shared out over so many processes."""
+    if batch_size % processes:
+        key = f"{section}.training.batch_size".removeprefix(".")
+        raise InputError(key, f"is {batch_size} for {processes} processes", f"make it a multiple of {processes}")
+
+
 @dataclass(frozen=True)
 class SharedTrainSettings:
     """Section `training`: what upstream detectors, the label-transfer model and downstream detectors are all trained with.

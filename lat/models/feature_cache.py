@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lat.core.errors import InputError
 from lat.models.backbones.frozen import FrozenBackbone
-from lat.models.feature_files import ImageFiles, Shard, backbone_folder, file_name, plan_shards
+from lat.models.feature_files import ImageFiles, Shard, available_memory, backbone_folder, file_name, plan_shards
 from lat.models.model_settings import BackboneSettings
 
 
@@ -233,12 +233,3 @@ class FeatureCache:
             except BaseException:
                 os.unlink(temporary.name)
                 raise
-
-
-def available_memory() -> int:
-    """Bytes that can be used without swapping, by Linux's estimate; elsewhere the whole physical memory."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

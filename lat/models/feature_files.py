@@ -100,3 +100,12 @@ def remove_others(folder: Path, in_use: Collection[Path]) -> tuple[int, int]:
             if not any(path.parent.iterdir()):
                 path.parent.rmdir()
     return count, size
+
+
+def available_memory() -> int:
+    """Bytes that can be used without swapping, by Linux's estimate; elsewhere the whole physical memory."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -23,6 +23,7 @@ from lat.stages.shared.transfer_model import (
     open_features,
     sees_as_detector,
 )
+from lat.workspace.foresight import check_lat
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -47,7 +48,12 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     yield Step("train-lat", "", "", depends_on, workspace.names, inputs, outputs, run, workspace.round)
 
 
-STAGE = Stage("train-lat", steps, is_of_round=True)
+def _check(workspace: Workspace) -> None:
+    sizes_hw = [part.size_hw(i) for part in map(workspace.data.train_part, workspace.names) for i in range(len(part))]
+    check_lat(workspace.config, sizes_hw, workspace.processes.size, workspace.processes.here)
+
+
+STAGE = Stage("train-lat", steps, is_of_round=True, check=_check)
 
 
 def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> None:
@@ -70,6 +76,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
     model = build_model(workspace, features.backbone.channels, mean_over_processes)
     items = TransferItems(workspace, features, workspace.names)
     job = TrainJob(
+        section="lat",
         title="train label transfer",
         out_dir=workspace.paths.transfer_model.parent,
         seed=workspace.config.seed,

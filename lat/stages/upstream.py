@@ -20,6 +20,7 @@ from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.stages.shared.label_filters import surest_labels
+from lat.workspace.foresight import check_upstream
 from lat.workspace.label_files import read_transferred
 from lat.workspace.paths import require
 from lat.workspace.steps import Stage, Step, weights_file
@@ -49,7 +50,11 @@ def _step(workspace: Workspace, dataset: str) -> Step:
     return Step("train-upstream", dataset, "", depends_on, data, inputs, outputs, run, workspace.round, is_apart)
 
 
-STAGE = Stage("train-upstream", steps, is_of_round=True)
+def _check(workspace: Workspace) -> None:
+    check_upstream(workspace.config, workspace.processes.size)
+
+
+STAGE = Stage("train-upstream", steps, is_of_round=True, check=_check)
 
 
 def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]) -> None:
@@ -76,6 +81,7 @@ def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]
         model = build_detector(config.upstream.model, workspace.data.space(dataset))
         description = describe_detector(config.upstream.model, workspace.data.space(dataset))
     job = TrainJob(
+        section="upstream",
         title=f"train upstream {dataset}",
         out_dir=workspace.paths.upstream_model(dataset).parent,
         seed=seed,

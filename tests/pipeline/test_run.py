@@ -233,7 +233,7 @@ def test_cached_features_that_nothing_uses_are_removed_by_a_whole_run(copied: tu
         run_stages(tiny_workspace(config, run, *settings), say=lines.append)
         return set((run / "cache").glob("*/*"))
 
-    disk = "lat.cache=disk", "lat.training.steps=2"
+    disk = "lat.backbone.cache=disk", "lat.training.steps=2"
     kept = files(*disk)
     assert kept
     assert not any("removed" in line for line in lines)
@@ -241,11 +241,11 @@ def test_cached_features_that_nothing_uses_are_removed_by_a_whole_run(copied: tu
     (half := next(iter(kept)).parent / ".abc.part").write_bytes(b"half")
     assert files(*disk) == kept
     assert lines[-1] == "removed 1 file of cached features that nothing uses any more (0.0 MiB)"
-    other = files(*disk, "lat.cache_dtype=float32")
+    other = files(*disk, "lat.backbone.cache_dtype=float32")
     assert len(other) == len(kept)
     assert not other & kept
     assert f"removed {len(kept)} files" in lines[-1]
-    assert files("lat.training.steps=2", "lat.cache_dtype=float32") == set()
+    assert files("lat.training.steps=2", "lat.backbone.cache_dtype=float32") == set()
     assert f"removed {len(other)} files" in lines[-1]
     assert [path.name for path in (run / "cache").iterdir()] == ["notes.txt"]
     assert not half.exists()

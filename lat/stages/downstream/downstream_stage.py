@@ -18,6 +18,7 @@ from lat.stages.downstream.source_labels import (
     writes_labels,
 )
 from lat.stages.downstream.train import train_downstream
+from lat.workspace.foresight import check_downstream
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -69,6 +70,7 @@ def _check(workspace: Workspace) -> None:
     if workspace.config.downstream.model.detector == "yolo" and workspace.processes.size > 1:
         remedy = "set downstream.in_run=false, and start `lat train-downstream` without torchrun or srun"
         raise InputError("downstream.model.detector", "is yolo, which trains in one process", remedy)
+    check_downstream(workspace.config, workspace.processes.size)
 
 
 STAGE = Stage("train-downstream", steps, is_in_run=lambda config: config.downstream.in_run, check=_check)

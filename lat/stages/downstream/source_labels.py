@@ -122,6 +122,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
     torch.manual_seed(workspace.config.seed)
     items = LgplItems(sources, workspace.data.train_part(target), config.augmentation)
     job = TrainJob(
+        section="downstream",
         title=f"train LGPL {workspace.paths.downstream(target).name}",
         out_dir=workspace.paths.downstream(target) / "lgpl",
         seed=workspace.config.seed,

@@ -159,6 +159,7 @@ def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[st
     """The training job of a target's detector: all images drawn alike, the whole model kept."""
     folder = workspace.paths.downstream(target)
     return TrainJob(
+        section="downstream",
         title=f"train downstream {folder.name}",
         out_dir=folder,
         seed=workspace.config.seed,
