@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, PROPOSAL_GENERATOR_REGISTRY, ROI_HEADS_REGISTRY
@@ -30,6 +31,15 @@ from lat.models.model_settings import DINOV2_PATCH, ProposalSettings
 from lat.models.proposals import PrivilegedProposalGenerator as ProposalMaker
 
 FEATURE = "dinov2"  # the one feature map of `FrozenDINOv2`
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The mean of a number, without gradient, over all processes that Detectron2 has started; itself where there is one."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
 
 
 @BACKBONE_REGISTRY.register()
@@ -161,7 +171,9 @@ class SemanticFeatureFusionROIHeads(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         settings = read_lat_config(cfg)
         (shape,) = input_shape.values()
-        model = LabelTransferModel(settings.joint, shape.channels, settings.head, settings.fusion)
+        model = LabelTransferModel(
+            settings.joint, shape.channels, settings.head, settings.fusion, mean_over_processes=mean_over_processes
+        )
         weight = settings.box_loss_weight
         return {"model": model, "decode": settings.decode, "stride": shape.stride, "box_loss_weight": weight}
 

@@ -27,6 +27,7 @@ from detectron2.modeling import (
     build_model,
 )
 from drawn_spaces import CITY, JOINT, WAY, awaken, draw_all, make_cfg, randomise
+from heads_in_two_processes import losses_of, write_losses
 
 import lat.detectron2 as components
 from lat.core.errors import InputError
@@ -251,6 +252,14 @@ def test_heads_without_scales_take_the_stride_of_the_backbone(scene: Scene) -> N
     torch.testing.assert_close(found.pred_boxes.tensor, expected.pred_boxes.tensor)
     torch.testing.assert_close(found.scores, expected.scores)
     assert losses == {}
+
+
+def test_losses_of_two_processes_average_to_those_of_the_whole_batch(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(write_losses, (tmp_path,), nprocs=2)
+    apart = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    for name, loss in losses_of((0, 1)).items():
+        assert loss.item() > 0.01
+        assert (apart[0][name] + apart[1][name]) / 2 == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_an_input_without_ground_truth_is_refused(scene: Scene) -> None:
