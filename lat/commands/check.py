@@ -15,7 +15,7 @@ from lat.data.dataset_check import DatasetCheck, check_datasets
 from lat.data.label_sets import check_label_set
 from lat.engine import announce
 from lat.engine.progress import track
-from lat.workspace.foresight import foreseen_problems
+from lat.workspace.preflight import foreseen_problems
 
 
 def check_all(config: Config) -> bool:

@@ -23,7 +23,7 @@ from lat.stages.shared.transfer_model import (
     open_features,
     sees_as_detector,
 )
-from lat.workspace.foresight import check_lat
+from lat.workspace.preflight import check_lat
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 

@@ -20,9 +20,9 @@ from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.stages.shared.label_filters import surest_labels
-from lat.workspace.foresight import check_upstream
 from lat.workspace.label_files import read_transferred
 from lat.workspace.paths import require
+from lat.workspace.preflight import check_upstream
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 

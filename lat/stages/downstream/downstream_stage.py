@@ -18,7 +18,7 @@ from lat.stages.downstream.source_labels import (
     writes_labels,
 )
 from lat.stages.downstream.train import train_downstream
-from lat.workspace.foresight import check_downstream
+from lat.workspace.preflight import check_downstream
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 

@@ -15,8 +15,8 @@ from lat.models.backbones.frozen import build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.pipeline.run import run_stages
 from lat.stages.shared.transfer_model import open_features
-from lat.workspace import foresight
-from lat.workspace.foresight import check_downstream, check_lat, check_upstream, feature_bytes
+from lat.workspace import preflight
+from lat.workspace.preflight import check_downstream, check_lat, check_upstream, feature_bytes
 from lat.workspace.workspace import Workspace
 
 SIZES = [(32, 48), (45, 61), (32, 48)]
@@ -63,8 +63,8 @@ def test_missing_weights_are_told_before_anything_is_trained(
 def test_features_that_fit_neither_memory_nor_disk_are_told_before_anything_is_trained(
     configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foresight, "available_memory", lambda: 2**10)
-    monkeypatch.setattr(foresight, "_free_disk", lambda folder: 2**10)
+    monkeypatch.setattr(preflight, "available_memory", lambda: 2**10)
+    monkeypatch.setattr(preflight, "_free_disk", lambda folder: 2**10)
     for cache, remedy in (("memory", "set lat.backbone.cache=disk"), ("disk", "free some of the disk")):
         config = configure(f"lat.backbone.cache={cache}")
         with pytest.raises(InputError, match=rf"^lat\.backbone\.cache: is '{cache}', but the features take .*; {remedy}"):
