@@ -199,7 +199,9 @@ def test_labels_of_other_classes_than_the_models_are_refused(drawn: Drawn) -> No
     cfg = make_cfg(label_spaces=[{"NAME": "city", "CLASS_NAMES": ["truck", "car"], "CATEGORY_IDS": [7, 3]}])
     with registered_datasets(datasets[:1]) as names:
         record = DatasetCatalog.get(names[0])[0]
-    with pytest.raises(InputError, match=r"001\.png: has labels in 'city' with classes car, truck; let MODEL\.LAT\.LABEL_SPACES"):
+    with pytest.raises(
+        InputError, match=r"001\.png: has labels in 'city' with classes car, truck; list that space in MODEL\.LAT\.LABEL_SPACES"
+    ):
         LabelTransferMapper(cfg, False)(record)
     with pytest.raises(InputError, match="the record names no label space; register it"):
         LabelTransferMapper(cfg, False)({"file_name": "a.png", "height": 1, "width": 1, "annotations": []})

@@ -305,7 +305,7 @@ def test_every_setting_of_lat_is_a_key_with_its_default() -> None:
     ("key", "value", "line"),
     [
         ("ATTENTION", "flash", r"MODEL\.LAT\.ATTENTION: is 'flash'; choose one of sff, standard, none"),
-        ("DIM", 0, r"MODEL\.LAT\.POOLED_SIZE, MODEL\.LAT\.DIM: are 2, 0"),
+        ("DIM", 0, r"MODEL\.LAT\.DIM: is 0"),
         ("NMS_IOU", 2.0, r"MODEL\.LAT\.NMS_IOU: is 2\.0"),
         ("BACKBONE", "upstream", r"MODEL\.LAT\.BACKBONE: is 'upstream'; choose one of dinov2_vits14"),
         ("IMAGE_SIZE", 30, r"MODEL\.LAT\.IMAGE_SIZE: is 30, not a multiple"),
