@@ -63,7 +63,7 @@ def test_a_reviewed_file_is_taken_as_given(config: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == f"error: {edited}: there is no class 'adlut' in nu; did you mean 'adult'?\n"
 
 
-@pytest.mark.parametrize(("read", "shape"), [(region_samples, (64, 3, 3)), (crop_samples, (3, 8, 8))])
+@pytest.mark.parametrize(("read", "shape"), [(region_samples, (64, 3, 3)), (crop_samples, (3, 48, 48))])
 def test_samples_are_bounded_and_those_that_are_kept_are_as_before(
     read: Callable[[Workspace, str], LabeledSamples],
     shape: tuple[int, ...],
@@ -71,7 +71,7 @@ def test_samples_are_bounded_and_those_that_are_kept_are_as_before(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    workspace = Workspace(load_config(config, [*FEW, "relations.crop_size=8"]))
+    workspace = Workspace(load_config(config, FEW))
     every = read(workspace, "city")
     assert every.inputs.shape == (len(every), *shape)
     monkeypatch.setattr(relate_module, "MOST_BYTES", 20 * 4 * math.prod(shape))
