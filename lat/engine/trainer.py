@@ -114,7 +114,7 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
                 learning_rate = set_learning_rate(state.optimizer, learning_rate_at(training, step))
                 completed = batch if job.complete is None else job.complete(batch)
                 losses, gradient_norm = _backward(state, completed, shared.gradient_clip)
-                figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, f"{job.title}, step {step + 1}")
+                figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, job, step)
                 state.update(step, log, figures)
                 progress.advance(loss=sum(figures.values()))
                 if state.step % shared.log_every == 0 or state.step == own.steps:
@@ -186,7 +186,12 @@ def _backward(state: TrainingState, batch: tuple[Any, ...], clip: float) -> tupl
 
 
 def _finite_figures(
-    fabric: Fabric, losses: Mapping[str, Tensor], gradient_norm: Tensor, interrupts: InterruptsBetweenSteps, where: str
+    fabric: Fabric,
+    losses: Mapping[str, Tensor],
+    gradient_norm: Tensor,
+    interrupts: InterruptsBetweenSteps,
+    job: TrainJob,
+    step: int,
 ) -> tuple[dict[str, float], bool]:
     """The losses as numbers, averaged over all processes, and whether any process was asked to stop.
 
@@ -194,7 +199,8 @@ def _finite_figures(
     before it can reach the weights and a checkpoint.
 
     Raises:
-        NonFiniteLossError: naming every loss with its value.
+        NonFiniteLossError: naming every loss with its value, and the settings to change; unchanged, the same command would meet
+            the same draws again.
     """
     asked = torch.tensor(float(interrupts.asked), device=gradient_norm.device)
     stacked = torch.stack([*(loss.detach().float() for loss in losses.values()), gradient_norm.float(), asked])
@@ -206,5 +212,6 @@ def _finite_figures(
     if all(map(math.isfinite, values)) and (scaled or math.isfinite(norm)):
         return figures, share_asked > 0
     parts = ", ".join(f"{name} = {value:.6g}" for name, value in [*figures.items(), ("gradient norm", norm)])
-    remedy = "lower the learning rate, warm up longer or clip gradients harder, and check the boxes of the data"
-    raise NonFiniteLossError(f"{where}: the loss is not finite ({parts}); {remedy}; the last checkpoint was kept")
+    rate = f"{job.section}.training.learning_rate" if job.section else "learning_rate"
+    remedy = f"lower {rate}, raise training.warmup_steps or lower training.gradient_clip, and check the boxes of the data"
+    raise NonFiniteLossError(f"{job.title}, step {step + 1}: the loss is not finite ({parts}); {remedy}; the checkpoint was kept")
