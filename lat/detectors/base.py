@@ -146,7 +146,8 @@ def detector_from_checkpoint(content: Mapping[str, Any], *, dropout: float = 0.0
     if settings.detector == "detectron2" and (problem := detectron2_problem()) is not None:
         what = f"contains a detector of Detectron2, which does not import ({problem})"
         raise InputError("checkpoint", what, "see docs/detectron2.md to install it")
-    config_text = content.get("detectron2") or content.get("transformers")
+    has_config = settings.detector in CONFIGURATIONS
+    config_text = (content.get("detectron2") or content.get("transformers")) if has_config else None
     options = {"is_binary": content.get("is_binary", False), "dropout": dropout}
     detector = _build(settings, LabelSpace.from_dict(content["space"]), load_weights=False, config_text=config_text, **options)
     return with_weights(detector, content["model"], "train the detector again")

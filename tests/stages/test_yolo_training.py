@@ -80,7 +80,7 @@ def test_the_target_is_listed_as_often_as_asked_and_the_second_list_is_the_targe
     [
         (
             {"training": training(steps=100, schedule="multistep")},
-            "training.schedule: is 'multistep', which YOLO does not support",
+            "training.schedule: is 'multistep', which YOLO does not",
         ),
         ({"target_only_share": 1.5}, "target_only_share: is 1.5; choose a number from 0 to 1"),
         ({"repeat": 0}, "repeat: is 0; choose 1 or more"),
