@@ -44,7 +44,7 @@ class StudentTeacherSettings:
     """
 
     burn_in_steps: int = 200  # first steps on labelled images alone; the teacher is a copy of the student until then
-    teacher_threshold: float = 0.7  # detections of the teacher of this score or more are pseudo-labels
+    teacher_threshold: float = 0.7  # the teacher's detections with this score or more are pseudo-labels
 
     def __post_init__(self) -> None:
         if self.burn_in_steps < 0:

@@ -31,9 +31,9 @@ class UpstreamSettings:
 class PseudoLabelSettings:
     """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
 
-    threshold: float = 0.3  # detections of a lower score are not kept, nor labels of outside label sets
+    threshold: float = 0.3  # detections with a lower score are dropped, and so are labels of outside label sets
     max_detections: int = 100  # most pseudo-labels of one space on one image
-    filter: FilterSettings = field(default_factory=FilterSettings)  # which of them are kept, from the look of all of a space
+    filter: FilterSettings = field(default_factory=FilterSettings)  # which are kept, given all of a space
 
     def __post_init__(self) -> None:
         _check_share("threshold", self.threshold)
@@ -56,11 +56,11 @@ class LabelTransferSettings:
 class TransferSettings:
     """Section `transfer`: how the model's output becomes labels."""
 
-    prior: PriorSettings = field(default_factory=PriorSettings)  # weighs classes by what a source's own box can be
+    prior: PriorSettings = field(default_factory=PriorSettings)  # weighs classes by the class of the human box
     combine: CombineSettings = field(default_factory=CombineSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     calibration: str = "platt"  # of scores to held-out images: platt (slope and bias of the logit), isotonic (any curve) or none
-    filter: FilterSettings = field(default_factory=FilterSettings)  # which labels are kept, from the look of all of a transfer
+    filter: FilterSettings = field(default_factory=FilterSettings)  # which labels are kept, given all of a transfer
 
     def __post_init__(self) -> None:
         _check_choice("calibration", self.calibration, CALIBRATIONS)
@@ -75,14 +75,14 @@ class RoundsSettings:
     """
 
     count: int = 1  # further rounds; 0 for none
-    steps_share: float = 0.5  # steps for which a detector is trained on, as a share of `upstream.training.steps`
+    steps_share: float = 0.5  # steps of further training, as a share of `upstream.training.steps`
     learning_rate_share: float = 0.25  # learning rate, likewise
     own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
-    labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels are trained on
-    labelling_ratio: list[float] = field(default_factory=list)  # in round 1, 2, ... (the last holds on): of labels that are
-    # trained on, only the surest, as this share of the target's boxes of each class an image; the rest is don't-care; empty for
-    # all
-    noise: NoiseSettings = field(default_factory=NoiseSettings)  # of the images on which detectors are trained on
+    labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels train it
+    labelling_ratio: list[float] = field(default_factory=list)  # in round 1, 2, ... (the last holds on): of the labels that
+    # would train, only the surest, as this share of the target's boxes of each class per image; the rest is don't-care; empty
+    # for all
+    noise: NoiseSettings = field(default_factory=NoiseSettings)  # on the images of further training
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -112,7 +112,7 @@ class RoundsSettings:
 class EvaluationSettings:
     """Section `evaluation`: which transferred labels count where no curve over all scores is drawn."""
 
-    counted_threshold: float = 0.5  # labels of a lower score are left out of agreement figures and pictures, not of AP
+    counted_threshold: float = 0.5  # labels with a lower score are left out of agreement figures and pictures, not of AP
 
     def __post_init__(self) -> None:
         _check_share("counted_threshold", self.counted_threshold)

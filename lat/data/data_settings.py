@@ -94,9 +94,9 @@ class WeighingSettings:
         InputError: if a threshold is not in [0, 1], or `ignore_threshold` is above `trained_threshold`.
     """
 
-    trained_threshold: float = 0.5  # labels of this score or more are trained on
-    ignore_threshold: float = 0.2  # of the others, those of this score or more are don't-care; the rest is left out
-    silent_threshold: float = 0.2  # where lower, it takes that place for classes about which the source's protocol says nothing
+    trained_threshold: float = 0.5  # labels with this score or more train the detector
+    ignore_threshold: float = 0.2  # of the others, those with this score or more are don't-care; the rest is left out
+    silent_threshold: float = 0.2  # if lower, replaces ignore_threshold for classes on which the source's protocol is silent
     weigh_by_score: bool = True  # the score of a label is its weight in the loss; false weighs all alike
 
     def __post_init__(self) -> None:

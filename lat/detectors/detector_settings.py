@@ -49,10 +49,10 @@ class DetectorSettings:
     # (torchvision, detectron2)
     image_size: int = 0  # images are resized to this shorter side in pixels; 0 keeps their own size
     max_image_size: int = 1333  # the longer side stays below this when images are resized, in pixels
-    detection_threshold: float = 0.05  # detections of a lower score are dropped
+    detection_threshold: float = 0.05  # detections with a lower score are dropped
     nms_iou: float = 0.5  # of two detections of one class that overlap more than this, the weaker one is dropped
     # (torchvision, detectron2; those of transformers need none)
-    max_detections: int = 100  # detections kept in one image, best first
+    max_detections: int = 100  # detections kept per image, best first
 
     def __post_init__(self) -> None:
         if self.detector not in DOWNSTREAM_DETECTORS:

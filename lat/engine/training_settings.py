@@ -24,7 +24,7 @@ class TrainSettings:
 
     steps: int  # updates of the weights
     learning_rate: float  # highest learning rate, reached after the warm-up
-    batch_size: int = 8  # images of one step, over all devices together
+    batch_size: int = 8  # images per step, over all devices together
     optimizer: str = "adamw"  # adamw or sgd
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class SharedTrainSettings:
     schedule: str = "cosine"  # after the warm-up: cosine falls to 0, constant stays, multistep falls to a tenth at 0.7 and 0.9
     # of all steps
     gradient_clip: float = 5.0  # largest norm of the gradient of all weights together; 0 clips nothing
-    checkpoint_every: int = 200  # steps between two checkpoints, from which a killed run goes on
+    checkpoint_every: int = 200  # steps between checkpoints, from which a killed run resumes
     log_every: int = 20  # steps between two lines of log.jsonl, each the mean of the losses since the line before
     tensorboard: bool = True  # write the same figures for TensorBoard
 
@@ -99,7 +99,7 @@ class RuntimeSettings:
     precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
     upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
     num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
-    images_per_batch: int = 0  # images that are labelled at once; 0 for 4 with upstream detectors and 16 at transfer
+    images_per_batch: int = 0  # images labelled at once; 0 for 4 with upstream detectors and 16 at transfer
     threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
 
     def __post_init__(self) -> None:

@@ -17,8 +17,8 @@ class DecodeSettings:
     """What becomes of the model's scores at transfer."""
 
     written_threshold: float = 0.05  # boxes of a lower score are not written
-    keep_supported: float = 0.0  # a source's box without a label keeps its best class of at least this share, whatever its score;
-    # 0 keeps none below the threshold
+    keep_supported: float = 0.0  # a human box without a label keeps its best class of at least this share, at any score; 0 keeps
+    # none below the threshold
     nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
     max_detections: int = 300  # most boxes written for one image
 
@@ -31,10 +31,10 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class CombineSettings:
-    """What a whole dataset tells about each of its boxes; the paper's form has none of it."""
+    """How boxes are combined by what a whole dataset tells about them; the paper does none of it."""
 
-    keep: bool = True  # hold on to a source's own box, moved to the target's convention, as far as that is known
-    fuse: bool = True  # average the boxes of one class that lie on each other
+    keep: bool = True  # keep human boxes, moved to the target's convention, as far as it is known
+    fuse: bool = True  # average overlapping boxes of one class
     detector_share: float = 0.5  # share of the target's own detector in the class scores of its boxes; the rest is the model's
     sure_threshold: float = 0.5  # detections of this score or more serve to compare two protocols
 
@@ -45,18 +45,20 @@ class CombineSettings:
 
 @dataclass(frozen=True)
 class PriorSettings:
-    """What a source's own box tells by its class about the labels that lie on it.
+    """What the class of a human box says about the labels that lie on it.
 
     Raises:
-        InputError: if a value is out of its range, or the table is missing or not asked for.
+        InputError: if a value is out of its range, or a table is missing or unused.
     """
 
-    method: str = "consistent"  # consistent (learnt, over all spaces together), learnt (from the model's scores, for each pair of
-    # spaces), relations (of `lat relations`), table, cooccurrence or none
+    method: str = (
+        "consistent"  # consistent (learnt over all spaces together), learnt (from the model's scores, per pair of spaces),
+    )
+    # relations (of `lat relations`), table, cooccurrence or none
     table: str = ""  # of table: YAML file {source: {target: {source class: {target class: share} or [target classes]}}}
     floor: float = 0.02  # of relations, table and cooccurrence: a smaller share counts as this, so that an error forbids nothing
     veto: float = 0.0  # a target class whose share is below this is impossible on a box of that source class; 0 forbids none
-    sources: Any = "all"  # a dataset's name, a list of names, or all: the sources whose boxes are asked
+    sources: Any = "all"  # a dataset's name, a list of names, or all: the sources to which the prior applies
 
     def __post_init__(self) -> None:
         if self.method not in PRIORS:
@@ -77,7 +79,7 @@ class PriorSettings:
 
     @property
     def is_learnt(self) -> bool:
-        """True if it is one of the shares that are learnt from own boxes, in `lat/class_shares.json`."""
+        """True if its shares are learnt from human boxes, in `lat/class_shares.json`."""
         return self.method in ("consistent", "learnt")
 
     def applies_to(self, source: str) -> bool:
@@ -88,15 +90,15 @@ class PriorSettings:
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """Which labels of a set are kept, after the threshold, the NMS and the most of an image that its section has.
+    """Which labels of a set are kept, after its section's threshold, NMS and maximum per image.
 
     Raises:
-        InputError: if a value is out of its range, or the temperature is asked for where nothing is chosen.
+        InputError: if a value is out of its range, or the temperature is true where nothing is chosen.
     """
 
     method: str = "score"  # score (all of them), class_balanced (CBST), validation (thresholds of highest F1 on held-out images),
     # dars, or da (dars that keeps all boxes that tie at its threshold)
-    temperature: bool = False  # choose by scores that are scaled to held-out images; the scores that are written stay
+    temperature: bool = False  # choose by scores scaled to held-out images; written scores do not change
     share: float = 0.5  # of class_balanced: share of each class's labels that is kept; of dars and da: labels wanted, as a share
     # of the boxes that as many images of the target have
 

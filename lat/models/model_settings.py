@@ -31,7 +31,7 @@ class BackboneSettings:
     name: str = "upstream"  # upstream (an upstream detector's own features), dinov2_vit{s,b,l,g}14 (also with _reg), or random
     upstream_dataset: str = ""  # of upstream: whose detector; empty for the first dataset's
     weights: str = "pretrained"  # of DINOv2: pretrained (downloaded once), a local file, or none (random weights)
-    blocks: int = 1  # of DINOv2: blocks whose tokens stand side by side, spread evenly up to the last; 1 for the last alone
+    blocks: int = 1  # of DINOv2: blocks whose tokens are concatenated, spread evenly up to the last; 1 for the last alone
     image_size: int = 0  # shorter side in pixels to which images are resized before the backbone; 0 keeps their own size
     cache: str = "memory"  # where features are kept: memory, disk, or none (computed again at each use)
     cache_dtype: str = "float16"  # number format of kept features: float16 or float32
@@ -60,7 +60,7 @@ class ProposalSettings:
     drop_probability: float = 0.05  # share of ground-truth boxes that are left out
     hide_ground_truth: float = 0.0  # share of images whose ground-truth boxes are all left out
     hide_class_vectors: float = 0.5  # share of images whose ground-truth boxes lose their class vector
-    background_proposals: int = 8  # random boxes an image that teach what background looks like
+    background_proposals: int = 8  # random boxes per image that teach what background looks like
 
     def __post_init__(self) -> None:
         for name in ("jitter_probability", "drop_probability", "hide_ground_truth", "hide_class_vectors"):
@@ -78,7 +78,7 @@ class HeadSettings:
 
     pooled_size: int = 7  # side of the RoIAlign grid
     dim: int = 256  # channels of a region feature
-    match_iou: float = 0.5  # least IoU of a proposal with the ground-truth box that it is to become
+    match_iou: float = 0.5  # smallest IoU of a proposal with the ground-truth box that it is matched to
     classification_loss: str = "masked_softmax"  # masked_softmax (the paper's) or null_bce; class_relational_bce and
     # nll_plus need `lat relations` first
 
