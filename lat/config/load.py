@@ -95,10 +95,9 @@ def _made(owner: Any, content: Mapping[Any, Any]) -> Any:
 
 def _schema() -> DictConfig:
     """The structured defaults, writable: frozen dataclasses give read-only nodes, into which nothing can be merged."""
-    schema = OmegaConf.structured(Config)
+    schema: DictConfig = OmegaConf.structured(Config)
     _thaw(schema)
-    result: DictConfig = schema
-    return result
+    return schema
 
 
 def _thaw(node: DictConfig) -> None:

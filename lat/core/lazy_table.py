@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Entry = TypeVar("Entry")
 
@@ -23,9 +23,8 @@ class LazyTable(Mapping[str, Entry]):
 
     def __getitem__(self, name: str) -> Entry:
         module, _, attribute = self._places[name].partition(":")
-        entry: Any = getattr(import_module(module), attribute)
-        result: Entry = entry
-        return result
+        entry: Entry = getattr(import_module(module), attribute)
+        return entry
 
     def __contains__(self, name: object) -> bool:
         return name in self._places

@@ -146,12 +146,11 @@ def split_images(table: LabelTable, settings: DatasetSettings) -> tuple[np.ndarr
 
 
 def _images_of_split(table: LabelTable, splits: np.ndarray, split: str) -> np.ndarray:
-    chosen = splits == split
+    chosen: np.ndarray = splits == split
     if not chosen.any():
         known = ", ".join(sorted(set(table.splits) - {""})) or "no values at all"
         raise InputError(table.path, f"no image has the split {split!r}", f"the key `split` of its images has {known}")
-    result: np.ndarray = chosen
-    return result
+    return chosen
 
 
 def _hash_share(file_name: str) -> float:

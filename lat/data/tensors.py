@@ -22,9 +22,8 @@ def image_to_tensor(image: np.ndarray) -> Tensor:
 def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
     """The boxes of image `i` of a table, including crowd boxes with weight 0."""
     rows = table.rows(i)
-    return _all_boxes(table)[
-        torch.arange(rows.start, rows.stop)
-    ]  # a copy: pickling a view would send the whole table to the other process
+    copied = torch.arange(rows.start, rows.stop)  # pickling a view would send the whole table to the other process
+    return _all_boxes(table)[copied]
 
 
 def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:

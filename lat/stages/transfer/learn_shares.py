@@ -47,10 +47,10 @@ def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
             decoded = decode_batches(
                 workspace, model, partial(items.transfer_input, name), my_batches, workspace.others(name), items.features
             )
-            stored: list[Decoded] = []
-            seen = _watched(decoded, my_batches, progress, stored if _is_transferred_next(workspace, name) else None)
+            stored: list[Decoded] | None = [] if _is_transferred_next(workspace, name) else None
+            seen = _watched(decoded, my_batches, progress, stored)
             human[name] = _joined(workspace, name, workspace.processes.in_order(map(_of_human_boxes, seen), len(sample)))
-            if _is_transferred_next(workspace, name):
+            if stored is not None:
                 workspace.data.decoded.put(workspace.paths.transfer_model, name, stored)
     workspace.processes.from_first(_learn_and_write, workspace, human)
 
