@@ -95,6 +95,10 @@ class Config:
             return self.dataset_names
         return tuple([self.target] if isinstance(self.target, str) else self.target)
 
+    def num_members(self, dataset: str) -> int:
+        """How many detectors label images in the space of a dataset: a target has all members, a mere source one."""
+        return len(self.upstream.models) if dataset in self.target_names else 1
+
     @property
     def backbone_dataset(self) -> str:
         """The dataset whose upstream detector provides the features when `lat.backbone.name` is upstream."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from lat.baselines.baseline_settings import LabelUnificationSettings, StudentTeacherSettings
-from lat.core.errors import InputError
+from lat.core.errors import InputError, did_you_mean
 from lat.data.augment.augment_settings import NoiseSettings
 from lat.data.data_settings import WeighingSettings
 from lat.detectors.detector_settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings, YoloSettings
@@ -21,10 +21,28 @@ class UpstreamSettings:
     """Section `upstream`: the detector that is trained on each dataset."""
 
     model: DetectorSettings = field(default_factory=DetectorSettings)
+    members: list[dict[str, Any]] = field(default_factory=list)  # further detectors of each target, each as changes to `model`,
+    # such as [{backbone: small, weights: none}]; what they agree on counts more, and their boxes are averaged
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
 
     def __post_init__(self) -> None:
         _check_choice("model.detector", self.model.detector, DETECTORS)
+        for position, model in enumerate(self.models):
+            _check_choice(f"members[{position - 1}].detector", model.detector, DETECTORS)
+
+    @property
+    def models(self) -> tuple[DetectorSettings, ...]:
+        """The detectors of a target: `model`, then the members.
+
+        Raises:
+            InputError: if a member has a setting that a detector has not.
+        """
+        known = [one.name for one in fields(DetectorSettings)]
+        for position, changes in enumerate(self.members):
+            for name in changes:
+                if name not in known:
+                    raise InputError(f"members[{position}]", f"has no setting '{name}'", did_you_mean(name, known))
+        return (self.model, *(replace(self.model, **changes) for changes in self.members))
 
 
 @dataclass(frozen=True)

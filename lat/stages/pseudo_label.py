@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
 from torchvision.ops import batched_nms
 
 from lat.config.sections import PseudoLabelSettings
 from lat.core.structures import LabeledBoxes
 from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_per_image
+from lat.detectors.ensemble import fuse_members
 from lat.engine.progress import track
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.coco.write import write_labels
@@ -37,7 +39,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 def _step(workspace: Workspace, source: str, space: str) -> Step:
     settings = workspace.config.to_dict()["pseudo_label"]
     chosen, data = workspace.config.pseudo_label.filter, [source]
-    inputs = [workspace.paths.upstream_model(space)]
+    inputs = [*workspace.paths.upstream_models(space)]
     if not chosen.keeps_all:
         settings["seed"] = workspace.config.seed
         data.append(space)
@@ -56,7 +58,7 @@ def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
 
 def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
     settings = {**workspace.config.to_dict()["pseudo_label"], "filter": None}
-    inputs, outputs = (workspace.paths.upstream_model(space),), (workspace.paths.held_out_labels(dataset, space),)
+    inputs, outputs = workspace.paths.upstream_models(space), (workspace.paths.held_out_labels(dataset, space),)
     run = partial(label_held_out, target=dataset)
     group = f"{dataset} held-out"
     return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round)
@@ -90,12 +92,12 @@ def _label_images(
 ) -> None:
     """Write the filtered detections of each space's detector on all images of a part."""
     settings, processes = workspace.config.pseudo_label, workspace.processes
-    models = {space: workspace.paths.upstream_model(space) for space in paths}
-    predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
+    models = {space: workspace.paths.upstream_models(space) for space in paths}
+    members = {space: [Predictor(load_detector(path), workspace.fabric) for path in models[space]] for space in paths}
     found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
     batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH)
     labels = (
-        {space: [keep_pseudo_labels(boxes, settings) for boxes in one.predict(images)] for space, one in predictors.items()}
+        {space: [keep_pseudo_labels(boxes, settings) for boxes in _detections(each, images)] for space, each in members.items()}
         for images in image_batches(part, processes.share(batches))
     )
     with track(len(part), f"{title} in {', '.join(paths)}") as progress:
@@ -108,10 +110,15 @@ def _label_images(
         for space, boxes in found.items():
             held_out = boxes_per_image(read_held_out_labels(workspace, space, space)) if chosen.needs_held_out else []
             kept = choose_labels(workspace, space, boxes, chosen, held_out)
-            info = {**label_info(workspace, "pseudo_label", models[space]), **kept.info}
+            info = {**label_info(workspace, "pseudo_label", models[space][0]), **kept.info}
             write_labels(paths[space], part.labels, workspace.data.space(space), kept.boxes(boxes), info=info, provenance=None)
 
     processes.from_first(write)
+
+
+def _detections(members: Sequence[Predictor], images: list[Tensor]) -> list[LabeledBoxes]:
+    """The detections of all members on each image, those of one object averaged."""
+    return [fuse_members(boxes) for boxes in zip(*(one.predict(images) for one in members), strict=True)]
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:

@@ -36,11 +36,19 @@ class RunPaths:
         is_first = not self.round or dataset not in (None, *self.renewed)
         return self.root if is_first else self.root / "rounds" / str(self.round)
 
-    def upstream_model(self, dataset: str) -> Path:
-        return self._folder(dataset) / "upstream" / dataset / "model.pt"
+    def upstream_model(self, dataset: str, member: int = 0) -> Path:
+        return self._upstream(dataset, member) / "model.pt"
 
-    def upstream_metrics(self, dataset: str) -> Path:
-        return self._folder(dataset) / "upstream" / dataset / "metrics.json"
+    def upstream_models(self, dataset: str) -> tuple[Path, ...]:
+        """The models of all members of a dataset's detector."""
+        return tuple(self.upstream_model(dataset, member) for member in range(self.config.num_members(dataset)))
+
+    def upstream_metrics(self, dataset: str, member: int = 0) -> Path:
+        return self._upstream(dataset, member) / "metrics.json"
+
+    def _upstream(self, dataset: str, member: int) -> Path:
+        folder = self._folder(dataset) / "upstream" / dataset
+        return folder / "members" / str(member) if member else folder
 
     def pseudo_labels(self, source: str, space: str) -> Path:
         return self._folder(space) / "pseudo_labels" / f"{source}.{space}.json"
