@@ -71,6 +71,8 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file raises any of a dozen classes, from pickle's to zipfile's
         what = f"cannot be read as weights ({type(error).__name__})"
         raise InputError(path, what, "give a .pth or .safetensors file") from error
+    if not isinstance(content, dict):
+        raise InputError(path, f"contains a {type(content).__name__}, not weights", "give a .pth or .safetensors file")
     content = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}
 
@@ -99,8 +101,9 @@ def check_fit(tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
     """
     import timm
 
-    last = timm.get_pretrained_cfg(timm_name(name)).classifier
-    last = (last,) if isinstance(last, str) else tuple(last)
+    config = timm.get_pretrained_cfg(timm_name(name))
+    named = config.classifier if config is not None and config.classifier else ()
+    last = (named,) if isinstance(named, str) else tuple(named)
     for key, wanted in _classifier(name).items():
         if not key.startswith(last) and (key not in tensors or tensors[key].shape != wanted.shape):
             what = (

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from lat.core.convnet_names import PACKAGED, timm_name
 from lat.core.errors import InputError
 
 STRIDES = (4, 8, 16, 32)
-Rgb = tuple[float, float, float]
+Rgb = tuple[float, ...]
 
 
 def build_convnet(where: str, name: str, strides: tuple[int, ...], weights: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -35,7 +36,8 @@ def build_convnet(where: str, name: str, strides: tuple[int, ...], weights: Mapp
         InputError: if the network has no such maps.
     """
     levels = _levels(where, name)
-    return _create(name, [levels[stride][0] for stride in strides], weights)
+    net: nn.Module = _create(name, [levels[stride][0] for stride in strides], weights)
+    return net
 
 
 def channels_of(where: str, name: str, strides: tuple[int, ...]) -> list[int]:
@@ -87,11 +89,12 @@ def _levels(where: str, name: str) -> dict[int, tuple[int, int]]:
     return {stride: (found[stride], width) for stride, width in zip(STRIDES, channels, strict=True)}
 
 
-def _create(name: str, indices: list[int] | None = None, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+def _create(name: str, indices: list[int] | None = None, weights: Mapping[str, Tensor] | None = None) -> Any:
     """timm's network with the maps of these indices, by default of all."""
     import timm
 
-    chosen = {} if indices is None else {"out_indices": tuple(indices)}
+    net: Any
+    chosen: dict[str, Any] = {} if indices is None else {"out_indices": tuple(indices)}
     if weights is None:
         net = timm.create_model(timm_name(name), features_only=True, pretrained=False, **chosen)
     else:
@@ -101,8 +104,7 @@ def _create(name: str, indices: list[int] | None = None, weights: Mapping[str, T
     last = net.feature_info.module_name()[-1].split(".")
     if last[0] == "blocks" and hasattr(net, "blocks"):  # timm's EfficientNets and MobileNets would run all of them
         net.blocks = net.blocks[: int(last[1]) + 1]
-    result: nn.Module = net
-    return result
+    return net
 
 
 @contextmanager

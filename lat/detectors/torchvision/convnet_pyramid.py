@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
-from timm.layers import freeze_batch_norm_2d
+from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
@@ -43,7 +43,7 @@ class ConvnetPyramid(nn.Module):
     ) -> None:
         super().__init__()
         body = build_convnet("backbone", name, strides, weights)
-        self.body: nn.Module = body if trainable_layers is None else freeze_batch_norm_2d(body)
+        self.body: nn.Module = body if trainable_layers is None else freeze_batch_norm_2d(body)  # type: ignore[no-untyped-call]
         if trainable_layers is not None and trainable_layers < len(STRIDES):
             freeze_up_to(self.body, min(len(STRIDES) - 1 - trainable_layers, len(strides) - 1))
         extra = LastLevelMaxPool() if has_extra_level else None
