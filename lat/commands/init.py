@@ -183,7 +183,8 @@ def _image_sizes(looks: Sequence[_Look]) -> str:
         kept = f", {look.small_box * size / look.shorter_side:.0f} as seen" if size else ""
         lines.append(f"#   {look.settings.name}: {look.small_box:.0f} pixels in images {look.shorter_side} high or wide{kept}")
     what = "0 keeps the images' own size" if not size else "shorter side in pixels; 0 keeps the images' own size"
-    lines += [f"upstream: {{model: {{image_size: {size}}}}} # {what}", f"downstream: {{model: {{image_size: {size}}}}}"]
+    upstream = f"upstream: {{model: {{backbone: efficientnet_lite0, weights: pretrained, image_size: {size}}}}}"
+    lines += [f"{upstream} # {what}", f"downstream: {{model: {{image_size: {size}}}}}"]
     return "\n".join(lines) + "\n"
 
 
