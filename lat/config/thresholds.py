@@ -40,7 +40,7 @@ def _pairs(config: Any) -> Iterator[Pair]:
             yield from _weighing("rounds.labels", config.rounds.labels)
         if method == "label_transfer":
             yield from _weighing("downstream.labels", config.downstream.labels)
-    if method in ("pseudo_label", "union"):
+    if method in ("pseudo_label", "union", "union_averaged"):
         yield "downstream.labels.trained_threshold", "pseudo_label.threshold"
     if method == "student_teacher":
         yield "downstream.student_teacher.teacher_threshold", "downstream.model.detection_threshold"

@@ -60,7 +60,10 @@ def test_both_thresholds_and_the_remedy_are_named(options: list[str], later: str
         ["transfer.calibration=none", "transfer.decode.keep_supported=0.3", "evaluation.counted_threshold=0.01"],
         ["transfer.calibration=none", "rounds.count=0", "rounds.labels.ignore_threshold=0.01"],  # there is no round
         ["transfer.calibration=none", "transfer.decode.written_threshold=0.2"],
-        *([f"downstream.method={method}"] for method in ("class_names", "pseudo_label", "union", "student_teacher", "lgpl")),
+        *(
+            [f"downstream.method={method}"]
+            for method in ("class_names", "pseudo_label", "union", "union_averaged", "student_teacher", "lgpl")
+        ),
     ],
 )
 def test_thresholds_that_can_act_are_taken(options: list[str]) -> None:

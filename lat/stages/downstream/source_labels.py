@@ -48,7 +48,7 @@ def label_inputs(workspace: Workspace, target: str) -> tuple[Path, ...]:
     first, settings = workspace.at(0), workspace.config.downstream
     pseudo = tuple(first.paths.pseudo_labels(source, target) for source in workspace.others(target))
     match settings.method:
-        case "pseudo_label" | "union":
+        case "pseudo_label" | "union" | "union_averaged":
             return pseudo
         case "class_thresholds":
             return (*pseudo, first.paths.held_out_labels(target, target))
