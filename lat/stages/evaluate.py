@@ -14,7 +14,7 @@ from lat.engine.progress import track
 from lat.evaluation.label_figures import label_figures
 from lat.evaluation.transfer_quality import agreement
 from lat.labels.table import LabelTable
-from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
+from lat.workspace.label_files import counted_labels, read_detections, read_transferred, read_truth
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -36,7 +36,7 @@ def last_round_methods(workspace: Workspace) -> dict[str, str]:
 def steps(workspace: Workspace) -> Iterator[Step]:
     """One step, for all labels and all trained downstream detectors."""
     settings = workspace.config.to_dict()["evaluation"]
-    pseudo = dict.fromkeys(path for each in _compared_rounds(workspace) for path in each.paths.all_pseudo_labels())
+    pseudo = (each.paths.detections(*pair) for each in _compared_rounds(workspace) for pair in workspace.transfers())
     transferred = (each.paths.transferred(*pair) for each in workspace.rounds() for pair in workspace.transfers())
     inputs = (*pseudo, *transferred, *workspace.paths.found_downstream())
     depends_on = [settings, list(map(list, workspace.transfers())), list(TRANSFER_METHODS)]
@@ -93,10 +93,13 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
 
 
 def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable) -> dict[str, list[LabeledBoxes]]:
-    """The labels of each method for the training images of `source` in the space of its transferred labels."""
+    """The labels of each method for the training images of `source` in the space of its transferred labels.
+
+    Pseudo-labels have all their scores, as transferred labels do, below `pseudo_label.threshold` too.
+    """
     space = transferred.space
     by_name = labels_by_class_names(workspace.data.train_part(source).labels, space)
-    first, *last = (boxes_per_image(read_pseudo_labels(of_round, source, space.name)) for of_round in _compared_rounds(workspace))
+    first, *last = (boxes_per_image(read_detections(of_round, source, space.name)) for of_round in _compared_rounds(workspace))
     named, earlier = last_round_methods(workspace), workspace.rounds()[:-1]
     labels = {
         "class_names": by_name,
