@@ -45,6 +45,7 @@ METHODS = {
     "Faster R-CNN, pseudo-labels": ["downstream.method=pseudo_label"],
     "Faster R-CNN, pseudo-labels, class-wise thresholds": ["downstream.method=class_thresholds"],
     "Faster R-CNN, union": ["downstream.method=union"],
+    "Faster R-CNN, union averaged": ["downstream.method=union_averaged"],
     "Faster R-CNN, LGPL": ["downstream.method=lgpl"],
     "Faster R-CNN, student-teacher": ["downstream.method=student_teacher"],
     "Faster R-CNN, label transfer": ["downstream.method=label_transfer"],
@@ -53,7 +54,7 @@ METHODS = {
     "Deformable-DETR, label unification": [*DEFORMABLE, "downstream.method=label_unification"],
 }
 OWN = ("train-upstream", "pseudo-label")
-NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "label_transfer": ROUND}
+NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "union_averaged": OWN, "label_transfer": ROUND}
 STRATEGIES = ("half_and_half", "mixed", "mixed_then_target")
 # What a person who knows the protocols would write.
 CLASS_MAPS = {

@@ -138,7 +138,7 @@ class EvaluationSettings:
 
 DOWNSTREAM_METHODS = (
     *("label_transfer", "target_only", "class_names", "class_map", "box_statistics", "pseudo_label", "class_thresholds"),
-    *("union", "lgpl", "student_teacher", "label_unification"),
+    *("union", "union_averaged", "lgpl", "student_teacher", "label_unification"),
 )
 STRATEGIES = ("mixed_then_target", "mixed", "half_and_half", "target_only")
 

@@ -58,6 +58,12 @@ class RunPaths:
         names = self.config.dataset_names
         return tuple(self.pseudo_labels(source, space) for source in names for space in names if space != source)
 
+    def detections(self, source: str, space: str) -> Path:
+        """All that the detector of a space finds, unsure or not; the pseudo-labels where a filter chooses these."""
+        if not self.config.pseudo_label.filter.keeps_all:
+            return self.pseudo_labels(source, space)
+        return self._folder(space) / "pseudo_labels" / "detections" / f"{source}.{space}.json"
+
     def held_out_labels(self, target: str, space: str) -> Path:
         return self._folder(space) / "pseudo_labels" / "held_out" / f"{target}.{space}.json"
 

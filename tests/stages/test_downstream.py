@@ -163,7 +163,7 @@ def test_settings_that_do_not_go_together_are_refused(finished: tuple[Path, Path
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["class_names", "pseudo_label", "union"])
+@pytest.mark.parametrize("method", ["class_names", "pseudo_label", "union", "union_averaged"])
 def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], method: str) -> None:
     seen = workspace_of(copied, f"downstream.method={method}", f"downstream.name={method}")
     done = run_stages(seen, STAGE, say=quiet)

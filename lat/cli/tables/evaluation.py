@@ -16,6 +16,7 @@ METHOD_TITLES = {
     "class_names": "classes matched\nby name",
     "pseudo_label": "plain\npseudo-labels",
     "union": "union",
+    "union_averaged": "union,\naveraged",
     "label_transfer": "label transfer",
 }
 
@@ -40,6 +41,9 @@ def print_results(results: Results) -> None:
             figures = [_ap_figures(results.means[method]) for method in results.rounds]
             per_round = ", ".join(f"round {number} {each}" for number, each in enumerate(figures))
             console.print(f"label transfer, mean: {per_round}")
+            pairs = results.last_round.items()
+            of_last = ", ".join(f"{method.replace('_', ' ')} {_ap_figures(results.means[name])}" for method, name in pairs)
+            console.print(f"detectors of round {len(figures) - 1}, mean: {of_last}", soft_wrap=True)
         title = f"Transferred labels at a score of {threshold} against truth"
         _print_titled(console, title, quality_table(rows["transfer"], results.means["label_transfer"]))
     title = f"Transferred labels (score >= {threshold}) against the human boxes of the source"
