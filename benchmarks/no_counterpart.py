@@ -5,8 +5,8 @@
 
 On street scenes, people on foot are taken out of the label spaces of `city` and `way`, so that of three datasets only `nu` knows
 them: their pixels are still there, without boxes. With --data, also the blood cells of `configs/blood.yaml` in FOLDER, where only
-`bccd` knows platelets. Both rows of a direction are of the same label-transfer model. A box became a class if a label with a score of at
-least `evaluation.counted_threshold` matches it. Runs are kept under --out; up-to-date steps are not repeated.
+`bccd` knows platelets. Both rows of a direction are of the same label-transfer model. A box became a class if a label with a
+score of at least `evaluation.counted_threshold` matches it. Runs are kept under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
