@@ -103,6 +103,7 @@ GONE: dict[str, str] = {
     "downstream.lgpl.least_precision": "0.5 always applies",
     "downstream.student_teacher.unsupervised_weight": "1 always applies",
     "downstream.label_unification.share_power": "0 always applies: every dataset has the same share",
+    "report.longest_side": "320 always applies",
     "relations.batch_size": "64 always applies",
     "relations.learning_rate": "0.001 always applies",
     "relations.dim": "128 always applies",

@@ -14,6 +14,7 @@ from lat.core.decoded_proposals import Decoded, DecodedProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
+from lat.engine.announce import say
 from lat.engine.progress import track
 from lat.labelling.calibration import Calibration
 from lat.labelling.keep_and_fuse import labels_of
@@ -24,6 +25,7 @@ from lat.stages.shared.label_filters import choose_labels
 from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.evidence import compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
+from lat.stages.transfer.no_counterpart import what_became_of_them
 from lat.stages.transfer.priors import PriorRecord, find_prior
 from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
@@ -118,17 +120,20 @@ class _Writer:
             self.provenance.append(provenance)
 
     def write(self) -> None:
-        """Write `transferred/S.T.json`."""
+        """Write `transferred/S.T.json`, and say which source classes have no counterpart."""
         info = label_info(self.workspace, "label_transfer", self.workspace.paths.transfer_model)
         kept = choose_labels(self.workspace, self.target, self.boxes, self.settings.filter, self.held_out, scored_by_class=False)
+        labels = kept.boxes(self.boxes)
         write_labels(
             self.workspace.paths.transferred(self.source, self.target),
             self.workspace.data.train_part(self.source).labels,
             self.space,
-            kept.boxes(self.boxes),
+            labels,
             info={**info, "calibration": self.calibration.to_dict(), **kept.info},
             provenance=kept.rows(self.provenance),
         )
+        if line := what_became_of_them(self.workspace, self.source, self.target, labels):
+            say(line)
 
     def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
         """The labels of each held-out image, and (N,) bool: whether each lies on a stand-in for a human box."""
