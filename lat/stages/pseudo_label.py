@@ -43,7 +43,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 def _step(workspace: Workspace, source: str, space: str) -> Step:
     settings = workspace.config.to_dict()["pseudo_label"]
     chosen, data = workspace.config.pseudo_label.filter, [source]
-    inputs = [workspace.paths.upstream_model(space)]
+    inputs = [*workspace.paths.upstream_models(space)]
     if not chosen.keeps_all:
         settings["seed"] = workspace.config.seed
         data.append(space)
@@ -62,7 +62,7 @@ def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
 
 def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
     settings = {**workspace.config.to_dict()["pseudo_label"], "filter": None}
-    inputs, outputs = (workspace.paths.upstream_model(space),), (workspace.paths.held_out_labels(dataset, space),)
+    inputs, outputs = workspace.paths.upstream_models(space), (workspace.paths.held_out_labels(dataset, space),)
     run = partial(label_held_out, target=dataset)
     group = f"{dataset} held-out"
     return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round)
