@@ -7,7 +7,7 @@ Table 1, diverging classes: each dataset in turn is a small target (--small imag
 Table 2, small and large: city is small, the others are large, and each is a target.
 Table 3, training strategies, with the transferred labels of table 1.
 
-AP / AP50 on the target's held-out images, mean and spread over seeds. All methods have the same number of training steps, the
+AP / AP50 on the target's test images, mean and spread over seeds. All methods have the same number of training steps, the
 same augmentation and averaged weights (student-teacher: its teacher). Labelling is everything before the downstream training,
 including upstream detectors; training is the downstream detector alone; both in seconds, mean over targets and seeds. Runs are
 kept under --out; up-to-date steps are not repeated and keep their recorded seconds.
@@ -51,6 +51,7 @@ METHODS = {
     "Faster R-CNN, label transfer": ["downstream.method=label_transfer"],
     "RT-DETR, target only": [*RTDETR, "downstream.method=target_only"],
     "RT-DETR, label transfer": [*RTDETR, "downstream.method=label_transfer"],
+    "Deformable-DETR, target only": [*DEFORMABLE, "downstream.method=target_only"],
     "Deformable-DETR, label unification": [*DEFORMABLE, "downstream.method=label_unification"],
 }
 OWN = ("train-upstream", "pseudo-label")

@@ -30,7 +30,8 @@ _DATASET = """\
     images: ${{data_root}}/{name}/images
     annotations: ${{data_root}}/{name}/train.json
     validation: ${{data_root}}/{name}/val.json
-    truth: # evaluation only
+    truth: # evaluation only; in its own label space: test images, for downstream detectors
+      {name}: ${{data_root}}/{name}/test.json
 """
 
 _TRUTH = """\

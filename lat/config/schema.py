@@ -59,8 +59,8 @@ class Config:
             for name in set(chosen) - set(names):
                 raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")
         for dataset in self.datasets:
-            for space in set(dataset.truth) - (set(names) - {dataset.name}):
-                raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is not another dataset", choices)
+            for space in set(dataset.truth) - set(names):
+                raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is no dataset", choices)
         self._check_upstream(choices)
         self._check_label_sets(choices)
         check_thresholds(self)

@@ -113,10 +113,10 @@ def check_fit(tensors: Mapping[str, Tensor], name: str, path: Path) -> None:
 
 
 def _classifier(name: str) -> dict[str, Tensor]:
-    """The tensors of timm's whole classifier, in its order, without memory or counters."""
+    """The tensors of timm's whole classifier, in its order, without counters; random numbers are as before."""
     import timm
 
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         net: nn.Module = timm.create_model(timm_name(name), pretrained=False)
     return {key: value for key, value in net.state_dict().items() if not key.endswith(_COUNTER)}
 

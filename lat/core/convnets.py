@@ -70,13 +70,13 @@ def freeze_up_to(net: nn.Module, level: int) -> None:
 
 @lru_cache
 def _levels(where: str, name: str) -> dict[int, tuple[int, int]]:
-    """timm's index and the channels of the map of each of `STRIDES`; builds the network without memory."""
+    """timm's index and the channels of the map of each of `STRIDES`; builds it to see, and leaves random numbers alone."""
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             info = _create(name).feature_info
             found = {stride: index for index, stride in zip(info.out_indices, info.reduction(), strict=True)}
             net = _create(name, [found[stride] for stride in STRIDES])
-            maps = net(torch.zeros(1, 3, 64, 96))
+            maps = net.eval()(torch.zeros(1, 3, 64, 96))
         channels = net.feature_info.channels()
         expected = [(1, width, 64 // stride, 96 // stride) for width, stride in zip(channels, STRIDES, strict=True)]
         if [tuple(one.shape) for one in maps] != expected:

@@ -126,7 +126,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             "rounds.labels.ignore_threshold is 0.6; choose a number up to trained_threshold, 0.5",
         ),
         (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
-        (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),
+        (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is no dataset"),
         (TWO_DATASETS.replace("name: b", "nam: b"), [], "did you mean 'name'?"),
         (f"{TWO_DATASETS}label_sets: [{{name: b, files: {{a: x}}}}]", [], "label_sets the name 'b' is taken"),
         (f"{TWO_DATASETS}label_sets: [{{name: c, files: {{d: x}}}}]", [], "label_sets.c.files there is no dataset 'd'"),

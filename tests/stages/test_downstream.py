@@ -67,6 +67,10 @@ def test_it_writes_model_and_metrics_and_evaluate_lists_every_detector_by_name(c
         ("alone", "target_only", "target_only"),
     ]
     assert all(row["target"] == "city" and row["detector"] == "torchvision" and row["images"] == 1 for row in rows)
+    test, validation = alone.data.test_part("city"), alone.data.validation_part("city")
+    assert test is not None
+    assert validation is not None
+    assert [row["boxes"] for row in rows] == [test.labels.num_boxes] * 2 != [validation.labels.num_boxes] * 2
     assert run_stages(alone, [*STAGE, "evaluate"], say=quiet) == []
     assert run_stages(workspace_of(copied), [*STAGE, "evaluate"], say=quiet) == []
 
