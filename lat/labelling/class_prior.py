@@ -48,18 +48,22 @@ class ClassPrior:
         """As `of_shares`, but without a floor: classes that are rare under `old` keep their scores."""
         return cls(share_ratio(new.shares, old.shares, common_classes(old.shares)), new)
 
-    def weighing_none(self, is_without_counterpart: Tensor) -> Self:
+    def weighing_none(self, is_without_counterpart: Tensor, scored: ClassShares) -> Self:
         """The same prior in which "none" weighs against the classes that a source class without a counterpart might become.
 
-        No human box of such a class was ever labelled in the target's space, so nothing is known about the shares that the
-        model's scores of them were learnt under: they count as equal. The shares of the prior must agree that most are "none".
+        The model never saw human boxes of such a class labelled in the target's space, so the shares that its scores of them were
+        learnt under are not the counted ones. By Bayes, each score, that of "none" too, is multiplied with the share of the prior
+        over the share that the scores show. The shares of the prior must agree that most are "none".
 
         Args:
             is_without_counterpart: (K_s,) bool, see `lat.labelling.class_shares.without_counterpart`.
+            scored: the shares that the scores show.
         """
         shares = self.shares.shares
         is_weighed = is_without_counterpart & (shares[:, -1] > NOTHING)
-        return replace(self, factors=torch.where(is_weighed[:, None], shares * shares.shape[1], self.factors))
+        return replace(
+            self, factors=torch.where(is_weighed[:, None], shares / scored.shares.clamp(min=SMALLEST_SHARE), self.factors)
+        )
 
     def vetoing(self, threshold: float) -> Self:
         """The same prior with target classes below the share threshold forbidden; "none" never is."""

@@ -34,7 +34,7 @@ class ClassShares:
         source: the source's label space.
         target: the target's label space.
         shares: (K_s, K_t + 1) float32; each row sums to 1, "none" last.
-        found_by: how they were found: "counted" or a key of `ESTIMATORS`.
+        found_by: how they were found: "counted", "scored", "equal" or a key of `ESTIMATORS`.
 
     Raises:
         ValueError: if the shares have another shape or dtype.
@@ -78,7 +78,7 @@ class Evidence(Protocol):
         ...
 
     def learnt(self, found_by: str) -> ClassShares:
-        """The shares learnt earlier for all pairs of datasets: `counted`, `learnt` or `consistent`."""
+        """The shares learnt earlier for all pairs of datasets: `counted`, `learnt`, `consistent` or `scored`."""
         ...
 
 
@@ -103,6 +103,12 @@ def shares_of_counts(counts: Tensor) -> Tensor:
     total = counts.sum(dim=0) if counts.any() else torch.ones(counts.shape[1])
     overall = total / total.sum()
     return (counts + overall) / (counts.sum(dim=1, keepdim=True) + 1.0)
+
+
+def equal_shares(source: LabelSpace, target: LabelSpace) -> ClassShares:
+    """Shares of which nothing is known."""
+    columns = len(target) + 1
+    return ClassShares(source, target, torch.full((len(source), columns), 1 / columns), "equal")
 
 
 def without_counterpart(counts: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class RunEvidence:
         return tables.get((self.source.name, self.target.name), {})
 
     def learnt(self, found_by: str) -> ClassShares:
-        """The shares in `lat/class_shares.json` that were `counted`, `learnt` or made `consistent`."""
+        """The shares in `lat/class_shares.json` that were `counted`, `learnt`, made `consistent` or `scored`."""
         return read_class_shares(self.workspace, self.source.name, self.target.name, found_by)
 
 
