@@ -97,17 +97,16 @@ class Config:
 
     def num_members(self, dataset: str) -> int:
         """How many detectors label images in the space of a dataset: a target has all members, a mere source one."""
-        return len(self.upstream.models) if dataset in self.target_names else 1
+        return len(self.upstream.all_members) if dataset in self.target_names else 1
 
     @property
     def backbone_dataset(self) -> str:
         """The dataset whose upstream detector provides the features when `lat.backbone.name` is upstream."""
         return self.lat.backbone.upstream_dataset or self.dataset_names[0]
 
-    @property
-    def upstream_training(self) -> Training:
-        """How an upstream detector is trained, before any further round."""
-        return Training(self.upstream.training, self.training)
+    def upstream_training(self, member: int = 0) -> Training:
+        """How a member of an upstream detector is trained, before any further round."""
+        return Training(self.upstream.all_members[member].training, self.training)
 
     @property
     def lat_training(self) -> Training:
@@ -119,10 +118,9 @@ class Config:
         """How a downstream detector is trained."""
         return Training(self.downstream.training, self.training, self.downstream.ema_decay)
 
-    @property
-    def round_training(self) -> Training:
-        """How an upstream detector is trained on in a further round."""
-        return self.upstream_training.scaled(self.rounds.steps_share, self.rounds.learning_rate_share)
+    def round_training(self, member: int = 0) -> Training:
+        """How a member of an upstream detector is trained on in a further round."""
+        return self.upstream_training(member).scaled(self.rounds.steps_share, self.rounds.learning_rate_share)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""

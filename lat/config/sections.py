@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from lat.baselines.baseline_settings import LabelUnificationSettings, StudentTeacherSettings
@@ -17,32 +18,49 @@ from lat.models.model_settings import BackboneSettings, FusionSettings, HeadSett
 
 
 @dataclass(frozen=True)
+class UpstreamMember:
+    """One of the detectors that label images in the space of a target together."""
+
+    model: DetectorSettings
+    training: TrainSettings
+
+
+@dataclass(frozen=True)
 class UpstreamSettings:
     """Section `upstream`: the detector that is trained on each dataset."""
 
     model: DetectorSettings = field(default_factory=DetectorSettings)
-    members: list[dict[str, Any]] = field(default_factory=list)  # further detectors of each target, each as changes to `model`,
-    # such as [{backbone: small, weights: none}]; what they agree on counts more, and their boxes are averaged
+    members: list[dict[str, Any]] = field(default_factory=list)  # further detectors of each target, each as changes to `model`
+    # and `training`, such as [{model: {backbone: small, weights: none}}], or [{}] for another seed; detections are averaged
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
 
     def __post_init__(self) -> None:
-        _check_choice("model.detector", self.model.detector, DETECTORS)
-        for position, model in enumerate(self.models):
-            _check_choice(f"members[{position - 1}].detector", model.detector, DETECTORS)
+        for position, member in enumerate(self.all_members):
+            where = f"members[{position - 1}].model.detector" if position else "model.detector"
+            _check_choice(where, member.model.detector, DETECTORS)
 
     @property
-    def models(self) -> tuple[DetectorSettings, ...]:
-        """The detectors of a target: `model`, then the members.
+    def all_members(self) -> tuple[UpstreamMember, ...]:
+        """The detector itself, then the further members.
 
         Raises:
-            InputError: if a member has a setting that a detector has not.
+            InputError: if a member has a setting that there is not.
         """
-        known = [one.name for one in fields(DetectorSettings)]
-        for position, changes in enumerate(self.members):
-            for name in changes:
-                if name not in known:
-                    raise InputError(f"members[{position}]", f"has no setting '{name}'", did_you_mean(name, known))
-        return (self.model, *(replace(self.model, **changes) for changes in self.members))
+        itself = UpstreamMember(self.model, self.training)
+        return (itself, *(_changed(itself, f"members[{i}]", changes) for i, changes in enumerate(self.members)))
+
+
+def _changed(settings: Any, where: str, changes: Any) -> Any:
+    """Settings with changes to them, which nest as they do; `where` names them in errors."""
+    if not isinstance(changes, Mapping):
+        raise InputError(where, f"is {changes!r}", "write a mapping of settings")
+    known, values = [one.name for one in fields(settings)], {}
+    for name, value in changes.items():
+        if name not in known:
+            raise InputError(where, f"has no setting '{name}'", did_you_mean(str(name), known))
+        before = getattr(settings, name)
+        values[name] = _changed(before, f"{where}.{name}", value) if is_dataclass(before) else value
+    return replace(settings, **values)
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 
 
 def _step(workspace: Workspace, dataset: str, member: int) -> Step:
-    settings, model = workspace.config.to_dict(), workspace.config.upstream.models[member]
+    settings, own = workspace.config.to_dict(), workspace.config.upstream.all_members[member]
     outputs = (workspace.paths.upstream_model(dataset, member), workspace.paths.upstream_metrics(dataset, member))
-    settings["upstream"] = {**settings["upstream"], "model": asdict(model)}
+    settings["upstream"] = {**settings["upstream"], **asdict(own)}
     del settings["upstream"]["members"]  # others do not concern it
     if workspace.round:
         before = workspace.previous().paths
@@ -46,8 +46,8 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
         how = workspace.config.rounds.described(workspace.round)
         data, inputs = workspace.names, (before.upstream_model(dataset, member), *transferred)
     else:  # also the library version and the files behind names
-        how = describe_detector(model, workspace.data.space(dataset))
-        data, inputs = (dataset,), weights_file(model.weights)
+        how = describe_detector(own.model, workspace.data.space(dataset))
+        data, inputs = (dataset,), weights_file(own.model.weights)
     depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
     depends_on += [settings["seed"], settings["runtime"]["precision"]]
     is_apart = workspace.processes.size > 1 and workspace.config.runtime.upstream_parallel == "datasets"
@@ -84,18 +84,18 @@ def _title(member: int) -> str:
 
 def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) -> None:
     config, rounds = workspace.config, workspace.config.rounds
-    training, reserved, noise = config.upstream_training, None, None
+    training, reserved, noise = config.upstream_training(member), None, None
     seed = derive_seed("member", config.seed, member) if member else config.seed
     datasets = [workspace.data.train_part(dataset)]
     if workspace.round:
-        training, seed = config.round_training, derive_seed("round", seed, workspace.round)
+        training, seed = config.round_training(member), derive_seed("round", seed, workspace.round)
         noise = rounds.noise_of(workspace.round)
         model, description = _trained_before(workspace.previous(), dataset, member, noise.dropout)
         datasets += [_transferred(workspace, source, dataset) for source in workspace.others(dataset)]
         reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.own.batch_size)))
     else:
         torch.manual_seed(seed)
-        settings = config.upstream.models[member]
+        settings = config.upstream.all_members[member].model
         model = build_detector(settings, workspace.data.space(dataset))
         description = describe_detector(settings, workspace.data.space(dataset))
     job = TrainJob(

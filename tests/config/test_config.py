@@ -53,14 +53,14 @@ def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(t
 def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
     settings = ["rounds.steps_share=0.25", "rounds.learning_rate_share=0.5", "upstream.training.steps=10", "training.log_every=7"]
     config = load_config(write(tmp_path, TWO_DATASETS), settings)
-    training = config.round_training
+    training = config.round_training()
     assert (training.own.steps, training.own.learning_rate) == (2, 0.5 * config.upstream.training.learning_rate)
     assert training.shared.log_every == 7
 
 
 def test_what_trainings_share_reaches_each_of_them_and_only_downstream_weights_are_averaged(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, TWO_DATASETS), ["training.warmup_steps=3", "downstream.ema_decay=0.5"])
-    trainings = (config.upstream_training, config.lat_training, config.downstream_training)
+    trainings = (config.upstream_training(), config.lat_training, config.downstream_training)
     assert [training.shared.warmup_steps for training in trainings] == [3, 3, 3]
     assert [training.own.steps for training in trainings] == [400, 1200, 600]
     assert [training.ema_decay for training in trainings] == [0.0, 0.0, 0.5]
