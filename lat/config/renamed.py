@@ -88,6 +88,7 @@ GONE: dict[str, str] = {
     "transfer.filter.threshold": "transfer.decode.written_threshold always applies",
     **dict.fromkeys(("pseudo_label.filter.beta", "transfer.filter.beta"), "1 always applies: thresholds of highest F1"),
     **dict.fromkeys(("pseudo_label.filter.sample_ties", "transfer.filter.sample_ties"), "method: da is dars that keeps all ties"),
+    "rounds.learning_rate_share": "0.25 always applies",
     "lat.box_loss_weight": "1 always applies",
     "lat.weights_seed": "0 always applies",
     "downstream.yolo.mosaic": "1 always applies",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lat.config.sections import (
+    FURTHER_LEARNING_RATE,
     DownstreamSettings,
     EvaluationSettings,
     LabelTransferSettings,
@@ -120,7 +121,7 @@ class Config:
 
     def round_training(self, member: int = 0) -> Training:
         """How a member of an upstream detector is trained on in a further round."""
-        return self.upstream_training(member).scaled(self.rounds.steps_share, self.rounds.learning_rate_share)
+        return self.upstream_training(member).scaled(self.rounds.steps_share, FURTHER_LEARNING_RATE)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""

@@ -109,6 +109,9 @@ class TransferSettings:
         _check_choice("calibration", self.calibration, CALIBRATIONS)
 
 
+FURTHER_LEARNING_RATE = 0.25  # of further training, as a share of the first's
+
+
 @dataclass(frozen=True)
 class RoundsSettings:
     """Section `rounds`: doing everything again with what has been transferred.
@@ -119,7 +122,6 @@ class RoundsSettings:
 
     count: int = 1  # further rounds; 0 for none
     steps_share: float = 0.5  # steps of further training, as a share of `upstream.training.steps`
-    learning_rate_share: float = 0.25  # learning rate, likewise
     own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
     labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels train it
     labelling_ratio: list[float] = field(default_factory=list)  # in round 1, 2, ... (the last holds on): of the labels that
@@ -133,7 +135,7 @@ class RoundsSettings:
         for ratio in self.labelling_ratio:
             if not 0.0 < ratio < float("inf"):
                 raise InputError("labelling_ratio", f"has {ratio}", "choose numbers above 0, such as [0.2, 0.5]")
-        for name in ("steps_share", "learning_rate_share", "own_share"):
+        for name in ("steps_share", "own_share"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InputError(name, f"is {getattr(self, name)}", "choose a number above 0, at most 1")
 

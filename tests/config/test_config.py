@@ -50,11 +50,11 @@ def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(t
     assert load_config(path, ["lat.backbone.upstream_dataset=b"]).backbone_dataset == "b"
 
 
-def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
-    settings = ["rounds.steps_share=0.25", "rounds.learning_rate_share=0.5", "upstream.training.steps=10", "training.log_every=7"]
+def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_a_quarter_of_the_learning_rate(tmp_path: Path) -> None:
+    settings = ["rounds.steps_share=0.25", "upstream.training.steps=10", "training.log_every=7"]
     config = load_config(write(tmp_path, TWO_DATASETS), settings)
     training = config.round_training()
-    assert (training.own.steps, training.own.learning_rate) == (2, 0.5 * config.upstream.training.learning_rate)
+    assert (training.own.steps, training.own.learning_rate) == (2, 0.25 * config.upstream.training.learning_rate)
     assert training.shared.log_every == 7
 
 
