@@ -59,7 +59,9 @@ def test_the_image_size_leaves_small_objects_ten_pixels(tmp_path: Path) -> None:
 
 def test_upstream_detectors_start_from_weights_that_need_no_network(tmp_path: Path) -> None:
     write_config(tmp_path / "mine.yaml", datasets(tmp_path))
-    upstream = load_config(tmp_path / "mine.yaml").upstream.model
+    config = load_config(tmp_path / "mine.yaml")
+    upstream = config.upstream.model
+    assert config.upstream.training.learning_rate == 0.001
     assert (upstream.detector, upstream.backbone, upstream.weights) == ("torchvision", "efficientnet_lite0", "pretrained")
     assert timm_name(upstream.backbone) in PACKAGED
 
