@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lat.core.decoded_proposals import DecodedProposals
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
@@ -54,6 +55,16 @@ class BoxPairs:
         at_border = on_border(a, sizes_hw) | on_border(b, sizes_hw)
         offsets = ((b - a) / sides_of(a)).masked_fill(at_border, float("nan"))
         return cls(torch.from_numpy(first.labels[rows]), torch.from_numpy(second.labels[best[rows]]), offsets)
+
+    @classmethod
+    def redrawn(cls, decoded: DecodedProposals, least_score: float) -> Self:
+        """Detections of the target's detector of at least this score, and what the model redraws of each."""
+        rows = decoded.detection_rows
+        scores, labels = decoded.detector_scores[rows, :-1].max(dim=1)
+        rows, labels = rows[scores >= least_score], labels[scores >= least_score]
+        seen, drawn = decoded.proposals.boxes_xyxy[rows], decoded.boxes_xyxy[rows, labels]
+        at_border = on_border(seen, decoded.sizes_hw[decoded.images[rows]])
+        return cls(labels, labels, ((drawn - seen) / sides_of(seen)).masked_fill(at_border, float("nan")))
 
     @classmethod
     def joined(cls, pairs: Iterable[BoxPairs]) -> Self:

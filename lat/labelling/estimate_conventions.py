@@ -8,7 +8,7 @@ source's and of the target's label space, D known offsets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ MIN_PAIRS = 5  # with fewer pairs of boxes, a side's convention stays unknown
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, and is expected to on foreign images, of a box's side
 PRIOR_BIASES = 8  # weight, in offsets measured twice, of that expectation
+REDRAWN = 2.0  # a detector's variance is about so many times that of what the model changes when it redraws its boxes
 FAR_OFF = 4.0  # a side this many standard deviations away does not follow the convention
 
 
@@ -56,6 +57,29 @@ def estimate_conventions(
         detector_bias=_bias(seen, known, offsets),
         exceptions=(exceptions - detector.far_off).clamp(min=0.0).masked_fill(~known, 0.0),
     )
+
+
+def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConventions:
+    """Part a detector's variance on held-out images into its own and that of the target's annotators.
+
+    Whatever annotators do, the detector and the model, which redraws its boxes, differ by their own errors alone, and about half
+    of the detector's variance is common to both (`REDRAWN`). What the annotators of the target add to a detector's variance is
+    taken off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides.
+
+    Args:
+        known: conventions as `estimate_conventions` finds them.
+        redrawn: detections on held-out images and what the model redraws of them (`BoxPairs.redrawn`); without any nothing
+            changes.
+    """
+    ratios = []
+    for target, variance in enumerate(known.detector_variance):
+        seen = OffsetSummary.of(redrawn, target, target)
+        ratios.append((seen.variance / variance)[seen.count >= MIN_PAIRS])
+    every = torch.cat(ratios)
+    if not len(every):
+        return known
+    detector = (REDRAWN * every.median()).clamp(max=1.0) * known.detector_variance
+    return replace(known, detector_variance=detector, human_variance=known.human_variance + known.detector_variance - detector)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
-from lat.labelling.estimate_conventions import BIAS_SPREAD, estimate_conventions
+from lat.labelling.estimate_conventions import BIAS_SPREAD, estimate_conventions, with_scatter_of_target
 from lat.labels.table import LabelTable
 
 SIZE_HW = (400, 400)
@@ -164,6 +164,22 @@ def test_variance_beyond_the_detectors_is_the_persons() -> None:
     torch.testing.assert_close(known.human_variance[0, 0], torch.full((4,), 0.05**2 - 0.03**2), atol=2e-4, rtol=0)
     share = known.human_share(BOX, BOX, ZERO, ZERO)[0]
     torch.testing.assert_close(share, torch.full((4,), 0.03**2 / 0.05**2), atol=0.03, rtol=0)
+
+
+def test_what_networks_do_not_differ_by_is_the_scatter_of_the_targets_annotators() -> None:
+    # Both datasets' annotators scatter by 0.04, the detector by 0.03: pairs scatter by 0.05 everywhere. The model changes its
+    # boxes by half of its variance.
+    seen = [pairs_of(torch.zeros(4), 0.05, 20_000, seed) for seed in range(3)]
+    known = estimate_conventions(*seen, 1, 1)
+    assert (known.human_share(BOX, BOX, ZERO, ZERO) > 0.9).all()  # a person seems as exact as can be
+    parted = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.03 / 2**0.5, 20_000, 4))
+    torch.testing.assert_close(parted.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(parted.human_variance[0, 0], torch.full((4,), 0.04**2), atol=1e-4, rtol=0)
+    share = parted.human_share(BOX, BOX, ZERO, ZERO)[0]
+    torch.testing.assert_close(share, torch.full((4,), 0.03**2 / 0.05**2), atol=0.03, rtol=0)
+    exact = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.05, 20_000, 4))  # networks differ by all of it
+    torch.testing.assert_close(exact.detector_variance, known.detector_variance)
+    assert with_scatter_of_target(known, nothing()) is known
 
 
 def test_boxes_as_exact_as_can_be_decide_nearly_alone() -> None:
