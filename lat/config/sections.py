@@ -86,10 +86,8 @@ class LabelTransferSettings:
     fusion: FusionSettings = field(default_factory=FusionSettings)
     head: HeadSettings = field(default_factory=HeadSettings)
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1200, learning_rate=1e-3))
-    dataset_power: float = (
-        1.0  # a dataset is drawn in proportion to its number of images to this power: 1 draws all images alike,
-    )
-    # 0 all datasets alike
+    dataset_power: float = 0.5  # a dataset is drawn in proportion to its number of images to this power: 1 draws all images
+    # alike, 0 all datasets alike
 
     def __post_init__(self) -> None:
         _check_share("dataset_power", self.dataset_power)
