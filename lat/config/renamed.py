@@ -89,6 +89,7 @@ GONE: dict[str, str] = {
     **dict.fromkeys(("pseudo_label.filter.beta", "transfer.filter.beta"), "1 always applies: thresholds of highest F1"),
     **dict.fromkeys(("pseudo_label.filter.sample_ties", "transfer.filter.sample_ties"), "method: da is dars that keeps all ties"),
     "rounds.learning_rate_share": "0.25 always applies",
+    "rounds.own_share": "half of each batch are the target's own images",
     "lat.box_loss_weight": "1 always applies",
     "lat.weights_seed": "0 always applies",
     "downstream.yolo.mosaic": "1 always applies",

@@ -69,6 +69,7 @@ class PseudoLabelSettings:
 
     threshold: float = 0.3  # detections with a lower score are no proposals, nor are labels of outside label sets
     max_detections: int = 100  # most pseudo-labels of one space on one image
+    mirrored: bool = True  # detect on the mirror image of each image too, and average, if detectors train on mirror images
     filter: FilterSettings = field(default_factory=FilterSettings)  # which are kept, given all of a space
 
     def __post_init__(self) -> None:
@@ -120,7 +121,6 @@ class RoundsSettings:
 
     count: int = 1  # further rounds; 0 for none
     steps_share: float = 0.5  # steps of further training, as a share of `upstream.training.steps`
-    own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
     labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels train it
     labelling_ratio: list[float] = field(default_factory=list)  # in round 1, 2, ... (the last holds on): of the labels that
     # would train, only the surest, as this share of the target's boxes of each class per image; the rest is don't-care; empty
@@ -133,9 +133,8 @@ class RoundsSettings:
         for ratio in self.labelling_ratio:
             if not 0.0 < ratio < float("inf"):
                 raise InputError("labelling_ratio", f"has {ratio}", "choose numbers above 0, such as [0.2, 0.5]")
-        for name in ("steps_share", "own_share"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(name, f"is {getattr(self, name)}", "choose a number above 0, at most 1")
+        if not 0.0 < self.steps_share <= 1.0:
+            raise InputError("steps_share", f"is {self.steps_share}", "choose a number above 0, at most 1")
 
     def ratio_of(self, number: int) -> float | None:
         """The labelling ratio of round `number`, from 1; None where all labels are trained on."""

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_per_image
 from lat.detectors.ensemble import fuse_members
@@ -41,7 +43,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 
 
 def _step(workspace: Workspace, source: str, space: str) -> Step:
-    settings = workspace.config.to_dict()["pseudo_label"]
+    settings = _settings(workspace)
     chosen, data = workspace.config.pseudo_label.filter, [source]
     inputs = [*workspace.paths.upstream_models(space)]
     if not chosen.keeps_all:
@@ -53,6 +55,16 @@ def _step(workspace: Workspace, source: str, space: str) -> Step:
     return Step("pseudo-label", source, space, settings, tuple(data), tuple(inputs), outputs, run, workspace.round)
 
 
+def _settings(workspace: Workspace) -> dict[str, Any]:
+    """What pseudo-labels depend on besides detectors and data."""
+    return {**workspace.config.to_dict()["pseudo_label"], "mirrored": _are_mirrored(workspace)}
+
+
+def _are_mirrored(workspace: Workspace) -> bool:
+    """True if detectors are asked about mirror images too: only those that have trained on such."""
+    return workspace.config.pseudo_label.mirrored and workspace.config.augmentation.horizontal_flip > 0
+
+
 def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
     """The spaces in which a dataset's held-out images are labelled: all spaces for a target, its own if a filter needs it."""
     is_target, is_asked = dataset in workspace.config.target_names, workspace.config.pseudo_label.filter.needs_held_out
@@ -61,7 +73,7 @@ def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
 
 
 def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
-    settings = {**workspace.config.to_dict()["pseudo_label"], "filter": None}
+    settings = {**_settings(workspace), "filter": None}
     inputs, outputs = workspace.paths.upstream_models(space), (workspace.paths.held_out_labels(dataset, space),)
     run = partial(label_held_out, target=dataset)
     group = f"{dataset} held-out"
@@ -117,12 +129,13 @@ def _label_images(
     most, processes = workspace.config.pseudo_label.max_detections, workspace.processes
     models = {file.space: workspace.paths.upstream_models(file.space) for file in files}
     detectors = {space: [Predictor(load_detector(path), workspace.fabric) for path in paths] for space, paths in models.items()}
+    mirrored = _are_mirrored(workspace)
     found: list[list[LabeledBoxes]] = [[] for _ in files]
     batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH)
 
     def labelled(images: list[Tensor]) -> list[list[LabeledBoxes]]:
         """For each file, the labels of each image."""
-        detections = {space: _detections(members, images) for space, members in detectors.items()}
+        detections = {space: _detections(each, images, mirrored=mirrored) for space, each in detectors.items()}
         return [[keep_pseudo_labels(boxes, file.threshold, most) for boxes in detections[file.space]] for file in files]
 
     labels = map(labelled, image_batches(part, processes.share(batches)))
@@ -143,9 +156,17 @@ def _label_images(
     processes.from_first(write)
 
 
-def _detections(members: Sequence[Predictor], images: list[Tensor]) -> list[LabeledBoxes]:
-    """The detections of all members on each image, those of one object averaged."""
-    return [fuse_members(boxes) for boxes in zip(*(one.predict(images) for one in members), strict=True)]
+def _detections(members: Sequence[Predictor], images: list[Tensor], *, mirrored: bool) -> list[LabeledBoxes]:
+    """What all members detect on each image, and with `mirrored` on its mirror image too; detections of one object averaged."""
+    found = [one.predict(images) for one in members]
+    if mirrored:
+        seen = [one.predict([image.flip(-1) for image in images]) for one in members]
+        found += [[mirror_boxes(boxes, _size_hw(image)) for boxes, image in zip(each, images, strict=True)] for each in seen]
+    return [fuse_members(boxes) for boxes in zip(*found, strict=True)]
+
+
+def _size_hw(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
 
 
 def keep_pseudo_labels(boxes: LabeledBoxes, threshold: float, most: int) -> LabeledBoxes:

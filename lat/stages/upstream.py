@@ -92,7 +92,7 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
         noise = rounds.noise_of(workspace.round)
         model, description = _trained_before(workspace.previous(), dataset, member, noise.dropout)
         datasets += [_transferred(workspace, source, dataset) for source in workspace.others(dataset)]
-        reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.own.batch_size)))
+        reserved = Reserved.half(len(datasets[0]), training.own.batch_size)
     else:
         torch.manual_seed(seed)
         settings = config.upstream.all_members[member].model

@@ -113,7 +113,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             ["upstream.model.detector=rtdetr"],
             "lat.backbone.name is upstream, but rtdetr detectors provide no feature maps",
         ),
-        (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
+        (TWO_DATASETS, ["rounds.steps_share=0"], "rounds.steps_share is 0.0; choose a number above 0, at most 1"),
         (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
         (
             TWO_DATASETS,

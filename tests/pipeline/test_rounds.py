@@ -168,9 +168,7 @@ def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
-@pytest.mark.parametrize(
-    "setting", ["rounds.own_share=0.25", "rounds.steps_share=0.75", "rounds.noise.blur=0.5", "rounds.labelling_ratio=[0.5]"]
-)
+@pytest.mark.parametrize("setting", ["rounds.steps_share=0.75", "rounds.noise.blur=0.5", "rounds.labelling_ratio=[0.5]"])
 def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
     finished: tuple[Path, Path], tmp_path: Path, setting: str
 ) -> None:
