@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the figures of two files are printed without torch
 
 METHOD_TITLES = {
     "class_names": "classes matched\nby name",
-    "pseudo_label": "plain\npseudo-labels",
+    "pseudo_label": "plain\npseudo-\nlabels",
     "union": "union",
     "union_averaged": "union,\naveraged",
     "label_transfer": "label transfer",
@@ -68,7 +68,7 @@ def _print_titled(console: Console, title: str, table: Table) -> None:
 
 def transfer_table(rows: Sequence[Row], means: Mapping[str, Row]) -> Table:
     """Transfer AP / AP50 of each method, one row per source and target, the mean last."""
-    table = Table()
+    table = Table(padding=0)  # five methods in 80 columns
     table.add_column("source -> target", no_wrap=True)
     for title in METHOD_TITLES.values():
         table.add_column(title, justify="right")
