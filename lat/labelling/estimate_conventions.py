@@ -1,9 +1,10 @@
 """Estimate box conventions of two protocols that share no image, from what each one's detector draws on the other's images.
 
-A difference between two protocols is the same seen from either side; a detector's bias on foreign images is not. So the offset
-from the source's boxes to the target's is measured twice, with the target's detector on images of the source and with the
-source's detector on images of the target, and what the two disagree about is bias. Shape letters: K_s and K_t classes of the
-source's and of the target's label space, D known offsets.
+A difference between two protocols is the same seen from either side; a detector's bias on foreign images is not. The offset from
+the source's boxes to the target's is measured with the target's detector on images of the source, and once more with the
+source's detector, which may have learnt its protocol only in part, on images of the target: what the two disagree by tells how
+far a detector is off on foreign images. Shape letters: K_s and K_t classes of the source's and of the target's label space, D
+known offsets.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ MIN_PAIRS = 5  # with fewer pairs of boxes, a side's convention stays unknown
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, and is expected to on foreign images, of a box's side
 PRIOR_BIASES = 8  # weight, in offsets measured twice, of that expectation
-REDRAWN = 2.0  # a detector's variance is about so many times that of what the model changes when it redraws its boxes
+REDRAWN = 3.0  # a detector's variance is about so many times that of what the model changes when it redraws its boxes
+AVERAGED = 2 / 3  # variance of the mean of all that networks draw of an object, as a share of the detector's own
 FAR_OFF = 4.0  # a side this many standard deviations away does not follow the convention
+SURELY = 1.0  # standard errors by which more sides must be far off than on held-out images
 
 
 def estimate_conventions(
@@ -29,10 +32,11 @@ def estimate_conventions(
 ) -> BoxConventions:
     """Compare two protocols.
 
-    The convention is the mean of the two measured offsets, each of which errs by chance and by a detector's bias on foreign
-    images. It is shrunk towards zero to the extent that it may be nothing else (empirical Bayes). What remains of the target's
-    detector's offset is its bias. Its scatter is that on held-out images; pairs on the source's images scatter more by the
-    human boxes' share, for which the ratio of the two variances of each class and side is pulled towards that of all.
+    An offset errs by chance and by a detector's bias on foreign images. As far as all offsets together, and it alone, may be
+    nothing else, it is shrunk towards zero (by 1 less the square of the error's share of the variance: little where the offset
+    is clear). What remains is the bias of the target's detector. Its scatter is that on held-out images; pairs on the
+    source's images scatter more by the human boxes' share, for which the ratio of the two variances of each class and side is
+    pulled towards that of all.
 
     Args:
         on_source: human boxes of the source and the target detector's boxes, on images of the source.
@@ -43,28 +47,30 @@ def estimate_conventions(
     """
     detector = _errors_of(held_out, num_target)
     seen = [[OffsetSummary.of(on_source, s, t) for t in range(num_target)] for s in range(num_source)]
-    count = torch.stack([torch.stack([one.count for one in row]) for row in seen])
+    count = _counts(seen)
     known = count >= MIN_PAIRS
     offsets = _offsets(seen, known, on_target, detector)
     ratio, usual = _scatter(seen, known, detector)
     follows = detector.variance * usual
-    exceptions = torch.stack([torch.stack([_share_far_off(one, follows[t]) for t, one in enumerate(row)]) for row in seen])
+    exceptions = _exceptions(
+        _stacked([[_share_far_off(one, follows[t]) for t, one in enumerate(row)] for row in seen]), count, detector
+    )
     human = ((ratio - 1).clamp(min=0.0) * detector.variance).masked_fill(~known, float("inf"))
     return BoxConventions(
         offsets=offsets,
         human_variance=human,
         detector_variance=detector.variance,
         detector_bias=_bias(seen, known, offsets),
-        exceptions=(exceptions - detector.far_off).clamp(min=0.0).masked_fill(~known, 0.0),
+        exceptions=exceptions.masked_fill(~known, 0.0),
     )
 
 
 def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConventions:
     """Part a detector's variance on held-out images into its own and that of the target's annotators.
 
-    Whatever annotators do, the detector and the model, which redraws its boxes, differ by their own errors alone, and about half
-    of the detector's variance is common to both (`REDRAWN`). What the annotators of the target add to a detector's variance is
-    taken off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides.
+    Whatever annotators do, the detector and the model, which redraws its boxes, differ by their own errors alone; most of the
+    detector's errors are common to both, hence `REDRAWN`. What the annotators of the target add to a detector's variance is taken
+    off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides.
 
     Args:
         known: conventions as `estimate_conventions` finds them.
@@ -79,7 +85,8 @@ def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConve
     if not len(every):
         return known
     detector = (REDRAWN * every.median()).clamp(max=1.0) * known.detector_variance
-    return replace(known, detector_variance=detector, human_variance=known.human_variance + known.detector_variance - detector)
+    human = known.human_variance + known.detector_variance - detector
+    return replace(known, detector_variance=AVERAGED * detector, human_variance=human)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,22 +120,26 @@ def _errors_of(held_out: BoxPairs, num_target: int) -> _Errors:
 def _offsets(seen: list[list[OffsetSummary]], known: Tensor, on_target: BoxPairs, detector: _Errors) -> Tensor:
     """(K_s, K_t, 4) offsets from human boxes of the source to boxes of the target, as far as they are certain."""
     back = [[OffsetSummary.of(on_target, s, t) for t in range(known.shape[1])] for s in range(known.shape[0])]
-    there = _stacked([[one.median for one in row] for row in seen]) + detector.bias
-    there_error = (_stacked([[one.squared_error for one in row] for row in seen]) + detector.squared_error).masked_fill(
-        ~known, float("inf")
-    )
-    is_known_back = _stacked([[one.count for one in row] for row in back]) >= MIN_PAIRS
-    back_error = _stacked([[one.squared_error for one in row] for row in back]).masked_fill(~is_known_back, float("inf"))
-    back_again = _stacked([[one.median for one in row] for row in back])
-    both = known & is_known_back
-    bias = _bias_variance((there - back_again)[both], (there_error + back_error)[both])
-    weights = torch.stack([1 / (there_error + bias), 1 / (back_error + bias)])
-    squared_error = 1 / weights.sum(dim=0).clamp(min=1e-12)
-    mean = (weights * torch.stack([there, back_again])).sum(dim=0) * squared_error
-    spread = _true_spread(mean[known], squared_error[known])
-    trust = spread / (spread + squared_error).clamp(min=1e-12)
-    certain = (1 - squared_error / mean.square().clamp(min=1e-12)).clamp(min=0.0)
-    return torch.where(known, mean * trust * certain, 0.0)
+    there, there_error = _medians(seen, known)
+    there, there_error = there + detector.bias, there_error + detector.squared_error
+    back_again, back_error = _medians(back, _counts(back) >= MIN_PAIRS)
+    both = (there_error + back_error).isfinite()
+    squared_error = there_error + _bias_variance((there - back_again)[both], (there_error + back_error)[both])
+    spread = _true_spread(there[known], squared_error[known])
+    chance_of_all = squared_error / (spread + squared_error).clamp(min=1e-12)
+    chance = squared_error / there.square().clamp(min=1e-12)
+    return torch.where(known, there * (1 - chance_of_all.square()) * (1 - chance.square()).clamp(min=0.0), 0.0)
+
+
+def _medians(seen: list[list[OffsetSummary]], known: Tensor) -> tuple[Tensor, Tensor]:
+    """(K_s, K_t, 4) medians and their squared standard errors, inf where unknown."""
+    errors = _stacked([[one.squared_error for one in row] for row in seen])
+    return _stacked([[one.median for one in row] for row in seen]), errors.masked_fill(~known, float("inf"))
+
+
+def _counts(seen: list[list[OffsetSummary]]) -> Tensor:
+    """(K_s, K_t, 4) numbers of pairs."""
+    return _stacked([[one.count for one in row] for row in seen])
 
 
 def _bias_variance(differences: Tensor, squared_errors: Tensor) -> Tensor:
@@ -157,7 +168,7 @@ def _scatter(seen: list[list[OffsetSummary]], known: Tensor, detector: _Errors) 
         return torch.ones(known.shape), torch.ones(())
     variance = _stacked([[one.variance for one in row] for row in seen]).clamp(min=MIN_SPREAD**2 / 4)
     logs = (variance / detector.variance).log()
-    count = _stacked([[one.count for one in row] for row in seen]).clamp(min=1)
+    count = _counts(seen).clamp(min=1)
     errors = MAD_ERROR**2 * (1 / count + 1 / (detector.count + PRIOR_PAIRS))
     usual = _weighted_median(logs[known], 1 / errors[known])
     between = ((ROBUST * (logs[known] - usual).abs().median()).square() - errors[known].median()).clamp(min=0.0)
@@ -166,9 +177,17 @@ def _scatter(seen: list[list[OffsetSummary]], known: Tensor, detector: _Errors) 
 
 def _bias(seen: list[list[OffsetSummary]], known: Tensor, offsets: Tensor) -> Tensor:
     """(K_t, 4) what remains of the detector's offset from human boxes once the convention is taken off, over source classes."""
-    weights = torch.where(known, _stacked([[one.count for one in row] for row in seen]), 0)
+    weights = torch.where(known, _counts(seen), 0)
     remains = _stacked([[one.median for one in row] for row in seen]) - offsets
     return (weights * remains).sum(dim=0) / weights.sum(dim=0).clamp(min=1)
+
+
+def _exceptions(far_off: Tensor, count: Tensor, detector: _Errors) -> Tensor:
+    """(K_s, K_t, 4) by how much more sides of `count` pairs are far off than a detector's errors and chance explain."""
+    variance = far_off * (1 - far_off) / (count + PRIOR_PAIRS) + detector.far_off * (1 - detector.far_off) / (
+        detector.count + PRIOR_PAIRS
+    )
+    return (far_off - detector.far_off - SURELY * variance.sqrt()).clamp(min=0.0)
 
 
 def _share_far_off(seen: OffsetSummary, variance: Tensor) -> Tensor:

@@ -103,14 +103,19 @@ def test_what_the_detector_does_wrong_is_no_convention() -> None:
 def test_a_difference_that_only_one_detector_sees_is_its_bias_on_foreign_images() -> None:
     # On its own held-out images the detector is right. On the source's it is off by 0.04, up or down; seen from the target's
     # images the two protocols do not differ.
-    bias = torch.tensor([0.04, -0.04, 0.04, -0.04])
-    exact = pairs_of(torch.zeros(4), 0.02, 2000, 1)
-    known = estimate_conventions(pairs_of(bias, 0.02, 2000, 0), exact, exact, 1, 1)
-    assert known.offsets.abs().max() < 0.005
-    torch.testing.assert_close(known.detector_bias[0], bias, atol=0.005, rtol=0)
+    bias, classes = torch.tensor([0.04, -0.04, 0.04, -0.04]), 9
+
+    def of_each(offsets: Tensor) -> BoxPairs:
+        parts = [pairs_of(offsets, 0.02, 500, seed) for seed in range(classes)]
+        return BoxPairs.joined(BoxPairs(part.first + i, part.second + i, part.offsets) for i, part in enumerate(parts))
+
+    exact = of_each(torch.zeros(4))
+    known = estimate_conventions(of_each(bias), exact, exact, classes, classes)
+    assert known.offsets.abs().max() < 0.01
+    torch.testing.assert_close(known.detector_bias[0], bias, atol=0.01, rtol=0)
     boxes_xyxy, zero = torch.tensor([[104.0, 96, 204, 196]]), torch.tensor([0])
     rid_of_it = known.unbiased(boxes_xyxy, zero, sizes(1))
-    torch.testing.assert_close(rid_of_it, torch.tensor([[100.0, 100, 200, 200]]), atol=0.6, rtol=0)
+    torch.testing.assert_close(rid_of_it, torch.tensor([[100.0, 100, 200, 200]]), atol=1.0, rtol=0)
 
 
 def test_a_difference_that_both_detectors_see_is_the_protocols() -> None:
@@ -118,9 +123,9 @@ def test_a_difference_that_both_detectors_see_is_the_protocols() -> None:
     exact = pairs_of(torch.zeros(4), 0.02, 2000, 1)
     known = estimate_conventions(pairs_of(difference, 0.02, 2000, 0), pairs_of(difference, 0.02, 2000, 2), exact, 1, 1)
     assert ((known.offsets[0, 0] / difference) > 0.95).all()
-    # Seen once, it may be the detector's bias, of about BIAS_SPREAD: a share of 1 - 0.02^2 / 0.08^2 remains, twice.
+    # Seen once, it may be the detector's bias, of about BIAS_SPREAD: a share of 1 - (0.02^2 / 0.08^2)^2 remains, twice.
     once = estimate_conventions(pairs_of(difference, 0.02, 2000, 0), nothing(), exact, 1, 1)
-    torch.testing.assert_close(once.offsets[0, 0], difference * (1 - BIAS_SPREAD**2 / 0.08**2) ** 2, atol=0.004, rtol=0)
+    torch.testing.assert_close(once.offsets[0, 0], difference * (1 - (BIAS_SPREAD / 0.08) ** 4) ** 2, atol=0.004, rtol=0)
 
 
 def test_a_side_seen_a_few_times_is_unknown_whatever_is_known_of_the_others() -> None:
@@ -168,17 +173,17 @@ def test_variance_beyond_the_detectors_is_the_persons() -> None:
 
 def test_what_networks_do_not_differ_by_is_the_scatter_of_the_targets_annotators() -> None:
     # Both datasets' annotators scatter by 0.04, the detector by 0.03: pairs scatter by 0.05 everywhere. The model changes its
-    # boxes by half of its variance.
+    # boxes by a third of its variance.
     seen = [pairs_of(torch.zeros(4), 0.05, 20_000, seed) for seed in range(3)]
     known = estimate_conventions(*seen, 1, 1)
     assert (known.human_share(BOX, BOX, ZERO, ZERO) > 0.9).all()  # a person seems as exact as can be
-    parted = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.03 / 2**0.5, 20_000, 4))
-    torch.testing.assert_close(parted.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
+    parted = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.03 / 3**0.5, 20_000, 4))
+    torch.testing.assert_close(parted.detector_variance[0], torch.full((4,), 2 / 3 * 0.03**2), atol=1e-4, rtol=0)
     torch.testing.assert_close(parted.human_variance[0, 0], torch.full((4,), 0.04**2), atol=1e-4, rtol=0)
-    share = parted.human_share(BOX, BOX, ZERO, ZERO)[0]
-    torch.testing.assert_close(share, torch.full((4,), 0.03**2 / 0.05**2), atol=0.03, rtol=0)
+    share = parted.human_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0006 / (0.0006 + 0.0016)
+    torch.testing.assert_close(share, torch.full((4,), 3 / 11), atol=0.03, rtol=0)
     exact = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.05, 20_000, 4))  # networks differ by all of it
-    torch.testing.assert_close(exact.detector_variance, known.detector_variance)
+    assert (exact.human_share(BOX, BOX, ZERO, ZERO) > 0.9).all()
     assert with_scatter_of_target(known, nothing()) is known
 
 
@@ -202,7 +207,7 @@ def test_sides_that_follow_no_convention_are_left_to_the_model() -> None:
     following, hidden = pairs_of(torch.zeros(4), 0.03, 400, 0), pairs_of(torch.tensor([0.0, 0, 0, -0.4]), 0.03, 100, 1)
     pairs = BoxPairs.joined([following, hidden])
     known = estimate_conventions(pairs, pairs, pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
-    torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.02, rtol=0)
+    torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.03, rtol=0)
     drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the human box's
     share = known.human_share(BOX, drawn, ZERO, ZERO)[0]
     assert (share[:3] > 0.6).all()
