@@ -67,7 +67,7 @@ def _changed(settings: Any, where: str, changes: Any) -> Any:
 class PseudoLabelSettings:
     """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
 
-    threshold: float = 0.3  # detections with a lower score are no proposals, nor are labels of outside label sets
+    threshold: float = 0.05  # detections with a lower score are no proposals, nor are labels of outside label sets
     max_detections: int = 100  # most pseudo-labels of one space on one image
     mirrored: bool = True  # detect on the mirror image of each image too, and average, if detectors train on mirror images
     filter: FilterSettings = field(default_factory=FilterSettings)  # which are kept, given all of a space
