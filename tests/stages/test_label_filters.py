@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_by_default_all_detections_of_a_high_enough_score_are_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    workspace = tiny_workspace(*finished, "target=city")
+    workspace, _ = again(finished, tmp_path / "run", "target=city", "pseudo_label.mirrored=false")
     predictor, part = (
         Predictor(load_detector(workspace.paths.upstream_model("city")), workspace.fabric),
         workspace.data.train_part("nu"),
@@ -68,7 +68,7 @@ def test_by_default_all_detections_of_a_high_enough_score_are_written(finished: 
     kept = [keep_pseudo_labels(boxes, settings.threshold, settings.max_detections) for boxes in found]
     info = label_info(workspace, "pseudo_label", workspace.paths.upstream_model("city"))
     write_labels(tmp_path / "by_hand.json", part.labels, workspace.data.space("city"), kept, info=info)
-    assert workspace.paths.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
+    assert workspace.at(0).paths.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
 
 
 def test_unsure_detections_are_kept_for_comparisons_and_no_other_stage_sees_them(
