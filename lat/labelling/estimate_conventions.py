@@ -19,8 +19,9 @@ from lat.labelling.conventions import MIN_SPREAD, BoxConventions
 
 MIN_PAIRS = 5  # with fewer pairs of boxes, a side's convention stays unknown
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
-BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes, and is expected to on foreign images, of a box's side
-PRIOR_BIASES = 8  # weight, in offsets measured twice, of that expectation
+BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes on images of its own dataset, as a share of a box's side
+FOREIGN_BIAS = 0.03  # how far a detector is expected to be off on foreign images: what it is on real cells annotated twice
+PRIOR_BIASES = 20  # weight, in offsets measured twice, of that expectation
 REDRAWN = 3.0  # a detector's variance is about so many times that of what the model changes when it redraws its boxes
 AVERAGED = 2 / 3  # variance of the mean of all that networks draw of an object, as a share of the detector's own
 FAR_OFF = 4.0  # a side this many standard deviations away does not follow the convention
@@ -147,7 +148,7 @@ def _bias_variance(differences: Tensor, squared_errors: Tensor) -> Tensor:
     measured = torch.zeros(())
     if count := len(differences):
         measured = ((ROBUST**2 * differences.square().median() - squared_errors.median()) / 2).clamp(min=0.0)
-    return (count * measured + PRIOR_BIASES * BIAS_SPREAD**2) / (count + PRIOR_BIASES)
+    return (count * measured + PRIOR_BIASES * FOREIGN_BIAS**2) / (count + PRIOR_BIASES)
 
 
 def _true_spread(offsets: Tensor, squared_errors: Tensor) -> Tensor:

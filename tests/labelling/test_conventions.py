@@ -13,7 +13,7 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
-from lat.labelling.estimate_conventions import BIAS_SPREAD, estimate_conventions, with_scatter_of_target
+from lat.labelling.estimate_conventions import FOREIGN_BIAS, estimate_conventions, with_scatter_of_target
 from lat.labels.table import LabelTable
 
 SIZE_HW = (400, 400)
@@ -122,10 +122,10 @@ def test_a_difference_that_both_detectors_see_is_the_protocols() -> None:
     difference = torch.tensor([0.08, -0.08, 0.08, -0.08])
     exact = pairs_of(torch.zeros(4), 0.02, 2000, 1)
     known = estimate_conventions(pairs_of(difference, 0.02, 2000, 0), pairs_of(difference, 0.02, 2000, 2), exact, 1, 1)
-    assert ((known.offsets[0, 0] / difference) > 0.95).all()
-    # Seen once, it may be the detector's bias, of about BIAS_SPREAD: a share of 1 - (0.02^2 / 0.08^2)^2 remains, twice.
+    assert ((known.offsets[0, 0] / difference) > 0.9).all()
+    # Seen once, it may be the detector's bias, of about FOREIGN_BIAS: a share of 1 - (0.03^2 / 0.08^2)^2 remains, twice.
     once = estimate_conventions(pairs_of(difference, 0.02, 2000, 0), nothing(), exact, 1, 1)
-    torch.testing.assert_close(once.offsets[0, 0], difference * (1 - (BIAS_SPREAD / 0.08) ** 4) ** 2, atol=0.004, rtol=0)
+    torch.testing.assert_close(once.offsets[0, 0], difference * (1 - (FOREIGN_BIAS / 0.08) ** 4) ** 2, atol=0.004, rtol=0)
 
 
 def test_a_side_seen_a_few_times_is_unknown_whatever_is_known_of_the_others() -> None:
