@@ -71,7 +71,8 @@ def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConve
 
     Whatever annotators do, the detector and the model, which redraws its boxes, differ by their own errors alone; most of the
     detector's errors are common to both, hence `REDRAWN`. What the annotators of the target add to a detector's variance is taken
-    off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides.
+    off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides. It is
+    squared: networks learn a part of what annotators scatter, and seem to differ by more than their own errors where that is much.
 
     Args:
         known: conventions as `estimate_conventions` finds them.
@@ -85,7 +86,7 @@ def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConve
     every = torch.cat(ratios)
     if not len(every):
         return known
-    detector = (REDRAWN * every.median()).clamp(max=1.0) * known.detector_variance
+    detector = (REDRAWN * every.median()).clamp(max=1.0).square() * known.detector_variance
     human = known.human_variance + known.detector_variance - detector
     return replace(known, detector_variance=AVERAGED * detector, human_variance=human)
 
