@@ -72,7 +72,7 @@ def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConve
     Whatever annotators do, the detector and the model, which redraws its boxes, differ by their own errors alone; most of the
     detector's errors are common to both, hence `REDRAWN`. What the annotators of the target add to a detector's variance is taken
     off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides. It is
-    squared: networks learn a part of what annotators scatter, and seem to differ by more than their own errors where that is much.
+    squared: networks learn a part of what annotators scatter, so where that is much they differ by more than their own errors.
 
     Args:
         known: conventions as `estimate_conventions` finds them.
