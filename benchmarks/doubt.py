@@ -30,13 +30,16 @@ from markdown import print_rows, spread
 from street_scenes import run_seed
 
 from lat.config.load import load_config
-from lat.evaluation.box_doubt import PARTS, WEIGHTS, Doubt, combined, image_doubt
+from lat.evaluation.box_doubt import PARTS as ALL_PARTS
+from lat.evaluation.box_doubt import WEIGHTS, Doubt, combined, image_doubt
 from lat.evaluation.box_matching import match_boxes
 from lat.evaluation.label_quality import IOU
 from lat.labels.table import LabelTable
 from lat.stages.doubt import pair_doubt
 from lat.workspace.label_files import counted_labels, read_transferred, read_truth
 from lat.workspace.workspace import Workspace
+
+PARTS = tuple(part for part in ALL_PARTS if part != "no_counterpart")  # no class of the scenes is without a counterpart
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ Table 1, diverging classes: each dataset in turn is a small target (--small imag
 Table 2, small and large: city is small, the others are large, and each is a target.
 Table 3, training strategies, with the transferred labels of table 1.
 
-AP / AP50 on the target's held-out images, mean and spread over seeds. All methods have the same number of training steps, the
+AP / AP50 on the target's test images, mean and spread over seeds. All methods have the same number of training steps, the
 same augmentation and averaged weights (student-teacher: its teacher). Labelling is everything before the downstream training,
 including upstream detectors; training is the downstream detector alone; both in seconds, mean over targets and seeds. Runs are
 kept under --out; up-to-date steps are not repeated and keep their recorded seconds.
@@ -45,15 +45,17 @@ METHODS = {
     "Faster R-CNN, pseudo-labels": ["downstream.method=pseudo_label"],
     "Faster R-CNN, pseudo-labels, class-wise thresholds": ["downstream.method=class_thresholds"],
     "Faster R-CNN, union": ["downstream.method=union"],
+    "Faster R-CNN, union averaged": ["downstream.method=union_averaged"],
     "Faster R-CNN, LGPL": ["downstream.method=lgpl"],
     "Faster R-CNN, student-teacher": ["downstream.method=student_teacher"],
     "Faster R-CNN, label transfer": ["downstream.method=label_transfer"],
     "RT-DETR, target only": [*RTDETR, "downstream.method=target_only"],
     "RT-DETR, label transfer": [*RTDETR, "downstream.method=label_transfer"],
+    "Deformable-DETR, target only": [*DEFORMABLE, "downstream.method=target_only"],
     "Deformable-DETR, label unification": [*DEFORMABLE, "downstream.method=label_unification"],
 }
 OWN = ("train-upstream", "pseudo-label")
-NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "label_transfer": ROUND}
+NEEDS = {"pseudo_label": OWN, "class_thresholds": OWN, "union": OWN, "union_averaged": OWN, "label_transfer": ROUND}
 STRATEGIES = ("half_and_half", "mixed", "mixed_then_target")
 # What a person who knows the protocols would write.
 CLASS_MAPS = {

@@ -1,6 +1,6 @@
 """Draw the pictures of these pages from the embedded benchmark: one street image under its three annotation protocols.
 
-    python docs/make_figures.py DATA    (DATA: a folder made by `lat street-scenes DATA`)
+    python docs/make_figures.py DATA    (DATA: a folder made by `lat street-scenes DATA --annotators exact`)
 
 writes protocols.jpg, and figures/{riders,hidden,classes}.jpg: what the protocols make of a part of it.
 """

@@ -39,7 +39,7 @@ def quiet(line: str) -> None:
 
 def draw_tiny(folder: Path) -> Path:
     """Draw the images and write a configuration that trains a few steps; returns its path."""
-    draw_street_scenes(folder / "data", train_images={"city": 3, "nu": 3, "way": 3}, val_images=1)
+    draw_street_scenes(folder / "data", train_images={"city": 3, "nu": 3, "way": 3}, val_images=1, annotators="exact")
     path = folder / "config.yaml"
     path.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
     return path

@@ -1,9 +1,10 @@
-"""Map the classes of a source to the target's by name, as is usual; and the union of the result with pseudo-labels."""
+"""Map the classes of a source to the target's by name, as is usual; and two unions of the result with pseudo-labels."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from lat.baselines.class_map import labels_by_class_map
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
+
+LEAST_SCORE = 0.6  # of a human box in `averaged_union_labels`
 
 
 def labels_by_class_names(source: LabelTable, target: LabelSpace) -> list[LabeledBoxes]:
@@ -44,10 +47,36 @@ def union_labels(by_name: Sequence[LabeledBoxes], pseudo: Sequence[LabeledBoxes]
     """
     images = []
     for named, found in zip(by_name, pseudo, strict=True):
-        assert named.space == found.space
         is_near = box_iou(found.boxes_xyxy, named.boxes_xyxy) >= iou
-        added = found[~is_near.any(dim=1)]
-        columns = ("boxes_xyxy", "labels", "scores", "weights", "annotation_ids")
-        joined = {name: torch.cat([getattr(named, name), getattr(added, name)]) for name in columns}
-        images.append(LabeledBoxes(space=named.space, **joined))
+        images.append(_joined(named, found[~is_near.any(dim=1)]))
     return images
+
+
+def averaged_union_labels(
+    by_name: Sequence[LabeledBoxes], pseudo: Sequence[LabeledBoxes], iou: float = 0.5
+) -> list[LabeledBoxes]:
+    """The union with pseudo-labels, in which each box of `by_name` is averaged with the pseudo-label that overlaps it most.
+
+    A box of `by_name` whose best IoU is `iou` or more keeps its class; its corners are the means of both boxes' corners, and its
+    score is the pseudo-label's, at least `LEAST_SCORE`. One without such a pseudo-label keeps its place and has `LEAST_SCORE`.
+    Pseudo-labels are added as in `union_labels`, as they are. Overlap ignores classes; class scores are dropped.
+    """
+    images = []
+    for named, found in zip(by_name, pseudo, strict=True):
+        overlaps = box_iou(named.boxes_xyxy, found.boxes_xyxy)
+        is_near = overlaps >= iou
+        boxes, scores = named.boxes_xyxy.clone(), torch.full_like(named.scores, LEAST_SCORE)
+        rows = is_near.any(dim=1).nonzero().flatten()
+        if len(rows):
+            partners = found[overlaps[rows].argmax(dim=1)]
+            boxes[rows] = (boxes[rows] + partners.boxes_xyxy) / 2
+            scores[rows] = partners.scores.clamp(min=LEAST_SCORE)
+        images.append(_joined(replace(named, boxes_xyxy=boxes, scores=scores), found[~is_near.any(dim=0)]))
+    return images
+
+
+def _joined(named: LabeledBoxes, added: LabeledBoxes) -> LabeledBoxes:
+    assert named.space == added.space
+    columns = ("boxes_xyxy", "labels", "scores", "weights", "annotation_ids")
+    joined = {name: torch.cat([getattr(named, name), getattr(added, name)]) for name in columns}
+    return LabeledBoxes(space=named.space, **joined)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lat.baselines.box_statistics import normalise_box_statistics
 from lat.baselines.class_map import labels_by_class_map, read_class_map
-from lat.baselines.class_names import labels_by_class_names, union_labels
+from lat.baselines.class_names import averaged_union_labels, labels_by_class_names, union_labels
 from lat.baselines.class_thresholds import above_class_thresholds
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
@@ -66,6 +66,10 @@ def _union(inputs: MethodInputs) -> list[LabeledBoxes]:
     return union_labels(_class_names(inputs), inputs.pseudo_labels())
 
 
+def _averaged_union(inputs: MethodInputs) -> list[LabeledBoxes]:
+    return averaged_union_labels(_class_names(inputs), inputs.pseudo_labels())
+
+
 def _class_thresholds(inputs: MethodInputs) -> list[LabeledBoxes]:
     thresholds = inputs.class_thresholds()
     return [above_class_thresholds(boxes, thresholds) for boxes in inputs.pseudo_labels()]
@@ -77,6 +81,7 @@ METHODS: Mapping[str, Callable[[MethodInputs], list[LabeledBoxes]]] = {
     "box_statistics": _box_statistics,
     "pseudo_label": _pseudo_label,
     "union": _union,
+    "union_averaged": _averaged_union,
     "class_thresholds": _class_thresholds,
 }
 """Each method: from its inputs to the labels of each training image of the source, in the target's label space."""

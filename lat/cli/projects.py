@@ -102,6 +102,9 @@ def street_scenes(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to draw into.", show_default=False)],
     difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
     seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
+    annotators: Annotated[
+        str, typer.Option(help="real, who miss and misplace boxes as people do, or exact. Truth is exact with both.")
+    ] = "real",
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,7 +115,7 @@ def street_scenes(
     """Draw the embedded benchmark: street scenes, each dataset under its own annotation protocol, with truth in the others."""
     from lat.commands.draw_street_scenes import draw_benchmark
 
-    config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset)
+    config = draw_benchmark(out, difficulty=difficulty, seed=seed, datasets=dataset, annotators=annotators)
     print(f"drew {out}")
     next_step("lat run", config)
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lat import __version__
+from lat.core.convnet_names import ALIASES, packaged_file
 
 OPTIONAL_PACKAGES = {
     "transformers": "RT-DETR and Deformable-DETR",
@@ -48,6 +49,7 @@ def describe_machine(folder: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "torch": _version("torch"),
         "torchvision": _version("torchvision"),
+        "pretrained": [name for name in ALIASES if packaged_file(name) is not None],
         "packages": {name: _version(name) for name in OPTIONAL_PACKAGES},
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory(),
@@ -126,6 +128,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("CUDA", facts["cuda"] or "none"),
         ("GPUs", "; ".join(gpus) or "none"),
         ("Detectron2", f"does not import: {detectron2['problem']}" if detectron2["problem"] else str(detectron2["version"])),
+        ("pretrained weights", ", ".join(facts["pretrained"]) or f"none installed; {', '.join(ALIASES)} would be downloaded"),
         *packages,
         ("CPU", f"{facts['cpu_cores']} cores, {facts['threads']} threads of torch"),
         ("memory", f"{_gib(memory['available'])} free of {_gib(memory['total'])}"),

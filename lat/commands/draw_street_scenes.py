@@ -30,7 +30,8 @@ _DATASET = """\
     images: ${{data_root}}/{name}/images
     annotations: ${{data_root}}/{name}/train.json
     validation: ${{data_root}}/{name}/val.json
-    truth: # evaluation only
+    truth: # evaluation only; in its own label space: test images, for downstream detectors
+      {name}: ${{data_root}}/{name}/test.json
 """
 
 _TRUTH = """\
@@ -45,6 +46,7 @@ def draw_benchmark(
     seed: int = 0,
     datasets: Sequence[str] | None = None,
     train_images: Mapping[str, int] = DEFAULT_TRAIN_IMAGES,
+    annotators: str = "real",
 ) -> Path:
     """Draw street scenes into `out`, with a `config.yaml` beside them that writes to `out/run`; returns its path.
 
@@ -54,6 +56,7 @@ def draw_benchmark(
         seed: any integer from 0.
         datasets: the datasets to draw; by default all but `bdd`.
         train_images: number of training images of each of them.
+        annotators: `real`, who miss and misplace boxes as people do, or `exact`.
 
     Raises:
         InputError: if fewer than two datasets are chosen, or one is unknown or named twice; see also `draw_street_scenes`.
@@ -61,8 +64,10 @@ def draw_benchmark(
     datasets = DEFAULT_DATASETS if datasets is None else datasets
     _check_datasets(datasets)
     counts = {name: train_images[name] for name in datasets}
-    with track(sum(counts.values()) + len(counts) * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
-        draw_street_scenes(out, difficulty=difficulty, seed=seed, train_images=counts, progress=progress.advance)
+    with track(sum(counts.values()) + len(counts) * 2 * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
+        draw_street_scenes(
+            out, difficulty=difficulty, seed=seed, train_images=counts, annotators=annotators, progress=progress.advance
+        )
     path = out / "config.yaml"
     write_atomically(path, benchmark_config(data_root=str(out), output_dir=str(out / "run"), seed=seed, datasets=datasets))
     return path

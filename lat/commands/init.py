@@ -36,6 +36,11 @@ rounds: {{count: 1}} # one more round, with detectors trained on the transferred
 datasets:
 """
 
+_UPSTREAM = """\
+upstream:
+  model: {{backbone: efficientnet_lite0, weights: pretrained, image_size: {size}}} # {what}
+  training: {{learning_rate: 0.001}} # with pretrained weights; small, which learns from scratch, has 0.004"""
+
 _GPU = """\
 # On a GPU, larger models that train longer are better; for a start:
 # training: {{warmup_steps: 1000}}
@@ -183,7 +188,7 @@ def _image_sizes(looks: Sequence[_Look]) -> str:
         kept = f", {look.small_box * size / look.shorter_side:.0f} as seen" if size else ""
         lines.append(f"#   {look.settings.name}: {look.small_box:.0f} pixels in images {look.shorter_side} high or wide{kept}")
     what = "0 keeps the images' own size" if not size else "shorter side in pixels; 0 keeps the images' own size"
-    lines += [f"upstream: {{model: {{image_size: {size}}}}} # {what}", f"downstream: {{model: {{image_size: {size}}}}}"]
+    lines += [_UPSTREAM.format(size=size, what=what), f"downstream: {{model: {{image_size: {size}}}}}"]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lat.stages.evaluate import TRANSFER_METHODS, mean_ap, method_of
+from lat.stages.evaluate import TRANSFER_METHODS, last_round_methods, mean_ap, method_of
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
@@ -25,6 +25,7 @@ class Results:
         tables: the content of `evaluation.json`: rows by table, `transfer`, `agreement` and `downstream`.
         means: for each method of the transfer rows, the mean of its figures over the transfers.
         rounds: the method of each round's labels, the first round's first; empty without further rounds.
+        last_round: the names of methods that use the pseudo-labels of the last round, by the method; empty likewise.
         score_threshold: labels below it do not count in label quality and agreement.
         upstream: AP of each upstream detector, by the words that name it; empty if no dataset holds out images.
     """
@@ -32,6 +33,7 @@ class Results:
     tables: dict[str, list[Row]]
     means: dict[str, Row]
     rounds: tuple[str, ...]
+    last_round: dict[str, str]
     score_threshold: float
     upstream: dict[str, Row]
 
@@ -54,6 +56,7 @@ def read_results(workspace: Workspace) -> Results:
     """
     tables = read_tables(workspace)
     rounds = tuple(method_of(of_round) for of_round in workspace.rounds()) if workspace.config.rounds.count else ()
+    last_round = last_round_methods(workspace)
     upstream = {
         f"{name}, round {of_round.round}" if of_round.round else name: json.loads(
             of_round.paths.upstream_metrics(name).read_text("utf-8")
@@ -63,8 +66,9 @@ def read_results(workspace: Workspace) -> Results:
     }
     return Results(
         tables=tables,
-        means=mean_figures(tables["transfer"], (*TRANSFER_METHODS, *rounds)),
+        means=mean_figures(tables["transfer"], (*TRANSFER_METHODS, *rounds, *last_round.values())),
         rounds=rounds,
+        last_round=last_round,
         score_threshold=workspace.config.evaluation.counted_threshold,
         upstream=upstream if any(metrics["ap"] is not None for metrics in upstream.values()) else {},
     )

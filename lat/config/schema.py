@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lat.config.sections import (
+    FURTHER_LEARNING_RATE,
     DownstreamSettings,
     EvaluationSettings,
     LabelTransferSettings,
@@ -59,8 +60,8 @@ class Config:
             for name in set(chosen) - set(names):
                 raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")
         for dataset in self.datasets:
-            for space in set(dataset.truth) - (set(names) - {dataset.name}):
-                raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is not another dataset", choices)
+            for space in set(dataset.truth) - set(names):
+                raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is no dataset", choices)
         self._check_upstream(choices)
         self._check_label_sets(choices)
         check_thresholds(self)
@@ -95,15 +96,18 @@ class Config:
             return self.dataset_names
         return tuple([self.target] if isinstance(self.target, str) else self.target)
 
+    def num_members(self, dataset: str) -> int:
+        """How many detectors label images in the space of a dataset: a target has all members, a mere source one."""
+        return len(self.upstream.all_members) if dataset in self.target_names else 1
+
     @property
     def backbone_dataset(self) -> str:
         """The dataset whose upstream detector provides the features when `lat.backbone.name` is upstream."""
         return self.lat.backbone.upstream_dataset or self.dataset_names[0]
 
-    @property
-    def upstream_training(self) -> Training:
-        """How an upstream detector is trained, before any further round."""
-        return Training(self.upstream.training, self.training)
+    def upstream_training(self, member: int = 0) -> Training:
+        """How a member of an upstream detector is trained, before any further round."""
+        return Training(self.upstream.all_members[member].training, self.training)
 
     @property
     def lat_training(self) -> Training:
@@ -115,10 +119,9 @@ class Config:
         """How a downstream detector is trained."""
         return Training(self.downstream.training, self.training, self.downstream.ema_decay)
 
-    @property
-    def round_training(self) -> Training:
-        """How an upstream detector is trained on in a further round."""
-        return self.upstream_training.scaled(self.rounds.steps_share, self.rounds.learning_rate_share)
+    def round_training(self, member: int = 0) -> Training:
+        """How a member of an upstream detector is trained on in a further round."""
+        return self.upstream_training(member).scaled(self.rounds.steps_share, FURTHER_LEARNING_RATE)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""

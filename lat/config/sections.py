@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from lat.baselines.baseline_settings import LabelUnificationSettings, StudentTeacherSettings
-from lat.core.errors import InputError
+from lat.core.errors import InputError, did_you_mean
 from lat.data.augment.augment_settings import NoiseSettings
 from lat.data.data_settings import WeighingSettings
 from lat.detectors.detector_settings import DETECTORS, TRANSFORMERS_DETECTORS, DetectorSettings, YoloSettings
@@ -17,22 +18,58 @@ from lat.models.model_settings import BackboneSettings, FusionSettings, HeadSett
 
 
 @dataclass(frozen=True)
+class UpstreamMember:
+    """One of the detectors that label images in the space of a target together."""
+
+    model: DetectorSettings
+    training: TrainSettings
+
+
+@dataclass(frozen=True)
 class UpstreamSettings:
     """Section `upstream`: the detector that is trained on each dataset."""
 
     model: DetectorSettings = field(default_factory=DetectorSettings)
+    members: list[dict[str, Any]] = field(default_factory=list)  # further detectors of each target, each as changes to `model`
+    # and `training`, such as [{model: {backbone: small, weights: none}}], or [{}] for another seed; detections are averaged
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
 
     def __post_init__(self) -> None:
-        _check_choice("model.detector", self.model.detector, DETECTORS)
+        for position, member in enumerate(self.all_members):
+            where = f"members[{position - 1}].model.detector" if position else "model.detector"
+            _check_choice(where, member.model.detector, DETECTORS)
+
+    @property
+    def all_members(self) -> tuple[UpstreamMember, ...]:
+        """The detector itself, then the further members.
+
+        Raises:
+            InputError: if a member has a setting that there is not.
+        """
+        itself = UpstreamMember(self.model, self.training)
+        return (itself, *(_changed(itself, f"members[{i}]", changes) for i, changes in enumerate(self.members)))
+
+
+def _changed(settings: Any, where: str, changes: Any) -> Any:
+    """Settings with changes to them, which nest as they do; `where` names them in errors."""
+    if not isinstance(changes, Mapping):
+        raise InputError(where, f"is {changes!r}", "write a mapping of settings")
+    known, values = [one.name for one in fields(settings)], {}
+    for name, value in changes.items():
+        if name not in known:
+            raise InputError(where, f"has no setting '{name}'", did_you_mean(str(name), known))
+        before = getattr(settings, name)
+        values[name] = _changed(before, f"{where}.{name}", value) if is_dataclass(before) else value
+    return replace(settings, **values)
 
 
 @dataclass(frozen=True)
 class PseudoLabelSettings:
     """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
 
-    threshold: float = 0.3  # detections with a lower score are dropped, and so are labels of outside label sets
+    threshold: float = 0.05  # detections with a lower score are no proposals, nor are labels of outside label sets
     max_detections: int = 100  # most pseudo-labels of one space on one image
+    mirrored: bool = True  # detect on the mirror image of each image too, and average, if detectors train on mirror images
     filter: FilterSettings = field(default_factory=FilterSettings)  # which are kept, given all of a space
 
     def __post_init__(self) -> None:
@@ -50,6 +87,11 @@ class LabelTransferSettings:
     fusion: FusionSettings = field(default_factory=FusionSettings)
     head: HeadSettings = field(default_factory=HeadSettings)
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1200, learning_rate=1e-3))
+    dataset_power: float = 0.5  # a dataset is drawn in proportion to its number of images to this power: 1 draws all images
+    # alike, 0 all datasets alike
+
+    def __post_init__(self) -> None:
+        _check_share("dataset_power", self.dataset_power)
 
 
 @dataclass(frozen=True)
@@ -66,6 +108,9 @@ class TransferSettings:
         _check_choice("calibration", self.calibration, CALIBRATIONS)
 
 
+FURTHER_LEARNING_RATE = 0.25  # of further training, as a share of the first's
+
+
 @dataclass(frozen=True)
 class RoundsSettings:
     """Section `rounds`: doing everything again with what has been transferred.
@@ -76,8 +121,6 @@ class RoundsSettings:
 
     count: int = 1  # further rounds; 0 for none
     steps_share: float = 0.5  # steps of further training, as a share of `upstream.training.steps`
-    learning_rate_share: float = 0.25  # learning rate, likewise
-    own_share: float = 0.5  # share of the target's own images in each batch of its detector, at least one image
     labels: WeighingSettings = field(default_factory=WeighingSettings)  # which transferred labels train it
     labelling_ratio: list[float] = field(default_factory=list)  # in round 1, 2, ... (the last holds on): of the labels that
     # would train, only the surest, as this share of the target's boxes of each class per image; the rest is don't-care; empty
@@ -90,9 +133,8 @@ class RoundsSettings:
         for ratio in self.labelling_ratio:
             if not 0.0 < ratio < float("inf"):
                 raise InputError("labelling_ratio", f"has {ratio}", "choose numbers above 0, such as [0.2, 0.5]")
-        for name in ("steps_share", "learning_rate_share", "own_share"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InputError(name, f"is {getattr(self, name)}", "choose a number above 0, at most 1")
+        if not 0.0 < self.steps_share <= 1.0:
+            raise InputError("steps_share", f"is {self.steps_share}", "choose a number above 0, at most 1")
 
     def ratio_of(self, number: int) -> float | None:
         """The labelling ratio of round `number`, from 1; None where all labels are trained on."""
@@ -120,7 +162,7 @@ class EvaluationSettings:
 
 DOWNSTREAM_METHODS = (
     *("label_transfer", "target_only", "class_names", "class_map", "box_statistics", "pseudo_label", "class_thresholds"),
-    *("union", "lgpl", "student_teacher", "label_unification"),
+    *("union", "union_averaged", "lgpl", "student_teacher", "label_unification"),
 )
 STRATEGIES = ("mixed_then_target", "mixed", "half_and_half", "target_only")
 

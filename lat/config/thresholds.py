@@ -40,8 +40,9 @@ def _pairs(config: Any) -> Iterator[Pair]:
             yield from _weighing("rounds.labels", config.rounds.labels)
         if method == "label_transfer":
             yield from _weighing("downstream.labels", config.downstream.labels)
-    if method in ("pseudo_label", "union"):
-        yield "downstream.labels.trained_threshold", "pseudo_label.threshold"
+    if method in ("pseudo_label", "union", "union_averaged"):
+        is_all = config.pseudo_label.filter.keeps_all
+        yield "downstream.labels.trained_threshold", "upstream.model.detection_threshold" if is_all else "pseudo_label.threshold"
     if method == "student_teacher":
         yield "downstream.student_teacher.teacher_threshold", "downstream.model.detection_threshold"
 

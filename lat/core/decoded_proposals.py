@@ -56,6 +56,16 @@ class DecodedProposals:
         """(G,) int64 rows of the human boxes."""
         return (self.source_labels >= 0).nonzero().flatten()
 
+    @property
+    def is_detection(self) -> Tensor:
+        """(M,) bool, True for detections of the target's detector."""
+        return self.detector_scores.sum(dim=1) > 0
+
+    @property
+    def detection_rows(self) -> Tensor:
+        """(D,) int64 their rows."""
+        return self.is_detection.nonzero().flatten()
+
     @cached_property
     def support(self) -> Tensor:
         """(M,) int64 row of the human box that each proposal overlaps, its own row for a human box; -1 for none."""

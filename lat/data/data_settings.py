@@ -29,7 +29,10 @@ class DatasetSettings:
     annotations: str  # COCO file with the ground truth
     validation: str = ""  # COCO file of the held-out images; empty for none
     validation_images: str = ""  # folder of the held-out images; empty for the folder `images`
-    truth: dict[str, str] = field(default_factory=dict)  # COCO files of the training images annotated in other label spaces
+    truth: dict[str, str] = field(
+        default_factory=dict
+    )  # COCO files that only evaluation reads, by label space: in those of other
+    # datasets, annotations of the training images; in its own, test images, of which those count that are in no other part
     split: str = ""  # train on the images whose key `split` has this value; empty for all that are not held out
     validation_split: str = ""  # hold out the images whose key `split` has this value
     validation_fraction: float = 0.0  # hold out about this share of the images, by a hash of the file name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,34 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
     if repeated := list(repeated_images(files)):
         raise_problems(repeated[0].file, repeated)
     return train, validation
+
+
+def load_test(settings: DatasetSettings, parts: Sequence[DetectionDataset]) -> DetectionDataset | None:
+    """Read the test part of a dataset, or None if it has none. Nothing is trained on it, fitted to it or chosen by it.
+
+    Args:
+        settings: the truth in the dataset's own label space names the file; images are found where those of validation are.
+        parts: the other parts of the dataset, training first; their images are left out.
+
+    Raises:
+        InputError: if the folder is missing, the file is wrong, or it has no box on an image that is in no other part.
+    """
+    if settings.name not in settings.truth:
+        return None
+    folder = existing_folder(Path(settings.validation_images or settings.images))
+    table = read_labels(Path(settings.truth[settings.name]), settings.name, expect=parts[0].space)
+    files = (files_of_part("", part.labels.path, part.images_dir, part.labels).ids_of for part in parts)
+    labels = unseen_images(table, folder, files)
+    if not labels.num_boxes:
+        raise InputError(table.path, "has no boxes on images that are in no other part", "name a file of test images")
+    return DetectionDataset(settings.name, folder, labels)
+
+
+def unseen_images(table: LabelTable, folder: Path, seen: Iterable[Mapping[str, object]]) -> LabelTable:
+    """The images of a table, found in `folder`, whose resolved paths are in none of the mappings."""
+    paths = set().union(*seen)
+    ids = [i for path, ids in files_of_part("test", table.path, folder, table).ids_of.items() if path not in paths for i in ids]
+    return table.select(np.isin(table.image_ids, ids))
 
 
 def existing_folder(folder: Path) -> Path:

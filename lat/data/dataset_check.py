@@ -13,7 +13,7 @@ import numpy as np
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.data.data_settings import DatasetSettings
-from lat.data.dataset import missing_part, split_images, truth_mismatches
+from lat.data.dataset import missing_part, split_images, truth_mismatches, unseen_images
 from lat.data.images import read_image
 from lat.data.shared_images import PartFiles, files_of_part, images_of_both, repeated_images
 from lat.labels.coco.problems import Problem
@@ -29,7 +29,7 @@ _SIZES_LISTED = 3
 
 @dataclass(frozen=True)
 class PartSummary:
-    """Figures of one part of a dataset: `training`, `validation`, or `truth.SPACE`.
+    """Figures of one part of a dataset: `training`, `validation`, `test`, or `truth.SPACE`.
 
     `boxes_per_class` has every class of the label space, in its order; `image_sizes` is text, width x height.
     """
@@ -103,11 +103,7 @@ def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | Non
 def _check_truth_space(
     settings: DatasetSettings, name: str, path: Path, spaces: dict[str, LabelSpace | None], found: LabelSpace | None
 ) -> Iterator[Problem]:
-    if name == settings.name:
-        yield Problem(
-            path, f"truth of {name}", "is in the dataset's own label space", "remove it: `annotations` already gives these labels"
-        )
-    elif name not in spaces:
+    if name not in spaces:
         known = ", ".join(sorted(set(spaces) - {settings.name})) or "no other"
         yield Problem(path, f"truth of {settings.name}", f"there is no dataset {name!r}", f"the other datasets are {known}")
     elif found is not None and (wanted := spaces[name]) is not None and (what := class_list_mismatch(found, wanted)):
@@ -159,6 +155,7 @@ def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -
         folder = settings.validation_images or settings.images
         findings.add_images("validation", Path(settings.validation), folder, validation.images)
     truth_spaces = _check_truth(settings, train, findings)
+    _check_test(settings, space, findings)
     findings.problems += repeated_images(findings.files)
     findings.problems += _decode_all(findings.images, progress)
     return DatasetCheck(
@@ -232,6 +229,8 @@ def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: 
     """Check the truth files, and that they have the training images; return their label spaces by name."""
     spaces = {}
     for name, file in settings.truth.items():
+        if name == settings.name:
+            continue  # see `_check_test`
         path = Path(file)
         scan = _scan(path, name, findings)
         if scan.table is None:
@@ -241,6 +240,22 @@ def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: 
         if train is not None:
             findings.problems += truth_mismatches(scan.table, train)
     return spaces
+
+
+def _check_test(settings: DatasetSettings, space: LabelSpace | None, findings: _Findings) -> None:
+    """Add the test part, if there is one."""
+    if settings.name not in settings.truth:
+        return
+    path, folder = Path(settings.truth[settings.name]), Path(settings.validation_images or settings.images)
+    scan = _scan(path, settings.name, findings, expect=space)
+    if scan.table is None:
+        return
+    table = unseen_images(scan.table, folder, [files.ids_of for files in findings.files])
+    findings.add_part("test", table)
+    findings.images.append((folder, table))
+    if not table.num_boxes:
+        what = "has no boxes on images that are in no other part"
+        findings.problems.append(Problem(path, "", what, "name a file of test images"))
 
 
 def _decode_all(images: Sequence[tuple[Path, ImageList | LabelTable]], progress: Progress | None) -> list[Problem]:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from lat.core.convnet_names import check_convnet_name
 from lat.core.errors import InputError
 
 TRANSFORMERS_DETECTORS = ("rtdetr", "rtdetr_v2", "deformable_detr")
@@ -39,14 +40,15 @@ class DetectorSettings:
 
     detector: str = "torchvision"  # Faster R-CNN of torchvision, detectron2, or auto (detectron2 where it imports); rtdetr,
     # rtdetr_v2 or deformable_detr of transformers; downstream also yolo, whose settings are those of `yolo` beside `model`
-    backbone: str = "small"  # small (for a CPU, learns from scratch), or a ResNet such as resnet50; with detectron2 also the YAML
-    # file of a whole model
-    weights: str = "none"  # none, pretrained (the library's ImageNet weights), or a file; with detectron2 also detectron2://NAME;
-    # with a detector of transformers none, a folder that `save_pretrained` wrote, or a name on the hub; the model is theirs then
+    backbone: str = "small"  # small (for a CPU, learns from scratch), efficientnet_lite0 (for a CPU, with weights: pretrained), a
+    # ResNet such as resnet50; of torchvision also any convolutional network of timm, of detectron2 the YAML file of a model
+    weights: str = "none"  # none, pretrained (ImageNet weights; those of efficientnet_lite0 come with lat), or a file; with
+    # detectron2 also detectron2://NAME; with a detector of transformers none, a folder that `save_pretrained` wrote, or a name on
+    # the hub; the model is theirs then
     overrides: dict[str, Any] = field(default_factory=dict)  # of detectron2, rtdetr, rtdetr_v2, deformable_detr: values of the
     # model's configuration by the library's own names, such as {num_queries: 100}
-    trainable_layers: int = 3  # of stem and four stages of a pretrained ResNet, how many train, from the last; the rest is frozen
-    # (torchvision, detectron2)
+    trainable_layers: int = 3  # of stem and four stages of a pretrained backbone, how many train, from the last; the rest is
+    # frozen (torchvision, detectron2)
     image_size: int = 0  # images are resized to this shorter side in pixels; 0 keeps their own size
     max_image_size: int = 1333  # the longer side stays below this when images are resized, in pixels
     detection_threshold: float = 0.05  # detections with a lower score are dropped
@@ -95,9 +97,11 @@ class DetectorSettings:
         if self.detector == "detectron2" and self.backbone not in DETECTRON2_BACKBONES:
             choices = f"choose one of {', '.join(DETECTRON2_BACKBONES)}, or the YAML file of a Detectron2 model"
             raise InputError("backbone", f"is '{self.backbone}', which is not built for detectron2", choices)
-        self._check_backbone(TORCHVISION_BACKBONES)
+        check_convnet_name("backbone", self.backbone, TORCHVISION_BACKBONES)
         if self.backbone == "small" and self.weights == "pretrained":
-            raise InputError("weights", "is 'pretrained', which the small backbone has not", "choose none, a file, or a ResNet")
+            raise InputError(
+                "weights", "is 'pretrained', which the small backbone has not", "choose none, a file, or efficientnet_lite0"
+            )
 
     def _check_transformers(self) -> None:
         if self.weights == "pretrained":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lat.core.errors import InputError
@@ -15,7 +16,13 @@ PREDICTOR = "roi_heads.box_predictor."
 _SHOWN = 5
 
 
-def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequence[str], path: str) -> None:
+def load_weight_file(
+    detector: nn.Module,
+    backbone: nn.Module,
+    class_names: Sequence[str],
+    path: str,
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+) -> None:
     """Load weights into a detector, or only into its backbone, from a file written by `torch.save`.
 
     Accepts a checkpoint of `lat`, a state dict of torchvision's `FasterRCNN`, and a state dict of a classification ResNet
@@ -26,7 +33,8 @@ def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequ
         detector: has submodules named as in torchvision's `FasterRCNN`.
         backbone: the part of `detector` that a backbone's state dict fills, without feature pyramid.
         class_names: the classes of `detector`.
-        path: the file.
+        path: the file, of torch or `.safetensors`.
+        convert: makes a classifier's state dict that of `backbone`; by default its `fc` layer is left out.
 
     Raises:
         InputError: if the file is missing or unreadable, or a weight is missing, unexpected or of another shape.
@@ -44,6 +52,7 @@ def load_weight_file(detector: nn.Module, backbone: nn.Module, class_names: Sequ
     else:
         module = backbone
         left_out = ("fc.",)
+        state = state if convert is None else convert(state)
     _load(module, state, left_out, path)
 
 
@@ -51,6 +60,8 @@ def _read(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise InputError(path, "weights file not found", "give none, pretrained or an existing file")
     try:
+        if path.endswith(".safetensors"):
+            return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load's unpickler may raise anything
         raise InputError(path, f"cannot be read as weights ({type(error).__name__})", "name a file with a state dict") from error

@@ -6,8 +6,9 @@ Nothing here keeps state, so a resumed run draws the same items as an uninterrup
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -40,6 +41,33 @@ class Reserved(NamedTuple):
         return cls(items, max(1, batch_size // 2))
 
 
+class Group(NamedTuple):
+    """Consecutive items of the data, and how often an epoch draws from them."""
+
+    items: int  # at least 1
+    draws: int  # in every epoch; `items` for every item once
+
+    @classmethod
+    def by_power(cls, sizes: Sequence[int], power: float) -> tuple[Group, ...]:
+        """Groups of these sizes, each drawn in proportion to size^power; an epoch has as many draws as there are items.
+
+        Groups without items are left out. Numbers of draws are rounded by largest remainders.
+
+        Args:
+            sizes: number of items of each group, at least one above 0.
+            power: from 0, all groups alike, to 1, all items alike.
+        """
+        assert 0.0 <= power <= 1.0
+        filled = [size for size in sizes if size]
+        weights = [size**power for size in filled]
+        exact = [sum(filled) * weight / sum(weights) for weight in weights]
+        draws = [int(one) for one in exact]
+        by_remainder = sorted(range(len(exact)), key=lambda i: draws[i] - exact[i])
+        for i in by_remainder[: sum(filled) - sum(draws)]:
+            draws[i] += 1
+        return tuple(map(cls, filled, draws))
+
+
 class StepSampler(Sampler[list[Draw]]):
     """Batches of steps `start`..`steps` - 1 for one of `world_size` processes.
 
@@ -47,22 +75,24 @@ class StepSampler(Sampler[list[Draw]]):
     (k + 1) * batch_size, so a batch may end one epoch and begin the next, and every index comes once per epoch. Of the
     global batch, process `rank` takes its contiguous share; the shares do not depend on what the other processes do.
 
+    With groups an epoch has a given number of draws of each, and over the epochs all items of a group come equally often.
+
     With reserved places the first items and the others have separate epochs: each batch has exactly that many of the first
     items, spread evenly over it (so that every process gets its part), and others in the remaining places. Steps with only
     the first items use yet another sequence of epochs.
 
     Args:
-        num_items: number of items in the data, at least 1.
+        items: number of items in the data, at least 1; or the groups that they form.
         batch_size: size of the global batch, a multiple of `world_size`.
         seed: seed of the run.
         steps: the steps to iterate over; a resumed training starts after 0.
-        reserved: places for the first items; None draws all alike.
+        reserved: places for the first items, regardless of groups; None reserves none.
         process: rank of this process, and number of processes.
     """
 
     def __init__(
         self,
-        num_items: int,
+        items: int | Sequence[Group],
         batch_size: int,
         seed: int,
         steps: range,
@@ -70,19 +100,21 @@ class StepSampler(Sampler[list[Draw]]):
         process: tuple[int, int] = (0, 1),
     ) -> None:
         self.rank, self.world_size = process
+        groups = [Group(items, items)] if isinstance(items, int) else items
+        num_items = sum(group.items for group in groups)
         assert num_items > 0
         assert batch_size % self.world_size == 0
         self.batch_size, self.seed = batch_size, seed
         self.steps = steps
-        items, places, alone_from = reserved or Reserved(num_items, None)
-        assert 0 < items <= num_items
+        first, places, alone_from = reserved or Reserved(num_items, None)
+        assert 0 < first <= num_items
         self.places = batch_size if places is None else places
         assert 0 <= self.places <= batch_size
-        assert items < num_items or self.places == batch_size, "the other places need other items"
+        assert first < num_items or self.places == batch_size, "the other places need other items"
         self.alone_from = steps.stop if alone_from is None else alone_from
-        self._first = _Epochs(range(num_items if places is None else items), seed, "epoch")
-        self._others = _Epochs(range(items, num_items), seed, "epoch of others")
-        self._alone = _Epochs(range(items), seed, "epoch alone")
+        self._first = _Epochs(groups if places is None else [Group(first, first)], seed, "epoch")
+        self._others = _Epochs([Group(num_items - first, num_items - first)], seed, "epoch of others", start=first)
+        self._alone = _Epochs([Group(first, first)], seed, "epoch alone")
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -113,16 +145,54 @@ class StepSampler(Sampler[list[Draw]]):
 
 
 class _Epochs:
-    """An endless sequence: all of `indices` shuffled, then all of them reshuffled, and so on."""
+    """An endless sequence of items, epoch after epoch: so many of each group as it has draws, shuffled together.
 
-    def __init__(self, indices: range, seed: int, name: str) -> None:
-        self.indices, self.seed, self.name = indices, seed, name
+    Args:
+        groups: how the items are drawn.
+        seed: seed of the run.
+        name: tells this sequence from others of the seed.
+        start: index of the first item.
+    """
+
+    def __init__(self, groups: Sequence[Group], seed: int, name: str, start: int = 0) -> None:
+        self.seed, self.name = seed, name
+        self.length = sum(group.draws for group in groups)
+        ends = accumulate(group.items for group in groups)
+        self._turns = [
+            _Turns(start + end - group.items, group, seed, f"{name} of group {i}")
+            for i, (end, group) in enumerate(zip(ends, groups, strict=True))
+        ]
         self._order = lru_cache(maxsize=2)(self._shuffled)
 
     def __getitem__(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.indices))
-        return self.indices[int(self._order(epoch)[place])]
+        epoch, place = divmod(position, self.length)
+        return int(self._order(epoch)[place])
 
     def _shuffled(self, epoch: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(derive_seed(self.name, self.seed, epoch))
-        return torch.randperm(len(self.indices), generator=generator)
+        items = torch.cat([turns.of_epoch(epoch) for turns in self._turns])
+        return items[_permutation(self.length, self.name, self.seed, epoch)]
+
+
+class _Turns:
+    """The items of one group by turns: all of them in a random order, then all in another one, and so on."""
+
+    def __init__(self, start: int, group: Group, seed: int, name: str) -> None:
+        self.start, self.seed, self.name = start, seed, name
+        self.items, self.draws = group
+
+    def of_epoch(self, epoch: int) -> torch.Tensor:
+        """(draws,) int64 items of the group that an epoch has, in ascending order."""
+        times = torch.zeros(self.items, dtype=torch.int64)
+        (first, begun), (last, ended) = (divmod(position * self.draws, self.items) for position in (epoch, epoch + 1))
+        times += last - first
+        times[self._order(first)[:begun]] -= 1
+        times[self._order(last)[:ended]] += 1
+        return self.start + torch.arange(self.items).repeat_interleave(times)
+
+    def _order(self, turn: int) -> torch.Tensor:
+        return _permutation(self.items, self.name, self.seed, turn)
+
+
+def _permutation(length: int, *parts: int | str) -> torch.Tensor:
+    """The numbers from 0 to below `length` in an order of their own for other parts."""
+    return torch.randperm(length, generator=torch.Generator().manual_seed(derive_seed(*parts)))

@@ -18,7 +18,7 @@ from lat.core.files import sha256_of_json
 from lat.engine.interrupts import InterruptsBetweenSteps
 from lat.engine.optimization import learning_rate_at, set_learning_rate
 from lat.engine.progress import track
-from lat.engine.sampling import Draw, Reserved, StepSampler, derive_seed
+from lat.engine.sampling import Draw, Group, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training, check_batch_size
 from lat.engine.training_state import Batch, TrainingState
@@ -54,8 +54,9 @@ class TrainJob:
         seed: decides the order of the data, the items' generators and the model's own random numbers.
         description: saved in `model.pt` next to the weights under "model": "kind", and plain types from which the model can
             be rebuilt.
-        inputs: a hash of what the items are made of, and of `reserved`; a checkpoint of other inputs is not resumed.
-        reserved: places in every batch for the first items; None draws all alike.
+        inputs: a hash of what the items are made of, of `reserved` and of `groups`; a checkpoint of other inputs is not resumed.
+        reserved: places in every batch for the first items; None reserves none.
+        groups: the groups that all items form, and how often each is drawn from; empty draws all items alike.
         result: name of the submodule whose weights are the result, if it is not the whole model.
         section: the section of the configuration whose `training` it has, to be named in errors.
         num_workers: processes that read and augment items; they do not change the result.
@@ -68,6 +69,7 @@ class TrainJob:
     description: Mapping[str, Any]
     inputs: str = ""
     reserved: Reserved | None = None
+    groups: tuple[Group, ...] = ()
     result: str = ""
     num_workers: int = 0
     section: str = ""
@@ -166,7 +168,7 @@ def _load_batches(items: TrainItems, training: Training, job: TrainJob, start: i
     steps, process = range(start, training.own.steps), (fabric.global_rank, fabric.world_size)
     return DataLoader(
         _DrawnItems(items),
-        batch_sampler=StepSampler(len(items), training.own.batch_size, job.seed, steps, job.reserved, process),
+        batch_sampler=StepSampler(job.groups or len(items), training.own.batch_size, job.seed, steps, job.reserved, process),
         num_workers=job.num_workers,
         collate_fn=items.collate,
         pin_memory=fabric.device.type == "cuda",

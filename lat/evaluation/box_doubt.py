@@ -16,7 +16,7 @@ from lat.labels.table import LabelTable
 
 LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken for the same object
 
-PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped")
+PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped", "no_counterpart")
 WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # these rank best on street scenes; the other parts explain
 
 
@@ -25,7 +25,7 @@ class Doubt:
     """Doubt from 0 (sure) to 1.
 
     Attributes:
-        boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`.
+        boxes: (A,) float64, the mean of the parts, weighted by `WEIGHTS`; 1 where `no_counterpart` is.
         parts: (A,) float64 for each of `PARTS`.
         images: (I,) float64, `image_doubt`.
         overlooked: (I,) float64, how surely the target's detector found something in the image that has no label.
@@ -37,7 +37,9 @@ class Doubt:
     overlooked: np.ndarray
 
 
-def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable]) -> Doubt:
+def doubt(
+    transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable], without_counterpart: LabelTable | None = None
+) -> Doubt:
     """Doubt of the transferred boxes of a source.
 
     - score: 1 minus the score.
@@ -46,12 +48,14 @@ def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTabl
       and that of the transferred box occur together in the whole dataset.
     - spread: the mean difference (1 minus IoU) from the boxes of all spaces that lie on it.
     - badly_located, swapped: 1 minus ObjectLab's scores against the target's detector.
+    - no_counterpart: 1 if it lies on a human box of a class that is none of the target's, else 0.
 
     Args:
         transferred: the labels, in the target's space.
         pseudo: what the target's detector found.
         views: the labels of the same images in each label space: the source's human boxes, and pseudo-labels of every space;
             all tables have the same images in the same order.
+        without_counterpart: the human boxes whose class has no counterpart in the target's space, in these images; None for none.
     """
     objectlab = objectlab_scores(transferred, pseudo)
     agreement, spread = _views(transferred, views)
@@ -63,8 +67,11 @@ def doubt(transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTabl
         "spread": spread,
         "badly_located": 1 - objectlab.badly_located,
         "swapped": 1 - objectlab.swapped,
+        "no_counterpart": np.zeros(transferred.num_boxes),
     }
-    boxes = combined(parts, WEIGHTS)
+    if without_counterpart is not None:
+        parts["no_counterpart"] += overlaps(transferred, without_counterpart).best()[1] >= LIES_ON_IOU
+    boxes = np.maximum(combined(parts, WEIGHTS), parts["no_counterpart"])
     overlooked = 1 - soft_minimum(objectlab.overlooked, pseudo.offsets)
     return Doubt(boxes, parts, image_doubt(boxes, transferred.offsets), overlooked)
 

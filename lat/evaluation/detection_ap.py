@@ -24,16 +24,22 @@ class ApResult:
     Attributes:
         ap: mean over classes of the AP at IoU 0.50, 0.55 .. 0.95.
         ap50: mean over classes of the AP at IoU 0.50.
+        ap75: the same at IoU 0.75.
+        ap85: the same at IoU 0.85, which tells how well boxes fit.
         per_class: AP[.5:.95] by class name, in the order of the label space.
         images: number of truth images.
         boxes: number of truth boxes without crowd boxes.
+        labels: number of labels that were scored.
     """
 
     ap: float | None
     ap50: float | None
+    ap75: float | None
+    ap85: float | None
     per_class: dict[str, float | None]
     images: int
     boxes: int
+    labels: int
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -60,14 +66,17 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes])
     if not len(found.image):
         per_class = {name: 0.0 if (counted == k).any() else None for k, name in enumerate(names)}
         nothing = 0.0 if len(counted) else None
-        return ApResult(nothing, nothing, per_class, len(truth), len(counted))
+        return ApResult(nothing, nothing, nothing, nothing, per_class, len(truth), len(counted), 0)
     precision = _precision(wanted, found, len(truth), len(names))
     return ApResult(
         ap=_mean(precision),
         ap50=_mean(precision[0]),
+        ap75=_mean(precision[5]),
+        ap85=_mean(precision[7]),
         per_class={name: _mean(precision[:, :, k]) for k, name in enumerate(names)},
         images=len(truth),
         boxes=len(counted),
+        labels=len(found.image),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lat.core.boxes import aligned_iou, rows_of_one_group
 
-FUSE_IOU = 0.6  # a candidate that overlaps the best one of its class this much is averaged with it
+FUSE_IOU = 0.6  # the box of a candidate that overlaps the best one of its class this much is averaged with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,10 @@ class Candidates:
     """Candidates of some images; only those of one image and one class affect each other.
 
     Attributes:
-        boxes_xyxy: (C, 4) float32.
-        precision: (C, 4) float32, inverse variance of each side, relative to a box that the model alone drew.
+        boxes_xyxy: (C, 4) float32, the best that each alone says of its object.
+        drawn_xyxy: (C, 4) float32, as the model draws them.
+        detected_xyxy: (C, 4) float32, as the target's detector draws them; only rows of its detections are read.
+        is_detection: (C,) bool, True for detections of the target's detector.
         labels: (C,) int64 classes in the target's label space.
         scores: (C,) float32.
         images: (C,) int64 image index of each.
@@ -31,7 +33,9 @@ class Candidates:
     """
 
     boxes_xyxy: Tensor
-    precision: Tensor
+    drawn_xyxy: Tensor
+    detected_xyxy: Tensor
+    is_detection: Tensor
     labels: Tensor
     scores: Tensor
     images: Tensor
@@ -60,21 +64,30 @@ class Candidates:
         place = torch.arange(len(kept), device=kept.device) - torch.searchsorted(images, images)
         return kept[place < max_per_image]
 
-    def fused(self, best: Tensor) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 4) of the best (N,) candidates, averaged with those that overlap them; and the highest score (N,) of these.
-
-        A side's weight is the candidate's score times the side's precision. A human box joins only its own average.
+    def agreeing(self, best: Tensor, least_iou: float) -> tuple[Tensor, Tensor]:
+        """Places (P,) int64 in the best (N,) candidates, and (P,) the candidates that overlap these by an IoU, themselves among
+        them. A human box agrees only with itself.
         """
         first, second, iou = self._pairs
         place = torch.full_like(self.labels, -1)
         place[best] = torch.arange(len(best), device=best.device)
-        agrees = (first == second) | ((iou >= FUSE_IOU) & (self.source_labels[second] < 0))
+        agrees = (first == second) | ((iou >= least_iou) & (self.source_labels[second] < 0))
         agrees &= place[first] >= 0
-        into, of = place[first[agrees]], second[agrees]
-        weights = self.scores[of, None].clamp(min=1e-6) * self.precision[of]
-        nothing = torch.zeros_like(self.boxes_xyxy[best])
-        boxes = nothing.index_add(0, into, weights * self.boxes_xyxy[of]) / nothing.index_add(0, into, weights)
-        return boxes, self.scores[best].scatter_reduce(0, into, self.scores[of], "amax")
+        return place[first[agrees]], second[agrees]
+
+    def drawn(self, best: Tensor) -> Tensor:
+        """Boxes (N, 4) that networks draw of the objects of the best (N,) candidates.
+
+        Each candidate that agrees says what the model draws, and each detection among them what the detector draws, weighted by
+        score.
+        """
+        into, of = self.agreeing(best, FUSE_IOU)
+        is_detection = self.is_detection[of]
+        boxes = torch.cat([self.drawn_xyxy[of], self.detected_xyxy[of[is_detection]]])
+        into, of = torch.cat([into, into[is_detection]]), torch.cat([of, of[is_detection]])
+        weights = self.scores[of, None].clamp(min=1e-6)
+        total = weights.new_zeros(len(best), 1).index_add(0, into, weights)
+        return boxes.new_zeros(len(best), 4).index_add(0, into, weights * boxes) / total
 
     @cached_property
     def _pairs(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lat.labelling.class_shares import ClassShares
+from lat.labelling.class_shares import NOTHING, ClassShares
 
 RARE = 0.1  # a target class rarer than this share of the commonest one is left to the model
 SMALLEST_SHARE = 1e-6  # replaces a share of 0 in divisions
@@ -47,6 +47,23 @@ class ClassPrior:
     def of_learnt_shares(cls, new: ClassShares, old: ClassShares) -> Self:
         """As `of_shares`, but without a floor: classes that are rare under `old` keep their scores."""
         return cls(share_ratio(new.shares, old.shares, common_classes(old.shares)), new)
+
+    def weighing_none(self, is_without_counterpart: Tensor, scored: ClassShares) -> Self:
+        """The same prior in which "none" weighs against the classes that a source class without a counterpart might become.
+
+        The model never saw human boxes of such a class labelled in the target's space, so the shares that its scores of them were
+        learnt under are not the counted ones. By Bayes, each score, that of "none" too, is multiplied with the share of the prior
+        over the share that the scores show. The shares of the prior must agree that most are "none".
+
+        Args:
+            is_without_counterpart: (K_s,) bool, see `lat.labelling.class_shares.without_counterpart`.
+            scored: the shares that the scores show.
+        """
+        shares = self.shares.shares
+        is_weighed = is_without_counterpart & (shares[:, -1] > NOTHING)
+        return replace(
+            self, factors=torch.where(is_weighed[:, None], shares / scored.shares.clamp(min=SMALLEST_SHARE), self.factors)
+        )
 
     def vetoing(self, threshold: float) -> Self:
         """The same prior with target classes below the share threshold forbidden; "none" never is."""

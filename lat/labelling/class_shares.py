@@ -21,6 +21,8 @@ from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 from lat.relations.relation_matrix import RelationMatrix
 
+NOTHING = 0.8  # a class of which surely a larger share than this is none of the target's classes may have no counterpart
+SURE_DEVIATIONS = 1.64  # of the share of "none" as counted, below which it lies with a probability of only 5 %
 SAME_OBJECT_IOU = 0.5  # boxes of two label spaces that overlap this much are the same object
 
 
@@ -32,7 +34,7 @@ class ClassShares:
         source: the source's label space.
         target: the target's label space.
         shares: (K_s, K_t + 1) float32; each row sums to 1, "none" last.
-        found_by: how they were found: "counted" or a key of `ESTIMATORS`.
+        found_by: how they were found: "counted", "scored", "equal" or a key of `ESTIMATORS`.
 
     Raises:
         ValueError: if the shares have another shape or dtype.
@@ -76,7 +78,7 @@ class Evidence(Protocol):
         ...
 
     def learnt(self, found_by: str) -> ClassShares:
-        """The shares learnt earlier for all pairs of datasets: `counted`, `learnt` or `consistent`."""
+        """The shares learnt earlier for all pairs of datasets: `counted`, `learnt`, `consistent` or `scored`."""
         ...
 
 
@@ -101,6 +103,33 @@ def shares_of_counts(counts: Tensor) -> Tensor:
     total = counts.sum(dim=0) if counts.any() else torch.ones(counts.shape[1])
     overall = total / total.sum()
     return (counts + overall) / (counts.sum(dim=1, keepdim=True) + 1.0)
+
+
+def equal_shares(source: LabelSpace, target: LabelSpace) -> ClassShares:
+    """Shares of which nothing is known."""
+    columns = len(target) + 1
+    return ClassShares(source, target, torch.full((len(source), columns), 1 / columns), "equal")
+
+
+def without_counterpart(counts: Tensor) -> Tensor:
+    """Source classes (K_s,) bool that surely have no counterpart among the target's classes.
+
+    Nearly all sure detections of such a class match no human box of the target, so many that it is no accident; and no class of
+    the target has more boxes in it than in any other source class. The second keeps classes whose counterpart the target's
+    annotators often miss, or that are rare there: what few boxes they have are found as that class.
+
+    Args:
+        counts: (K_s, K_t + 1) float32, the human box of the target under each sure detection of the source's detector.
+
+    Source: the lower end of the interval of Wilson (1927) for a share.
+    """
+    boxes, z = counts.sum(dim=1), SURE_DEVIATIONS
+    share = counts[:, -1] / boxes.clamp(min=1)
+    spread = (share * (1 - share) / boxes + z * z / (4 * boxes * boxes)).sqrt()
+    lowest = (share + z * z / (2 * boxes) - z * spread) / (1 + z * z / boxes)
+    of_target = counts[:, :-1]
+    is_best_partner = ((of_target > 0) & (of_target == of_target.amax(dim=0))).any(dim=1)
+    return (boxes > 0) & (lowest > NOTHING) & ~is_best_partner
 
 
 def counted(evidence: Evidence) -> ClassShares:

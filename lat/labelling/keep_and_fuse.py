@@ -6,6 +6,8 @@ class), N labels. All images of a batch are labelled at once; boxes of different
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -18,10 +20,21 @@ from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
 
-SAME_BOX_IOU = 0.5  # below this overlap the model's box and the moved human box differ in extent, and the model's is used
+SAME_BOX_IOU = 0.5  # below this overlap a drawn box and the moved human box differ in extent, and the drawn one is used
 
 
 PAPER = CombineSettings(keep=False, fuse=False, detector_share=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What the model, the target's detector and both together say of the class of each proposal: (M, K_t + 1) each, background
+    last; the detector says nothing (zeros) of other proposals than its own.
+    """
+
+    model: Tensor
+    detector: Tensor
+    both: Tensor
 
 
 def labels_of(
@@ -34,12 +47,14 @@ def labels_of(
 ) -> tuple[LabeledBoxes, Tensor]:
     """The labels of B images in the target's label space, and the (N,) int64 rows of the proposals that they came from.
 
-    1. The class scores of the target detector's own detections are averaged with the model's.
-    2. The class scores of proposals on a human box are multiplied with the class prior of its class.
-    3. Human boxes are moved to the target's convention and averaged with the boxes that the model draws.
-    4. Each proposal becomes a candidate for every class with a high enough score, or that a human box vouches for.
-    5. The best candidates of each class suppress those that overlap them; human boxes come first.
-    6. Each of the best is averaged with the candidates that overlap it.
+    1. The class scores of proposals on a human box are multiplied with the class prior of its class, and those of the target
+       detector's own detections averaged with the model's.
+    2. Human boxes are moved to the target's convention, and detections of the target's detector rid of its bias.
+    3. Each proposal becomes a candidate for every class with a high enough score, or that a human box vouches for.
+    4. The best candidates of each class suppress those that overlap them; human boxes come first.
+    5. What networks draw of the object of each of the best is averaged, and a human box averaged with that; the weights of the
+       two are their inverse variances.
+    6. The score of each is the mean of the best that the model and the detector say of its object.
 
     Labels are in image order, best first in each image. Only labels that a human box vouches for (`ClassPrior.supported`) are
     below the score threshold.
@@ -49,66 +64,94 @@ def labels_of(
         space: the target's label space.
         decoding: thresholds.
         combining: which of the steps beyond the paper are on.
-        conventions: how human boxes become boxes of the target; step 3 needs them.
-        prior: the class prior of human boxes; step 2 needs it.
+        conventions: how human boxes become boxes of the target, and how far each measurement is trusted; human boxes are kept
+            only with them.
+        prior: the class prior of human boxes.
     """
-    scores = _averaged_with_detector(decoded, combining.detector_share)
-    if prior:
-        scores = _multiplied_with_prior(decoded, scores, prior)
-    if combining.keep and conventions:
-        boxes, precision = _averaged_with_human_boxes(decoded, conventions)
-    else:
-        boxes, precision = _drawn_by_model(decoded)
-    is_candidate = _are_candidates(decoded, scores[:, :-1], decoding, prior)
-    found, rows = _candidates(decoded, scores, boxes, precision, is_candidate)
+    scores = _class_scores(decoded, combining.detector_share, prior)
+    known = conventions if combining.keep else None
+    is_candidate = _are_candidates(decoded, scores.both[:, :-1], decoding, prior)
+    found, rows = _candidates(decoded, scores.both, _Measured.of(decoded, known, fuse=combining.fuse), is_candidate)
     best = found.best(decoding.nms_iou, decoding.max_detections, human_first=combining.keep)
-    fused, fused_scores = found.fused(best) if combining.fuse else (found.boxes_xyxy[best], found.scores[best])
-    rows = rows[best]
-    labels = LabeledBoxes(fused, found.labels[best], space, scores=fused_scores, class_scores=scores[rows, :-1])
-    order = order_by_image(decoded.images[rows], fused_scores)
-    return labels[order], rows[order]
+    rows_of_best = rows[best]
+    if combining.fuse:
+        boxes = found.drawn(best) if known is None else _averaged_with_human(found, best, rows, decoded, known)
+        label_scores = _agreed_scores(found, best, rows, scores, combining.detector_share, decoding.nms_iou)
+    else:
+        boxes, label_scores = found.boxes_xyxy[best], found.scores[best]
+    class_scores = scores.both[rows_of_best, :-1]
+    labels = LabeledBoxes(boxes, found.labels[best], space, scores=label_scores, class_scores=class_scores)
+    order = order_by_image(decoded.images[rows_of_best], label_scores)
+    return labels[order], rows_of_best[order]
 
 
-def _averaged_with_detector(decoded: DecodedProposals, detector_share: float) -> Tensor:
-    """Step 1: class scores (M, K_t + 1), the target detector's averaged with the model's, if any."""
-    is_detection = decoded.detector_scores.sum(dim=1, keepdim=True) > 0
-    both = detector_share * decoded.detector_scores + (1 - detector_share) * decoded.class_scores
-    return torch.where(is_detection, both, decoded.class_scores)
+def _class_scores(decoded: DecodedProposals, detector_share: float, prior: ClassPrior | None) -> _Scores:
+    """Step 1."""
+    model, detector = decoded.class_scores, decoded.detector_scores
+    is_detection = detector.sum(dim=1, keepdim=True) > 0
+    if prior:
+        model, detector = _multiplied_with_prior(decoded, model, prior), _multiplied_with_prior(decoded, detector, prior)
+    both = torch.where(is_detection, detector_share * detector + (1 - detector_share) * model, model)
+    return _Scores(model, detector, both)
 
 
 def _multiplied_with_prior(decoded: DecodedProposals, scores: Tensor, prior: ClassPrior) -> Tensor:
-    """Step 2: scores (M, K_t + 1), those of proposals on a human box multiplied with the prior of its class."""
+    """Scores (M, K_t + 1), those of proposals on a human box multiplied with the prior of its class."""
     support = decoded.support
     supported, multiplied = support >= 0, scores.clone()
     multiplied[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
     return multiplied
 
 
-def _drawn_by_model(decoded: DecodedProposals) -> tuple[Tensor, Tensor]:
-    """Step 3 without human boxes: the model's boxes (M, K_t, 4), and for each side (M, K_t, 4) the precision 1."""
-    return decoded.boxes_xyxy, torch.ones_like(decoded.boxes_xyxy)
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Step 2: boxes (M, K_t, 4) of every proposal as every class.
 
-
-def _averaged_with_human_boxes(decoded: DecodedProposals, conventions: BoxConventions) -> tuple[Tensor, Tensor]:
-    """Step 3: boxes (M, K_t, 4), human ones averaged with their moved originals, and the precision of each side.
-
-    The weights of the average are inverse variances.
+    Attributes:
+        alone: the best that the proposal alone says: a human box averaged with what the model draws from it, a detection with
+            what the model draws from that; what the model draws for others.
+        detected: as the target's detector draws it, without its bias; only rows of detections are meant.
     """
-    boxes, precision = _drawn_by_model(decoded)
-    human, num_target = decoded.human_rows, boxes.shape[1]
-    boxes, rows = boxes.clone(), human.repeat_interleave(num_target)
-    sources, targets = decoded.source_labels[rows], torch.arange(num_target).repeat(len(human))
+
+    alone: Tensor
+    detected: Tensor
+
+    @classmethod
+    def of(cls, decoded: DecodedProposals, conventions: BoxConventions | None, *, fuse: bool) -> _Measured:
+        """Without conventions human boxes are left to the model, and detections are as they are."""
+        alone, num_target = decoded.boxes_xyxy.clone(), decoded.boxes_xyxy.shape[1]
+        detected = decoded.proposals.boxes_xyxy[:, None].repeat(1, num_target, 1)
+        if conventions is not None:
+            rows, targets = _by_class(decoded.detection_rows, num_target)
+            boxes, sizes_hw = decoded.proposals.boxes_xyxy[rows], decoded.sizes_hw[decoded.images[rows]]
+            detected[rows, targets] = conventions.unbiased(boxes, targets, sizes_hw)
+            rows, targets = _by_class(decoded.human_rows, num_target)
+            alone[rows, targets] = _with_human(decoded, conventions, rows, targets, alone[rows, targets])
+        if fuse:
+            rows = decoded.detection_rows
+            alone[rows] = (alone[rows] + detected[rows]) / 2
+        return cls(alone, detected)
+
+
+def _by_class(rows: Tensor, num_target: int) -> tuple[Tensor, Tensor]:
+    """Each of `rows` (R,) as every class: (R * K_t,) rows and classes."""
+    return rows.repeat_interleave(num_target), torch.arange(num_target, device=rows.device).repeat(len(rows))
+
+
+def _with_human(decoded: DecodedProposals, conventions: BoxConventions, rows: Tensor, targets: Tensor, drawn: Tensor) -> Tensor:
+    """Boxes (R, 4) that networks drew, averaged with the human boxes of rows (R,) moved to the convention of classes (R,).
+
+    Where the two differ in extent, the human box follows no convention and the drawn one is used.
+    """
+    sources = decoded.source_labels[rows]
     moved = conventions.moved(decoded.proposals.boxes_xyxy[rows], sources, targets, decoded.sizes_hw[decoded.images[rows]])
-    drawn = boxes[human].flatten(0, 1)
     is_same = aligned_iou(moved, drawn) >= SAME_BOX_IOU
     share = conventions.human_share(moved, drawn, sources, targets) * is_same[:, None]
-    boxes[human] = (share * moved + (1 - share) * drawn).unflatten(0, (-1, num_target))
-    precision[human] = (1 / (1 - share)).unflatten(0, (-1, num_target))
-    return boxes, precision
+    return share * moved + (1 - share) * drawn
 
 
 def _are_candidates(decoded: DecodedProposals, scores: Tensor, decoding: DecodeSettings, prior: ClassPrior | None) -> Tensor:
-    """Step 4: (M, K_t) bool, the candidate classes of each proposal: by its score, or because a human box vouches for it."""
+    """Step 3: (M, K_t) bool, the candidate classes of each proposal: by its score, or because a human box vouches for it."""
     threshold, share_threshold = decoding.written_threshold, decoding.keep_supported
     is_high = scores >= threshold
     if prior is None or not share_threshold:
@@ -117,15 +160,17 @@ def _are_candidates(decoded: DecodedProposals, scores: Tensor, decoding: DecodeS
 
 
 def _candidates(
-    decoded: DecodedProposals, scores: Tensor, boxes_xyxy: Tensor, precision: Tensor, is_candidate: Tensor
+    decoded: DecodedProposals, scores: Tensor, measured: _Measured, is_candidate: Tensor
 ) -> tuple[Candidates, Tensor]:
-    """Step 4: the candidates that have an area, and the (C,) int64 row of the proposal of each."""
+    """Step 3: the candidates that have an area, and the (C,) int64 row of the proposal of each."""
     rows, labels = is_candidate.nonzero(as_tuple=True)
-    has_area = (boxes_xyxy[rows, labels, 2:] > boxes_xyxy[rows, labels, :2]).all(dim=1)
+    has_area = (measured.alone[rows, labels, 2:] > measured.alone[rows, labels, :2]).all(dim=1)
     rows, labels = rows[has_area], labels[has_area]
     candidates = Candidates(
-        boxes_xyxy=boxes_xyxy[rows, labels],
-        precision=precision[rows, labels],
+        boxes_xyxy=measured.alone[rows, labels],
+        drawn_xyxy=decoded.boxes_xyxy[rows, labels],
+        detected_xyxy=measured.detected[rows, labels],
+        is_detection=decoded.is_detection[rows],
         labels=labels,
         scores=scores[rows, labels],
         images=decoded.images[rows],
@@ -133,3 +178,27 @@ def _candidates(
         proposals_xyxy=decoded.proposals.boxes_xyxy[rows],
     )
     return candidates, rows
+
+
+def _averaged_with_human(
+    found: Candidates, best: Tensor, rows: Tensor, decoded: DecodedProposals, conventions: BoxConventions
+) -> Tensor:
+    """Step 5: what networks draw of the best (N,) candidates, averaged with the human boxes among these: boxes (N, 4)."""
+    boxes, is_human = found.drawn(best), found.source_labels[best] >= 0
+    human = best[is_human]
+    boxes[is_human] = _with_human(decoded, conventions, rows[human], found.labels[human], boxes[is_human])
+    return boxes
+
+
+def _agreed_scores(
+    found: Candidates, best: Tensor, rows: Tensor, scores: _Scores, detector_share: float, least_iou: float
+) -> Tensor:
+    """Step 6: the scores (N,) of the best (N,) candidates: of the highest that the model and that the detector says of its class
+    among the candidates that it suppresses, the mean; without a detection the detector's is 0.
+    """
+    into, of = found.agreeing(best, least_iou)
+    highest = [
+        each.new_zeros(len(best)).scatter_reduce(0, into, each[rows[of], found.labels[of]], "amax")
+        for each in (scores.model, scores.detector)
+    ]
+    return (1 - detector_share) * highest[0] + detector_share * highest[1]

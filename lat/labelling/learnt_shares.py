@@ -11,7 +11,7 @@ from torch import Tensor
 from lat.labelling.class_prior import SMALLEST_SHARE, common_classes, share_ratio, weighed
 from lat.labelling.class_shares import ClassShares, Evidence, counted
 
-COUNTED_BOXES = 5.0  # weight, in boxes, of the counted shares relative to the scores
+COUNTED_BOXES = 5.0  # weight, in boxes, of the counted shares relative to the scores; of equal shares in `shares_of_scores`
 ITERATIONS = 5  # of expectation maximisation; few, since each makes the shares more extreme
 
 
@@ -37,3 +37,18 @@ def learn_from_scores(evidence: Evidence, class_scores: Tensor, source_labels: T
         before, found = ((part * is_common).sum(dim=1, keepdim=True) for part in (old, shares))
         new = torch.where(is_common, shares * before / found.clamp(min=SMALLEST_SHARE), old)
     return ClassShares(evidence.source, evidence.target, new, "learnt")
+
+
+def shares_of_scores(evidence: Evidence, class_scores: Tensor, source_labels: Tensor) -> ClassShares:
+    """The mean scores of the human boxes of each class: what they are if the model is right; equal shares without boxes.
+
+    Args:
+        evidence: of the source and the target; no part of it is read.
+        class_scores: (N, K_t + 1) of the model for human boxes of the source.
+        source_labels: (N,) int64 classes of these boxes.
+    """
+    boxes = torch.bincount(source_labels, minlength=len(evidence.source))[:, None]
+    sums = torch.zeros(len(boxes), class_scores.shape[1]).index_add_(0, source_labels, class_scores)
+    return ClassShares(
+        evidence.source, evidence.target, (sums + COUNTED_BOXES / sums.shape[1]) / (boxes + COUNTED_BOXES), "scored"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lat.core.convnet_names import check_convnet_name
 from lat.core.errors import InputError
 
 DINOV2_PATCH = 14
@@ -14,6 +15,8 @@ DINOV2_MODELS = {
 }
 """Names of timm by ours."""
 BACKBONES = ("upstream", *DINOV2_MODELS, "random")
+"""Names of frozen backbones beside those of timm's convolutional networks."""
+CONVNET_STRIDES = (8, 16)  # of the two maps of a convolutional network
 CACHES = ("memory", "disk", "none")
 CACHE_DTYPES = ("float16", "float32")
 LOSSES_OF_RELATIONS = ("class_relational_bce", "nll_plus")
@@ -28,16 +31,23 @@ class BackboneSettings:
         InputError: if a field has a value that it does not offer.
     """
 
-    name: str = "upstream"  # upstream (an upstream detector's own features), dinov2_vit{s,b,l,g}14 (also with _reg), or random
+    name: str = (
+        "upstream"  # upstream (an upstream detector's own features), efficientnet_lite0 or another convolutional network of
+    )
+    # timm, dinov2_vit{s,b,l,g}14 (also with _reg), or random
     upstream_dataset: str = ""  # of upstream: whose detector; empty for the first dataset's
-    weights: str = "pretrained"  # of DINOv2: pretrained (downloaded once), a local file, or none (random weights)
+    weights: str = (
+        "pretrained"  # of DINOv2 and convolutional networks: pretrained (downloaded once, but for efficientnet_lite0), a
+    )
+    # local file, or none (random weights)
     blocks: int = 1  # of DINOv2: blocks whose tokens are concatenated, spread evenly up to the last; 1 for the last alone
     image_size: int = 0  # shorter side in pixels to which images are resized before the backbone; 0 keeps their own size
     cache: str = "memory"  # where features are kept: memory, disk, or none (computed again at each use)
     cache_dtype: str = "float16"  # number format of kept features: float16 or float32
 
     def __post_init__(self) -> None:
-        for field, choices in (("name", BACKBONES), ("cache", CACHES), ("cache_dtype", CACHE_DTYPES)):
+        check_convnet_name("name", self.name, BACKBONES)
+        for field, choices in (("cache", CACHES), ("cache_dtype", CACHE_DTYPES)):
             if getattr(self, field) not in choices:
                 raise InputError(field, f"is '{getattr(self, field)}'", f"choose one of {', '.join(choices)}")
         if self.blocks < 1:

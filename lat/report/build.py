@@ -25,7 +25,7 @@ from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.evaluation_views import agreement_view, transfer_view
 from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_script, choose_images
 from lat.report.pairs import PairView, pair_view
-from lat.report.pictures import relative_url, write_pictures
+from lat.report.pictures import LONGEST_SIDE, relative_url, write_pictures
 from lat.report.relation_views import relation_view, strip_id
 from lat.report.reliability_views import reliability_views
 from lat.report.report_settings import ReportSettings
@@ -77,7 +77,7 @@ def write_report(
     Args:
         folder: the folder of the report.
         content: what it shows.
-        settings: how many images, and how large.
+        settings: how many images.
         progress: called with the number of pictures written.
 
     Raises:
@@ -93,7 +93,7 @@ def write_report(
             for number, (gallery, images) in enumerate(zip(content.galleries, chosen, strict=True), start=1)
         ]
         for gallery, images in _pictured(content.galleries, chosen):
-            write_pictures(part, gallery.dataset, images.tolist(), settings.longest_side, progress)
+            write_pictures(part, gallery.dataset, images.tolist(), LONGEST_SIDE, progress)
         (part / "index.html").write_text(render_page(content, views), encoding="utf-8")
         _replace_folder(folder, part)
     except BaseException:

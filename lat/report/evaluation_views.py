@@ -11,6 +11,7 @@ SHOWN_METHODS = {
     "class_names": "Classes by name",
     "pseudo_label": "Pseudo-labels",
     "union": "Union",
+    "union_averaged": "Union, averaged",
     "label_transfer": "Label transfer",
 }
 AGREEMENT_COUNTS = ("kept", "moved", "added", "dropped")
@@ -70,8 +71,8 @@ class TransferView:
 def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
     """Arrange the `transfer` rows; None if there are none.
 
-    Methods are in the order class_names, pseudo_label, union, label_transfer, then others as they come. A method gets a mean
-    only if it has a figure in every row: means over different rows are not comparable.
+    Methods are in the order of `SHOWN_METHODS`, then others as they come. A method gets a mean only if it has a figure
+    in every row: means over different rows are not comparable.
     """
     if not rows:
         return None

@@ -16,6 +16,7 @@ from torch import Tensor
 from lat.data.dataset import DetectionDataset
 from lat.data.images import read_image
 
+LONGEST_SIDE = 320  # pixels, of the pictures beside the page
 _JPEG_QUALITY = 85
 
 

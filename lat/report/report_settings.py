@@ -12,9 +12,7 @@ class ReportSettings:
     """What the report shows."""
 
     images_per_pair: int = 10000  # most images shown for each source and target: the most doubtful ones, and a spread of the rest
-    longest_side: int = 320  # pixels of the pictures beside the page; the images themselves are linked and shown where reachable
 
     def __post_init__(self) -> None:
-        for name, least in (("images_per_pair", 0), ("longest_side", 16)):
-            if getattr(self, name) < least:
-                raise InputError(name, f"is {getattr(self, name)}", f"choose {least} or more")
+        if self.images_per_pair < 0:
+            raise InputError("images_per_pair", f"is {self.images_per_pair}", "choose 0 or more")

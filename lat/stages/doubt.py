@@ -10,6 +10,7 @@ import numpy as np
 from lat.core.files import sha256_of_file, write_atomically
 from lat.evaluation.box_doubt import Doubt, doubt
 from lat.labels.table import LabelTable
+from lat.stages.transfer.no_counterpart import boxes_without_counterpart
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
@@ -20,7 +21,8 @@ def pair_doubt(workspace: Workspace, source: str, target: str, transferred: Labe
     """Doubt of the labels transferred from the training images of `source` to `target`."""
     views = [workspace.data.train_part(source).labels.where(~workspace.data.train_part(source).labels.is_crowd)]
     views += [read_pseudo_labels(workspace, source, space) for space in workspace.data.proposal_spaces(source)]
-    return doubt(transferred, read_pseudo_labels(workspace, source, target), views)
+    odd = boxes_without_counterpart(workspace, source, target)
+    return doubt(transferred, read_pseudo_labels(workspace, source, target), views, odd)
 
 
 def write_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, found: Doubt) -> None:

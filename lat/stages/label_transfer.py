@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lat.core.files import write_atomically
 from lat.engine.progress import track
+from lat.engine.sampling import Group
 from lat.engine.trainer import TrainJob, train
 from lat.models.feature_cache import FeatureCache
 from lat.stages.shared.relation_files import relation_files
@@ -33,6 +34,8 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     config, paths = workspace.config, workspace.paths
     settings = config.to_dict()
     settings["lat"]["backbone"]["cache"] = None
+    if config.lat.dataset_power == 1.0:  # as before there was a choice
+        del settings["lat"]["dataset_power"]
     depends_on = [settings["lat"], settings["training"], settings["augmentation"]["horizontal_flip"]]
     depends_on += [settings["seed"], settings["runtime"]["precision"]]
     if config.label_sets:
@@ -88,6 +91,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
             "backbone": features.backbone.weights_fingerprint,
         },
         inputs=due[""],
+        groups=Group.by_power([len(workspace.data.train_part(name)) for name in workspace.names], settings.dataset_power),
         num_workers=workspace.config.runtime.num_workers,
         complete=items.complete,
     )

@@ -1,17 +1,25 @@
-"""Label the images of one dataset in the spaces of the others: `pseudo_labels/S.T.json`."""
+"""Label the images of one dataset in the spaces of the others: `pseudo_labels/S.T.json`.
+
+`pseudo_labels/detections/S.T.json` has the unsure detections too: where pseudo-labels are compared with transferred labels, they
+are judged and trained on with all their scores, as those are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from torch import Tensor
 from torchvision.ops import batched_nms
 
-from lat.config.sections import PseudoLabelSettings
 from lat.core.structures import LabeledBoxes
+from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_per_image
+from lat.detectors.ensemble import fuse_members
 from lat.engine.progress import track
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.coco.write import write_labels
@@ -35,16 +43,26 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 
 
 def _step(workspace: Workspace, source: str, space: str) -> Step:
-    settings = workspace.config.to_dict()["pseudo_label"]
+    settings = _settings(workspace)
     chosen, data = workspace.config.pseudo_label.filter, [source]
-    inputs = [workspace.paths.upstream_model(space)]
+    inputs = [*workspace.paths.upstream_models(space)]
     if not chosen.keeps_all:
         settings["seed"] = workspace.config.seed
         data.append(space)
         inputs += [workspace.paths.held_out_labels(space, space)] if chosen.needs_held_out else []
-    outputs = (workspace.paths.pseudo_labels(source, space),)
+    outputs = tuple(file.path for file in _files_of(workspace, source, space))
     run = partial(pseudo_label, source=source)
     return Step("pseudo-label", source, space, settings, tuple(data), tuple(inputs), outputs, run, workspace.round)
+
+
+def _settings(workspace: Workspace) -> dict[str, Any]:
+    """What pseudo-labels depend on besides detectors and data."""
+    return {**workspace.config.to_dict()["pseudo_label"], "mirrored": _are_mirrored(workspace)}
+
+
+def _are_mirrored(workspace: Workspace) -> bool:
+    """True if detectors are asked about mirror images too: only those that have trained on such."""
+    return workspace.config.pseudo_label.mirrored and workspace.config.augmentation.horizontal_flip > 0
 
 
 def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
@@ -55,8 +73,8 @@ def _held_out_spaces(workspace: Workspace, dataset: str) -> Iterator[str]:
 
 
 def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
-    settings = {**workspace.config.to_dict()["pseudo_label"], "filter": None}
-    inputs, outputs = (workspace.paths.upstream_model(space),), (workspace.paths.held_out_labels(dataset, space),)
+    settings = {**_settings(workspace), "filter": None}
+    inputs, outputs = workspace.paths.upstream_models(space), (workspace.paths.held_out_labels(dataset, space),)
     run = partial(label_held_out, target=dataset)
     group = f"{dataset} held-out"
     return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round)
@@ -65,14 +83,32 @@ def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
 STAGE = Stage("pseudo-label", steps, is_of_round=True)
 
 
+@dataclass(frozen=True)
+class _LabelsFile:
+    """A file of the labels of one detector, and the lowest score in it."""
+
+    path: Path
+    space: str
+    threshold: float
+
+
+def _files_of(workspace: Workspace, source: str, space: str) -> list[_LabelsFile]:
+    """The pseudo-labels of a source in a space, and all detections unless a filter chooses among them."""
+    paths, settings = workspace.paths, workspace.config.pseudo_label
+    files = [_LabelsFile(paths.pseudo_labels(source, space), space, settings.threshold)]
+    if settings.filter.keeps_all:
+        files.append(_LabelsFile(paths.detections(source, space), space, 0.0))
+    return files
+
+
 def pseudo_label(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
     """Run the upstream detectors of the due spaces on the training images of `source`, decoding each image once.
 
     Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
     """
-    paths = {space: workspace.paths.pseudo_labels(source, space) for space in due}
+    files = [file for space in due for file in _files_of(workspace, source, space)]
     part, title = workspace.data.train_part(source), f"pseudo-label {source}"
-    _label_images(workspace, part, paths, title, workspace.config.pseudo_label.filter)
+    _label_images(workspace, part, files, title, workspace.config.pseudo_label.filter)
 
 
 def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
@@ -81,42 +117,61 @@ def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str])
     Their truth is known, so they show how far detectors and transferred labels can be trusted. They are not filtered:
     calibrations and filter thresholds are fitted to them.
     """
-    paths = {space: workspace.paths.held_out_labels(target, space) for space in due}
-    _label_images(workspace, workspace.data.held_out_part(target), paths, f"label held-out {target}", FilterSettings())
+    threshold = workspace.config.pseudo_label.threshold
+    files = [_LabelsFile(workspace.paths.held_out_labels(target, space), space, threshold) for space in due]
+    _label_images(workspace, workspace.data.held_out_part(target), files, f"label held-out {target}", FilterSettings())
 
 
 def _label_images(
-    workspace: Workspace, part: DetectionDataset, paths: Mapping[str, Path], title: str, chosen: FilterSettings
+    workspace: Workspace, part: DetectionDataset, files: Sequence[_LabelsFile], title: str, chosen: FilterSettings
 ) -> None:
-    """Write the filtered detections of each space's detector on all images of a part."""
-    settings, processes = workspace.config.pseudo_label, workspace.processes
-    models = {space: workspace.paths.upstream_model(space) for space in paths}
-    predictors = {space: Predictor(load_detector(path), workspace.fabric) for space, path in models.items()}
-    found: dict[str, list[LabeledBoxes]] = {space: [] for space in paths}
+    """Write the filtered detections of each file's detector on all images of a part."""
+    most, processes = workspace.config.pseudo_label.max_detections, workspace.processes
+    models = {file.space: workspace.paths.upstream_models(file.space) for file in files}
+    detectors = {space: [Predictor(load_detector(path), workspace.fabric) for path in paths] for space, paths in models.items()}
+    mirrored = _are_mirrored(workspace)
+    found: list[list[LabeledBoxes]] = [[] for _ in files]
     batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH)
-    labels = (
-        {space: [keep_pseudo_labels(boxes, settings) for boxes in one.predict(images)] for space, one in predictors.items()}
-        for images in image_batches(part, processes.share(batches))
-    )
-    with track(len(part), f"{title} in {', '.join(paths)}") as progress:
-        for batch, by_space in zip(batches, processes.in_order(labels, len(batches)), strict=processes.is_first):
-            for space, boxes in by_space.items():
-                found[space] += boxes
+
+    def labelled(images: list[Tensor]) -> list[list[LabeledBoxes]]:
+        """For each file, the labels of each image."""
+        detections = {space: _detections(each, images, mirrored=mirrored) for space, each in detectors.items()}
+        return [[keep_pseudo_labels(boxes, file.threshold, most) for boxes in detections[file.space]] for file in files]
+
+    labels = map(labelled, image_batches(part, processes.share(batches)))
+    with track(len(part), f"{title} in {', '.join(detectors)}") as progress:
+        for batch, by_file in zip(batches, processes.in_order(labels, len(batches)), strict=processes.is_first):
+            for of_file, boxes in zip(found, by_file, strict=True):
+                of_file += boxes
             progress.advance(len(batch))
 
     def write() -> None:
-        for space, boxes in found.items():
+        for file, boxes in zip(files, found, strict=True):
+            space = file.space
             held_out = boxes_per_image(read_held_out_labels(workspace, space, space)) if chosen.needs_held_out else []
             kept = choose_labels(workspace, space, boxes, chosen, held_out)
-            info = {**label_info(workspace, "pseudo_label", models[space]), **kept.info}
-            write_labels(paths[space], part.labels, workspace.data.space(space), kept.boxes(boxes), info=info, provenance=None)
+            info = {**label_info(workspace, "pseudo_label", models[space][0]), **kept.info}
+            write_labels(file.path, part.labels, workspace.data.space(space), kept.boxes(boxes), info=info, provenance=None)
 
     processes.from_first(write)
 
 
-def keep_pseudo_labels(boxes: LabeledBoxes, settings: PseudoLabelSettings) -> LabeledBoxes:
-    """Detections with positive area and a score at or above the threshold, after class-wise NMS, best first."""
+def _detections(members: Sequence[Predictor], images: list[Tensor], *, mirrored: bool) -> list[LabeledBoxes]:
+    """What all members detect on each image, and with `mirrored` on its mirror image too; detections of one object averaged."""
+    found = [one.predict(images) for one in members]
+    if mirrored:
+        seen = [one.predict([image.flip(-1) for image in images]) for one in members]
+        found += [[mirror_boxes(boxes, _size_hw(image)) for boxes, image in zip(each, images, strict=True)] for each in seen]
+    return [fuse_members(boxes) for boxes in zip(*found, strict=True)]
+
+
+def _size_hw(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
+
+
+def keep_pseudo_labels(boxes: LabeledBoxes, threshold: float, most: int) -> LabeledBoxes:
+    """Detections with positive area and a score at or above the threshold, after class-wise NMS, the best ones, best first."""
     has_area = (boxes.boxes_xyxy[:, 2:] > boxes.boxes_xyxy[:, :2]).all(dim=1)
-    boxes = boxes[has_area & (boxes.scores >= settings.threshold)]
+    boxes = boxes[has_area & (boxes.scores >= threshold)]
     kept = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, NMS_IOU)
-    return boxes[kept[: settings.max_detections]]
+    return boxes[kept[:most]]

@@ -11,7 +11,7 @@ from lat import __version__
 from lat.core.files import sha256_of_file
 from lat.engine.progress import track
 from lat.report.build import Gallery, ReportContent, count_pictures, write_report
-from lat.report.pictures import relative_url
+from lat.report.pictures import LONGEST_SIDE, relative_url
 from lat.stages.doubt import pair_doubt, write_doubt
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.paths import require
@@ -25,7 +25,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     inputs = (*paths.all_pseudo_labels(), *(paths.transferred(*pair) for pair in transfers), paths.evaluation)
     inputs += (paths.transfer_model, *map(paths.upstream_metrics, workspace.names), *paths.found_relations())
     outputs = (paths.report, *(paths.doubt(*pair) for pair in transfers))
-    depends_on = [settings["evaluation"], settings["report"]]
+    depends_on = [settings["evaluation"], {**settings["report"], "longest_side": LONGEST_SIDE}]
     yield Step("report", "", "", depends_on, workspace.names, inputs, outputs, _run)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -28,26 +29,30 @@ from lat.workspace.workspace import Workspace
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
-    """A step per dataset whose detector is trained in this round."""
-    yield from (_step(workspace, name) for name in workspace.names if name in workspace.renewed)
+    """A step per dataset whose detector is trained in this round, and per member of it."""
+    for name in workspace.names:
+        if name in workspace.renewed:
+            yield from (_step(workspace, name, member) for member in range(workspace.config.num_members(name)))
 
 
-def _step(workspace: Workspace, dataset: str) -> Step:
-    settings, upstream = workspace.config.to_dict(), workspace.config.upstream
-    outputs = (workspace.paths.upstream_model(dataset), workspace.paths.upstream_metrics(dataset))
+def _step(workspace: Workspace, dataset: str, member: int) -> Step:
+    settings, own = workspace.config.to_dict(), workspace.config.upstream.all_members[member]
+    outputs = (workspace.paths.upstream_model(dataset, member), workspace.paths.upstream_metrics(dataset, member))
+    settings["upstream"] = {**settings["upstream"], **asdict(own)}
+    del settings["upstream"]["members"]  # others do not concern it
     if workspace.round:
         before = workspace.previous().paths
         transferred = tuple(before.transferred(source, dataset) for source in workspace.others(dataset))
         how = workspace.config.rounds.described(workspace.round)
-        data, inputs = workspace.names, (before.upstream_model(dataset), *transferred)
+        data, inputs = workspace.names, (before.upstream_model(dataset, member), *transferred)
     else:  # also the library version and the files behind names
-        how = describe_detector(upstream.model, workspace.data.space(dataset))
-        data, inputs = (dataset,), weights_file(upstream.model.weights)
+        how = describe_detector(own.model, workspace.data.space(dataset))
+        data, inputs = (dataset,), weights_file(own.model.weights)
     depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
     depends_on += [settings["seed"], settings["runtime"]["precision"]]
     is_apart = workspace.processes.size > 1 and workspace.config.runtime.upstream_parallel == "datasets"
     run = partial(train_upstream, dataset=dataset)
-    return Step("train-upstream", dataset, "", depends_on, data, inputs, outputs, run, workspace.round, is_apart)
+    return Step("train-upstream", dataset, _title(member), depends_on, data, inputs, outputs, run, workspace.round, is_apart)
 
 
 def _check(workspace: Workspace) -> None:
@@ -58,35 +63,48 @@ STAGE = Stage("train-upstream", steps, is_of_round=True, check=_check)
 
 
 def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]) -> None:
-    """Train the detector of `dataset` on its training images and score it on its held-out ones.
+    """Train the due members of the detector of `dataset` on its training images and score each on its held-out ones.
 
-    In later rounds the previous round's detector continues training, with the labels transferred to its space added.
+    In later rounds the previous round's detectors continue training, with the labels transferred to their space added.
 
     Args:
         workspace: the run.
         dataset: name of the dataset.
         due: see `RunSteps`.
     """
+    for member in range(workspace.config.num_members(dataset)):
+        if _title(member) in due:
+            _train_member(workspace, dataset, member, due[_title(member)])
+
+
+def _title(member: int) -> str:
+    """What steps call a member; the first is the detector itself."""
+    return f"member {member}" if member else ""
+
+
+def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) -> None:
     config, rounds = workspace.config, workspace.config.rounds
-    training, seed, reserved, noise = config.upstream_training, config.seed, None, None
+    training, reserved, noise = config.upstream_training(member), None, None
+    seed = derive_seed("member", config.seed, member) if member else config.seed
     datasets = [workspace.data.train_part(dataset)]
     if workspace.round:
-        training, seed = config.round_training, derive_seed("round", seed, workspace.round)
+        training, seed = config.round_training(member), derive_seed("round", seed, workspace.round)
         noise = rounds.noise_of(workspace.round)
-        model, description = _trained_before(workspace.previous(), dataset, noise.dropout)
+        model, description = _trained_before(workspace.previous(), dataset, member, noise.dropout)
         datasets += [_transferred(workspace, source, dataset) for source in workspace.others(dataset)]
-        reserved = Reserved(len(datasets[0]), max(1, round(rounds.own_share * training.own.batch_size)))
+        reserved = Reserved.half(len(datasets[0]), training.own.batch_size)
     else:
         torch.manual_seed(seed)
-        model = build_detector(config.upstream.model, workspace.data.space(dataset))
-        description = describe_detector(config.upstream.model, workspace.data.space(dataset))
+        settings = config.upstream.all_members[member].model
+        model = build_detector(settings, workspace.data.space(dataset))
+        description = describe_detector(settings, workspace.data.space(dataset))
     job = TrainJob(
         section="upstream",
-        title=f"train upstream {dataset}",
-        out_dir=workspace.paths.upstream_model(dataset).parent,
+        title=" ".join(filter(None, ("train upstream", dataset, _title(member)))),
+        out_dir=workspace.paths.upstream_model(dataset, member).parent,
         seed=seed,
         description=description,
-        inputs=due[""],
+        inputs=inputs,
         reserved=reserved,
         num_workers=config.runtime.num_workers,
     )
@@ -94,12 +112,12 @@ def train_upstream(workspace: Workspace, *, dataset: str, due: Mapping[str, str]
     predictor = Predictor(load_detector(path), workspace.fabric)
     metrics = evaluate_detector(predictor, workspace.data.validation_part(dataset), workspace.processes)
     if workspace.processes.is_first:
-        write_atomically(workspace.paths.upstream_metrics(dataset), json.dumps(metrics, indent=2) + "\n")
+        write_atomically(workspace.paths.upstream_metrics(dataset, member), json.dumps(metrics, indent=2) + "\n")
 
 
-def _trained_before(workspace: Workspace, dataset: str, dropout: float) -> tuple[Any, dict[str, Any]]:
+def _trained_before(workspace: Workspace, dataset: str, member: int, dropout: float) -> tuple[Any, dict[str, Any]]:
     """The detector that a round has trained, with dropout from now on, and its description for the next checkpoint."""
-    path = require(workspace.paths.upstream_model(dataset), "lat train-upstream")
+    path = require(workspace.paths.upstream_model(dataset, member), "lat train-upstream")
     content = load_checkpoint(path, "detector")
     return detector_from_checkpoint(content, dropout=dropout), {key: content[key] for key in content if key != "model"}
 

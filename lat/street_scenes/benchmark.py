@@ -12,6 +12,7 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
+from lat.street_scenes.annotators import ANNOTATORS, IMAGES, annotate_by_hand, habits_of
 from lat.street_scenes.backdrop import LOOKS
 from lat.street_scenes.painting import paint_scene
 from lat.street_scenes.protocols import SPACES, Annotation, PaintedUser, annotate
@@ -22,7 +23,7 @@ DEFAULT_TRAIN_IMAGES: Mapping[str, int] = {"city": 80, "nu": 200, "way": 200, "b
 DEFAULT_VAL_IMAGES = 40
 MARKER = "street_scenes.json"
 # Image k of a split has id (and file name) first + k, whatever the number of images.
-FIRST_IMAGE_IDS = {"train": 1, "val": 100_001}
+FIRST_IMAGE_IDS = {"train": 1, "val": 100_001, "test": 200_001}
 MOST_IMAGES = 100_000
 
 
@@ -33,20 +34,23 @@ def draw_street_scenes(
     seed: int = 0,
     train_images: Mapping[str, int] | None = None,
     val_images: int = DEFAULT_VAL_IMAGES,
+    annotators: str = "real",
     progress: Callable[[], None] = lambda: None,
 ) -> None:
     """Draw the embedded benchmark: datasets of street images, each with its own annotation protocol.
 
-    Writes `out/DATASET/images/NNNNNN.png`, `train.json` and `val.json` in the dataset's own label space, and
-    `truth.OTHER.json` for each other dataset: the training images, annotated under that dataset's protocol. An image
-    depends only on seed, difficulty, dataset, split and its number, so the same call gives the same bytes.
+    Writes `out/DATASET/images/NNNNNN.png`, `train.json`, `val.json` and `test.json` in the dataset's own label space, and
+    `truth.OTHER.json` for each other dataset: the training images, annotated under that dataset's protocol. An image and its
+    annotations depend only on seed, difficulty, dataset, split and its number, so the same call gives the same bytes.
 
     Args:
         out: a new or empty folder, or one drawn by an equal call (it is then drawn again).
         difficulty: `easy` or `hard`.
         seed: an integer of at least 0.
         train_images: number of training images per dataset; by default 80 for city, 200 each for nu and way.
-        val_images: number of validation images of every dataset.
+        val_images: number of validation images of every dataset, and of its test images.
+        annotators: `real`: people annotate training and validation images, see `annotators.py`; `exact`: nobody errs. Truth and
+            test annotations are exact in both.
         progress: called after each image.
 
     Raises:
@@ -54,30 +58,40 @@ def draw_street_scenes(
     """
     counts = dict(train_images or {name: DEFAULT_TRAIN_IMAGES[name] for name in DEFAULT_DATASETS})
     _check_arguments(difficulty, seed, counts, val_images)
+    if annotators not in ANNOTATORS:
+        raise InputError("annotators", f"is '{annotators}'", f"choose one of {', '.join(ANNOTATORS)}")
     settings = {"difficulty": difficulty, "seed": seed, "train_images": counts, "val_images": val_images}
+    if annotators != "exact":  # folders drawn before there were others name none
+        settings["annotators"] = annotators
     _claim_folder(out, settings)
     for dataset in counts:
-        train, val = _Split(dataset, "train", difficulty, seed), _Split(dataset, "val", difficulty, seed)
-        train.draw(out / dataset, counts[dataset], tuple(counts), progress)
-        val.draw(out / dataset, val_images, (dataset,), progress)
+        by_hand = annotators == "real"
+        _Split(dataset, "train", difficulty, seed, by_hand).draw(out / dataset, counts[dataset], tuple(counts), progress)
+        _Split(dataset, "val", difficulty, seed, by_hand).draw(out / dataset, val_images, (dataset,), progress)
+        _Split(dataset, "test", difficulty, seed).draw(out / dataset, val_images, (dataset,), progress)
 
 
 def paint_image(dataset: str, image_id: int, difficulty: str, seed: int) -> tuple[np.ndarray, list[PaintedUser]]:
     """One image of the benchmark as drawn, (H, W, 3) uint8 RGB, and its road users, back to front."""
-    first = max(first for first in FIRST_IMAGE_IDS.values() if first <= image_id)
-    place = (tuple(DIFFICULTIES).index(difficulty), tuple(SPACES).index(dataset), first)
-    rng = np.random.default_rng([seed, *place, image_id - first])
+    rng = np.random.default_rng(_place(dataset, image_id, difficulty, seed))
     return paint_scene(rng, DIFFICULTIES[difficulty], LOOKS[dataset])
+
+
+def _place(dataset: str, image_id: int, difficulty: str, seed: int) -> list[int]:
+    """The numbers on which an image depends."""
+    first = max(first for first in FIRST_IMAGE_IDS.values() if first <= image_id)
+    return [seed, tuple(DIFFICULTIES).index(difficulty), tuple(SPACES).index(dataset), first, image_id - first]
 
 
 @dataclass(frozen=True)
 class _Split:
-    """The training or validation images of one dataset."""
+    """The training, validation or test images of one dataset; `by_hand` if people annotate them."""
 
     dataset: str
     split: str
     difficulty: str
     seed: int
+    by_hand: bool = False
 
     def draw(self, folder: Path, count: int, protocols: tuple[str, ...], progress: Callable[[], None]) -> None:
         """Write `count` images, and one annotation file for each of `protocols`."""
@@ -85,11 +99,19 @@ class _Split:
         for image_id, image, users in self._scenes(count):
             _write_image(folder / "images" / _file_name(image_id), image)
             for protocol in protocols:
-                annotations[protocol].append(annotate(users, protocol))
+                exact = annotate(users, protocol)
+                annotations[protocol].append(self._by_hand(exact, image_id) if protocol == self.dataset else exact)
             progress()
         for protocol in protocols:
             file_name = f"{self.split}.json" if protocol == self.dataset else f"truth.{protocol}.json"
             _write_coco(folder / file_name, self._coco(annotations[protocol], protocol))
+
+    def _by_hand(self, exact: list[Annotation], image_id: int) -> list[Annotation]:
+        """What the dataset's own annotators write down of an image; the exact annotations if no people annotate it."""
+        if not self.by_hand:
+            return exact
+        rng = np.random.default_rng([*_place(self.dataset, image_id, self.difficulty, self.seed), IMAGES])
+        return annotate_by_hand(exact, habits_of(self.dataset, self.seed), IMAGE_SIZE_HW, rng)
 
     def _scenes(self, count: int) -> Iterator[tuple[int, np.ndarray, list[PaintedUser]]]:
         """Image id, image and road users of the first `count` scenes."""

@@ -59,11 +59,12 @@ BoxXywh = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Annotation:
-    """A labelled box: xywh in continuous pixels (x is the left edge of the first pixel column), area in mask pixels."""
+    """A labelled box: xywh in continuous pixels (x is the left edge of the first pixel column), area in pixels of the mask, or of
+    the box if a person drew it."""
 
     class_name: str
     box_xywh: BoxXywh
-    area: int
+    area: float
 
 
 def annotate(users: Sequence[PaintedUser], protocol: str) -> list[Annotation]:

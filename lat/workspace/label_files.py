@@ -26,6 +26,15 @@ def read_pseudo_labels(workspace: Workspace, source: str, space: str) -> LabelTa
     return _aligned(read_labels(path, space, expect=data.space(space)), data.train_part(source))
 
 
+def read_detections(workspace: Workspace, source: str, space: str) -> LabelTable:
+    """What the detector of `space` finds on the images of `source`, with all scores that it writes, checked against both.
+
+    These are the pseudo-labels where `pseudo_label.filter` chooses them.
+    """
+    path = require(workspace.paths.detections(source, space), "lat pseudo-label")
+    return _aligned(read_labels(path, space, expect=workspace.data.space(space)), workspace.data.train_part(source))
+
+
 def read_held_out_labels(workspace: Workspace, target: str, space: str) -> LabelTable:
     """Detections of the detector of `space` on the held-out images of `target`, checked against both."""
     path = require(workspace.paths.held_out_labels(target, space), "lat pseudo-label")

@@ -11,7 +11,7 @@ from lat.core.decoded_store import DecodedStore
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.data.data_settings import DatasetSettings
-from lat.data.dataset import DetectionDataset, load_dataset
+from lat.data.dataset import DetectionDataset, load_dataset, load_test
 from lat.data.label_sets import LabelSet, load_label_set
 from lat.labels.coco.read import read_labels
 
@@ -36,6 +36,11 @@ class LoadedData:
     @cached_property
     def _parts(self) -> dict[str, tuple[DetectionDataset, DetectionDataset | None]]:
         return {settings.name: load_dataset(settings) for settings in self.config.datasets}
+
+    @cached_property
+    def _tests(self) -> dict[str, DetectionDataset | None]:
+        parts = {name: [part for part in both if part is not None] for name, both in self._parts.items()}
+        return {settings.name: load_test(settings, parts[settings.name]) for settings in self.config.datasets}
 
     @cached_property
     def label_sets(self) -> dict[str, LabelSet]:
@@ -73,6 +78,10 @@ class LoadedData:
     def validation_part(self, dataset: str) -> DetectionDataset | None:
         """Held-out images of a dataset, or None."""
         return self._parts[self.settings_of(dataset).name][1]
+
+    def test_part(self, dataset: str) -> DetectionDataset | None:
+        """The images of a dataset that nothing is trained on, fitted to or chosen by, or None."""
+        return self._tests[self.settings_of(dataset).name]
 
     def held_out_part(self, dataset: str) -> DetectionDataset:
         """Images that detectors and transferred labels are judged on: the validation part, or else the training part."""

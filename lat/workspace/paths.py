@@ -36,11 +36,19 @@ class RunPaths:
         is_first = not self.round or dataset not in (None, *self.renewed)
         return self.root if is_first else self.root / "rounds" / str(self.round)
 
-    def upstream_model(self, dataset: str) -> Path:
-        return self._folder(dataset) / "upstream" / dataset / "model.pt"
+    def upstream_model(self, dataset: str, member: int = 0) -> Path:
+        return self._upstream(dataset, member) / "model.pt"
 
-    def upstream_metrics(self, dataset: str) -> Path:
-        return self._folder(dataset) / "upstream" / dataset / "metrics.json"
+    def upstream_models(self, dataset: str) -> tuple[Path, ...]:
+        """The models of all members of a dataset's detector."""
+        return tuple(self.upstream_model(dataset, member) for member in range(self.config.num_members(dataset)))
+
+    def upstream_metrics(self, dataset: str, member: int = 0) -> Path:
+        return self._upstream(dataset, member) / "metrics.json"
+
+    def _upstream(self, dataset: str, member: int) -> Path:
+        folder = self._folder(dataset) / "upstream" / dataset
+        return folder / "members" / str(member) if member else folder
 
     def pseudo_labels(self, source: str, space: str) -> Path:
         return self._folder(space) / "pseudo_labels" / f"{source}.{space}.json"
@@ -49,6 +57,12 @@ class RunPaths:
         """The pseudo-labels of every dataset in the space of every other."""
         names = self.config.dataset_names
         return tuple(self.pseudo_labels(source, space) for source in names for space in names if space != source)
+
+    def detections(self, source: str, space: str) -> Path:
+        """All that the detector of a space finds, unsure or not; the pseudo-labels where a filter chooses these."""
+        if not self.config.pseudo_label.filter.keeps_all:
+            return self.pseudo_labels(source, space)
+        return self._folder(space) / "pseudo_labels" / "detections" / f"{source}.{space}.json"
 
     def held_out_labels(self, target: str, space: str) -> Path:
         return self._folder(space) / "pseudo_labels" / "held_out" / f"{target}.{space}.json"

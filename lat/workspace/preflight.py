@@ -1,6 +1,7 @@
 """What is known before the first step of a run: settings under which a stage would fail, perhaps after hours.
 
-Everything here reads settings and sizes alone, without torch, so that `lat check` can say the same as `lat run`.
+Everything here reads settings and sizes alone, so that `lat check` can say the same as `lat run`; torch is asked only about a
+network of timm that `ALIASES` does not list.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from math import ceil
 from pathlib import Path
 
 from lat.config.load import Config
+from lat.core.convnet_names import ALIASES, packaged_file
 from lat.core.errors import InputError
 from lat.data.dataset import load_dataset
-from lat.detectors.detector_settings import TRANSFORMERS_DETECTORS, DetectorSettings
+from lat.detectors.detector_settings import TORCHVISION_BACKBONES, TRANSFORMERS_DETECTORS, DetectorSettings
 from lat.engine.training_settings import check_batch_size
 from lat.models.feature_files import available_memory
-from lat.models.model_settings import DINOV2_MODELS, DINOV2_PATCH
+from lat.models.model_settings import BACKBONES, CONVNET_STRIDES, DINOV2_MODELS, DINOV2_PATCH
 
 _DINOV2_CHANNELS = {"s": 384, "b": 768, "l": 1024, "g": 1536}  # by the size in the name
 _NUMBER_BYTES = {"float16": 2, "float32": 4}
@@ -27,7 +29,7 @@ def check_upstream(config: Config, processes: int) -> None:
     """Raise an `InputError` if upstream detectors cannot be trained with these settings by so many processes."""
     if config.runtime.upstream_parallel != "datasets":  # of which one process trains each
         check_batch_size("upstream", config.upstream.training.batch_size, processes)
-    _check_weights("upstream.model.weights", config.upstream.model)
+    _check_model("upstream.model", config.upstream.model)
 
 
 def check_lat(config: Config, sizes_hw: Iterable[tuple[int, int]], processes: int, here: int) -> None:
@@ -43,8 +45,11 @@ def check_lat(config: Config, sizes_hw: Iterable[tuple[int, int]], processes: in
     """
     check_batch_size("lat", config.lat.training.batch_size, processes)
     backbone = config.lat.backbone
-    if backbone.name in DINOV2_MODELS and backbone.weights not in ("none", "pretrained") and not Path(backbone.weights).is_file():
+    is_file = backbone.name not in ("upstream", "random") and backbone.weights not in ("none", "pretrained")
+    if is_file and not Path(backbone.weights).is_file():
         raise _no_file("lat.backbone.weights", backbone.weights)
+    if backbone.name not in BACKBONES:
+        _check_convnet("lat.backbone", "name", backbone.name, backbone.weights)
     if backbone.cache == "none" or (Path(config.output_dir) / "lat" / "model.pt").is_file():
         return
     needed = feature_bytes(config, sizes_hw)
@@ -64,7 +69,7 @@ def check_downstream(config: Config, processes: int) -> None:
             raise _no_file("downstream.yolo.model", str(weights))
         return
     check_batch_size("downstream", config.downstream.training.batch_size, processes)
-    _check_weights("downstream.model.weights", model)
+    _check_model("downstream.model", model)
 
 
 def foreseen_problems(config: Config) -> Iterator[InputError]:
@@ -106,9 +111,43 @@ def _map_shape(config: Config) -> tuple[int, int] | None:
     backbone, model = config.lat.backbone, config.upstream.model
     if backbone.name in DINOV2_MODELS:
         return DINOV2_PATCH, _DINOV2_CHANNELS[backbone.name.removeprefix("dinov2_vit")[0]] * backbone.blocks
-    if backbone.name == "random" or model.backbone == "small":
+    if backbone.name not in BACKBONES:
+        from lat.core.convnets import channels_of
+
+        return CONVNET_STRIDES[0], sum(channels_of("lat.backbone.name", backbone.name, CONVNET_STRIDES))
+    if backbone.name == "random" or model.backbone in ("small", *ALIASES):
         return 4, 64
-    return (4, 4 * 256) if model.detector == "torchvision" else None  # four levels of a pyramid, side by side
+    if model.detector != "torchvision":
+        return None
+    if model.backbone in TORCHVISION_BACKBONES:
+        return 4, 4 * 256  # four levels of a pyramid, side by side
+    from lat.detectors.torchvision.rcnn_parts import recipe_of
+
+    recipe = recipe_of(model.backbone)
+    return recipe.strides[0], recipe.channels * len(recipe.pooled_levels)
+
+
+def _check_model(where: str, settings: DetectorSettings) -> None:
+    """Raise an `InputError` if the backbone does not suit a detector, or its weights are nowhere."""
+    is_two_stage = settings.detector in ("torchvision", "auto") and not settings.detectron2_config
+    if is_two_stage and settings.backbone not in TORCHVISION_BACKBONES:
+        _check_convnet(where, "backbone", settings.backbone, settings.weights)
+    _check_weights(f"{where}.weights", settings)
+
+
+def _check_convnet(section: str, key: str, name: str, weights: str) -> None:
+    """Raise an `InputError` if a network of timm has no maps, or ImageNet weights are nowhere; they are downloaded if need be.
+
+    Asks torch and timm only for what the tables do not know.
+    """
+    if name not in ALIASES:
+        from lat.core.convnets import STRIDES, channels_of
+
+        channels_of(f"{section}.{key}", name, STRIDES)
+    if weights == "pretrained" and packaged_file(name) is None:
+        from lat.core.convnet_weights import find_pretrained
+
+        find_pretrained(f"{section}.weights", name)
 
 
 def _check_weights(where: str, settings: DetectorSettings) -> None:

@@ -76,11 +76,12 @@ class StepRecords:
         return {str(name): self._file_hash(path) for name, path in zip(names, paths, strict=True)}
 
     def _data_hash(self, name: str) -> str:
-        """SHA-256 over a dataset's annotation files, their split, and the images of both parts."""
+        """SHA-256 over a dataset's annotation files, their split, and the images of all parts."""
         if name not in self._data_hashes:
             settings = self.workspace.data.settings_of(name)
             files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
-            for part in (self.workspace.data.train_part(name), self.workspace.data.validation_part(name)):
+            data = self.workspace.data
+            for part in (data.train_part(name), data.validation_part(name), data.test_part(name)):
                 files += [] if part is None else [part.images_dir / file_name for file_name in part.labels.file_names]
             paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}

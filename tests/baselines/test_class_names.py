@@ -4,7 +4,7 @@ import pytest
 import torch
 from tables import PETS, row, table
 
-from lat.baselines.class_names import labels_by_class_names, union_labels
+from lat.baselines.class_names import averaged_union_labels, labels_by_class_names, union_labels
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 
@@ -47,3 +47,27 @@ def test_the_union_adds_pseudo_labels_that_overlap_nothing():
     assert first.scores.tolist() == pytest.approx([1, 0.8, 0.7])
     assert second.boxes_xyxy.tolist() == [list(A)]
     assert len(union_labels(by_name, pseudo, iou=0.49)[0]) == 2
+
+
+def test_the_averaged_union_meets_the_best_pseudo_label_half_way():
+    alone = (0.0, 80.0, 20.0, 90.0)
+    human = boxes([(0, A), (0, B), (1, alone)])
+    near, less_near = (14.0, 10.0, 34.0, 30.0), (16.0, 10.0, 36.0, 30.0)  # IoU with A: 16/24 and 14/26
+    below = (50.0, 50.0, 90.0, 59.9)  # IoU with B: just below a half
+    other = (100.0, 100.0, 110.0, 110.0)
+    scores = torch.tensor([0.7, 0.9, 0.4, 0.3])
+    pseudo = boxes([(1, near), (0, less_near), (0, below), (1, other)], scores=scores, class_scores=torch.rand(4, 2))
+    first, second, third = averaged_union_labels([human, boxes([]), human], [pseudo, pseudo, boxes([])])
+    # A with the nearer one and its score, whatever the classes; B and the third keep their places; two are added
+    assert first.boxes_xyxy.tolist() == [[12, 10, 32, 30], list(B), list(alone), pytest.approx(below), list(other)]
+    assert first.labels.tolist() == [0, 0, 1, 0, 1]
+    assert first.scores.tolist() == pytest.approx([0.7, 0.6, 0.6, 0.4, 0.3])
+    assert second.scores.tolist() == pytest.approx(scores.tolist())
+    assert third.boxes_xyxy.tolist() == [list(A), list(B), list(alone)]
+    assert third.scores.tolist() == pytest.approx([0.6] * 3)
+
+
+def test_the_averaged_union_has_a_least_score_for_human_boxes_alone():
+    unsure = boxes([(1, A), (1, B)], scores=torch.tensor([0.2, 0.2]))
+    (found,) = averaged_union_labels([boxes([(0, A)])], [unsure])
+    assert found.scores.tolist() == pytest.approx([0.6, 0.2])

@@ -38,6 +38,7 @@ def inputs(class_map: Path | None = None) -> MethodInputs:
         ("box_statistics", [(0, A), (1, B)]),  # too few boxes for statistics: they keep their size
         ("pseudo_label", [(1, A), (1, C)]),
         ("union", [(0, A), (1, C)]),
+        ("union_averaged", [(0, A), (1, C)]),
         ("class_thresholds", [(1, A)]),
     ],
 )

@@ -22,7 +22,7 @@ def test_a_configuration_names_the_chosen_datasets_and_truth_in_each_others_spac
     config = load_config(path)
     assert config.dataset_names == datasets == config.target_names
     for dataset in config.datasets:
-        assert tuple(dataset.truth) == tuple(other for other in datasets if other != dataset.name)
+        assert tuple(dataset.truth) == (dataset.name, *(other for other in datasets if other != dataset.name))
         for file in (dataset.annotations, dataset.validation, *dataset.truth.values()):
             assert Path(file).is_file()
 

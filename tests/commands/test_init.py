@@ -15,6 +15,7 @@ from lat.cli import main
 from lat.commands.doctor import advice
 from lat.commands.init import parse_dataset, write_config
 from lat.config.load import load_config
+from lat.core.convnet_names import PACKAGED, timm_name
 from lat.core.errors import InputError
 from lat.data.data_settings import DatasetSettings
 
@@ -54,6 +55,15 @@ def test_the_image_size_leaves_small_objects_ten_pixels(tmp_path: Path) -> None:
     text = (tmp_path / "mine.yaml").read_text()
     assert "#   a: 8 pixels in images 32 high or wide, 80 as seen" in text
     assert "#   b: 20 pixels in images 600 high or wide, 11 as seen" in text
+
+
+def test_upstream_detectors_start_from_weights_that_need_no_network(tmp_path: Path) -> None:
+    write_config(tmp_path / "mine.yaml", datasets(tmp_path))
+    config = load_config(tmp_path / "mine.yaml")
+    upstream = config.upstream.model
+    assert config.upstream.training.learning_rate == 0.001
+    assert (upstream.detector, upstream.backbone, upstream.weights) == ("torchvision", "efficientnet_lite0", "pretrained")
+    assert timm_name(upstream.backbone) in PACKAGED
 
 
 def test_images_that_are_small_anyway_keep_their_size(tmp_path: Path) -> None:

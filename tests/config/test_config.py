@@ -50,17 +50,17 @@ def test_all_targets_are_all_datasets_and_the_first_dataset_lends_its_features(t
     assert load_config(path, ["lat.backbone.upstream_dataset=b"]).backbone_dataset == "b"
 
 
-def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_its_share_of_the_learning_rate(tmp_path: Path) -> None:
-    settings = ["rounds.steps_share=0.25", "rounds.learning_rate_share=0.5", "upstream.training.steps=10", "training.log_every=7"]
+def test_a_further_round_trains_a_detector_for_its_share_of_steps_at_a_quarter_of_the_learning_rate(tmp_path: Path) -> None:
+    settings = ["rounds.steps_share=0.25", "upstream.training.steps=10", "training.log_every=7"]
     config = load_config(write(tmp_path, TWO_DATASETS), settings)
-    training = config.round_training
-    assert (training.own.steps, training.own.learning_rate) == (2, 0.5 * config.upstream.training.learning_rate)
+    training = config.round_training()
+    assert (training.own.steps, training.own.learning_rate) == (2, 0.25 * config.upstream.training.learning_rate)
     assert training.shared.log_every == 7
 
 
 def test_what_trainings_share_reaches_each_of_them_and_only_downstream_weights_are_averaged(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, TWO_DATASETS), ["training.warmup_steps=3", "downstream.ema_decay=0.5"])
-    trainings = (config.upstream_training, config.lat_training, config.downstream_training)
+    trainings = (config.upstream_training(), config.lat_training, config.downstream_training)
     assert [training.shared.warmup_steps for training in trainings] == [3, 3, 3]
     assert [training.own.steps for training in trainings] == [400, 1200, 600]
     assert [training.ema_decay for training in trainings] == [0.0, 0.0, 0.5]
@@ -113,7 +113,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             ["upstream.model.detector=rtdetr"],
             "lat.backbone.name is upstream, but rtdetr detectors provide no feature maps",
         ),
-        (TWO_DATASETS, ["rounds.own_share=0"], "rounds.own_share is 0.0; choose a number above 0, at most 1"),
+        (TWO_DATASETS, ["rounds.steps_share=0"], "rounds.steps_share is 0.0; choose a number above 0, at most 1"),
         (TWO_DATASETS, ["rounds.steps_share=1.5"], "rounds.steps_share is 1.5; choose a number above 0, at most 1"),
         (
             TWO_DATASETS,
@@ -126,7 +126,7 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
             "rounds.labels.ignore_threshold is 0.6; choose a number up to trained_threshold, 0.5",
         ),
         (TWO_DATASETS.replace("name: b", "name: a"), [], "two datasets are named 'a'"),
-        (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is not another dataset"),
+        (TWO_DATASETS.replace("b.json", "b.json, truth: {c: c.json}"), [], "datasets.b.truth 'c' is no dataset"),
         (TWO_DATASETS.replace("name: b", "nam: b"), [], "did you mean 'name'?"),
         (f"{TWO_DATASETS}label_sets: [{{name: b, files: {{a: x}}}}]", [], "label_sets the name 'b' is taken"),
         (f"{TWO_DATASETS}label_sets: [{{name: c, files: {{d: x}}}}]", [], "label_sets.c.files there is no dataset 'd'"),

@@ -14,7 +14,7 @@ DATASETS = [{"name": name, "images": f"{name}/images", "annotations": f"{name}.j
     ("options", "later", "earlier"),
     [
         (["pseudo_label.threshold=0.01"], "pseudo_label.threshold", "upstream.model.detection_threshold"),
-        (["transfer.combine.sure_threshold=0.2"], "transfer.combine.sure_threshold", "pseudo_label.threshold"),
+        (["transfer.combine.sure_threshold=0.04"], "transfer.combine.sure_threshold", "pseudo_label.threshold"),
         (
             ["transfer.calibration=none", "evaluation.counted_threshold=0.01"],
             "evaluation.counted_threshold",
@@ -31,7 +31,21 @@ DATASETS = [{"name": name, "images": f"{name}/images", "annotations": f"{name}.j
             "transfer.decode.written_threshold",
         ),
         (
-            ["downstream.method=pseudo_label", "downstream.labels.trained_threshold=0.25"],
+            [
+                "downstream.method=pseudo_label",
+                "downstream.labels.trained_threshold=0.04",
+                "downstream.labels.ignore_threshold=0.04",
+            ],
+            "downstream.labels.trained_threshold",
+            "upstream.model.detection_threshold",
+        ),
+        (
+            [
+                "downstream.method=union",
+                "pseudo_label.threshold=0.3",
+                "pseudo_label.filter.method=dars",
+                "downstream.labels.trained_threshold=0.25",
+            ],
             "downstream.labels.trained_threshold",
             "pseudo_label.threshold",
         ),
@@ -60,7 +74,15 @@ def test_both_thresholds_and_the_remedy_are_named(options: list[str], later: str
         ["transfer.calibration=none", "transfer.decode.keep_supported=0.3", "evaluation.counted_threshold=0.01"],
         ["transfer.calibration=none", "rounds.count=0", "rounds.labels.ignore_threshold=0.01"],  # there is no round
         ["transfer.calibration=none", "transfer.decode.written_threshold=0.2"],
-        *([f"downstream.method={method}"] for method in ("class_names", "pseudo_label", "union", "student_teacher", "lgpl")),
+        [
+            "pseudo_label.threshold=0.3",
+            "downstream.method=pseudo_label",
+            "downstream.labels.trained_threshold=0.25",
+        ],  # a pseudo-label's score may be lower
+        *(
+            [f"downstream.method={method}"]
+            for method in ("class_names", "pseudo_label", "union", "union_averaged", "student_teacher", "lgpl")
+        ),
     ],
 )
 def test_thresholds_that_can_act_are_taken(options: list[str]) -> None:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
 from lat.data.data_settings import DatasetSettings
-from lat.data.dataset import load_dataset, load_truth
+from lat.data.dataset import load_dataset, load_test, load_truth
 from lat.data.tensors import boxes_of
 
 BOX = [[2, 3, 10, 8]]
@@ -113,6 +113,20 @@ def test_a_missing_images_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="images: no such images folder"):
         load_dataset(settings)
+
+
+def test_test_images_are_those_of_the_file_that_are_in_no_other_part(tmp_path: Path) -> None:
+    value = many(5, splits=["train", "test", "val", "train", "test"])
+    settings = write_coco(tmp_path, value, split="train", validation_split="val")
+    parts = [part for part in load_dataset(settings) if part is not None]
+    assert load_test(settings, parts) is None
+    test = load_test(replace(settings, truth={"city": settings.annotations}), parts)
+    assert test is not None
+    assert ids(test) == [2, 5]
+    assert len(test.boxes(0)) == 1
+    seen = replace(settings, truth={"city": str(write_json(tmp_path / "test.json", many(1)))})
+    with pytest.raises(InputError, match=r"test\.json: has no boxes on images that are in no other part"):
+        load_test(seen, parts)
 
 
 WAY = label_space("way", ["vehicle"])

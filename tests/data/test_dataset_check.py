@@ -192,10 +192,22 @@ def test_truth_files_are_checked_against_the_images_and_the_other_label_spaces(t
     city, _ = check_datasets(datasets)
     assert [(file, item, what[:30]) for file, item, what in told(city)] == [
         ("truth.way.json", "image 2", "is not in the file"),
+        ("truth.city.json", "categories", "the class list is [1 vehicle],"),
+        ("truth.city.json", "", "has no boxes on images that ar"),
         ("truth.way.json", "categories", "the class list is [1 car], but"),
-        ("truth.city.json", "truth of city", "is in the dataset's own label "),
         ("truth.nu.json", "truth of city", "there is no dataset 'nu'"),
     ]
+
+
+def test_test_images_are_those_that_are_in_no_other_part(tmp_path: Path) -> None:
+    value = coco_dict([[BOX], [BOX, BOX], [BOX]], splits=["train", "test", "val"])
+    settings = write_coco(
+        tmp_path, value, split="train", validation_split="val", truth={"city": str(tmp_path / "annotations.json")}
+    )
+    parts = {part.part: (part.images, part.boxes) for part in check_dataset(settings).parts}
+    assert parts == {"training": (1, 1), "validation": (1, 1), "test": (1, 2)}
+    none_left = replace(settings, split="", validation_split="")
+    assert [what for _, _, what in told(check_dataset(none_left))] == ["has no boxes on images that are in no other part"]
 
 
 def test_two_datasets_with_one_name_are_both_told(tmp_path: Path) -> None:

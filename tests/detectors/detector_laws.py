@@ -21,6 +21,6 @@ def assert_feature_maps_cover_the_image(settings: DetectorSettings, space: Label
     assert not maps.requires_grad
     assert detector.training
     # The image stands in the top left corner of a canvas of the mean colour: drawing that canvas by hand changes nothing.
-    canvas = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1).expand(1, 3, 64, 64).clone()
+    canvas = torch.tensor(getattr(detector, "mean", IMAGENET_MEAN)).view(1, 3, 1, 1).expand(1, 3, 64, 64).clone()
     canvas[:, :, :50, :63] = image
     torch.testing.assert_close(detector.feature_maps(canvas)[..., :13, :16], maps, atol=1e-4, rtol=1e-4)

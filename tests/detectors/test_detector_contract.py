@@ -21,6 +21,7 @@ BACKENDS = {
     "small": DetectorSettings(),
     "small, resized": DetectorSettings(image_size=48, max_image_size=64),
     "resnet18": DetectorSettings(backbone="resnet18"),
+    "efficientnet_lite0": DetectorSettings(backbone="efficientnet_lite0"),
     "detectron2 small": DetectorSettings(detector="detectron2"),
     "detectron2 small, resized": DetectorSettings(detector="detectron2", image_size=48, max_image_size=64),
     "detectron2 resnet18": DetectorSettings(detector="detectron2", backbone="resnet18"),

@@ -41,7 +41,7 @@ def test_a_checkpoint_of_before_settings_had_these_names_is_read() -> None:
     ("values", "message"),
     [
         ({"detector": "yolov3"}, "detector: is 'yolov3'; choose one of torchvision"),
-        ({"backbone": "resnet51"}, "did you mean resnet50?"),
+        ({"backbone": "resnet500"}, "did you mean resnet50?"),
         ({"weights": "pretrained"}, "weights: is 'pretrained', which the small backbone has not"),
         ({"image_size": -1}, "image_size: is -1; choose 0 or more"),
         ({"detection_threshold": 1.5}, "detection_threshold: is 1.5; choose a number from 0 to 1"),
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_is_no_such_detector_is_refused(change: dict[str, Any]
         detector_from_checkpoint(content)
 
 
-@pytest.mark.parametrize(("backbone", "channels"), [("small", 64), ("resnet18", 4 * 256)])
+@pytest.mark.parametrize(("backbone", "channels"), [("small", 64), ("efficientnet_lite0", 64), ("resnet18", 4 * 256)])
 def test_feature_maps_cover_the_image_at_the_exact_stride(backbone: str, channels: int) -> None:
     assert_feature_maps_cover_the_image(DetectorSettings(backbone=backbone), SPACE, channels)
 

@@ -1,9 +1,11 @@
+import hashlib
+import json
 from collections import Counter
 
 import pytest
 import torch
 
-from lat.engine.sampling import Reserved, StepSampler, derive_seed
+from lat.engine.sampling import Group, Reserved, StepSampler, derive_seed
 
 
 @pytest.mark.parametrize(("num_items", "batch_size"), [(12, 4), (10, 4), (3, 8), (1, 2)])
@@ -102,3 +104,51 @@ def test_without_places_of_their_own_the_first_items_are_drawn_like_all_others()
     assert list(StepSampler(10, 4, seed=0, reserved=Reserved(3, None), steps=range(20))) == list(
         StepSampler(10, 4, seed=0, steps=range(20))
     )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "power", "draws"),
+    [
+        ([40, 360], 1.0, [40, 360]),
+        ([40, 360], 0.5, [100, 300]),  # roots 1 : 3
+        ([40, 360], 0.0, [200, 200]),
+        ([1, 1, 8], 0.0, [4, 3, 3]),  # a third of ten each
+        ([0, 3, 1], 0.0, [2, 2]),
+    ],
+)
+def test_draws_are_in_proportion_to_a_power_of_the_size_and_as_many_as_there_are_items(sizes, power, draws):
+    groups = Group.by_power(sizes, power)
+    assert [group.draws for group in groups] == draws
+    assert [group.items for group in groups] == [size for size in sizes if size]
+
+
+def test_an_epoch_has_the_draws_of_each_group_and_its_items_come_equally_often():
+    groups = (Group(3, 8), Group(17, 12))
+    stream = [draw.item_index for batch in StepSampler(groups, 4, seed=2, steps=range(17 * 3 * 5)) for draw in batch]
+    epochs = [stream[i : i + 20] for i in range(0, len(stream), 20)]
+    assert len(epochs) == 17 * 3
+    for epoch in epochs:
+        assert sum(index < 3 for index in epoch) == 8
+        assert min(Counter(index for index in epoch if index < 3).values()) == 2  # 8 of 3: twice each, and two more
+    counts = Counter(stream)
+    assert {counts[i] for i in range(3)} == {17 * 8}
+    assert {counts[i] for i in range(3, 20)} == {3 * 12}
+    assert len({index for epoch in epochs[:2] for index in epoch}) == 20, (
+        "the second epoch begins with those left out by the first"
+    )
+
+
+def test_draws_of_groups_are_shared_out_and_a_step_does_not_depend_on_the_steps_before():
+    groups = Group.by_power([2, 9, 30], 0.5)
+    whole = list(StepSampler(groups, 8, seed=1, steps=range(40)))
+    assert list(StepSampler(groups, 8, seed=1, steps=range(23, 40))) == whole[23:]
+    ranks = [StepSampler(groups, 8, seed=1, steps=range(40), process=(rank, 4)) for rank in range(4)]
+    assert [[draw for sampler in ranks for draw in sampler.batch(step)] for step in range(40)] == whole
+
+
+def test_at_power_1_groups_change_nothing():
+    plain = list(StepSampler(45, 8, seed=4, steps=range(60)))
+    assert list(StepSampler(Group.by_power([5, 30, 10], 1.0), 8, seed=4, steps=range(60))) == plain
+    # trainings of earlier versions stay the same: what the sampler drew before there were groups
+    digest = hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+    assert digest == "347e1090341413a4dd44591f3699ccaf1ea6b7ffa566bfa8aa24c875c4d613d6"

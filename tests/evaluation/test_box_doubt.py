@@ -103,3 +103,12 @@ def test_a_sure_detection_that_no_label_touches_is_overlooked() -> None:
 def test_parts_are_weighted_means() -> None:
     parts = {"score": np.array([0.0, 1.0]), "agreement": np.array([1.0, 1.0])}
     assert combined(parts, {"score": 3.0, "agreement": 1.0}).tolist() == [0.25, 1.0]
+
+
+def test_labels_on_boxes_of_a_class_without_a_counterpart_come_first() -> None:
+    labels = transferred(0.99, 0.1)
+    found = doubt(labels, labels, [labels], views_of((0, (0, 0, 20, 19))))
+    assert found.parts["no_counterpart"].tolist() == [1, 0]
+    assert found.boxes[0] == 1
+    assert found.boxes[1] < 1
+    assert doubt(labels, labels, [labels]).parts["no_counterpart"].tolist() == [0, 0]

@@ -22,7 +22,7 @@ def test_one_perfect_box_has_100():
     assert result.ap == pytest.approx(100)
     assert result.ap50 == pytest.approx(100)
     assert result.per_class == {"cat": pytest.approx(100), "dog": None}
-    assert (result.images, result.boxes) == (2, 1)
+    assert (result.images, result.boxes, result.labels) == (2, 1, 1)
 
 
 def test_one_of_two_found_counts_the_recall_levels_up_to_a_half():
@@ -42,7 +42,7 @@ def test_an_overlap_counts_at_the_thresholds_it_reaches():
     # 20 x 20 against its lower 20 x 15.2 part: IoU 0.76 reaches 0.50, 0.55 .. 0.75, six of ten thresholds.
     result = detection_ap(table([row(0, 0, A)]), table([row(0, 0, (10, 14.8, 30, 30))]))
     assert result.ap == pytest.approx(60)
-    assert result.ap50 == pytest.approx(100)
+    assert (result.ap50, result.ap75, result.ap85) == (pytest.approx(100), pytest.approx(100), 0)
 
 
 def test_the_mean_is_over_classes_that_have_truth():

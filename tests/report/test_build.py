@@ -210,7 +210,6 @@ def test_pages_hold_the_boxes_of_their_images(tmp_path: Path) -> None:
     assert corners == [round(5 + 0.25 * row, 1) for row in index["images"]["rows"]]
 
 
-@pytest.mark.parametrize("field", ["images_per_pair", "longest_side"])
-def test_settings_are_checked(field: str) -> None:
-    with pytest.raises(InputError, match=f"^{field}"):
-        ReportSettings(**{field: -1})
+def test_settings_are_checked() -> None:
+    with pytest.raises(InputError, match=r"^images_per_pair"):
+        ReportSettings(images_per_pair=-1)

@@ -67,6 +67,10 @@ def test_it_writes_model_and_metrics_and_evaluate_lists_every_detector_by_name(c
         ("alone", "target_only", "target_only"),
     ]
     assert all(row["target"] == "city" and row["detector"] == "torchvision" and row["images"] == 1 for row in rows)
+    test, validation = alone.data.test_part("city"), alone.data.validation_part("city")
+    assert test is not None
+    assert validation is not None
+    assert [row["boxes"] for row in rows] == [test.labels.num_boxes] * 2 != [validation.labels.num_boxes] * 2
     assert run_stages(alone, [*STAGE, "evaluate"], say=quiet) == []
     assert run_stages(workspace_of(copied), [*STAGE, "evaluate"], say=quiet) == []
 
@@ -163,7 +167,7 @@ def test_settings_that_do_not_go_together_are_refused(finished: tuple[Path, Path
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("method", ["class_names", "pseudo_label", "union"])
+@pytest.mark.parametrize("method", ["class_names", "pseudo_label", "union", "union_averaged"])
 def test_methods_write_the_labels_that_they_train_on(copied: tuple[Path, Path], method: str) -> None:
     seen = workspace_of(copied, f"downstream.method={method}", f"downstream.name={method}")
     done = run_stages(seen, STAGE, say=quiet)

@@ -14,6 +14,7 @@ from rich.console import Console
 from tiny import draw_tiny, quiet, tiny_workspace
 
 from lat.cli.tables.pseudo_labels import kept_table, print_kept_labels
+from lat.commands.evaluate_files import evaluate_files
 from lat.commands.kept_labels import count_kept, read_kept_labels
 from lat.config.load import load_config
 from lat.core.errors import InputError
@@ -57,16 +58,46 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_by_default_all_detections_of_a_high_enough_score_are_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    workspace = tiny_workspace(*finished, "target=city")
+    workspace, _ = again(finished, tmp_path / "run", "target=city", "pseudo_label.mirrored=false")
     predictor, part = (
         Predictor(load_detector(workspace.paths.upstream_model("city")), workspace.fabric),
         workspace.data.train_part("nu"),
     )
     found = predictor.predict([part.image(i) for i in range(len(part))])
-    kept = [keep_pseudo_labels(boxes, workspace.config.pseudo_label) for boxes in found]
+    settings = workspace.config.pseudo_label
+    kept = [keep_pseudo_labels(boxes, settings.threshold, settings.max_detections) for boxes in found]
     info = label_info(workspace, "pseudo_label", workspace.paths.upstream_model("city"))
     write_labels(tmp_path / "by_hand.json", part.labels, workspace.data.space("city"), kept, info=info)
-    assert workspace.paths.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
+    assert workspace.at(0).paths.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()
+
+
+def test_unsure_detections_are_kept_for_comparisons_and_no_other_stage_sees_them(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    before = tiny_workspace(*finished, "target=city").at(0).paths.detections("nu", "city")
+    scores = sorted({one["score"] for one in read(before)["annotations"]})
+    threshold = sum(scores[len(scores) // 2 :][:2]) / 2  # between two scores, for those of the file are rounded
+    workspace, _ = again(finished, tmp_path / "run", f"pseudo_label.threshold={threshold}")
+    detections, pseudo = workspace.paths.detections("nu", "city"), workspace.paths.pseudo_labels("nu", "city")
+    assert annotations(detections) == annotations(before)
+    surer = [one for one in read(detections)["annotations"] if one["score"] >= threshold]
+    assert 0 < len(surer) < len(read(detections)["annotations"])
+    assert [{**one, "id": 0} for one in surer] == [{**one, "id": 0} for one in read(pseudo)["annotations"]]
+    run_stages(workspace, ["train-lat", "transfer", "evaluate"], say=quiet)
+    (row,) = (
+        row
+        for row in json.loads(workspace.paths.evaluation.read_text())["transfer"]
+        if (row["source"], row["method"]) == ("nu", "pseudo_label")
+    )
+    truth = Path(workspace.data.settings_of("nu").truth["city"])
+    assert row["ap"] == evaluate_files(truth, detections)["ap"]
+    detections.unlink()
+    assert [step.title for step in run_stages(workspace, ["train-lat", "transfer"], say=quiet)] == []
+
+
+def test_what_a_filter_chooses_is_all_that_is_scored(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    workspace, _ = again(finished, tmp_path / "run", *DARS)
+    assert workspace.paths.detections("nu", "city") == workspace.paths.pseudo_labels("nu", "city")
 
 
 def test_dars_keeps_the_wanted_numbers_of_what_would_be_written(finished: tuple[Path, Path], tmp_path: Path) -> None:

@@ -21,12 +21,15 @@ from lat.core.origin import Origin
 from lat.data.tensors import boxes_of
 from lat.labelling.calibration import Calibration
 from lat.labelling.class_prior import ClassPrior
-from lat.labelling.class_shares import ClassShares, counted
+from lat.labelling.class_shares import ClassShares, counted, without_counterpart
 from lat.labelling.consistent_shares import make_consistent
+from lat.labels.overlaps import overlaps
 from lat.pipeline.run import run_stages
+from lat.stages.doubt import pair_doubt
 from lat.stages.transfer.class_shares_file import read_class_shares
 from lat.stages.transfer.evidence import RunEvidence, compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
+from lat.stages.transfer.no_counterpart import boxes_without_counterpart
 from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels, read_transferred
 
 
@@ -243,3 +246,43 @@ def test_relations_are_asked_for_and_make_the_transfer_outdated(finished: tuple[
 def test_an_unknown_calibration_is_refused(finished: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"transfer\.calibration is 'beta'"):
         tiny_workspace(*finished, "transfer.calibration=beta")
+
+
+def test_a_class_that_the_target_does_not_have_becomes_nothing_is_named_and_comes_first_for_review(
+    finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished[1], run := tmp_path / "run")
+    settings = ["target=city", "transfer.decode.written_threshold=0.01", "evaluation.counted_threshold=0.0"]
+    workspace = tiny_workspace(finished[0], run, *settings)
+    nu = workspace.data.space("nu")
+    drawn = np.bincount(workspace.data.train_part("nu").labels.labels)
+    odd, count = int(drawn.argmax()), int(drawn.max())
+    path = workspace.paths.pseudo_labels("city", "nu")
+    found = json.loads(path.read_text())
+    one = {
+        "category_id": nu.category_ids[odd],
+        "iscrowd": 0,
+        "score": 0.9,
+        "class_scores": [float(k == odd) for k in range(len(nu))],
+    }
+    corners = [{**one, "bbox": [x, 0.0, 1.0, 1.0], "area": 1.0} for x in (0.0, 2.0, 4.0, 6.0)]  # where nobody drew anything
+    boxes = [{**corner, "image_id": image["id"]} for image in found["images"] for corner in corners]
+    found["annotations"] = [{**box, "id": number} for number, box in enumerate(boxes, start=1)]
+    path.write_text(json.dumps(found))
+    assert without_counterpart(RunEvidence(workspace, "nu", "city").counts_on_target).nonzero().tolist() == [[odd]]
+
+    name = nu.class_names[odd]
+    run_stages(workspace, ["transfer"], say=quiet)
+    assert (
+        f"nu -> city: no counterpart for {name} (100 % match nothing): 0 of {count} became anything\n" in capsys.readouterr().out
+    )
+
+    off = tiny_workspace(finished[0], run, *settings, "transfer.prior.method=none")
+    run_stages(off, ["transfer"], say=quiet)
+    assert ": 0 of" not in capsys.readouterr().out
+    labels = read_transferred(off, "nu", "city")
+    doubts = pair_doubt(off, "nu", "city", labels)
+    is_on = overlaps(labels, boxes_without_counterpart(off, "nu", "city")).best()[1] >= 0.5
+    assert is_on.any()
+    assert (doubts.boxes[is_on] == 1).all()
+    assert (doubts.boxes[~is_on] < 1).all()

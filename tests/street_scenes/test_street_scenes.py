@@ -25,7 +25,7 @@ TINY = {"city": 3, "nu": 3, "way": 3}
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("street_scenes") / "drawn"
-    draw_street_scenes(out, train_images=TINY, val_images=2)
+    draw_street_scenes(out, train_images=TINY, val_images=2, annotators="exact")
     return out
 
 
@@ -218,18 +218,20 @@ def test_files_are_coco_in_each_space_with_equal_images(drawn: Path) -> None:
     for dataset in DEFAULT_DATASETS:
         folder = drawn / dataset
         truths = {f"truth.{other}.json": other for other in DEFAULT_DATASETS if other != dataset}
-        assert {path.name for path in folder.iterdir()} == {"images", "train.json", "val.json", *truths}
-        train, val = read_json(folder / "train.json"), read_json(folder / "val.json")
-        for name, space in ({"train.json": dataset, "val.json": dataset} | truths).items():
+        assert {path.name for path in folder.iterdir()} == {"images", "train.json", "val.json", "test.json", *truths}
+        train, val, test = (read_json(folder / f"{split}.json") for split in ("train", "val", "test"))
+        images = {"val.json": val["images"], "test.json": test["images"]}
+        for name, space in ({"train.json": dataset, "val.json": dataset, "test.json": dataset} | truths).items():
             content = read_json(folder / name)
-            assert content["images"] == (val if name == "val.json" else train)["images"]
+            assert content["images"] == images.get(name, train["images"])
             assert content["categories"] == SPACES[space].categories()
             check_annotations(content, width, height)
-        files = [image["file_name"] for image in train["images"] + val["images"]]
+        every = train["images"] + val["images"] + test["images"]
+        files = [image["file_name"] for image in every]
         assert len(train["images"]) == 3
-        assert len(val["images"]) == 2
+        assert len(val["images"]) == len(test["images"]) == 2
         assert sorted(path.name for path in (folder / "images").iterdir()) == sorted(files)
-        assert len({image["id"] for image in train["images"] + val["images"]}) == 5
+        assert len({image["id"] for image in every}) == 7
         assert all(cv2.imread(str(folder / "images" / file)).shape == (height, width, 3) for file in files)
 
 
@@ -258,29 +260,36 @@ def test_category_ids_have_gaps_and_an_order_of_their_own() -> None:
 
 def test_same_arguments_same_bytes_and_another_seed_or_dataset_another_street(drawn: Path, tmp_path: Path) -> None:
     before = bytes_of(drawn)
-    draw_street_scenes(drawn, train_images=TINY, val_images=2)
+    draw_street_scenes(drawn, train_images=TINY, val_images=2, annotators="exact")
     assert bytes_of(drawn) == before
-    draw_street_scenes(tmp_path / "other", seed=1, train_images=TINY, val_images=2)
+    draw_street_scenes(tmp_path / "other", seed=1, train_images=TINY, val_images=2, annotators="exact")
     after = bytes_of(tmp_path / "other")
     assert set(after) == set(before)
     pictures = [content for files in (before, after) for name, content in files.items() if name.endswith(".png")]
-    assert len(set(pictures)) == 2 * 3 * 5
+    assert len(set(pictures)) == 2 * 3 * 7
 
 
 def test_an_image_does_not_depend_on_how_many_are_drawn(drawn: Path, tmp_path: Path) -> None:
-    draw_street_scenes(tmp_path / "fewer", train_images={"nu": 1}, val_images=1)
+    draw_street_scenes(tmp_path / "fewer", train_images={"nu": 1}, val_images=1, annotators="exact")
     few, many = bytes_of(tmp_path / "fewer" / "nu" / "images"), bytes_of(drawn / "nu" / "images")
-    assert len(few) == 2
+    assert len(few) == 3
     assert all(many[name] == content for name, content in few.items())
 
 
 def test_the_default_images_do_not_depend_on_the_fourth_dataset(drawn: Path, tmp_path: Path) -> None:
-    draw_street_scenes(tmp_path / "four", train_images={**TINY, "bdd": 3}, val_images=2)
+    draw_street_scenes(tmp_path / "four", train_images={**TINY, "bdd": 3}, val_images=2, annotators="exact")
     four, default = bytes_of(tmp_path / "four"), bytes_of(drawn)
     assert {name for name in default if four[name] != default[name]} == {"street_scenes.json"}
     new = {name for name in four if name not in default}
     assert {name for name in new if not name.startswith("bdd/")} == {f"{name}/truth.bdd.json" for name in DEFAULT_DATASETS}
-    assert {"bdd/train.json", "bdd/val.json", "bdd/truth.city.json", "bdd/truth.nu.json", "bdd/truth.way.json"} <= new
+    assert {
+        "bdd/train.json",
+        "bdd/val.json",
+        "bdd/test.json",
+        "bdd/truth.city.json",
+        "bdd/truth.nu.json",
+        "bdd/truth.way.json",
+    } <= new
     truth, own = read_json(tmp_path / "four" / "nu" / "truth.bdd.json"), read_json(tmp_path / "four" / "bdd" / "train.json")
     assert truth["categories"] == own["categories"] == SPACES["bdd"].categories()
     assert truth["images"] == read_json(tmp_path / "four" / "nu" / "train.json")["images"]
@@ -291,7 +300,7 @@ def test_the_first_default_images_have_the_bytes_they_always_had(drawn: Path) ->
     assert hashlib.sha256(content).hexdigest() == "da1ca4536e96d87cc2334a1316535bbeb1d3879297dffb7f047fa5f23ff53d0b"
 
 
-@pytest.mark.parametrize("file", ["train.json", "val.json"])
+@pytest.mark.parametrize("file", ["train.json", "val.json", "test.json"])
 def test_a_drawn_image_can_be_painted_again_with_all_its_road_users(drawn: Path, file: str) -> None:
     content = read_json(drawn / "nu" / file)
     for entry in content["images"]:
@@ -307,14 +316,21 @@ def test_a_folder_with_other_content_is_refused_and_left_alone(drawn: Path, tmp_
         draw_street_scenes(tmp_path, train_images=TINY)
     assert bytes_of(tmp_path) == {"notes.txt": b"mine"}
     with pytest.raises(InputError, match="drawn with other settings"):
-        draw_street_scenes(drawn, seed=7, train_images=TINY, val_images=2)
+        draw_street_scenes(drawn, seed=7, train_images=TINY, val_images=2, annotators="exact")
     with pytest.raises(InputError, match="is not a folder"):
         draw_street_scenes(tmp_path / "notes.txt", train_images=TINY)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"difficulty": "medium"}, {"seed": -1}, {"train_images": {"town": 3}}, {"train_images": {"city": 0}}, {"val_images": 0}],
+    [
+        {"difficulty": "medium"},
+        {"seed": -1},
+        {"train_images": {"town": 3}},
+        {"train_images": {"city": 0}},
+        {"val_images": 0},
+        {"annotators": "perfect"},
+    ],
 )
 def test_arguments_out_of_range_are_refused(arguments: dict, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose"):

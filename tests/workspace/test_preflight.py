@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from factories import coco_dict, write_coco
 
 from lat.commands.check import check_all
 from lat.config.load import Config, config_from
 from lat.core.errors import InputError
+from lat.core.label_space import LabelSpace
+from lat.detectors.base import build_detector
 from lat.models.backbones.frozen import build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.pipeline.run import run_stages
@@ -58,6 +61,35 @@ def test_missing_weights_are_told_before_anything_is_trained(
     assert not check_all(config)
     assert f"problem: {key}: is no/such.pt, and there is no such file" in capsys.readouterr().out
     assert check_all(configure())
+
+
+@pytest.mark.parametrize(("section", "key"), [("upstream.model", "backbone"), ("lat.backbone", "name")])
+def test_pretrained_weights_that_are_nowhere_are_told_before_anything_is_trained(
+    section: str, key: str, configure: Callable[..., Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    config = configure(f"{section}.{key}=mobilenetv3_small_050", f"{section}.weights=pretrained")
+    with pytest.raises(
+        InputError, match=rf"^{section}\.weights: is 'pretrained', but the weights of mobilenetv3_small_050 are not"
+    ):
+        run_stages(Workspace(config), say=lambda line: None)
+    assert not list(Path(config.output_dir).rglob("*.pt"))
+    config = configure(f"{section}.{key}=vit_small_patch16_224", f"{section}.weights=none")
+    with pytest.raises(InputError, match=rf"^{section}\.{key}: is 'vit_small_patch16_224', which has no feature maps"):
+        run_stages(Workspace(config), say=lambda line: None)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "regnety_002"])
+def test_the_size_of_a_convolutional_networks_features_is_known(name: str, configure: Callable[..., Config]) -> None:
+    config = configure(f"lat.backbone.name={name}", "lat.backbone.weights=none")
+    maps = [build_backbone(config.lat.backbone).feature_maps(torch.zeros(1, 3, *size)) for size in SIZES]
+    flips = 2 if config.augmentation.horizontal_flip else 1
+    assert feature_bytes(config, SIZES) == sum(one.numel() for one in maps) * flips * 2
+    upstream = configure(f"upstream.model.backbone={name}")
+    detector = build_detector(upstream.upstream.model, LabelSpace.from_names("a", ("b",)))
+    maps = [detector.feature_maps(torch.zeros(1, 3, *size)) for size in SIZES]
+    assert feature_bytes(upstream, SIZES) == sum(one.numel() for one in maps) * flips * 2
 
 
 def test_features_that_fit_neither_memory_nor_disk_are_told_before_anything_is_trained(

@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # the figures of two files are printed without torch
 
 METHOD_TITLES = {
     "class_names": "classes matched\nby name",
-    "pseudo_label": "plain\npseudo-labels",
+    "pseudo_label": "plain\npseudo-\nlabels",
     "union": "union",
+    "union_averaged": "union,\naveraged",
     "label_transfer": "label transfer",
 }
 
@@ -40,6 +41,9 @@ def print_results(results: Results) -> None:
             figures = [_ap_figures(results.means[method]) for method in results.rounds]
             per_round = ", ".join(f"round {number} {each}" for number, each in enumerate(figures))
             console.print(f"label transfer, mean: {per_round}")
+            pairs = results.last_round.items()
+            of_last = ", ".join(f"{method.replace('_', ' ')} {_ap_figures(results.means[name])}" for method, name in pairs)
+            console.print(f"detectors of round {len(figures) - 1}, mean: {of_last}", soft_wrap=True)
         title = f"Transferred labels at a score of {threshold} against truth"
         _print_titled(console, title, quality_table(rows["transfer"], results.means["label_transfer"]))
     title = f"Transferred labels (score >= {threshold}) against the human boxes of the source"
@@ -64,7 +68,7 @@ def _print_titled(console: Console, title: str, table: Table) -> None:
 
 def transfer_table(rows: Sequence[Row], means: Mapping[str, Row]) -> Table:
     """Transfer AP / AP50 of each method, one row per source and target, the mean last."""
-    table = Table()
+    table = Table(padding=0)  # five methods in 80 columns
     table.add_column("source -> target", no_wrap=True)
     for title in METHOD_TITLES.values():
         table.add_column(title, justify="right")

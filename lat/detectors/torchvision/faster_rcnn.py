@@ -6,13 +6,15 @@ pixels of the resized image; this file hides both.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detector_settings import DetectorSettings
-from lat.detectors.image_batch import batch_images
 from lat.detectors.region_detections import TwoStagePrediction, keep_detections
+from lat.detectors.torchvision.convnet_pyramid import ConvnetPyramid
 from lat.detectors.torchvision.rcnn_parts import build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
 from lat.detectors.weight_files import load_weight_file
@@ -51,7 +53,11 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         self.feature_stride = recipe.strides[0]
         self.feature_channels = self.channels * len(recipe.pooled_levels)
         if load_weights and settings.weights not in ("none", "pretrained"):
-            load_weight_file(self, getattr(self.backbone, "body", self.backbone), space.class_names, settings.weights)
+            body = getattr(self.backbone, "body", self.backbone)
+            convert = (
+                partial(self.backbone.of_classifier, path=settings.weights) if isinstance(self.backbone, ConvnetPyramid) else None
+            )
+            load_weight_file(self, body, space.class_names, settings.weights, convert)
 
     def losses(
         self, images: list[Tensor], targets: list[LabeledBoxes], class_masks: list[Tensor] | None = None
@@ -75,7 +81,7 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets, class_masks)
 
     def _pooled_maps(self, images: Tensor) -> list[Tensor]:
-        features = self.features(batch_images(list(images), 0, 0, self.strides[-1]))
+        features = self.features(self._batch(list(images), 0, 0))
         return [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
 
     def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:

@@ -12,10 +12,13 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
 
+from lat.core.convnet_weights import read_pretrained
+from lat.core.convnets import channels_of
 from lat.core.errors import InputError
-from lat.detectors.detector_settings import DetectorSettings
+from lat.detectors.detector_settings import TORCHVISION_BACKBONES, DetectorSettings
 from lat.detectors.region_pooling import SingleLevelRoIAlign
 from lat.detectors.small_resnet import SmallResNet
+from lat.detectors.torchvision.convnet_pyramid import ConvnetPyramid
 from lat.detectors.torchvision.weighted_rcnn import FullPrecisionRPNHead, WeightedRegionProposalNetwork, WeightedRoIHeads
 
 
@@ -32,6 +35,7 @@ class RcnnRecipe:
     proposals: tuple[int, int]  # proposals per image after NMS, in training and prediction
     anchors_per_image: int  # anchors sampled from an image for the proposal loss
     regions_per_image: int  # regions sampled from an image for the box loss
+    channels: int  # of every level
 
 
 _SMALL = RcnnRecipe(
@@ -44,6 +48,7 @@ _SMALL = RcnnRecipe(
     proposals=(64, 64),
     anchors_per_image=64,
     regions_per_image=64,
+    channels=64,
 )
 _RESNET = RcnnRecipe(  # torchvision's own values
     strides=(4, 8, 16, 32),
@@ -55,25 +60,39 @@ _RESNET = RcnnRecipe(  # torchvision's own values
     proposals=(2000, 1000),
     anchors_per_image=256,
     regions_per_image=512,
+    channels=256,
 )
+_LIGHT_WIDTH = 200  # channels at stride 16 up to which a network of timm counts as light
 
 
 def recipe_of(backbone: str) -> RcnnRecipe:
-    """The recipe for a backbone; all ResNets of torchvision share torchvision's own."""
-    return _SMALL if backbone == "small" else _RESNET
+    """torchvision's own recipe for its ResNets and heavy networks of timm, that of the small backbone for it and light ones.
+
+    Raises:
+        InputError: if it is a network of timm without such levels.
+    """
+    if backbone in TORCHVISION_BACKBONES:
+        return _SMALL if backbone == "small" else _RESNET
+    return _SMALL if channels_of("backbone", backbone, (16,))[0] <= _LIGHT_WIDTH else _RESNET
 
 
 def build_detector_backbone(settings: DetectorSettings, *, download: bool) -> nn.Module:
     """The backbone with its feature pyramid.
 
-    With `weights: none` nothing is frozen and norm layers train. A ResNet with any other weights has frozen norm layers and
-    trains its last `trainable_layers` stages. `download` False does not fetch torchvision's weights.
+    With `weights: none` nothing is frozen and norm layers train. With any other weights batch norms are frozen, and the
+    last `trainable_layers` stages train. `download` False does not read ImageNet weights.
 
     Raises:
-        InputError: if the weights cannot be downloaded.
+        InputError: if the weights are not found or cannot be downloaded.
     """
     if settings.backbone == "small":
         return SmallResNet()
+    if settings.backbone not in TORCHVISION_BACKBONES:
+        recipe, trainable = recipe_of(settings.backbone), None if settings.weights == "none" else settings.trainable_layers
+        weights = read_pretrained("weights", settings.backbone) if download and settings.weights == "pretrained" else None
+        has_extra_level = "pool" in recipe.proposal_levels
+        shape = (settings.backbone, recipe.strides, recipe.channels)
+        return ConvnetPyramid(*shape, has_extra_level=has_extra_level, trainable_layers=trainable, weights=weights)
     if settings.weights == "none":
         fpn: nn.Module = resnet_fpn_backbone(
             backbone_name=settings.backbone, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5

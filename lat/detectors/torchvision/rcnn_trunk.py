@@ -9,7 +9,7 @@ from torchvision.models.detection.image_list import ImageList
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
 from lat.detectors.detector_settings import DetectorSettings
-from lat.detectors.image_batch import ImageBatch, batch_images
+from lat.detectors.image_batch import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, batch_images
 from lat.detectors.torchvision.rcnn_parts import build_detector_backbone, build_region_proposal_network, recipe_of
 from lat.detectors.torchvision.weighted_rcnn import Target
 
@@ -28,12 +28,17 @@ class RcnnTrunk(nn.Module):
         recipe = recipe_of(settings.backbone)
         self.strides, self.proposal_levels = recipe.strides, recipe.proposal_levels
         self.backbone = build_detector_backbone(settings, download=load_weights)
+        self.mean = getattr(self.backbone, "mean", IMAGENET_MEAN)
+        self.std = getattr(self.backbone, "std", IMAGENET_STD)
         self.channels: int = self.backbone.out_channels  # type: ignore[assignment]
         self.rpn = build_region_proposal_network(self.channels, recipe)
 
     def batch(self, images: list[Tensor]) -> ImageBatch:
         """Images (3, H, W) resized, normalised and padded."""
-        return batch_images(images, self.settings.image_size, self.settings.max_image_size, self.strides[-1])
+        return self._batch(images, self.settings.image_size, self.settings.max_image_size)
+
+    def _batch(self, images: list[Tensor], image_size: int, max_image_size: int) -> ImageBatch:
+        return batch_images(images, image_size, max_image_size, self.strides[-1], mean=self.mean, std=self.std)
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
         """The levels of the pyramid, float32 even in mixed precision."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from lat.core.convnet_weights import read_tensors
 from lat.core.errors import InputError
 from lat.models.model_settings import DINOV2_MODELS, DINOV2_PATCH
 
@@ -63,7 +64,7 @@ def load_dinov2(backbone: str, weights: str, blocks: int = 1) -> Dinov2:
     import timm
     from timm.models.vision_transformer import VisionTransformer
 
-    stored = None if weights in ("pretrained", "none") else read_weights(Path(weights))
+    stored = None if weights in ("pretrained", "none") else read_tensors(Path(weights), "lat.backbone.weights")
     pretrained = weights == "pretrained"
     name = DINOV2_MODELS[backbone]
     try:
@@ -77,29 +78,6 @@ def load_dinov2(backbone: str, weights: str, blocks: int = 1) -> Dinov2:
     if stored is not None:
         set_weights(model, stored, Path(weights), backbone)
     return Dinov2(model, blocks)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by key, from a `.safetensors` file or one written by torch.
-
-    Raises:
-        InputError: if the file does not exist or cannot be read.
-    """
-    if not path.is_file():
-        raise InputError(
-            path, "there is no such file of backbone weights", "correct lat.backbone.weights, or use pretrained or none"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        result: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return result
-    except Exception as error:  # a damaged file raises any of a dozen classes, from pickle's to zipfile's
-        raise InputError(
-            path, f"cannot be read as weights ({type(error).__name__})", "give a .pth or .safetensors file"
-        ) from error
 
 
 def set_weights(model: VisionTransformer, weights: dict[str, Tensor], path: Path, backbone: str) -> None:

@@ -1,4 +1,4 @@
-"""Frozen backbones: an upstream detector's own features, DINOv2, or seeded random convolutions; and region pooling.
+"""Frozen backbones: an upstream detector's own features, convolutional networks, DINOv2, random convolutions; region pooling.
 
 Shape letters: B images, C channels, H x W image pixels, h x w map cells, M boxes of an image.
 """
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from lat.core.errors import InputError
+from lat.models.backbones.convnet import load_convnet
 from lat.models.backbones.dinov2 import load_dinov2
-from lat.models.model_settings import BackboneSettings
+from lat.models.model_settings import DINOV2_MODELS, BackboneSettings
 
 
 class FeatureExtractor(Protocol):
@@ -184,8 +185,9 @@ def build_backbone(
         torch.default_generator.manual_seed(seed)
         if settings.name == "random":
             return FrozenBackbone(RandomConvolutions(), settings.image_size)
-        network = load_dinov2(settings.name, settings.weights, settings.blocks)
-    return FrozenBackbone(network, settings.image_size)
+        if settings.name in DINOV2_MODELS:
+            return FrozenBackbone(load_dinov2(settings.name, settings.weights, settings.blocks), settings.image_size)
+        return FrozenBackbone(load_convnet(settings.name, settings.weights), settings.image_size)
 
 
 def stack_maps(maps: Sequence[Tensor]) -> Tensor:

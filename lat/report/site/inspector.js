@@ -8,6 +8,7 @@ const inspector = (() => {
     spread: "boxes of the spaces differ",
     badly_located: "the target's detector places it elsewhere",
     swapped: "the target's detector sees another class",
+    no_counterpart: "the human box is of a class unknown to the target",
   };
 
   function element(name, className, text) {

@@ -24,7 +24,7 @@ from lat.engine.progress import track
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train
 from lat.labels.coco.write import write_labels
-from lat.workspace.label_files import config_sha256, read_held_out_labels, read_pseudo_labels
+from lat.workspace.label_files import config_sha256, read_detections, read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 OWN_THRESHOLDS = ("class_thresholds", "lgpl")  # train on every label that these methods keep
@@ -46,12 +46,15 @@ def weighing_of(settings: DownstreamSettings) -> WeighingSettings:
 def label_inputs(workspace: Workspace, target: str) -> tuple[Path, ...]:
     """The files, the user's and those of earlier stages, that `write_downstream_labels` reads."""
     first, settings = workspace.at(0), workspace.config.downstream
-    pseudo = tuple(first.paths.pseudo_labels(source, target) for source in workspace.others(target))
+    others = workspace.others(target)
     match settings.method:
-        case "pseudo_label" | "union":
-            return pseudo
+        case "pseudo_label" | "union" | "union_averaged":
+            return tuple(first.paths.detections(source, target) for source in others)
         case "class_thresholds":
-            return (*pseudo, first.paths.held_out_labels(target, target))
+            return (
+                *(first.paths.pseudo_labels(source, target) for source in others),
+                first.paths.held_out_labels(target, target),
+            )
         case "class_map" | "box_statistics" | "lgpl" if settings.class_map:
             return (Path(settings.class_map),)
     return ()
@@ -111,7 +114,9 @@ def _method_inputs(workspace: Workspace, target: str) -> dict[str, MethodInputs]
 
 
 def _pseudo_labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
-    return boxes_per_image(read_pseudo_labels(workspace.at(0), source, target))
+    """All detections; the pseudo-labels alone where the method chooses thresholds, which it fits to held-out pseudo-labels."""
+    read = read_pseudo_labels if workspace.config.downstream.method == "class_thresholds" else read_detections
+    return boxes_per_image(read(workspace.at(0), source, target))
 
 
 def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:

@@ -34,7 +34,9 @@ from lat.workspace.workspace import Workspace
 
 
 def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
-    """Train a detector on the training images of the target and the sources; score it on the target's held-out images.
+    """Train a detector on the training images of the target and the sources; score it on the target's test images.
+
+    Without these it is scored on the validation images, on which calibrations, conventions and thresholds of labels are fitted.
 
     Args:
         workspace: the run; `downstream.method` decides how the sources' images are labelled.
@@ -50,9 +52,8 @@ def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str
         others = {"student_teacher": _train_student_teacher, "label_unification": _train_unified}
         training = others.get(settings.method, training)
     detector = training(workspace, target, inputs)
-    metrics = evaluate_detector(
-        Predictor(detector, workspace.fabric), workspace.data.validation_part(target), workspace.processes
-    )
+    part = workspace.data.test_part(target) or workspace.data.validation_part(target)
+    metrics = evaluate_detector(Predictor(detector, workspace.fabric), part, workspace.processes)
     described = {
         "target": target,
         "name": settings.name,

@@ -21,7 +21,7 @@ from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.processes import Processes
 from lat.engine.progress import track
-from lat.evaluation.detection_ap import detection_ap
+from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.workspace.paths import require
 
 DetectorBatch = tuple[list[Tensor], list[LabeledBoxes]]
@@ -112,7 +112,7 @@ def evaluate_detector(
 ) -> dict[str, Any]:
     """AP of a detector on a part of a dataset in its label space, as in metrics.json; null without a part."""
     if part is None:
-        return {"ap": None, "ap50": None, "per_class": {}, "images": 0, "boxes": 0}
+        return ApResult(None, None, None, None, {}, 0, 0, 0).to_dict()
     found: list[LabeledBoxes] = []
     batches = batches_of(range(len(part)), batch_size)
     detections = map(predictor.predict, image_batches(part, processes.share(batches)))

@@ -1,4 +1,4 @@
-"""The file `lat/class_shares.json`: class shares of every ordered pair of datasets, estimated in three ways."""
+"""The file `lat/class_shares.json`: class shares of every ordered pair of datasets, estimated in four ways."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from lat.core.files import write_atomically
-from lat.labelling.class_shares import ClassShares
+from lat.labelling.class_shares import ClassShares, equal_shares
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
@@ -20,13 +20,15 @@ def write_class_shares(workspace: Workspace, pairs: Sequence[Sequence[ClassShare
 
 
 def read_class_shares(workspace: Workspace, source: str, target: str, found_by: str) -> ClassShares:
-    """The class shares of a pair of datasets, as `write_class_shares` wrote them.
+    """The class shares of a pair of datasets, as `write_class_shares` wrote them; equal ones if it did not yet write such.
 
     Raises:
         InputError: if the file does not exist yet.
     """
     content = json.loads(require(workspace.paths.class_shares, "lat transfer").read_text(encoding="utf-8"))
     pair = next(pair for pair in content["pairs"] if (pair["source"], pair["target"]) == (source, target))
+    if found_by not in pair:  # a file of an earlier version has no `scored`
+        return equal_shares(workspace.data.space(source), workspace.data.space(target))
     return ClassShares(workspace.data.space(source), workspace.data.space(target), torch.tensor(pair[found_by]), found_by)
 
 

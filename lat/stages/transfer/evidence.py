@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from lat.data.dataset import DetectionDataset
+from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.class_shares import ClassShares, count_pairs
-from lat.labelling.conventions import BoxConventions, BoxPairs, estimate_conventions
+from lat.labelling.conventions import BoxConventions
+from lat.labelling.estimate_conventions import estimate_conventions
 from lat.labelling.share_table import read_share_table
 from lat.labels.table import LabelTable
 from lat.relations.relation_matrix import RelationMatrix
@@ -63,14 +65,15 @@ class RunEvidence:
         return tables.get((self.source.name, self.target.name), {})
 
     def learnt(self, found_by: str) -> ClassShares:
-        """The shares in `lat/class_shares.json` that were `counted`, `learnt` or made `consistent`."""
+        """The shares in `lat/class_shares.json` that were `counted`, `learnt`, made `consistent` or `scored`."""
         return read_class_shares(self.workspace, self.source.name, self.target.name, found_by)
 
 
 def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
-    """How boxes of `source` become boxes of `target`, estimated with the target's detector."""
+    """How boxes of `source` become boxes of `target`, estimated with the detectors of both."""
     return estimate_conventions(
         BoxPairs.joined(BoxPairs.of_tables(human, sure) for sure, human in _sure_and_human(workspace, source, target)),
+        BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _sure_and_human(workspace, target, source)),
         BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _held_out(workspace, target)),
         len(workspace.data.space(source)),
         len(workspace.data.space(target)),

@@ -14,7 +14,7 @@ from lat.core.decoded_proposals import Decoded
 from lat.engine.progress import track
 from lat.labelling.class_shares import counted
 from lat.labelling.consistent_shares import make_consistent
-from lat.labelling.learnt_shares import learn_from_scores
+from lat.labelling.learnt_shares import learn_from_scores, shares_of_scores
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.class_shares_file import write_class_shares
@@ -31,8 +31,8 @@ HumanBoxes = tuple[dict[str, Tensor], Tensor]
 def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
     """Write the class shares of every ordered pair of datasets.
 
-    The file has three estimates: from detections (`counted`), from the model's scores on the source's human boxes (`learnt`),
-    and the latter made consistent over all spaces (`consistent`).
+    The file has four estimates: from detections (`counted`), from these and the model's scores of the source's human boxes
+    (`learnt`), the latter made consistent over all spaces (`consistent`), and from the scores alone (`scored`).
     """
     features = open_features(workspace)
     model = load_model(workspace, features)
@@ -93,9 +93,11 @@ def _joined(workspace: Workspace, name: str, found: Iterable[HumanBoxes]) -> Hum
 def _learn_and_write(workspace: Workspace, human: dict[str, HumanBoxes]) -> None:
     pairs = list(permutations(workspace.names, 2))
     evidence = [RunEvidence(workspace, source, target) for source, target in pairs]
-    learnt = []
+    learnt, scored = [], []
     for each, (source, target) in zip(evidence, pairs, strict=True):
         scores, labels = human[source]
         learnt.append(learn_from_scores(each, scores[target], labels))
+        scored.append(shares_of_scores(each, scores[target], labels))
     boxes = {name: torch.bincount(labels, minlength=len(workspace.data.space(name))) for name, (_, labels) in human.items()}
-    write_class_shares(workspace, list(zip(map(counted, evidence), learnt, make_consistent(learnt, boxes), strict=True)))
+    ways = map(counted, evidence), learnt, make_consistent(learnt, boxes), scored
+    write_class_shares(workspace, list(zip(*ways, strict=True)))

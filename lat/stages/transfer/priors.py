@@ -12,7 +12,7 @@ from torch import Tensor
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
 from lat.labelling.class_prior import ClassPrior
-from lat.labelling.class_shares import ESTIMATORS, counted
+from lat.labelling.class_shares import ESTIMATORS, counted, equal_shares, without_counterpart
 from lat.stages.shared.relation_files import relation_file
 from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.workspace import Workspace
@@ -42,10 +42,11 @@ def find_prior(workspace: Workspace, source: str, target: str) -> ClassPrior | N
     evidence = RunEvidence(workspace, source, target)
     shares = ESTIMATORS[settings.method](evidence)
     if settings.is_learnt:
-        prior = ClassPrior.of_learnt_shares(shares, evidence.learnt("counted"))
+        prior, scored = ClassPrior.of_learnt_shares(shares, evidence.learnt("counted")), evidence.learnt("scored")
     else:
         prior = ClassPrior.of_shares(shares, counted(evidence), settings.floor)
-    return prior.vetoing(settings.veto)
+        scored = equal_shares(evidence.source, evidence.target)  # nothing has read the scores of all boxes
+    return prior.weighing_none(without_counterpart(evidence.counts_on_target), scored).vetoing(settings.veto)
 
 
 @dataclass(frozen=True, eq=False)

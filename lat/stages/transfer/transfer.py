@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
+from math import ceil
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +15,12 @@ from lat.core.decoded_proposals import Decoded, DecodedProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
+from lat.engine.announce import say
 from lat.engine.progress import track
+from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.calibration import Calibration
+from lat.labelling.conventions import BoxConventions
+from lat.labelling.estimate_conventions import with_scatter_of_target
 from lat.labelling.keep_and_fuse import labels_of
 from lat.labels.coco.write import write_labels
 from lat.models.label_transfer_model import LabelTransferModel
@@ -24,9 +29,12 @@ from lat.stages.shared.label_filters import choose_labels
 from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.evidence import compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
+from lat.stages.transfer.no_counterpart import what_became_of_them
 from lat.stages.transfer.priors import PriorRecord, find_prior
 from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace
+
+REDRAWN_BATCHES = 32  # of held-out images, evenly spread, that show how far the model and the target's detector differ
 
 TracedLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
 """The labels of one image and their provenance."""
@@ -87,14 +95,21 @@ class _Writer:
     def learn_from_held_out(self, model: LabelTransferModel) -> None:
         """Calibrate scores on the target's held-out images, if any, and keep their labels for a filter that needs them."""
         calibrates = self.settings.calibration != "none" and self.workspace.data.validation_part(self.target) is not None
-        if not calibrates and not self.settings.filter.needs_held_out:
+        if not calibrates and not self.settings.filter.needs_held_out and self.conventions is None:
             return
         held_out, processes = HeldOutImages(self.workspace, self.source, self.target, self.prior), self.workspace.processes
         batches = batches_of(range(len(held_out)), images_per_batch(self.workspace))
-        decoded = decode_batches(
-            self.workspace, model, held_out.transfer_input, processes.share(batches), [self.target], held_out.features
-        )
-        mine = (self._label_held_out(batch[self.target]) for batch in decoded)
+
+        def decoded(batches: Sequence[range]) -> Iterator[DecodedProposals]:
+            share, each = processes.share(batches), [self.target]
+            for batch in decode_batches(self.workspace, model, held_out.transfer_input, share, each, held_out.features):
+                yield batch[self.target]
+
+        if self.conventions is not None:
+            self.conventions = self._with_scatter_of_target(self.conventions, decoded, batches)
+        if not calibrates and not self.settings.filter.needs_held_out:
+            return
+        mine = map(self._label_held_out, decoded(batches))
         title = f"transfer {self.source} to {self.target}: held-out images"
         with track(sum(map(len, processes.share(batches))), title, after_seconds=2) as progress:
             labels = list(chain.from_iterable(processes.in_order(progress.count(mine), len(batches))))
@@ -118,17 +133,29 @@ class _Writer:
             self.provenance.append(provenance)
 
     def write(self) -> None:
-        """Write `transferred/S.T.json`."""
+        """Write `transferred/S.T.json`, and say which source classes have no counterpart."""
         info = label_info(self.workspace, "label_transfer", self.workspace.paths.transfer_model)
         kept = choose_labels(self.workspace, self.target, self.boxes, self.settings.filter, self.held_out, scored_by_class=False)
+        labels = kept.boxes(self.boxes)
         write_labels(
             self.workspace.paths.transferred(self.source, self.target),
             self.workspace.data.train_part(self.source).labels,
             self.space,
-            kept.boxes(self.boxes),
+            labels,
             info={**info, "calibration": self.calibration.to_dict(), **kept.info},
             provenance=kept.rows(self.provenance),
         )
+        if line := what_became_of_them(self.workspace, self.source, self.target, labels):
+            say(line)
+
+    def _with_scatter_of_target(
+        self, known: BoxConventions, decoded: Callable[[Sequence[range]], Iterator[DecodedProposals]], batches: Sequence[range]
+    ) -> BoxConventions:
+        """The conventions, given what the model redraws of detections on some held-out images, the same in all processes."""
+        some = batches[:: ceil(len(batches) / REDRAWN_BATCHES)] if batches else batches
+        redrawn = (BoxPairs.redrawn(each, self.settings.combine.sure_threshold) for each in decoded(some))
+        pairs = self.workspace.processes.in_order(redrawn, len(some), everywhere=True)
+        return with_scatter_of_target(known, BoxPairs.joined(pairs))
 
     def _label_held_out(self, decoded: DecodedProposals) -> list[tuple[LabeledBoxes, Tensor]]:
         """The labels of each held-out image, and (N,) bool: whether each lies on a stand-in for a human box."""

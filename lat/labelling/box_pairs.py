@@ -1,0 +1,127 @@
+"""Pairs of boxes that two people or detectors drew around one object, and by how much their sides differ.
+
+Shape letters: P pairs of boxes. The four sides of a box are x1, y1, x2, y2. An offset leads from a side of one box to the same
+side of the other, as a share of the first box's width (x) or height (y).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.core.decoded_proposals import DecodedProposals
+from lat.labels.overlaps import overlaps
+from lat.labels.table import LabelTable
+
+PAIR_IOU = 0.3  # overlap from which two boxes are a pair; low, since two conventions may differ in size
+BORDER = 1.5  # a side within this many pixels of the image's border lies on it
+ROBUST = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+MEDIAN_ERROR = 1.5708  # squared standard error of a median over that of a mean, of a normal distribution
+MAD_ERROR = 2.33  # relative standard error of a variance from a median absolute deviation of one value; of P, over sqrt(P)
+
+
+@dataclass(frozen=True, eq=False)
+class BoxPairs:
+    """Boxes in two label spaces, matched one to one within their images.
+
+    Attributes:
+        first: (P,) int64 classes in the first space.
+        second: (P,) int64 classes in the second space.
+        offsets: (P, 4) float32 from the first box to the second; NaN for a side that lies on the image's border in either,
+            where any box is cut off, whatever its convention.
+    """
+
+    first: Tensor
+    second: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of_tables(cls, first: LabelTable, second: LabelTable) -> Self:
+        """Pairs of boxes of one image that overlap each other more than any other box, and by `PAIR_IOU` or more.
+
+        Both tables are of the same images in the same order.
+        """
+        pairs = overlaps(first, second)
+        best, iou = pairs.best()
+        rows = np.flatnonzero(iou >= PAIR_IOU)
+        rows = rows[pairs.turned(second.num_boxes).best()[0][best[rows]] == rows]
+        a, b = torch.from_numpy(first.boxes_xyxy[rows]), torch.from_numpy(second.boxes_xyxy[best[rows]])
+        sizes_hw = torch.from_numpy(first.sizes_hw[first.image_of_box[rows]])
+        at_border = on_border(a, sizes_hw) | on_border(b, sizes_hw)
+        offsets = ((b - a) / sides_of(a)).masked_fill(at_border, float("nan"))
+        return cls(torch.from_numpy(first.labels[rows]), torch.from_numpy(second.labels[best[rows]]), offsets)
+
+    @classmethod
+    def redrawn(cls, decoded: DecodedProposals, least_score: float) -> Self:
+        """Detections of the target's detector of at least this score, and what the model redraws of each."""
+        rows = decoded.detection_rows
+        scores, labels = decoded.detector_scores[rows, :-1].max(dim=1)
+        rows, labels = rows[scores >= least_score], labels[scores >= least_score]
+        seen, drawn = decoded.proposals.boxes_xyxy[rows], decoded.boxes_xyxy[rows, labels]
+        at_border = on_border(seen, decoded.sizes_hw[decoded.images[rows]])
+        return cls(labels, labels, ((drawn - seen) / sides_of(seen)).masked_fill(at_border, float("nan")))
+
+    @classmethod
+    def joined(cls, pairs: Iterable[BoxPairs]) -> Self:
+        """The pairs of several sets of images together."""
+        empty = torch.zeros(0, dtype=torch.int64)
+        parts = [BoxPairs(empty, empty, torch.zeros(0, 4)), *pairs]
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("first", "second", "offsets")))
+
+
+@dataclass(frozen=True, eq=False)
+class OffsetSummary:
+    """Offsets (P, 4) and, for each side, (4,) their median, variance and number.
+
+    The variance is that of a normal distribution with the same median absolute deviation.
+    """
+
+    offsets: Tensor
+    median: Tensor
+    variance: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, pairs: BoxPairs, first: int, second: int) -> Self:
+        """Of the pairs of two classes."""
+        return cls.summary(pairs.offsets[(pairs.first == first) & (pairs.second == second)])
+
+    @classmethod
+    def summary(cls, offsets: Tensor) -> Self:
+        """Of offsets (P, 4), NaNs left out."""
+        median = _median(offsets)
+        return cls(offsets, median, (ROBUST * _median((offsets - median).abs())).square(), (~offsets.isnan()).sum(dim=0))
+
+    @property
+    def squared_error(self) -> Tensor:
+        """Squared standard error of the median."""
+        return self.squared_error_if(self.variance)
+
+    def squared_error_if(self, variance: Tensor) -> Tensor:
+        """The same if offsets had this variance."""
+        return MEDIAN_ERROR * variance / self.count.clamp(min=1)
+
+    def variance_near(self, overall: OffsetSummary, pairs: int) -> Tensor:
+        """The variance, as if so many more `pairs` had the overall variance."""
+        return (self.count * self.variance + pairs * overall.variance) / (self.count + pairs)
+
+
+def sides_of(boxes_xyxy: Tensor) -> Tensor:
+    """(N, 4) width, height, width, height; at least a thousandth of a pixel."""
+    return (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-3).repeat(1, 2)
+
+
+def on_border(boxes_xyxy: Tensor, sizes_hw: Tensor) -> Tensor:
+    """(N, 4) bool: sides of boxes that lie on the border of their images, of height and width (N, 2)."""
+    far = sizes_hw.flip(-1)
+    return (boxes_xyxy - torch.cat([torch.zeros_like(far), far], dim=1)).abs() <= BORDER
+
+
+def _median(offsets: Tensor) -> Tensor:
+    """(4,) medians of offsets (P, 4) without NaNs; 0 where there are none."""
+    return offsets.nanmedian(dim=0).values.nan_to_num(0.0) if len(offsets) else torch.zeros(4)
