@@ -16,7 +16,7 @@ PRIORS = ("consistent", "learnt", "relations", "table", "cooccurrence", "none")
 class DecodeSettings:
     """What becomes of the model's scores at transfer."""
 
-    written_threshold: float = 0.05  # boxes of a lower score are not written
+    written_threshold: float = 0.02  # boxes of a lower score are not written
     keep_supported: float = 0.0  # a human box without a label keeps its best class of at least this share, at any score; 0 keeps
     # none below the threshold
     nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
