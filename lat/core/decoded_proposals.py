@@ -56,7 +56,7 @@ class DecodedProposals:
         """(G,) int64 rows of the human boxes."""
         return (self.source_labels >= 0).nonzero().flatten()
 
-    @property
+    @cached_property
     def is_detection(self) -> Tensor:
         """(M,) bool, True for detections of the target's detector."""
         return self.detector_scores.sum(dim=1) > 0

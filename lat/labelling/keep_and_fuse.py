@@ -88,10 +88,9 @@ def labels_of(
 def _class_scores(decoded: DecodedProposals, detector_share: float, prior: ClassPrior | None) -> _Scores:
     """Step 1."""
     model, detector = decoded.class_scores, decoded.detector_scores
-    is_detection = detector.sum(dim=1, keepdim=True) > 0
     if prior:
         model, detector = _multiplied_with_prior(decoded, model, prior), _multiplied_with_prior(decoded, detector, prior)
-    both = torch.where(is_detection, detector_share * detector + (1 - detector_share) * model, model)
+    both = torch.where(decoded.is_detection[:, None], detector_share * detector + (1 - detector_share) * model, model)
     return _Scores(model, detector, both)
 
 
