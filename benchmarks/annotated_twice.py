@@ -72,12 +72,13 @@ def prepare(folder: Path, data: Path, classes: str, seed: int, overrides: list[s
 
 def take_target_detectors(other: Path, run: Path) -> None:
     """Copy the target's detectors of round 0 from another run of the same seed: they do not depend on the source."""
-    record = Path(".state", "train-upstream.cells.json")
-    if not (other / record).is_file() or (run / record).is_file():
+    records = [path for path in (other / ".state").glob("train-upstream.cells*.json") if ".round." not in path.name]
+    if all((run / ".state" / record.name).is_file() for record in records):
         return
     shutil.copytree(other / "upstream" / "cells", run / "upstream" / "cells", dirs_exist_ok=True)
     (run / ".state").mkdir(parents=True, exist_ok=True)
-    shutil.copy2(other / record, run / record)
+    for record in records:
+        shutil.copy2(record, run / ".state" / record.name)
 
 
 def summarise(classes: str, runs: list[list[dict[str, Any]]]) -> list[dict[str, str]]:
