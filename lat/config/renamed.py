@@ -106,6 +106,8 @@ GONE: dict[str, str] = {
     "downstream.student_teacher.unsupervised_weight": "1 always applies",
     "downstream.label_unification.share_power": "0 always applies: every dataset has the same share",
     "report.longest_side": "320 always applies",
+    "runtime.devices": "torchrun or srun say how many processes there are, one per device",
+    "runtime.threads": "set the environment variable OMP_NUM_THREADS",
     "relations.batch_size": "64 always applies",
     "relations.learning_rate": "0.001 always applies",
     "relations.dim": "128 always applies",

@@ -20,6 +20,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch.distributed.rendezvous import rendezvous
 
 from lat.core.errors import InputError
+from lat.engine.claims import Counters
 
 BLOCK = 4  # items of a shared job that each process does before results are exchanged
 PATIENCE = timedelta(days=30)  # how long a process waits for what another computes; a dead one is noticed at once
@@ -125,6 +126,12 @@ class Processes:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    @property
+    def counters(self) -> Counters:
+        """Numbers that the processes share; only if there are several."""
+        counters: Counters = _meeting[0]
+        return counters
+
     def share(self, items: Sequence[Item]) -> list[Item]:
         """The items that this process works on, in order: contiguous runs, as `in_order` expects."""
         return [items[i] for shares in _blocks(len(items), self.size) for i in shares[self.rank]]
@@ -143,7 +150,7 @@ class Processes:
         rest = iter(mine)
         for shares in _blocks(total, self.size):
             block, error = _outcome(lambda count: list(islice(rest, count)), len(shares[self.rank]))
-            self._raise_any(error)
+            self.raise_any(error)
             for results in self._gather(block, everywhere):
                 yield from results
 
@@ -175,9 +182,10 @@ class Processes:
         while (unseen := [path for path in unseen if _stamp(path) != stamps[path]]) and time.monotonic() < deadline:
             time.sleep(0.2)
         remedy = "choose an output_dir that all machines share"
-        self._raise_any(InputError(unseen[0], f"is not seen by process {self.rank}", remedy) if unseen else None)
+        self.raise_any(InputError(unseen[0], f"is not seen by process {self.rank}", remedy) if unseen else None)
 
-    def _raise_any(self, error: InputError | None) -> None:
+    def raise_any(self, error: InputError | None) -> None:
+        """Raise the first error that any process has, in all of them; each calls this with its own, or with None."""
         for one in self._gather_all(error):
             if one is not None:
                 raise one

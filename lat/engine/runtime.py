@@ -1,4 +1,4 @@
-"""What a run computes on: device, precision, processes, threads, seeds."""
+"""What a run computes on: device, precision, processes, seeds."""
 
 from __future__ import annotations
 
@@ -16,24 +16,16 @@ from lat.engine.training_settings import RuntimeSettings
 
 
 def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
-    """A launched Fabric for these settings, with every random number generator seeded and the thread count set.
+    """A launched Fabric for these settings, with every random number generator seeded.
 
     It uses the processes that torchrun or srun started, or else this one alone.
 
     Raises:
-        InputError: if the machine lacks the device, or the settings ask for more devices than there are processes.
+        InputError: if the machine lacks the device.
     """
     _check_accelerator(runtime.accelerator)
     processes, nodes = started_processes()
-    if runtime.devices not in (1, processes):
-        raise InputError(
-            "runtime.devices",
-            f"is {runtime.devices}, but {processes} process{'es were' if processes > 1 else ' was'} started on this machine",
-            f"start the command with `torchrun --nproc-per-node {runtime.devices} -m lat ...`",
-        )
     meet()
-    if runtime.threads:
-        torch.set_num_threads(runtime.threads)
     # A batch without boxes leaves heads without gradients; DDP must be told to expect that.
     is_one = processes * nodes == 1
     fabric = Fabric(

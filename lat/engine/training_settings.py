@@ -12,6 +12,7 @@ SCHEDULES = ("cosine", "constant", "multistep")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 UPSTREAM_PARALLEL = ("datasets", "batch")
+EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,22 @@ class RuntimeSettings:
     """
 
     accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
-    devices: int = 1  # devices on this machine; for more than 1, start with `torchrun --nproc-per-node N` or srun
     precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
     upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
     num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
     images_per_batch: int = 0  # images labelled at once; 0 for 4 with upstream detectors and 16 at transfer
-    threads: int = 0  # CPU threads of PyTorch; 0 leaves PyTorch's own choice
+    executor: str = "local"  # who labels images: local (this process, or those that torchrun or srun started) or ray
+    ray_workers: list[int] = field(default_factory=lambda: [1, 0])  # the fewest and the most that Ray holds; 0: as many as fit
 
     def __post_init__(self) -> None:
         _check_choice("accelerator", self.accelerator, ACCELERATORS)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("upstream_parallel", self.upstream_parallel, UPSTREAM_PARALLEL)
-        for name, least in (("devices", 1), ("num_workers", 0), ("images_per_batch", 0), ("threads", 0)):
+        _check_choice("executor", self.executor, EXECUTORS)
+        workers = self.ray_workers
+        is_range = len(workers) == 2 and workers[0] >= 1 and (workers[1] == 0 or workers[1] >= workers[0])
+        _check_range("ray_workers", workers, is_range, "write [fewest, most], at least 1; 0 for the most is as many as fit")
+        for name, least in (("num_workers", 0), ("images_per_batch", 0)):
             _check_range(name, getattr(self, name), getattr(self, name) >= least, f"must be at least {least}")
 
 

@@ -7,6 +7,8 @@ from functools import cached_property
 from lightning_fabric import Fabric
 
 from lat.config.load import Config
+from lat.engine.executors import InProcesses, Local, Share
+from lat.engine.jobs import Executor
 from lat.engine.processes import Processes, started_processes
 from lat.engine.runtime import build_fabric, fabric_alone, processes_of
 
@@ -26,6 +28,11 @@ class Devices:
         """This process among those that torchrun or srun started."""
         return Processes() if started_processes() == (1, 1) else processes_of(self.fabric)
 
+    @cached_property
+    def executor(self) -> Executor:
+        """Who does the shards of jobs."""
+        return Local() if self.processes.size == 1 else InProcesses(self.processes)
+
 
 class DevicesAlone(Devices):
     """The same device for one process that works without the others."""
@@ -41,3 +48,19 @@ class DevicesAlone(Devices):
     @cached_property
     def processes(self) -> Processes:
         return Processes()
+
+    @cached_property
+    def executor(self) -> Executor:
+        return Local()
+
+
+class DevicesForShare(Devices):
+    """The devices of a process that does a share of a run's shards and nothing else."""
+
+    def __init__(self, config: Config, share: Share) -> None:
+        super().__init__(config)
+        self.share = share
+
+    @cached_property
+    def executor(self) -> Executor:
+        return self.share

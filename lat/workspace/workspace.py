@@ -7,6 +7,7 @@ from functools import cached_property
 from lightning_fabric import Fabric
 
 from lat.config.load import Config
+from lat.engine.jobs import Executor
 from lat.engine.processes import Processes
 from lat.workspace.devices import Devices, DevicesAlone
 from lat.workspace.loaded import LoadedData
@@ -67,6 +68,11 @@ class Workspace:
     def processes(self) -> Processes:
         """This process among those that torchrun or srun started."""
         return self.devices.processes
+
+    @property
+    def executor(self) -> Executor:
+        """Who does the shards of this run's jobs."""
+        return self.devices.executor
 
     def others(self, dataset: str) -> tuple[str, ...]:
         """All datasets but one, in configuration order."""

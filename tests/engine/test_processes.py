@@ -79,6 +79,14 @@ def test_an_input_error_of_one_process_is_raised_in_all(found: list[dict[str, An
         assert one["unseen"] == "own: is not seen by process 1; choose an output_dir that all machines share"
 
 
+def test_shards_go_to_whoever_is_free_and_all_are_seen(found: list[dict[str, Any]]) -> None:
+    first, second = sorted((one["shards"]["mine"] for one in found), key=len)
+    assert sorted(first + second) == list(range(9))
+    assert first == [0]  # two seconds long, while the other process does the rest
+    assert [one["shards"]["seen"] for one in found] == [[], []]
+    assert all(one["shards"]["error"].startswith("shard 4: is bad") for one in found)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("total", [0, 1, 2, 7, 8, 9, 31, 64])
 def test_each_item_is_one_processes_own_in_even_runs(total: int, size: int) -> None:

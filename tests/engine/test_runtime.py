@@ -17,9 +17,10 @@ from lat.engine.training_settings import RuntimeSettings
         ("accelerator", "gpu"),
         ("precision", "16"),
         ("upstream_parallel", "both"),
-        ("devices", 0),
+        ("executor", "cluster"),
+        ("ray_workers", [2, 1]),
         ("num_workers", -1),
-        ("threads", -1),
+        ("images_per_batch", -1),
     ],
 )
 def test_settings_out_of_range_are_named(field, value):
@@ -28,8 +29,8 @@ def test_settings_out_of_range_are_named(field, value):
 
 
 def test_settings_are_a_structured_config():
-    merged = OmegaConf.merge(OmegaConf.structured(RuntimeSettings), {"threads": 2})
-    assert OmegaConf.to_object(merged) == RuntimeSettings(threads=2)
+    merged = OmegaConf.merge(OmegaConf.structured(RuntimeSettings), {"num_workers": 2})
+    assert OmegaConf.to_object(merged) == RuntimeSettings(num_workers=2)
 
 
 def test_everything_is_seeded():
@@ -40,22 +41,6 @@ def test_everything_is_seeded():
     first = numbers(2**40)
     assert numbers(2**40) == first
     assert all(one != other for one, other in zip(numbers(2**40 + 1), first, strict=True))
-
-
-def test_threads_are_set():
-    before = torch.get_num_threads()
-    try:
-        build_fabric(RuntimeSettings(accelerator="cpu", threads=before + 1), seed=0)
-        assert torch.get_num_threads() == before + 1
-        build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_more_devices_than_processes_is_refused_with_the_command():
-    with pytest.raises(InputError, match=r"runtime\.devices: is 2, but 1 process was started.*torchrun --nproc-per-node 2"):
-        build_fabric(RuntimeSettings(accelerator="cpu", devices=2), seed=0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

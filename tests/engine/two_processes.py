@@ -5,12 +5,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from counted_job import CountedJob
 from regression import Line, Points, settings, train_line
 
 from lat.core.errors import InputError
 from lat.engine import processes as module
-from lat.engine.processes import started_processes, together
+from lat.engine.executors import InProcesses
+from lat.engine.jobs import missing_shards
+from lat.engine.processes import Processes, started_processes, together
 from lat.engine.runtime import build_fabric, processes_of
 from lat.engine.training_settings import RuntimeSettings
 
@@ -50,7 +54,26 @@ def share_a_job(folder: Path) -> None:
             act()
         except InputError as error:
             found[name] = str(error)
+    os.chdir(folder)
+    found["shards"] = share_shards(folder, processes)
     (folder / f"shared.{processes.rank}.json").write_text(json.dumps(found))
+
+
+def share_shards(folder: Path, processes: Processes) -> dict[str, Any]:
+    """The processes claim shards: of a job whose first shard is slow, and of one with a bad shard."""
+    module.SECONDS_TO_SEE = 60.0
+    slow = CountedJob(folder / "slow", [1] * 9, seconds={0: 2.0})
+    bad = CountedJob(folder / "bad", [1] * 9, bad=frozenset({4}), seconds={4: 0.2})
+    for job in (slow, bad):
+        job.folder.mkdir(exist_ok=True)
+    executor = InProcesses(processes)
+    executor.run(slow, lambda: slow)
+    mine = [shard for shard, process in slow.done_by() if process == os.getpid()]
+    try:
+        executor.run(bad, lambda: bad)
+    except InputError as error:
+        return {"mine": mine, "seen": missing_shards(slow), "error": str(error)}
+    raise AssertionError("the bad shard was done")
 
 
 def do_both(say: Callable[[str], None]) -> int:

@@ -1,0 +1,57 @@
+"""Shard jobs of a run: how another process builds the same job from the run's settings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lat.config.load import Config
+from lat.engine.jobs import Executor, ShardJob
+from lat.engine.runtime import seed_everything
+from lat.workspace.workspace import Workspace
+
+Job = TypeVar("Job", bound=ShardJob)
+
+_open: dict[str, Any] = {}  # in a worker: the settings and the run that its last job was of, whose data and features stay loaded
+
+
+@dataclass(frozen=True)
+class JobRecipe:
+    """Builds a job in any process that sees the run's files; it can be pickled.
+
+    Attributes:
+        config: the run's settings.
+        round: the round.
+        kind: a class or function at the top of a module: (workspace, **arguments) -> job.
+        arguments: what all shards share: plain values and tensors.
+    """
+
+    config: Config
+    round: int
+    kind: Callable[..., ShardJob]
+    arguments: Mapping[str, Any]
+
+    def __call__(self) -> ShardJob:
+        if _open.get("config") != self.config:
+            _open.update(config=self.config, run=Workspace(self.config))
+            seed_everything(self.config.seed)
+        run: Workspace = _open["run"]
+        return self.kind(run.at(self.round), **self.arguments)
+
+
+def do_shards(workspace: Workspace, kind: Callable[..., Job], **arguments: Any) -> Job:
+    """Do every missing shard of a job with the run's executor; all processes of the run call this.
+
+    Args:
+        workspace: the run.
+        kind: the job's class, or a function at the top of a module that builds one from the run and the arguments.
+        arguments: what all shards share.
+
+    Returns:
+        The job in this process, all of whose shards exist.
+    """
+    job = kind(workspace, **arguments)
+    executor: Executor = workspace.executor
+    executor.run(job, JobRecipe(workspace.config, workspace.round, kind, arguments))
+    return job

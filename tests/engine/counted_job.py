@@ -1,0 +1,44 @@
+"""A job whose shards write a file each, and note who did them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lat.core.errors import InputError
+from lat.core.files import write_atomically
+
+
+@dataclass
+class CountedJob:
+    """Shards that each write their number; `bad` ones raise, `slow` ones take so many seconds."""
+
+    folder: Path
+    sizes: Sequence[int]
+    bad: frozenset[int] = frozenset()
+    seconds: dict[int, float] = field(default_factory=dict)
+    title: str = "count"
+
+    def is_done(self, shard: int) -> bool:
+        return self.path(shard).is_file()
+
+    def run(self, shard: int) -> Sequence[Path]:
+        time.sleep(self.seconds.get(shard, 0.0))
+        if shard in self.bad:
+            raise InputError(f"shard {shard}", "is bad", "mend it")
+        with (self.folder / "who.txt").open("a") as log:
+            log.write(f"{shard} {os.getpid()}\n")
+        write_atomically(self.path(shard), str(shard))
+        return [self.path(shard)]
+
+    def path(self, shard: int) -> Path:
+        return self.folder / f"{shard:05d}"
+
+    def done_by(self) -> list[tuple[int, int]]:
+        """For each shard that was run, in order, its number and the process."""
+        log = self.folder / "who.txt"
+        lines = log.read_text().splitlines() if log.is_file() else []
+        return [(int(shard), int(process)) for shard, process in map(str.split, lines)]
