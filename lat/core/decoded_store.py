@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +16,24 @@ class DecodedStore:
     """
 
     def __init__(self) -> None:
-        self._batches: dict[tuple[Path, int, str], Sequence[Decoded]] = {}
+        self._batches: dict[tuple[Path, int, str, int], Decoded] = {}
 
     def __len__(self) -> int:
-        """Number of sources whose batches are waiting."""
+        """Number of batches that are waiting."""
         return len(self._batches)
 
-    def put(self, model: Path, source: str, batches: Sequence[Decoded]) -> None:
-        """Keep this process's batches of a source, decoded by the model in that file."""
-        self._batches[_key(model, source)] = batches
+    def put(self, model: Path, source: str, first: int, batch: Decoded) -> None:
+        """Keep the batch of a source's images from `first` on, decoded by the model in that file."""
+        self._batches[_key(model, source, first)] = batch
 
-    def take(self, model: Path, source: str) -> Sequence[Decoded] | None:
-        """Remove and return the batches of a source; None if there are none, or if the model file has changed since."""
-        return self._batches.pop(_key(model, source), None)
+    def take(self, model: Path, source: str, first: int) -> Decoded | None:
+        """Remove and return a batch; None if it is not there, or if the model file has changed since."""
+        return self._batches.pop(_key(model, source, first), None)
+
+    def drop(self, source: str) -> None:
+        """Remove the batches of a source that nobody took."""
+        self._batches = {key: batch for key, batch in self._batches.items() if key[2] != source}
 
 
-def _key(model: Path, source: str) -> tuple[Path, int, str]:
-    return model, model.stat().st_mtime_ns, source
+def _key(model: Path, source: str, first: int) -> tuple[Path, int, str, int]:
+    return model, model.stat().st_mtime_ns, source, first

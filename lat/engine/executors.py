@@ -67,13 +67,16 @@ class Share:
     parts: int
 
     def run(self, job: ShardJob, recipe: Recipe) -> None:
-        """Do this share.
+        """Do this share; of a preparation, do afterwards what nobody else has done by then.
 
         Raises:
-            ShareIsDone: always, since only who sees all shards may go on.
+            ShareIsDone: unless the job is a preparation, since only who sees all shards may go on.
         """
         do_here(job, [shard for shard in missing_shards(job) if shard % self.parts == self.part])
-        raise ShareIsDone(job.title)
+        if not job.is_preparation:
+            raise ShareIsDone(job.title)
+        for other in range(1, self.parts):
+            do_here(job, [shard for shard in missing_shards(job) if shard % self.parts == (self.part + other) % self.parts])
 
 
 def do_here(job: ShardJob, shards: list[int]) -> None:

@@ -26,6 +26,10 @@ class ShardJob(Protocol):
         """What the work is, for its progress."""
 
     @property
+    def is_preparation(self) -> bool:
+        """True if every process needs all shards before it can go on to what it is for."""
+
+    @property
     def sizes(self) -> Sequence[int]:
         """The number of images of each shard."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,18 @@ from torchvision.ops import batched_nms
 
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
-from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_per_image
 from lat.detectors.ensemble import fuse_members
-from lat.engine.progress import track
+from lat.engine.jobs import in_shards
 from lat.labelling.labelling_settings import FilterSettings
-from lat.labels.coco.write import write_labels
+from lat.labels.store.arrow import to_arrow
+from lat.labels.store.shards import LabelShards
+from lat.labels.written_boxes import table_of_boxes
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
-from lat.stages.shared.label_filters import choose_labels
+from lat.stages.shared.label_filters import write_chosen
+from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
+from lat.workspace.label_shards import shards_of
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -80,7 +83,7 @@ def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
     return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round)
 
 
-STAGE = Stage("pseudo-label", steps, is_of_round=True)
+STAGE = Stage("pseudo-label", steps, is_of_round=True, is_sharded=True)
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,8 @@ def pseudo_label(workspace: Workspace, *, source: str, due: Mapping[str, str]) -
 
     Source: Label-Aligned Transfer, section 3.1 (N(N-1) sets of pseudo-labels).
     """
-    files = [file for space in due for file in _files_of(workspace, source, space)]
-    part, title = workspace.data.train_part(source), f"pseudo-label {source}"
-    _label_images(workspace, part, files, title, workspace.config.pseudo_label.filter)
+    job = do_shards(workspace, PseudoLabelShards, dataset=source, held_out=False, due=due)
+    workspace.processes.from_first(job.finish, workspace.config.pseudo_label.filter)
 
 
 def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
@@ -117,43 +119,72 @@ def label_held_out(workspace: Workspace, *, target: str, due: Mapping[str, str])
     Their truth is known, so they show how far detectors and transferred labels can be trusted. They are not filtered:
     calibrations and filter thresholds are fitted to them.
     """
-    threshold = workspace.config.pseudo_label.threshold
-    files = [_LabelsFile(workspace.paths.held_out_labels(target, space), space, threshold) for space in due]
-    _label_images(workspace, workspace.data.held_out_part(target), files, f"label held-out {target}", FilterSettings())
+    job = do_shards(workspace, PseudoLabelShards, dataset=target, held_out=True, due=due)
+    workspace.processes.from_first(job.finish, FilterSettings())
 
 
-def _label_images(
-    workspace: Workspace, part: DetectionDataset, files: Sequence[_LabelsFile], title: str, chosen: FilterSettings
-) -> None:
-    """Write the filtered detections of each file's detector on all images of a part."""
-    most, processes = workspace.config.pseudo_label.max_detections, workspace.processes
-    models = {file.space: workspace.paths.upstream_models(file.space) for file in files}
-    detectors = {space: [Predictor(load_detector(path), workspace.fabric) for path in paths] for space, paths in models.items()}
-    mirrored = _are_mirrored(workspace)
-    found: list[list[LabeledBoxes]] = [[] for _ in files]
-    batches = batches_of(range(len(part)), workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH)
+class PseudoLabelShards:
+    """The detections of some upstream detectors on the training or held-out images of a dataset; see `ShardJob`.
 
-    def labelled(images: list[Tensor]) -> list[list[LabeledBoxes]]:
-        """For each file, the labels of each image."""
-        detections = {space: _detections(each, images, mirrored=mirrored) for space, each in detectors.items()}
-        return [[keep_pseudo_labels(boxes, file.threshold, most) for boxes in detections[file.space]] for file in files]
+    Args:
+        workspace: the run.
+        dataset: the dataset whose images they label.
+        held_out: whether they label its held-out images.
+        due: see `RunSteps`; its members are the detectors' spaces.
+    """
 
-    labels = map(labelled, image_batches(part, processes.share(batches)))
-    with track(len(part), f"{title} in {', '.join(detectors)}") as progress:
-        for batch, by_file in zip(batches, processes.in_order(labels, len(batches)), strict=processes.is_first):
-            for of_file, boxes in zip(found, by_file, strict=True):
-                of_file += boxes
-            progress.advance(len(batch))
+    is_preparation = False
 
-    def write() -> None:
-        for file, boxes in zip(files, found, strict=True):
+    def __init__(self, workspace: Workspace, *, dataset: str, held_out: bool, due: Mapping[str, str]) -> None:
+        self.workspace, self.paths = workspace, workspace.paths
+        if held_out:
+            self.part, threshold = workspace.data.held_out_part(dataset), workspace.config.pseudo_label.threshold
+            files = [_LabelsFile(self.paths.held_out_labels(dataset, space), space, threshold) for space in due]
+        else:
+            self.part = workspace.data.train_part(dataset)
+            files = [file for space in due for file in _files_of(workspace, dataset, space)]
+        self.spaces = tuple(due)
+        self.title = f"{'label held-out' if held_out else 'pseudo-label'} {dataset} in {', '.join(self.spaces)}"
+        batch_size = workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH
+        self.batches = in_shards(batches_of(range(len(self.part)), batch_size))
+        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.files = [(file, self._shards(file, due[file.space])) for file in files]
+
+    def _shards(self, file: _LabelsFile, inputs: str) -> LabelShards:
+        shards = shards_of(self.paths.root, file.path, self.part.labels, self.workspace.data.space(file.space))
+        shards.prepare(inputs, [range(batches[0].start, batches[-1].stop) for batches in self.batches])
+        return shards
+
+    @cached_property
+    def detectors(self) -> dict[str, list[Predictor]]:
+        """The members of each space's detector."""
+        models = {space: self.paths.upstream_models(space) for space in self.spaces}
+        return {space: [Predictor(load_detector(path), self.workspace.fabric) for path in models[space]] for space in models}
+
+    def is_done(self, shard: int) -> bool:
+        return all(shards.has(shard) for _, shards in self.files)
+
+    def run(self, shard: int) -> list[Path]:
+        batches, mirrored = self.batches[shard], _are_mirrored(self.workspace)
+        found: dict[str, list[LabeledBoxes]] = {space: [] for space in self.spaces}
+        for images in image_batches(self.part, batches):
+            for space, members in self.detectors.items():
+                found[space] += _detections(members, images, mirrored=mirrored)
+        for file, shards in self.files:
+            most = self.workspace.config.pseudo_label.max_detections
+            boxes = [keep_pseudo_labels(one, file.threshold, most) for one in found[file.space]]
+            first = batches[0].start
+            table = table_of_boxes(self.part.labels, self.workspace.data.space(file.space), boxes, first_image=first)
+            shards.write(shard, to_arrow(table, first))
+        return [shards.path(shard) for _, shards in self.files]
+
+    def finish(self, chosen: FilterSettings) -> None:
+        """Write the files from all shards, with the labels that a filter chooses."""
+        for file, shards in self.files:
+            info = label_info(self.workspace, "pseudo_label", self.paths.upstream_model(file.space))
             space = file.space
-            held_out = boxes_per_image(read_held_out_labels(workspace, space, space)) if chosen.needs_held_out else []
-            kept = choose_labels(workspace, space, boxes, chosen, held_out)
-            info = {**label_info(workspace, "pseudo_label", models[space][0]), **kept.info}
-            write_labels(file.path, part.labels, workspace.data.space(space), kept.boxes(boxes), info=info, provenance=None)
-
-    processes.from_first(write)
+            held_out = boxes_per_image(read_held_out_labels(self.workspace, space, space)) if chosen.needs_held_out else []
+            write_chosen(self.workspace, file.path, shards, chosen, held_out, info)
 
 
 def _detections(members: Sequence[Predictor], images: list[Tensor], *, mirrored: bool) -> list[LabeledBoxes]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
 from lat.data.dataset import DetectionDataset, load_truth
-from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
+from lat.workspace.label_shards import read_run_labels
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
 
@@ -23,7 +23,7 @@ def read_pseudo_labels(workspace: Workspace, source: str, space: str) -> LabelTa
         labels = data.label_sets[space].tables[source].at_least(workspace.config.pseudo_label.threshold)
         return labels.laid_over(data.train_part(source).labels)
     path = require(workspace.paths.pseudo_labels(source, space), "lat pseudo-label")
-    return _aligned(read_labels(path, space, expect=data.space(space)), data.train_part(source))
+    return _read(workspace, path, data.train_part(source), space)
 
 
 def read_detections(workspace: Workspace, source: str, space: str) -> LabelTable:
@@ -32,25 +32,25 @@ def read_detections(workspace: Workspace, source: str, space: str) -> LabelTable
     These are the pseudo-labels where `pseudo_label.filter` chooses them.
     """
     path = require(workspace.paths.detections(source, space), "lat pseudo-label")
-    return _aligned(read_labels(path, space, expect=workspace.data.space(space)), workspace.data.train_part(source))
+    return _read(workspace, path, workspace.data.train_part(source), space)
 
 
 def read_held_out_labels(workspace: Workspace, target: str, space: str) -> LabelTable:
     """Detections of the detector of `space` on the held-out images of `target`, checked against both."""
     path = require(workspace.paths.held_out_labels(target, space), "lat pseudo-label")
-    return _aligned(read_labels(path, space, expect=workspace.data.space(space)), workspace.data.held_out_part(target))
+    return _read(workspace, path, workspace.data.held_out_part(target), space)
 
 
 def read_transferred(workspace: Workspace, source: str, target: str) -> LabelTable:
     """Transferred labels of the images of `source` in the space of `target`, checked against both."""
     path = require(workspace.paths.transferred(source, target), "lat transfer")
-    return _labels_of_source(workspace, path, source, target)
+    return _read(workspace, path, workspace.data.train_part(source), target)
 
 
 def read_downstream_labels(workspace: Workspace, source: str, target: str) -> LabelTable:
     """Labels of the images of `source` that the downstream detector of `target` trains on, checked against both."""
     path = require(workspace.paths.downstream_labels(source, target), "lat train-downstream")
-    return _labels_of_source(workspace, path, source, target)
+    return _read(workspace, path, workspace.data.train_part(source), target)
 
 
 def read_truth(workspace: Workspace, source: str, target: str) -> LabelTable | None:
@@ -77,16 +77,13 @@ def config_sha256(workspace: Workspace) -> str:
     return sha256_of_json({key: settings[key] for key in settings if key not in left_out})
 
 
-def _labels_of_source(workspace: Workspace, path: Path, source: str, target: str) -> LabelTable:
-    return _aligned(read_labels(path, target, expect=workspace.data.space(target)), workspace.data.train_part(source))
-
-
-def _aligned(table: LabelTable, part: DetectionDataset) -> LabelTable:
-    """Return the table unchanged.
+def _read(workspace: Workspace, path: Path, part: DetectionDataset, space: str) -> LabelTable:
+    """A labels file of the images of a part, from its shards where they are what it was written from.
 
     Raises:
-        InputError: if its images are not those of the part.
+        InputError: if the file is wrong, or its images are not those of the part.
     """
+    table = read_run_labels(workspace.paths.root, path, part.labels, workspace.data.space(space))
     if table.image_ids.tolist() != part.labels.image_ids.tolist():
         raise InputError(table.path, f"its images are not those of {part.labels.path}", "delete it and run its stage again")
     return table

@@ -79,6 +79,7 @@ class Stage:
         name: its command.
         steps: its steps; for a stage that every round repeats, those of the workspace's round.
         is_of_round: True if every round repeats it.
+        is_sharded: True if its steps do their work in shards, see `lat.engine.jobs`.
         is_in_run: tells from the settings whether `lat run` includes it.
         check: raises an `InputError` before the first step of a run if this stage is bound to fail.
     """
@@ -86,6 +87,7 @@ class Stage:
     name: str
     steps: Callable[[Workspace], Iterator[Step]]
     is_of_round: bool = False
+    is_sharded: bool = False
     is_in_run: Callable[[Config], bool] = _always
     check: Callable[[Workspace], None] = _nothing_to_check
 

@@ -21,6 +21,7 @@ class CountedJob:
     bad: frozenset[int] = frozenset()
     seconds: dict[int, float] = field(default_factory=dict)
     title: str = "count"
+    is_preparation: bool = False
 
     def is_done(self, shard: int) -> bool:
         return self.path(shard).is_file()

@@ -51,6 +51,13 @@ def test_shares_together_are_all_and_none_goes_on_alone(parts: int, tmp_path: Pa
     assert sorted(shard for shard, _ in job.done_by()) == list(range(7))
 
 
+def test_a_preparation_is_done_whole_by_whoever_comes_first(tmp_path: Path) -> None:
+    job = CountedJob(tmp_path, [2] * 7, is_preparation=True)
+    for part in (1, 0):
+        Share(part, 3).run(job, lambda: job)
+    assert [shard for shard, _ in job.done_by()] == [1, 4, 2, 5, 0, 3, 6]
+
+
 def test_each_item_is_claimed_once_and_units_are_counted_once() -> None:
     store = dist.HashStore()
 

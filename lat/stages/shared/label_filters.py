@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,78 +13,82 @@ from torch import Tensor
 
 from lat.baselines.class_thresholds import class_thresholds
 from lat.core.structures import LabeledBoxes
+from lat.data.tensors import boxes_per_image
 from lat.evaluation.label_quality import true_classes
 from lat.labelling import filters
 from lat.labelling.filters import Chunk, ClassFilter
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labelling.temperature import Temperature, fit_temperature
+from lat.labels.coco.write import stream_coco
+from lat.labels.store.shards import LabelShards
 from lat.labels.table import LabelTable
 from lat.workspace.workspace import Workspace
 
-SHARD_IMAGES = 4096
-
-ImageRows = TypeVar("ImageRows")
+IMAGES_AT_ONCE = 4096
 
 
-@dataclass(frozen=True, eq=False)
-class ChosenLabels:
-    """Which labels of some images are kept.
+def write_chosen(
+    workspace: Workspace,
+    path: Path,
+    shards: LabelShards,
+    settings: FilterSettings,
+    held_out: Sequence[LabeledBoxes],
+    info: Mapping[str, Any],
+    *,
+    scored_by_class: bool = True,
+) -> LabelTable:
+    """Write a labels file with what a filter chooses of the labels in all shards, and return these labels.
 
-    Attributes:
-        masks: (N,) bool per image; None if all labels are kept.
-        info: an entry `filter` for the `info` of the labels file, with each class's threshold; empty if all are kept.
+    Args:
+        workspace: the run.
+        path: the file.
+        shards: the labels of all images of one source in one space.
+        settings: the filter; if it chooses among them, `info` gets an entry `filter` with each class's threshold.
+        held_out: labels of the same kind for each held-out image of the space's dataset; only for filters that need them.
+        info: the file's `info`.
+        scored_by_class: False if `scores` are not taken from `class_scores`.
     """
+    if settings.keeps_all:
+        shards.export(path, dict(info))
+        return shards.read()
+    labels = shards.read()
+    kept, decisions = choose_labels(workspace, labels, settings, held_out, scored_by_class=scored_by_class)
+    stream_coco(path, shards.images, shards.space, _where(shards, kept), info={**info, "filter": decisions})
+    return labels.where(kept)
 
-    masks: Sequence[Tensor] | None = None
-    info: dict[str, Any] = field(default_factory=dict)
 
-    def boxes(self, images: Sequence[LabeledBoxes]) -> Sequence[LabeledBoxes]:
-        """The kept boxes of each image, unchanged."""
-        if self.masks is None:
-            return images
-        return [boxes[mask] for boxes, mask in zip(images, self.masks, strict=True)]
-
-    def rows(self, images: Sequence[Sequence[ImageRows]]) -> Sequence[Sequence[ImageRows]]:
-        """The entries of per-box lists that belong to kept boxes, for each image."""
-        if self.masks is None:
-            return images
-        return [
-            [row for row, is_kept in zip(rows, mask.tolist(), strict=True) if is_kept]
-            for rows, mask in zip(images, self.masks, strict=True)
-        ]
+def _where(shards: LabelShards, kept: np.ndarray) -> Iterator[LabelTable]:
+    """The parts with only the annotations where `kept` (A,) bool is True, numbered from 1."""
+    row, number = 0, 1
+    for part in shards.tables():
+        chosen = part.where(kept[row : row + part.num_boxes])
+        yield replace(chosen, annotation_ids=np.arange(number, number + chosen.num_boxes))
+        row, number = row + part.num_boxes, number + chosen.num_boxes
 
 
 def choose_labels(
     workspace: Workspace,
-    target: str,
-    labels: Sequence[LabeledBoxes],
+    labels: LabelTable,
     settings: FilterSettings,
     held_out: Sequence[LabeledBoxes],
     *,
     scored_by_class: bool = True,
-) -> ChosenLabels:
-    """Apply a filter to the labels of all images of one source in one space.
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Apply a filter to the labels of all images of one source in one space, whose ground truth says how many are wanted.
 
-    Args:
-        workspace: the run.
-        target: the dataset whose label space the labels are in; its ground truth says how many labels of each class are wanted.
-        labels: one entry per image.
-        settings: the filter.
-        held_out: labels of the same kind for each held-out image of the target; only for filters that need them.
-        scored_by_class: False if `scores` are not taken from `class_scores`.
+    See `write_chosen` for the arguments.
+
+    Returns:
+        (A,) bool: which are kept; and the decisions, as JSON types.
     """
-    if settings.keeps_all:
-        return ChosenLabels()
-    temperature = Temperature()
+    target, temperature = labels.space.name, Temperature()
     if settings.temperature:
         temperature = _fit_temperature(workspace, target, held_out, scored_by_class)
     chunks = list(_chunks(labels, temperature))
     chosen = _choose(workspace, target, chunks, len(labels), settings, _scaled(held_out, temperature))
-    kept = torch.cat([torch.from_numpy(mask) for mask in chosen.masks(chunks)] or [torch.zeros(0, dtype=torch.bool)])
+    kept = np.concatenate([np.zeros(0, bool), *chosen.masks(chunks)])
     found = filters.count_classes(chunks, len(workspace.data.space(target)))
-    return ChosenLabels(
-        kept.split([len(boxes) for boxes in labels]), {"filter": _described(settings, temperature, chosen, found)}
-    )
+    return kept, _described(settings, temperature, chosen, found)
 
 
 def _choose(
@@ -147,14 +152,15 @@ def _described(settings: FilterSettings, temperature: Temperature, chosen: Class
     }
 
 
-def _chunks(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Iterator[Chunk]:
+def _chunks(labels: LabelTable, temperature: Temperature) -> Iterator[Chunk]:
     """Scaled scores and labels of all images, in columns of a few thousand images each."""
-    for start in range(0, len(labels), SHARD_IMAGES):
-        images = labels[start : start + SHARD_IMAGES]
-        scores, classes = (torch.cat([getattr(boxes, name) for boxes in images]) for name in ("scores", "labels"))
+    for start in range(0, len(labels), IMAGES_AT_ONCE):
+        images = labels.select(np.arange(start, min(start + IMAGES_AT_ONCE, len(labels))))
+        scores, classes = images.scores, images.labels
         if temperature.value != 1.0:
-            scores = temperature(scores, classes, _class_scores(images) if temperature.is_softmax else None)
-        yield scores.numpy(), classes.numpy()
+            dense = _class_scores(boxes_per_image(images)) if temperature.is_softmax else None
+            scores = temperature(torch.from_numpy(scores), torch.from_numpy(classes), dense).numpy()
+        yield scores, classes
 
 
 def _scaled(labels: Sequence[LabeledBoxes], temperature: Temperature) -> Sequence[LabeledBoxes]:

@@ -58,7 +58,7 @@ class HeldOutImages:
             proposals=self.generator.propose(self._stand_ins(image), others),
         )
 
-    def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]]) -> list[LabeledBoxes]:
+    def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]], first: int = 0) -> list[LabeledBoxes]:
         """The labels that can be compared with the truth.
 
         A human box always marks an object, so a stand-in must too: labels on a stand-in that overlap no truth box of any
@@ -66,9 +66,10 @@ class HeldOutImages:
 
         Args:
             labels: for each image, its labels and (N,) bool: whether each lies on a stand-in.
+            first: index of the first of these images.
         """
         judged = []
-        for i, (boxes, on_stand_in) in enumerate(labels):
+        for i, (boxes, on_stand_in) in enumerate(labels, start=first):
             truth = self.part.boxes(i)
             judged.append(boxes[~on_stand_in | (true_classes(boxes, truth) != len(truth.space))])
         return judged

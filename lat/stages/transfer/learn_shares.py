@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import permutations
 from math import ceil
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lat.core.decoded_proposals import Decoded
-from lat.engine.progress import track
+from lat.engine.jobs import in_shards
 from lat.labelling.class_shares import counted
 from lat.labelling.consistent_shares import make_consistent
 from lat.labelling.learnt_shares import learn_from_scores, shares_of_scores
+from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.class_shares_file import write_class_shares
 from lat.stages.transfer.evidence import RunEvidence
+from lat.workspace.column_shards import ColumnShards
+from lat.workspace.jobs import do_shards
+from lat.workspace.label_shards import work_folder
 from lat.workspace.workspace import Workspace
 
 MAX_IMAGES = 2000  # per dataset, evenly spread, to learn shares from
@@ -34,25 +39,64 @@ def learn_class_shares(workspace: Workspace, *, due: Mapping[str, str]) -> None:
     The file has four estimates: from detections (`counted`), from these and the model's scores of the source's human boxes
     (`learnt`), the latter made consistent over all spaces (`consistent`), and from the scores alone (`scored`).
     """
-    features = open_features(workspace)
-    model = load_model(workspace, features)
-    workspace.fabric.to_device(model)
-    items = TransferItems(workspace, features, workspace.names)
-    batches = {name: _sample(workspace, name) for name in workspace.names}
-    human: dict[str, HumanBoxes] = {}
-    mine = sum(len(images) for each in batches.values() for images in workspace.processes.share(each))
-    with track(mine, "what human boxes are in other spaces", after_seconds=2) as progress:
-        for name, sample in batches.items():
-            my_batches = workspace.processes.share(sample)
-            decoded = decode_batches(
-                workspace, model, partial(items.transfer_input, name), my_batches, workspace.others(name), items.features
-            )
-            stored: list[Decoded] | None = [] if _is_transferred_next(workspace, name) else None
-            seen = _watched(decoded, my_batches, progress, stored)
-            human[name] = _joined(workspace, name, workspace.processes.in_order(map(_of_human_boxes, seen), len(sample)))
-            if stored is not None:
-                workspace.data.decoded.put(workspace.paths.transfer_model, name, stored)
-    workspace.processes.from_first(_learn_and_write, workspace, human)
+    (inputs,) = due.values()
+    jobs = {name: do_shards(workspace, HumanBoxShards, name=name, inputs=inputs) for name in workspace.names}
+    workspace.processes.from_first(_learn_and_write, workspace, {name: job.found() for name, job in jobs.items()})
+    for job in jobs.values():
+        workspace.processes.from_first(job.shards.remove)
+
+
+class HumanBoxShards:
+    """What the human boxes of a dataset are in all other spaces, in the model's view; see `ShardJob`.
+
+    The decoded batches of a small source wait in the process for its transfer.
+
+    Args:
+        workspace: the run.
+        name: the dataset.
+        inputs: hash of all that class shares depend on.
+    """
+
+    is_preparation = True
+
+    def __init__(self, workspace: Workspace, *, name: str, inputs: str) -> None:
+        self.workspace, self.name, self.others = workspace, name, workspace.others(name)
+        self.batches = in_shards(_sample(workspace, name))
+        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.title = f"what human boxes of {name} are in other spaces"
+        self.shards = ColumnShards(work_folder(workspace.paths.root, workspace.paths.class_shares) / name, inputs)
+
+    def is_done(self, shard: int) -> bool:
+        return self.shards.has(shard)
+
+    def run(self, shard: int) -> list[Path]:
+        batches, found = self.batches[shard], list[HumanBoxes]()
+        for images, batch in zip(batches, self._decode(batches), strict=True):
+            found.append(_of_human_boxes(batch))
+            if _is_transferred_next(self.workspace, self.name):
+                self.workspace.data.decoded.put(self.workspace.paths.transfer_model, self.name, images.start, batch)
+        scores = {target: torch.cat([each[target] for each, _ in found]).numpy() for target in self.others}
+        return [self.shards.write(shard, {**scores, "": torch.cat([labels for _, labels in found]).numpy()})]
+
+    def found(self) -> HumanBoxes:
+        """What all shards found."""
+        columns = {name: torch.from_numpy(column.copy()) for name, column in self.shards.read(len(self.sizes)).items()}
+        none = {target: torch.zeros(0, len(self.workspace.data.space(target)) + 1) for target in self.others}
+        return {target: columns.get(target, none[target]) for target in none}, columns.get("", torch.zeros(0, dtype=torch.int64))
+
+    def _decode(self, batches: Sequence[range]) -> Iterator[Decoded]:
+        input_of = partial(self._items.transfer_input, self.name)
+        return decode_batches(self.workspace, self._model, input_of, batches, self.others, self._items.features)
+
+    @cached_property
+    def _items(self) -> TransferItems:
+        return TransferItems(self.workspace, open_features(self.workspace), [self.name])
+
+    @cached_property
+    def _model(self) -> LabelTransferModel:
+        model = load_model(self.workspace, self._items.features)
+        self.workspace.fabric.to_device(model)
+        return model
 
 
 def _sample(workspace: Workspace, name: str) -> list[range]:
@@ -67,27 +111,10 @@ def _is_transferred_next(workspace: Workspace, name: str) -> bool:
     return is_small and any(source == name for source, _ in workspace.transfers())
 
 
-def _watched(
-    decoded: Iterator[Decoded], batches: Sequence[range], progress: track, stored: list[Decoded] | None
-) -> Iterator[Decoded]:
-    """Yield the decoded batches, counting each and appending it to `stored` if given."""
-    for images, batch in zip(batches, decoded, strict=True):
-        if stored is not None:
-            stored.append(batch)
-        progress.advance(len(images))
-        yield batch
-
-
 def _of_human_boxes(batch: Decoded) -> HumanBoxes:
     some = next(iter(batch.values()))
     rows = some.human_rows
     return {target: decoded.class_scores[rows] for target, decoded in batch.items()}, some.source_labels[rows]
-
-
-def _joined(workspace: Workspace, name: str, found: Iterable[HumanBoxes]) -> HumanBoxes:
-    none = {target: torch.zeros(0, len(workspace.data.space(target)) + 1) for target in workspace.others(name)}
-    scores, labels = zip((none, torch.zeros(0, dtype=torch.int64)), *found, strict=True)
-    return {target: torch.cat([each[target] for each in scores]) for target in none}, torch.cat(labels)
 
 
 def _learn_and_write(workspace: Workspace, human: dict[str, HumanBoxes]) -> None:

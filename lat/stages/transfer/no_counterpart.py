@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_per_image
 from lat.evaluation.transfer_quality import agreement
 from lat.labelling.class_shares import without_counterpart
@@ -20,22 +17,21 @@ def boxes_without_counterpart(workspace: Workspace, source: str, target: str) ->
     return labels.where(~labels.is_crowd & classes[labels.labels])
 
 
-def what_became_of_them(workspace: Workspace, source: str, target: str, transferred: Sequence[LabeledBoxes]) -> str | None:
+def what_became_of_them(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> str | None:
     """A line that names the source classes without a counterpart and says what their boxes became; None without any.
 
     Args:
         workspace: the run.
         source: the dataset whose labels were transferred.
         target: the dataset in whose space they are.
-        transferred: the labels of each training image; those that `evaluation.counted_threshold` leaves out do not count.
+        transferred: the labels of all training images; those that `evaluation.counted_threshold` leaves out do not count.
     """
     counts = RunEvidence(workspace, source, target).counts_on_target
     found = without_counterpart(counts).nonzero().flatten().tolist()
     if not found:
         return None
     threshold, own = workspace.config.evaluation.counted_threshold, workspace.data.train_part(source).labels
-    counted = [boxes[boxes.scores >= threshold] for boxes in transferred]
-    changes = agreement(boxes_per_image(own), counted).to_dict()["class_changes"]
+    changes = agreement(boxes_per_image(own), boxes_per_image(transferred.at_least(threshold))).to_dict()["class_changes"]
     parts = []
     for c in found:
         name, boxes = own.space.class_names[c], int((own.labels[~own.is_crowd] == c).sum())

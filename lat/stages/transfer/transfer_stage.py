@@ -40,4 +40,4 @@ def _step(workspace: Workspace, source: str, target: str) -> Step:
     return Step("transfer", source, target, settings, (source, target), inputs, outputs, run, workspace.round)
 
 
-STAGE = Stage("transfer", steps, is_of_round=True)
+STAGE = Stage("transfer", steps, is_of_round=True, is_sharded=True)

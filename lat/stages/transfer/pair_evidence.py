@@ -1,0 +1,189 @@
+"""What one source and one target as a whole say about their labels: conventions, class prior, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lat.core.decoded_proposals import DecodedProposals
+from lat.core.structures import LabeledBoxes
+from lat.engine.jobs import in_shards
+from lat.labelling.box_pairs import BoxPairs
+from lat.labelling.calibration import Calibration
+from lat.labelling.class_prior import ClassPrior
+from lat.labelling.conventions import BoxConventions
+from lat.labelling.estimate_conventions import with_scatter_of_target
+from lat.labelling.keep_and_fuse import labels_of
+from lat.models.label_transfer_model import LabelTransferModel
+from lat.stages.shared.detection import batches_of
+from lat.stages.shared.transfer_model import decode_batches, images_per_batch, load_model, open_features
+from lat.stages.transfer.evidence import compare_conventions
+from lat.stages.transfer.held_out import HeldOutImages
+from lat.stages.transfer.priors import find_prior
+from lat.workspace.column_shards import ColumnShards
+from lat.workspace.jobs import do_shards
+from lat.workspace.label_shards import work_folder
+from lat.workspace.workspace import Workspace
+
+REDRAWN_BATCHES = 32  # of held-out images, evenly spread, that show how far the model and the target's detector differ
+
+
+@dataclass(frozen=True, eq=False)
+class PairEvidence:
+    """What is known of a source and a target before any image is transferred; all shards share it.
+
+    Attributes:
+        conventions: how boxes of the source become boxes of the target; None where human boxes are not kept.
+        prior: how their classes relate; None if it is off.
+        calibration: what scores mean.
+        held_out: labels of the target's held-out images, calibrated, for a filter that needs them.
+    """
+
+    conventions: BoxConventions | None
+    prior: ClassPrior | None
+    calibration: Calibration = field(default_factory=Calibration)
+    held_out: Sequence[LabeledBoxes] = ()
+
+    def labels_of(self, workspace: Workspace, target: str, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
+        """The labels of a batch of images, not calibrated, and the (N,) rows of their proposals."""
+        settings, space = workspace.config.transfer, workspace.data.space(target)
+        return labels_of(decoded, space, settings.decode, settings.combine, self.conventions, self.prior)
+
+    def calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
+        return replace(boxes, scores=self.calibration(boxes.scores))
+
+
+def gather_evidence(workspace: Workspace, source: str, target: str, inputs: str) -> PairEvidence:
+    """What is known of a source and a target: the same in all processes of the run, which all call this.
+
+    Scores are calibrated on the target's held-out images, if any; what the model redraws of some of them tells how far its
+    annotators scatter.
+
+    Args:
+        workspace: the run.
+        source: the dataset whose labels are transferred.
+        target: the dataset in whose space.
+        inputs: hash of all that the transfer depends on.
+    """
+    settings, one_for_all = workspace.config.transfer, workspace.processes.from_first
+    conventions = one_for_all(compare_conventions, workspace, source, target) if settings.combine.keep else None
+    known = PairEvidence(conventions, one_for_all(find_prior, workspace, source, target))
+    on_held_out = {"source": source, "target": target, "inputs": inputs, "known": known}
+    if conventions is not None:
+        redrawn = do_shards(workspace, RedrawnShards, **on_held_out)
+        known = replace(known, conventions=one_for_all(redrawn.conventions))
+    calibrates = settings.calibration != "none" and workspace.data.validation_part(target) is not None
+    if not calibrates and not settings.filter.needs_held_out:
+        return known
+    judged = do_shards(workspace, JudgedShards, **{**on_held_out, "known": known})
+    return one_for_all(judged.learn, calibrates)
+
+
+def evidence_folder(workspace: Workspace, source: str, target: str) -> Path:
+    """Where shards of evidence are until labels are written."""
+    return work_folder(workspace.paths.root, workspace.paths.transferred(source, target)) / "evidence"
+
+
+class _HeldOutShards:
+    """Work on the held-out images of a target, as if they were images of a source; see `ShardJob`."""
+
+    is_preparation = True
+    what = ""
+
+    def __init__(self, workspace: Workspace, *, source: str, target: str, inputs: str, known: PairEvidence) -> None:
+        self.workspace, self.target, self.known = workspace, target, known
+        self.held_out = HeldOutImages(workspace, source, target, known.prior)
+        batches = batches_of(range(len(self.held_out)), images_per_batch(workspace))
+        self.batches = in_shards(self.chosen(batches))
+        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.title = f"transfer {source} to {target}: {self.what}"
+        self.shards = ColumnShards(evidence_folder(workspace, source, target) / self.what.replace(" ", "_"), inputs)
+
+    def chosen(self, batches: Sequence[range]) -> Sequence[range]:
+        return batches
+
+    def is_done(self, shard: int) -> bool:
+        return self.shards.has(shard)
+
+    def run(self, shard: int) -> list[Path]:
+        batches, each = self.batches[shard], [self.target]
+        features = self.held_out.features
+        decoded = decode_batches(self.workspace, self._model, self.held_out.transfer_input, batches, each, features)
+        found = [
+            self.columns(batch[self.target], images.start) for batch, images in zip(decoded, batches, strict=True)
+        ]
+        joined = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+        return [self.shards.write(shard, joined)]
+
+    def columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
+        """What is kept of a batch of images from index `first` on."""
+        raise NotImplementedError
+
+    def found(self) -> dict[str, Tensor]:
+        """The columns of all shards; {} if there are none."""
+        columns = self.shards.read(len(self.sizes))
+        return {name: torch.from_numpy(column.copy()) for name, column in columns.items()}
+
+    @cached_property
+    def _model(self) -> LabelTransferModel:
+        model = load_model(self.workspace, open_features(self.workspace))
+        self.workspace.fabric.to_device(model)
+        return model
+
+
+class RedrawnShards(_HeldOutShards):
+    """What the model redraws of detections on some held-out images."""
+
+    what = "redrawn detections"
+
+    def chosen(self, batches: Sequence[range]) -> Sequence[range]:
+        return batches[:: ceil(len(batches) / REDRAWN_BATCHES)] if batches else batches
+
+    def columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
+        pairs = BoxPairs.redrawn(decoded, self.workspace.config.transfer.combine.sure_threshold)
+        return {name: getattr(pairs, name).numpy() for name in ("first", "second", "offsets")}
+
+    def conventions(self) -> BoxConventions:
+        """The conventions, given what the model redraws."""
+        assert self.known.conventions is not None
+        found = self.found()
+        return with_scatter_of_target(self.known.conventions, BoxPairs(**found) if found else BoxPairs.joined([]))
+
+
+class JudgedShards(_HeldOutShards):
+    """The labels of held-out images that can be compared with the truth."""
+
+    what = "held-out images"
+
+    def columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
+        boxes, rows = self.known.labels_of(self.workspace, self.target, decoded)
+        counts = decoded.counts(rows)
+        on_stand_in = (decoded.support[rows] >= 0).split(counts)
+        judged = self.held_out.judged(list(zip(boxes.split(counts), on_stand_in, strict=True)), first)
+        return {
+            "image": np.repeat(np.arange(first, first + len(judged)), [len(one) for one in judged]),
+            **{name: torch.cat([getattr(one, name) for one in judged]).numpy() for name in ("boxes_xyxy", "labels", "scores")},
+        }
+
+    def learn(self, calibrates: bool) -> PairEvidence:
+        """What is known, with a calibration and what a filter needs."""
+        settings, known, judged = self.workspace.config.transfer, self.known, self._per_image()
+        if calibrates:
+            known = replace(known, calibration=self.held_out.calibration(judged, settings.calibration))
+        if settings.filter.needs_held_out:
+            known = replace(known, held_out=[known.calibrated(boxes) for boxes in judged])
+        return known
+
+    def _per_image(self) -> list[LabeledBoxes]:
+        found, space = self.found(), self.workspace.data.space(self.target)
+        if not found:
+            return []
+        boxes = LabeledBoxes(found["boxes_xyxy"], found["labels"], space, found["scores"])
+        return boxes.split(torch.bincount(found["image"], minlength=len(self.held_out)).tolist())
