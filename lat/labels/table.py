@@ -97,9 +97,9 @@ class LabelTable:
         columns = {name: getattr(images, name) for name in ("image_ids", "file_names", "sizes_hw", "splits")}
         return replace(self, **columns)._with_annotations(rows, offsets)
 
-    def image_entries(self) -> list[dict[str, Any]]:
-        """The `images` list of a COCO file with these images."""
-        columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
+    def image_entries(self, chosen: slice = slice(None)) -> list[dict[str, Any]]:
+        """The `images` list of a COCO file with these images, or a range of it."""
+        columns = zip(self.image_ids[chosen].tolist(), self.file_names[chosen], self.sizes_hw[chosen].tolist(), strict=True)
         return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
     def at_least(self, score: float | np.ndarray) -> LabelTable:
