@@ -15,6 +15,7 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import ClassScores
 from lat.labels.provenance import Provenance
 
 
@@ -35,7 +36,7 @@ class LabelTable:
         scores: (A,) float32 in [0, 1]; 1 if the file has none.
         is_crowd: (A,) bool.
         annotation_ids: (A,) int64, positive, unique.
-        class_scores: (A, K) float32 in [0, 1], or None.
+        class_scores: (A, K) float32 in [0, 1], in spaces of more than 64 classes the highest ones, or None.
         provenance: where each annotation came from, or None.
         info: the file's `info`.
         repairs: what was repaired in memory while reading, with counts; the file itself is never changed.
@@ -53,7 +54,7 @@ class LabelTable:
     scores: np.ndarray
     is_crowd: np.ndarray
     annotation_ids: np.ndarray
-    class_scores: np.ndarray | None = None
+    class_scores: ClassScores | None = None
     provenance: Provenance | None = None
     info: dict[str, Any] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import SCORE_DECIMALS, ClassScores, class_scores_of
 from lat.labels.coco.scan import CLIP_TOLERANCE
 from lat.labels.provenance import Provenance, columns_of, file_entry
 from lat.labels.table import LabelTable
 
-BOX_DECIMALS, SCORE_DECIMALS = 4, 6
+BOX_DECIMALS = 4
 
 
 class ImageBoxes(Protocol):
@@ -63,21 +64,19 @@ def table_of_boxes(
     boxes_xyxy = rounded(_joined(corners, (4,)), BOX_DECIMALS)
     _check_corners(boxes_xyxy, images, first_image, offsets)
     scores = rounded(_joined([_array(one.scores) for one in boxes], ()), SCORE_DECIMALS)
-    class_scores = _class_scores(boxes, offsets, space)
-    for values in (scores, class_scores):
-        if values is not None and not np.isfinite(values).all():
-            raise ValueError(f"{images.path}: a score is NaN or infinite, for which JSON has no number")
+    _check_finite(scores, images)
+    labels = _joined([_array(one.labels) for one in boxes], ()).astype(np.int64)
     return on_images(
         images,
         chosen,
         space=space,
         offsets=offsets,
         boxes_xyxy=boxes_xyxy.astype(np.float32),
-        labels=_joined([_array(one.labels) for one in boxes], ()).astype(np.int64),
+        labels=labels,
         scores=scores.astype(np.float32),
         is_crowd=np.zeros(offsets[-1], bool),
         annotation_ids=np.arange(1, offsets[-1] + 1),
-        class_scores=None if class_scores is None else class_scores.astype(np.float32),
+        class_scores=_class_scores(images, boxes, labels, space),
         provenance=_provenance(provenance, offsets),
     )
 
@@ -115,16 +114,21 @@ def _joined(columns: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray
     return np.concatenate(filled) if filled else np.zeros((0, *shape))
 
 
-def _class_scores(boxes: Sequence[ImageBoxes], offsets: np.ndarray, space: LabelSpace) -> np.ndarray | None:
-    """Rounded score vectors (A, K) float64; None if no box has one."""
-    if not offsets[-1]:
-        return np.zeros((0, len(space)))
-    filled = [one.class_scores for one, count in zip(boxes, np.diff(offsets), strict=True) if count]
-    if all(scores is None for scores in filled):
+def _check_finite(values: np.ndarray, images: LabelTable) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{images.path}: a score is NaN or infinite, for which JSON has no number")
+
+
+def _class_scores(images: LabelTable, boxes: Sequence[ImageBoxes], labels: np.ndarray, space: LabelSpace) -> ClassScores | None:
+    """The class scores of all boxes; None if no box has any."""
+    filled = [one.class_scores for one in boxes if len(one.labels)]
+    if filled and all(scores is None for scores in filled):
         return None
     if any(scores is None for scores in filled):
-        raise ValueError("some boxes have class scores and others have none")
-    return rounded(_joined([_array(scores) for scores in filled], (len(space),)), SCORE_DECIMALS)
+        raise ValueError(f"{images.path}: some boxes have class scores and others have none")
+    vectors = _joined([_array(scores) for scores in filled], (len(space),))
+    _check_finite(vectors, images)
+    return class_scores_of(vectors, labels)
 
 
 def _provenance(entries: Sequence[Sequence[Mapping[str, Any]]] | None, offsets: np.ndarray) -> Provenance | None:

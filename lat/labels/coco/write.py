@@ -12,8 +12,9 @@ import numpy as np
 
 from lat.core.files import open_atomically
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import SCORE_DECIMALS, written_scores
 from lat.labels.table import LabelTable
-from lat.labels.written_boxes import BOX_DECIMALS, SCORE_DECIMALS, ImageBoxes, rounded, table_of_boxes
+from lat.labels.written_boxes import BOX_DECIMALS, ImageBoxes, rounded, table_of_boxes
 
 _IMAGES_AT_ONCE = 1000
 _ROWS_AT_ONCE = 10_000
@@ -151,5 +152,5 @@ def _box_columns(table: LabelTable, rows: slice) -> dict[str, list[Any]]:
         "score": rounded(table.scores[rows], SCORE_DECIMALS).tolist(),
     }
     if table.class_scores is not None:
-        columns["class_scores"] = rounded(table.class_scores[rows], SCORE_DECIMALS).tolist()
+        columns |= written_scores(table.class_scores[rows], np.asarray(table.space.category_ids))
     return columns

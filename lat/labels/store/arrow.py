@@ -1,10 +1,12 @@
 """Label tables as Arrow tables, a row per annotation, and back.
 
 Columns: `image` int32, the index in the list of all images; `x1`, `y1`, `x2`, `y2` float32; `label` int32; `score` float32;
-`is_crowd` bool; where there are class scores, `class_scores`, a list of K float32; where there is provenance, `origin` int8,
-`space` int16, `annotation_id` int64 (-1 for none), and where a prior was applied `prior_source_class` int32 (-1 for none),
-`prior_factor` float64, `prior_is_kept` bool. The schema's metadata has the label space, the range of images, and the names that
-`space` and `prior_source_class` index.
+`is_crowd` bool.
+Where there are class scores: `class_scores`, a list of K float32; in spaces of more than 64 classes the columns of `TopScores`:
+`top_classes`, a list of int32, `top_scores`, a list of float32, and `rest` float32.
+Where there is provenance: `origin` int8, `space` int16, `annotation_id` int64 (-1 for none), and where a prior was applied
+`prior_source_class` int32 (-1 for none), `prior_factor` float64, `prior_is_kept` bool.
+The schema's metadata has the label space, the range of images, and the names that `space` and `prior_source_class` index.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import ClassScores, TopScores, class_scores_of
 from lat.labels.provenance import AppliedPrior, Provenance
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import on_images
@@ -37,8 +40,10 @@ def to_arrow(table: LabelTable, first_image: int = 0) -> pa.Table:
         "is_crowd": table.is_crowd,
     }
     metadata: dict[str, Any] = {"space": table.space.to_dict(), "images": [first_image, first_image + len(table)]}
-    if table.class_scores is not None:
-        columns["class_scores"] = _lists(table.class_scores)
+    if isinstance(scores := table.class_scores, TopScores):
+        columns |= {"top_classes": _lists(scores.classes), "top_scores": _lists(scores.scores), "rest": scores.rest}
+    elif scores is not None:
+        columns["class_scores"] = _lists(scores)
     if (found := table.provenance) is not None:
         columns["space"], metadata["spaces"] = _used(found.space, found.spaces)
         columns["origin"], columns["annotation_id"] = found.origin, found.annotation_ids
@@ -132,14 +137,19 @@ def _own(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def _class_scores(found: pa.Table, space: LabelSpace) -> np.ndarray | None:
-    """Score vectors (A, K) float32; None if no row has one."""
+def _class_scores(found: pa.Table, space: LabelSpace) -> ClassScores | None:
+    """The class scores of the rows; None if no row has any."""
     if not len(found):
-        return np.zeros((0, len(space)), np.float32)
-    if "class_scores" not in found.column_names:
-        return None
-    values = found.column("class_scores").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return _own(values).reshape(len(found), len(space))
+        return class_scores_of(np.zeros((0, len(space)), np.float32), np.zeros(0, np.int64))
+    if "top_classes" in found.column_names:
+        return TopScores(_rows(found, "top_classes"), _rows(found, "top_scores"), _numpy(found, "rest"), len(space))
+    return _rows(found, "class_scores") if "class_scores" in found.column_names else None
+
+
+def _rows(found: pa.Table, name: str) -> np.ndarray:
+    """A column of lists of one length as an array (A, length)."""
+    values = found.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return _own(values).reshape(len(found), -1)
 
 
 def _provenance(found: pa.Table, metadata: dict[str, Any]) -> Provenance | None:

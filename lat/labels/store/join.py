@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import ClassScores, TopScores
 from lat.labels.provenance import AppliedPrior, Provenance
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import on_images
@@ -53,14 +53,19 @@ def joined(
         range(len(images)),
         space=space,
         offsets=np.cumsum(np.concatenate(counts)),
-        **{name: columns.get(name) for name in (*_BOXES, "class_scores")},
+        **{name: columns[name] for name in _BOXES},
+        class_scores=_class_scores(columns, space),
         provenance=_provenance(columns, spaces, source_classes),
     )
 
 
 def _columns(part: LabelTable, spaces: tuple[str, ...], source_classes: tuple[str, ...]) -> dict[str, np.ndarray]:
     """All columns of a part that there are, side by side, with indices into these names."""
-    columns: dict[str, Any] = {name: getattr(part, name) for name in (*_BOXES, "class_scores")}
+    columns: dict[str, np.ndarray] = {name: getattr(part, name) for name in _BOXES}
+    if isinstance(scores := part.class_scores, TopScores):
+        columns |= {f"class_{name}": column for name, column in scores.columns().items()}
+    elif scores is not None:
+        columns["class_scores"] = scores
     if (found := part.provenance) is not None:
         columns["origin"], columns["annotation_id"] = found.origin, found.annotation_ids
         columns["space"] = _renamed(found.space, found.spaces, spaces)
@@ -68,7 +73,13 @@ def _columns(part: LabelTable, spaces: tuple[str, ...], source_classes: tuple[st
             prior = found.prior or _no_prior(part.num_boxes)
             columns["source_class"] = _renamed(prior.source_class, prior.source_classes, source_classes)
             columns["factor"], columns["is_kept"] = prior.factor, prior.is_kept
-    return {name: column for name, column in columns.items() if column is not None}
+    return columns
+
+
+def _class_scores(columns: dict[str, np.ndarray], space: LabelSpace) -> ClassScores | None:
+    if "class_rest" in columns:
+        return TopScores(columns["class_classes"], columns["class_scores"], columns["class_rest"], len(space))
+    return columns.get("class_scores")
 
 
 def _no_prior(count: int) -> AppliedPrior:
