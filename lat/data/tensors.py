@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lat.core.structures import LabeledBoxes
+from lat.labels.class_scores import TopScores
 from lat.labels.table import LabelTable
 
 _checked: WeakKeyDictionary[LabelTable, LabeledBoxes] = WeakKeyDictionary()  # the boxes of all images of a table, checked once
@@ -23,7 +25,10 @@ def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
     """The boxes of image `i` of a table, including crowd boxes with weight 0."""
     rows = table.rows(i)
     copied = torch.arange(rows.start, rows.stop)  # pickling a view would send the whole table to the other process
-    return _all_boxes(table)[copied]
+    boxes = _all_boxes(table)[copied]
+    if isinstance(table.class_scores, TopScores):
+        return replace(boxes, class_scores=torch.from_numpy(table.class_scores[rows].dense()))
+    return boxes
 
 
 def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:
@@ -32,14 +37,14 @@ def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:
 
 
 def _all_boxes(table: LabelTable) -> LabeledBoxes:
-    """The boxes of all images, sharing the table's memory."""
+    """The boxes of all images, sharing the table's memory; without class scores where the table has but the highest."""
     if table not in _checked:
         _checked[table] = LabeledBoxes(
             boxes_xyxy=torch.from_numpy(table.boxes_xyxy),
             labels=torch.from_numpy(table.labels),
             space=table.space,
             scores=torch.from_numpy(table.scores),
-            class_scores=None if table.class_scores is None else torch.from_numpy(table.class_scores),
+            class_scores=torch.from_numpy(table.class_scores) if isinstance(table.class_scores, np.ndarray) else None,
             weights=torch.from_numpy(~table.is_crowd).float(),
             annotation_ids=torch.from_numpy(table.annotation_ids),
         )

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lat.evaluation.objectlab import objectlab_scores, soft_minimum
+from lat.labels.class_scores import dense_scores
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
 LIES_ON_IOU = 0.5  # a box of another space that overlaps by this much is taken for the same object
+
+_ROWS_AT_ONCE = 10_000
 
 PARTS = ("score", "margin", "agreement", "spread", "badly_located", "swapped", "no_counterpart")
 WEIGHTS: Mapping[str, float] = {"score": 4.0, "agreement": 1.0}  # these rank best on street scenes; the other parts explain
@@ -90,12 +93,21 @@ def image_doubt(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def _margin(transferred: LabelTable, score: np.ndarray) -> np.ndarray:
     if transferred.class_scores is None:
         return score
-    scores = transferred.class_scores.astype(np.float64)
+    margins = [np.zeros(0)]
+    for first in range(0, transferred.num_boxes, _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        margins.append(_lead_over_others(dense_scores(transferred.class_scores[rows]), transferred.labels[rows]))
+    return np.clip(1 - np.concatenate(margins), 0.0, 1.0)
+
+
+def _lead_over_others(class_scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """By how much the score of each box's class exceeds the next one, or that of background; (A,) float64."""
+    scores = class_scores.astype(np.float64)
     rows = np.arange(len(scores))
-    of_label = scores[rows, transferred.labels]
+    of_label = scores[rows, labels]
     others = np.concatenate([scores, 1 - scores.sum(axis=1, keepdims=True)], axis=1)
-    others[rows, transferred.labels] = 0.0
-    result: np.ndarray = np.clip(1 - (of_label - others.max(axis=1, initial=0.0)), 0.0, 1.0)
+    others[rows, labels] = 0.0
+    result: np.ndarray = of_label - others.max(axis=1, initial=0.0)
     return result
 
 

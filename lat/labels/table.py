@@ -15,6 +15,7 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import ClassScores
 from lat.labels.provenance import Provenance
 
 
@@ -35,7 +36,7 @@ class LabelTable:
         scores: (A,) float32 in [0, 1]; 1 if the file has none.
         is_crowd: (A,) bool.
         annotation_ids: (A,) int64, positive, unique.
-        class_scores: (A, K) float32 in [0, 1], or None.
+        class_scores: (A, K) float32 in [0, 1], in spaces of more than 64 classes the highest ones, or None.
         provenance: where each annotation came from, or None.
         info: the file's `info`.
         repairs: what was repaired in memory while reading, with counts; the file itself is never changed.
@@ -53,7 +54,7 @@ class LabelTable:
     scores: np.ndarray
     is_crowd: np.ndarray
     annotation_ids: np.ndarray
-    class_scores: np.ndarray | None = None
+    class_scores: ClassScores | None = None
     provenance: Provenance | None = None
     info: dict[str, Any] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
@@ -97,9 +98,9 @@ class LabelTable:
         columns = {name: getattr(images, name) for name in ("image_ids", "file_names", "sizes_hw", "splits")}
         return replace(self, **columns)._with_annotations(rows, offsets)
 
-    def image_entries(self) -> list[dict[str, Any]]:
-        """The `images` list of a COCO file with these images."""
-        columns = zip(self.image_ids.tolist(), self.file_names, self.sizes_hw.tolist(), strict=True)
+    def image_entries(self, chosen: slice = slice(None)) -> list[dict[str, Any]]:
+        """The `images` list of a COCO file with these images, or a range of it."""
+        columns = zip(self.image_ids[chosen].tolist(), self.file_names[chosen], self.sizes_hw[chosen].tolist(), strict=True)
         return [{"id": i, "file_name": name, "width": width, "height": height} for i, name, (height, width) in columns]
 
     def at_least(self, score: float | np.ndarray) -> LabelTable:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, Corrections
+from lat.labels.class_scores import joined_scores, one_hot
 from lat.labels.provenance import columns_of
 from lat.labels.table import LabelTable
 
@@ -173,7 +174,7 @@ def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
         scores=column(table.scores, np.ones(len(drawn))),
         is_crowd=column(table.is_crowd, np.array([box.is_crowd for box in boxes], dtype=bool)),
         annotation_ids=column(table.annotation_ids, np.arange(len(drawn)) + 1 + int(table.annotation_ids.max(initial=0))),
-        class_scores=None if scores is None else column(scores, np.eye(len(table.space))[labels]),
+        class_scores=None if scores is None else joined_scores(scores[kept], one_hot(labels, len(table.space)))[order],
         provenance=columns_of([all_entries[i] for i in order.tolist()]),
     )
 

@@ -7,10 +7,11 @@ the column is invalid.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from lat.core.errors import InputError
 SHOWN_PROBLEMS = 10
 
 _MISSING: Any = object()
+NOTHING: Mapping[int, Any] = MappingProxyType({})
 
 Column = tuple[np.ndarray, np.ndarray]
 """Values (N, ...) and (N,) bool: True for valid values; invalid ones read as 0."""
@@ -157,13 +159,22 @@ class Records:
             return np.zeros(len(self)), there
         return self.numbers(key, default=0.0, null_as_default=True)[0], there
 
+    def shown(self, key: str, row: int) -> str:
+        """What a record has under a key, for a problem."""
+        return _say(key, self._records[row].get(key, _MISSING))
+
     def texts(self, key: str) -> tuple[list[str], np.ndarray]:
         """The column `key`, N strings, and (N,) bool: True if valid; anything but a string is reported."""
         return self._checked(key, self._get(key), {str}, "a string")
 
-    def number_rows(self, key: str, width: int) -> Column:
-        """The column `key`, (N, width) float64, and (N,) bool; anything but `width` finite numbers is reported."""
+    def number_rows(self, key: str, width: int, instead: Mapping[int, Any] = NOTHING) -> Column:
+        """The column `key`, (N, width) float64, and (N,) bool; anything but `width` finite numbers is reported.
+
+        `instead` has what is read in some rows in place of what is there.
+        """
         values = self._get(key)
+        for row, value in instead.items():
+            values[row] = value
         sound = np.ones(len(self), dtype=bool)
         if not _are_number_rows(values, width):
             sound = np.fromiter((_are_number_rows([value], width) for value in values), bool, len(self))

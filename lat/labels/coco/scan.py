@@ -13,6 +13,7 @@ import numpy as np
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.labels.coco.problems import Problem, Records, load_json
+from lat.labels.coco.read_scores import read_class_scores
 from lat.labels.coco.root_category import without_root
 from lat.labels.provenance import MEANING, Provenance, columns_of, is_provenance
 from lat.labels.table import LabelTable, find_ids
@@ -140,13 +141,14 @@ def _read_table(
     records.report(not_positive, lambda row: "the id is not positive, which breaks AP", RENUMBER)
     records.report_repeated_ids(RENUMBER)
     image_of = _read_image_index(records, images)
+    labels = _read_labels(records, space)
     columns: dict[str, Any] = {
-        "labels": _read_labels(records, space),
+        "labels": labels,
         "boxes_xyxy": _read_boxes(records, image_of, images, repairs),
         "scores": _read_scores(records),
         "is_crowd": _read_crowd(records, repairs),
         "annotation_ids": records.ids,
-        "class_scores": _read_class_scores(records, space),
+        "class_scores": None if space is None else read_class_scores(records, space, labels),
         "provenance": _read_provenance(records),
     }
     _check_areas(records, repairs)
@@ -239,20 +241,6 @@ def _read_scores(records: Records) -> np.ndarray:
     outside = sound & ((scores < 0) | (scores > 1))
     records.report(outside, lambda row: f"`score` is {scores[row]}", "a `score` must lie in 0..1")
     return scores.astype(np.float32)
-
-
-def _read_class_scores(records: Records, space: LabelSpace | None) -> np.ndarray | None:
-    """Score vectors (A, K) float32; None if no annotation has one."""
-    if space is None:
-        return None
-    if not len(records):
-        return np.zeros((0, len(space)), dtype=np.float32)
-    if all(value is None for value in records.values("class_scores")):
-        return None
-    class_scores, sound = records.number_rows("class_scores", len(space))
-    outside = sound & ((class_scores < 0) | (class_scores > 1)).any(axis=1)
-    records.report(outside, lambda row: "`class_scores` leave 0..1", "they must lie in 0..1")
-    return class_scores.astype(np.float32)
 
 
 def _read_provenance(records: Records) -> Provenance | None:

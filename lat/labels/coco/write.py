@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from lat.core.files import write_atomically
+from lat.core.files import open_atomically
 from lat.core.label_space import LabelSpace
-from lat.labels.coco.scan import CLIP_TOLERANCE
-from lat.labels.provenance import file_entry
+from lat.labels.class_scores import SCORE_DECIMALS, written_scores
 from lat.labels.table import LabelTable
+from lat.labels.written_boxes import BOX_DECIMALS, ImageBoxes, rounded, table_of_boxes
 
-BOX_DECIMALS, SCORE_DECIMALS = 4, 6
-
-
-class ImageBoxes(Protocol):
-    """The boxes of one image: arrays, or tensors on any device. `lat.core.structures.LabeledBoxes` is one."""
-
-    @property
-    def space(self) -> LabelSpace: ...
-    @property
-    def boxes_xyxy(self) -> Any: ...
-    @property
-    def labels(self) -> Any: ...
-    @property
-    def scores(self) -> Any: ...
-    @property
-    def class_scores(self) -> Any | None: ...
+_IMAGES_AT_ONCE = 1000
+_ROWS_AT_ONCE = 10_000
 
 
 def write_labels(
@@ -48,28 +35,56 @@ def write_labels(
         path: the file to write.
         images: its images are written in order, with id, file_name, width and height.
         space: its categories are written.
-        boxes: one entry per image, in `space`, inside the image and with an area after rounding to 4 decimals.
+        boxes: one entry per image, see `table_of_boxes`.
         info: values of JSON types; should name the method and the hashes of model and config.
-        provenance: one entry per image: for each box {"origin": "ground_truth" | "pseudo_label", "space": str,
-            "annotation_id": int or None}, the proposal that it came from; and, if a prior weighed its class, "prior":
-            {"source_class": str, "factor": float, "kept": bool}, see `AppliedPrior`.
+        provenance: one entry per image, see `table_of_boxes`.
 
     Raises:
-        ValueError: if there is not one entry per image, a box is in another space, outside its image or without area, or
-            anything is NaN. Nothing is written then.
+        ValueError: if there is not one entry per image, or for a box or a value that `table_of_boxes` refuses. Nothing is written
+            then.
     """
     if len(boxes) != len(images) or (provenance is not None and len(provenance) != len(images)):
         raise ValueError(f"{path}: {len(images)} images but labels of {len(boxes)}")
-    annotations: list[dict[str, Any]] = []
-    for i, image_boxes in enumerate(boxes):
-        rows = _image_annotations(images, i, space, image_boxes)
-        if provenance is not None:
-            for row, entry in zip(rows, provenance[i], strict=True):
-                row["provenance"] = file_entry(entry)
-        annotations += rows
-    for number, annotation in enumerate(annotations, start=1):
-        annotation["id"] = number
-    _write_document(path, images, space, annotations, info)
+
+    def parts() -> Iterator[LabelTable]:
+        for first in range(0, len(images), _IMAGES_AT_ONCE):
+            some = slice(first, first + _IMAGES_AT_ONCE)
+            yield table_of_boxes(images, space, boxes[some], None if provenance is None else provenance[some], first)
+
+    stream_coco(path, images, space, parts(), info=info)
+
+
+def stream_coco(path: Path, images: LabelTable, space: LabelSpace, parts: Iterable[LabelTable], *, info: dict[str, Any]) -> str:
+    """Write one COCO file, whole or not at all, from tables of consecutive images, of which one at a time is in memory.
+
+    Annotations are numbered from 1 over all parts, whatever their ids. The same rows give the same bytes, however they are split
+    into parts.
+
+    Args:
+        path: the file to write.
+        images: all images; its annotations are ignored.
+        space: the label space of the parts.
+        parts: their images are those of `images`, in order.
+        info: values of JSON types.
+
+    Returns:
+        The SHA-256 of the file, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: if the images of the parts are not those of `images`, or anything is NaN. Nothing is written then.
+    """
+
+    def annotations() -> Iterator[str]:
+        image, number = 0, 1
+        for part in parts:
+            if not np.array_equal(part.image_ids, images.image_ids[image : image + len(part)]):
+                raise ValueError(f"{path}: a part whose images are not those from {image} on")
+            yield from _annotations(part, np.arange(number, number + part.num_boxes), ("id", "image_id", "iscrowd"))
+            image, number = image + len(part), number + part.num_boxes
+        if image != len(images):
+            raise ValueError(f"{path}: {len(images)} images but labels of {image}")
+
+    return _write_document(path, images, space, annotations(), info)
 
 
 def write_table(path: Path, table: LabelTable) -> None:
@@ -78,76 +93,64 @@ def write_table(path: Path, table: LabelTable) -> None:
     Ids, file names, categories, scores, crowd boxes, class scores, provenance and `info` are kept; corners are rounded to 4
     decimals, scores to 6, and `area` is that of the box.
     """
-    columns = _columns(table.space, table.boxes_xyxy, table.labels, table.scores, table.class_scores)
-    columns["id"] = table.annotation_ids.tolist()
-    columns["image_id"] = np.repeat(table.image_ids, np.diff(table.offsets)).tolist()
-    columns["iscrowd"] = table.is_crowd.astype(int).tolist()
-    if table.provenance is not None:
-        columns["provenance"] = table.provenance.entries()
-    _write_document(path, table, table.space, _rows(columns), table.info)
+    _write_document(path, table, table.space, _annotations(table, table.annotation_ids, ()), table.info)
 
 
-def _write_document(
-    path: Path, images: LabelTable, space: LabelSpace, annotations: list[dict[str, Any]], info: dict[str, Any]
-) -> None:
-    document = {
-        "info": info,
-        "images": images.image_entries(),
-        "categories": space.categories(),
-        "annotations": annotations,
-    }
-    write_atomically(Path(path), json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
+def _write_document(path: Path, images: LabelTable, space: LabelSpace, annotations: Iterator[str], info: dict[str, Any]) -> str:
+    """Write the file from lists of annotations in JSON; the SHA-256 of its bytes."""
+    digest = hashlib.sha256()
+    with open_atomically(Path(path)) as file:
+        for piece in _document(images, space, annotations, info):
+            content = piece.encode()
+            digest.update(content)
+            file.write(content)
+    return digest.hexdigest()
 
 
-def _columns(
-    space: LabelSpace, boxes_xyxy: np.ndarray, labels: np.ndarray, scores: np.ndarray, class_scores: np.ndarray | None
-) -> dict[str, list[Any]]:
-    """The keys that all annotations have, as JSON values, from corners (A, 4), labels (A,) and scores (A,)."""
-    corners = _rounded(boxes_xyxy, BOX_DECIMALS)
+def _document(images: LabelTable, space: LabelSpace, annotations: Iterator[str], info: dict[str, Any]) -> Iterator[str]:
+    """The pieces of the file's text."""
+    yield f'{{"info":{_json(info)},"images":['
+    slices = (slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(images), _ROWS_AT_ONCE))
+    yield from _items(_json(images.image_entries(some)) for some in slices)
+    yield f'],"categories":{_json(space.categories())},"annotations":['
+    yield from _items(annotations)
+    yield "]}\n"
+
+
+def _items(lists: Iterable[str]) -> Iterator[str]:
+    """The items of several lists in JSON, none of them empty, as those of one list."""
+    for i, some in enumerate(lists):
+        yield ("," if i else "") + some[1:-1]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _annotations(table: LabelTable, ids: np.ndarray, first_keys: tuple[str, ...]) -> Iterator[str]:
+    """The annotations of a table with these ids (A,) as lists in JSON; each begins with `first_keys`."""
+    image_ids = np.repeat(table.image_ids, np.diff(table.offsets))
+    for first in range(0, table.num_boxes, _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        columns = _box_columns(table, rows)
+        columns["id"], columns["image_id"] = ids[rows].tolist(), image_ids[rows].tolist()
+        columns["iscrowd"] = table.is_crowd[rows].astype(int).tolist()
+        if table.provenance is not None:
+            columns["provenance"] = table.provenance[rows].entries()
+        ordered = {key: columns[key] for key in dict.fromkeys((*first_keys, *columns))}
+        yield _json([dict(zip(ordered, row, strict=True)) for row in zip(*ordered.values(), strict=True)])
+
+
+def _box_columns(table: LabelTable, rows: slice) -> dict[str, list[Any]]:
+    """What the file says of the boxes in these rows, as JSON values."""
+    corners = rounded(table.boxes_xyxy[rows], BOX_DECIMALS)
     sides = np.round(corners[:, 2:] - corners[:, :2], BOX_DECIMALS)
     columns: dict[str, list[Any]] = {
-        "category_id": space.to_category_ids(labels).tolist(),
+        "category_id": table.space.to_category_ids(table.labels[rows]).tolist(),
         "bbox": (np.concatenate([corners[:, :2], sides], axis=1) + 0.0).tolist(),
         "area": np.round(sides.prod(axis=1), BOX_DECIMALS).tolist(),
-        "score": _rounded(scores, SCORE_DECIMALS).tolist(),
+        "score": rounded(table.scores[rows], SCORE_DECIMALS).tolist(),
     }
-    if class_scores is not None:
-        columns["class_scores"] = _rounded(class_scores, SCORE_DECIMALS).tolist()
+    if table.class_scores is not None:
+        columns |= written_scores(table.class_scores[rows], np.asarray(table.space.category_ids))
     return columns
-
-
-def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:
-    return np.round(np.asarray(values).astype(np.float64), decimals)
-
-
-def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _image_annotations(images: LabelTable, i: int, space: LabelSpace, boxes: ImageBoxes) -> list[dict[str, Any]]:
-    """The annotations of image `i`, without provenance."""
-    where = f"{images.path}: image {images.image_ids[i]}"
-    if boxes.space.categories() != space.categories():
-        raise ValueError(f"{where}: boxes in space {boxes.space.name}, not {space.name}")
-    corners, labels, scores = map(_array, (boxes.boxes_xyxy, boxes.labels, boxes.scores))
-    class_scores = None if boxes.class_scores is None else _array(boxes.class_scores)
-    _check_corners(_rounded(corners, BOX_DECIMALS), images.sizes_hw[i], where)
-    fixed = {"id": 0, "image_id": int(images.image_ids[i]), "iscrowd": 0}
-    return [{**fixed, **row} for row in _rows(_columns(space, corners, labels, scores, class_scores))]
-
-
-def _array(column: Any) -> np.ndarray:
-    """A column as an array; tensors are copied to the CPU first."""
-    return np.asarray(column.cpu() if hasattr(column, "cpu") else column)
-
-
-def _check_corners(corners: np.ndarray, size_hw: np.ndarray, where: str) -> None:
-    """Raise for boxes that `read_labels` would repair or reject."""
-    height, width = size_hw.tolist()
-    inside = (corners >= -CLIP_TOLERANCE).all(axis=1) & (corners <= [w_h + CLIP_TOLERANCE for w_h in (width, height) * 2]).all(
-        axis=1
-    )
-    for wrong, what in ((~inside, "leaves the image"), ((corners[:, 2:] <= corners[:, :2]).any(axis=1), "has no area")):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise ValueError(f"{where}, box {row}: {corners[row].tolist()} {what} ({width} x {height} pixels)")
