@@ -116,9 +116,7 @@ class _HeldOutShards:
         batches, each = self.batches[shard], [self.target]
         features = self.held_out.features
         decoded = decode_batches(self.workspace, self._model, self.held_out.transfer_input, batches, each, features)
-        found = [
-            self.columns(batch[self.target], images.start) for batch, images in zip(decoded, batches, strict=True)
-        ]
+        found = [self.columns(batch[self.target], images.start) for batch, images in zip(decoded, batches, strict=True)]
         joined = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
         return [self.shards.write(shard, joined)]
 
