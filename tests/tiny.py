@@ -30,16 +30,20 @@ FEW_STEPS = [
     "transfer.decode.written_threshold=0.0",
     "transfer.decode.max_detections=10",
 ]
-PAIRS = [(s, t) for s in ("city", "nu", "way") for t in ("city", "nu", "way") if s != t]
+DATASETS = ("city", "nu", "way")
+PAIRS = [(s, t) for s in DATASETS for t in DATASETS if s != t]
+
+
+OTHERS = {".state", ".work", "tensorboard", "config.yaml"}
 
 
 def quiet(line: str) -> None:
     """Swallow progress."""
 
 
-def draw_tiny(folder: Path) -> Path:
-    """Draw the images and write a configuration that trains a few steps; returns its path."""
-    draw_street_scenes(folder / "data", train_images={"city": 3, "nu": 3, "way": 3}, val_images=1, annotators="exact")
+def draw_tiny(folder: Path, images: int = 3) -> Path:
+    """Draw so many images per dataset and write a configuration that trains a few steps; returns its path."""
+    draw_street_scenes(folder / "data", train_images=dict.fromkeys(DATASETS, images), val_images=1, annotators="exact")
     path = folder / "config.yaml"
     path.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
     return path
@@ -50,14 +54,14 @@ def tiny_workspace(config: Path, output_dir: Path, *overrides: str) -> Workspace
 
 
 def result_bytes(output_dir: Path) -> dict[str, bytes]:
-    """Every result of a run by relative path: all but TensorBoard's time-stamped figures and the records of the run itself.
+    """Every result of a run by relative path: all but TensorBoard's time-stamped figures, shards and the records of the run.
 
     The way from the report to the images is left out, for it depends on where the run lies.
     """
     return {
         str(path.relative_to(output_dir)): re.sub(rb'"folder":"[^"]*"', b"", path.read_bytes())
         for path in sorted(output_dir.rglob("*"))
-        if path.is_file() and ".state" not in path.parts and "tensorboard" not in path.parts and path.name != "config.yaml"
+        if path.is_file() and OTHERS.isdisjoint(path.parts)
     }
 
 

@@ -12,6 +12,9 @@ from lat.engine.processes import Processes
 from lat.engine.progress import track
 
 
+QUIET_SECONDS = 2.0  # a preparation that takes longer shows its progress
+
+
 class Local:
     """Does all shards in this process, one after another."""
 
@@ -38,7 +41,9 @@ class InProcesses:
         claims = Claims(self.processes.counters, f"{self._jobs}", len(missing))
         written: list[Path] = []
         try:
-            with track(sum(job.sizes), job.title, done=_images(job) - _images(job, missing)) as progress:
+            seconds = QUIET_SECONDS if job.is_preparation else 0.0
+            done = _images(job) - _images(job, missing)
+            with track(_images(job), job.title, done=done, after_seconds=seconds, quiet=not missing) as progress:
                 for place in claims:
                     written += job.run(missing[place])
                     progress.advance(claims.advance(job.sizes[missing[place]]))
@@ -81,7 +86,10 @@ class Share:
 
 def do_here(job: ShardJob, shards: list[int]) -> None:
     """Do these shards in this process, showing progress."""
-    with track(_images(job), job.title, done=_images(job) - _images(job, shards)) as progress:
+    if not shards:
+        return
+    seconds = QUIET_SECONDS if job.is_preparation else 0.0
+    with track(_images(job), job.title, done=_images(job) - _images(job, shards), after_seconds=seconds) as progress:
         for shard in shards:
             job.run(shard)
             progress.advance(job.sizes[shard])

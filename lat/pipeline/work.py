@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from lat.engine.executors import ShareIsDone
+from lat.config.load import Config
+from lat.core.errors import InputError
+from lat.engine.executors import Share, ShareIsDone
 from lat.pipeline.plan import STAGES, plan, stages_of_run
+from lat.workspace.devices import DevicesForShare
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
@@ -25,29 +29,55 @@ def work(workspace: Workspace, say: Callable[[str], None]) -> list[str]:
         say: prints a line of progress.
 
     Returns:
-        The titles of the jobs of which a share was done.
+        The titles of the steps of which a share was done.
     """
     records = StepRecords(workspace)
     done: list[str] = []
     for of_round, steps in _ready(records):
-        say(" ".join(part for part in (steps[0].stage, steps[0].group, *(step.member for step in steps)) if part))
+        hashes = {step.member: records.inputs_hash(step) for step in steps}
+        done += [step.title for step in steps]
+        say(done[-1])
         try:
-            steps[0].run(of_round, due={step.member: records.inputs_hash(step) for step in steps})
-        except ShareIsDone as share:
-            done.append(str(share))
+            steps[0].run(of_round, due=hashes)
+        except ShareIsDone:
+            continue
+        for step in steps:  # a preparation, which every share needs whole
+            records.note(step, hashes[step.member])
     return done
 
 
+def share_of_run(config: Config, shard: str) -> Workspace:
+    """A run seen from the process that does a share of its shards.
+
+    Args:
+        config: the run's settings.
+        shard: which share, as I/N with 0 <= I < N.
+
+    Raises:
+        InputError: if it is written otherwise.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    part, parts = map(int, found.groups()) if found else (0, 0)
+    if part >= parts:
+        raise InputError("--shard", f"is '{shard}'", "write I/N, with I from 0 to N - 1: 0/16 is the first of 16 shares")
+    return Workspace(config, devices=DevicesForShare(config, Share(part, parts)))
+
+
 def _ready(records: StepRecords) -> Iterator[tuple[Workspace, Sequence[Step]]]:
-    """The sharded steps, group by group, that are out of date while everything that they read is up to date."""
+    """The sharded steps, group by group, that are out of date while everything that they read is up to date.
+
+    The next group is looked for when the last one is done, so that what a preparation wrote counts.
+    """
     pending: set[Path] = set()  # files that are yet to be written
     for of_round, steps in plan(records.workspace, stages_of_run(records.workspace.config)):
         for (stage, _), members in groupby(steps, key=lambda step: (step.stage, step.group)):
             outdated = []
             for step in members:
                 is_blocked = not pending.isdisjoint(step.inputs) or not all(path.is_file() for path in step.inputs)
-                if is_blocked or not records.is_current(step):
+                if is_blocked:
                     pending.update(step.outputs)
-                    outdated += [] if is_blocked else [step]
+                elif not records.is_current(step):
+                    outdated.append(step)
             if outdated and stage in SHARDED:
                 yield of_round, outdated
+            pending.update(output for step in outdated if not records.is_current(step) for output in step.outputs)
