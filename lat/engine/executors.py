@@ -11,7 +11,6 @@ from lat.engine.jobs import Recipe, ShardJob, missing_shards
 from lat.engine.processes import Processes
 from lat.engine.progress import track
 
-
 QUIET_SECONDS = 2.0  # a preparation that takes longer shows its progress
 
 
