@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import TopScores
+from lat.labels.provenance import AppliedPrior, Provenance
 from lat.labels.table import LabelTable
 
 PETS = LabelSpace("pets", ("cat", "dog"), (7, 3))
@@ -37,3 +40,21 @@ def table(rows: Sequence[Row], image_ids: Sequence[int] = (1, 2), space: LabelSp
         is_crowd=np.array([each[4] for each in rows], dtype=bool),
         annotation_ids=np.arange(1, len(rows) + 1, dtype=np.int64),
     )
+
+
+def assert_same_table(first: LabelTable, second: LabelTable) -> None:
+    """All fields equal, bit for bit and of one type."""
+    assert_same(first, second, "table")
+
+
+def assert_same(first: object, second: object, name: str) -> None:
+    assert type(first) is type(second), name
+    if isinstance(first, LabelTable | Provenance | AppliedPrior | TopScores):
+        for field in fields(first):
+            assert_same(getattr(first, field.name), getattr(second, field.name), f"{name}.{field.name}")
+    elif isinstance(first, np.ndarray):
+        assert isinstance(second, np.ndarray)
+        assert (first.dtype, first.shape) == (second.dtype, second.shape), name
+        np.testing.assert_array_equal(first, second, name)
+    else:
+        assert first == second, name

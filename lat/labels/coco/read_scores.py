@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,16 +50,29 @@ def _with_pairs(
     outside = (rest < 0) | (rest > len(space))
     records.report(outside, lambda row: records.shown("class_scores_rest", row), f"it must lie in 0..{len(space)}")
     rows = np.flatnonzero(is_pairs & ~wrong)
-    pairs = [values[row] for row in rows.tolist()]
-    counts = np.array([len(each) for each in pairs], dtype=np.int64)
-    filled = np.arange(counts.max(initial=0)) < counts[:, None]
-    classes, found = np.full(filled.shape, -1), np.zeros(filled.shape)
-    classes[filled] = [index_of[category_id] for each in pairs for category_id, _ in each]
-    found[filled] = [score for each in pairs for _, score in each]
-    some = scores_of_pairs(classes, found, rest[rows], labels[rows], len(space))
+    some = scores_of_lists([values[row] for row in rows.tolist()], rest[rows], labels[rows], index_of)
     for column, values_of_pairs in zip(_columns(scores), _columns(some), strict=True):
         column[rows] = values_of_pairs
     return scores
+
+
+def scores_of_lists(
+    pairs: Sequence[Sequence[Sequence[float]]], rest: np.ndarray, labels: np.ndarray, index_of: Mapping[int, int]
+) -> ClassScores:
+    """What is kept of valid pairs of category id and score of annotations of the classes `labels` (A,).
+
+    Args:
+        pairs: those of each annotation.
+        rest: (A,) float64, the sum of all other scores.
+        labels: (A,) class indices.
+        index_of: the class index of each category id.
+    """
+    counts = np.array([len(each) for each in pairs], dtype=np.int64)
+    filled = np.arange(counts.max(initial=0)) < counts[:, None]
+    classes, scores = np.full(filled.shape, -1), np.zeros(filled.shape)
+    classes[filled] = [index_of[int(category_id)] for each in pairs for category_id, _ in each]
+    scores[filled] = [score for each in pairs for _, score in each]
+    return scores_of_pairs(classes, scores, rest, labels, len(index_of))
 
 
 def _columns(scores: ClassScores) -> tuple[np.ndarray, ...]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import ClassScores
+from lat.labels.coco.pieces import Doubt, SoundFile
 from lat.labels.coco.problems import Problem, Records, load_json
 from lat.labels.coco.read_scores import read_class_scores
 from lat.labels.coco.root_category import without_root
+from lat.labels.coco.typed_annotations import TypedAnnotations
 from lat.labels.provenance import MEANING, Provenance, columns_of, is_provenance
 from lat.labels.table import LabelTable, find_ids
 
@@ -28,6 +32,9 @@ RENUMBER = "renumber the annotations from 1"
 
 OUTSIDE_FOLDER = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)|\0")
 """File names that leave the images folder."""
+
+
+_Annotations: TypeAlias = Records | TypedAnnotations
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +67,46 @@ def scan_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> L
     """Read a COCO file like `read_labels`, but collect every problem instead of raising."""
     path = Path(path)
     problems: list[Problem] = []
-    document = load_json(path, problems)
+    try:
+        return _scan_typed(path, name, expect)
+    except Doubt:
+        document = load_json(path, problems)
     return LabelScan(None, None, tuple(problems)) if document is None else scan_document(path, document, name, expect=expect)
 
 
 def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: LabelSpace | None = None) -> LabelScan:
     """Read the content of a COCO file like `scan_labels`; problems are reported for the file `path`."""
+
+    def listed(document: dict[str, Any], space: LabelSpace | None, problems: list[Problem]) -> Records:
+        return Records(path, document, "annotations", problems)
+
+    return _scan(path, document, name, expect, listed)
+
+
+def _scan_typed(path: Path, name: str, expect: LabelSpace | None) -> LabelScan:
+    """The scan of a file without problems, at several times the speed of `scan_document`.
+
+    Raises:
+        Doubt: if there may be a problem.
+    """
+    file = SoundFile(path)
+
+    def typed(document: dict[str, Any], space: LabelSpace | None, problems: list[Problem]) -> TypedAnnotations:
+        if problems or space is None:
+            raise Doubt
+        return TypedAnnotations(file, space)
+
+    return _scan(path, file.document, name, expect, typed)
+
+
+def _scan(
+    path: Path,
+    document: dict[str, Any],
+    name: str,
+    expect: LabelSpace | None,
+    annotations: Callable[[dict[str, Any], LabelSpace | None, list[Problem]], _Annotations],
+) -> LabelScan:
+    """Read a document whose annotations are what that function makes of it."""
     problems: list[Problem] = []
     document, repairs = without_root(document)
     info = document.get("info", {})
@@ -73,7 +114,7 @@ def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: La
         problems.append(Problem(path, "info", "is not an object", "write an object or leave it out"))
     space = read_space(path, document, name, expect, problems)
     images = _read_images(path, document, problems)
-    table = _read_table(path, document, space, images, problems)
+    table = _read_table(path, info, space, images, annotations(document, space, problems))
     table = table and replace(table, repairs={**repairs, **table.repairs})
     return LabelScan(images, table, tuple(problems))
 
@@ -133,9 +174,8 @@ def _read_side(records: Records, key: str) -> np.ndarray:
 
 
 def _read_table(
-    path: Path, document: dict[str, Any], space: LabelSpace | None, images: ImageList | None, problems: list[Problem]
+    path: Path, info: dict[str, Any], space: LabelSpace | None, images: ImageList | None, records: _Annotations
 ) -> LabelTable | None:
-    records = Records(path, document, "annotations", problems)
     repairs: Counter[str] = Counter()
     not_positive = records.id_is_sound & (records.ids < 1)
     records.report(not_positive, lambda row: "the id is not positive, which breaks AP", RENUMBER)
@@ -148,16 +188,18 @@ def _read_table(
         "scores": _read_scores(records),
         "is_crowd": _read_crowd(records, repairs),
         "annotation_ids": records.ids,
-        "class_scores": None if space is None else read_class_scores(records, space, labels),
+        "class_scores": _read_class_scores(records, space, labels),
         "provenance": _read_provenance(records),
     }
     _check_areas(records, repairs)
     if space is None or images is None:
         return None
-    rows = np.flatnonzero(records.sound)
-    rows = rows[np.argsort(image_of[rows], kind="stable")]
-    chosen: dict[str, Any] = {name: None if column is None else column[rows] for name, column in columns.items()}
-    counts = np.bincount(image_of[rows], minlength=len(images.image_ids))
+    if not records.sound.all() or (np.diff(image_of) < 0).any():
+        rows = np.flatnonzero(records.sound)
+        rows = rows[np.argsort(image_of[rows], kind="stable")]
+        columns = {name: None if column is None else column[rows] for name, column in columns.items()}
+        image_of = image_of[rows]
+    counts = np.bincount(image_of, minlength=len(images.image_ids))
     return LabelTable(
         path=path,
         space=space,
@@ -166,13 +208,13 @@ def _read_table(
         sizes_hw=images.sizes_hw,
         splits=images.splits,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        info=document.get("info", {}),
+        info=info,
         repairs=dict(repairs),
-        **chosen,
+        **columns,
     )
 
 
-def _read_image_index(records: Records, images: ImageList | None) -> np.ndarray:
+def _read_image_index(records: _Annotations, images: ImageList | None) -> np.ndarray:
     """Index of each annotation's image (A,) int64; -1 if unknown."""
     image_ids, sound = records.integers("image_id")
     if images is None:
@@ -183,7 +225,7 @@ def _read_image_index(records: Records, images: ImageList | None) -> np.ndarray:
     return np.where(known, indices, -1)
 
 
-def _read_labels(records: Records, space: LabelSpace | None) -> np.ndarray:
+def _read_labels(records: _Annotations, space: LabelSpace | None) -> np.ndarray:
     """Class index of each annotation (A,) int64; 0 if unknown."""
     category_ids, sound = records.integers("category_id")
     if space is None:
@@ -194,7 +236,7 @@ def _read_labels(records: Records, space: LabelSpace | None) -> np.ndarray:
     return labels
 
 
-def _read_boxes(records: Records, image_of: np.ndarray, images: ImageList | None, repairs: Counter[str]) -> np.ndarray:
+def _read_boxes(records: _Annotations, image_of: np.ndarray, images: ImageList | None, repairs: Counter[str]) -> np.ndarray:
     """Boxes (A, 4) float32 xyxy, clipped at the borders of their images."""
     xywh, sound = records.number_rows("bbox", 4)
     flat = sound & (xywh[:, 2:] <= 0).any(axis=1)
@@ -222,13 +264,13 @@ def _count(repairs: Counter[str], what: str, repaired: np.ndarray) -> None:
         repairs[what] += int(repaired.sum())
 
 
-def _check_areas(records: Records, repairs: Counter[str]) -> None:
+def _check_areas(records: _Annotations, repairs: Counter[str]) -> None:
     """Count missing areas; given areas must be numbers but are not used: a mask's area is not its box's."""
     _, there = records.optional_numbers("area")
     _count(repairs, "missing area taken from the box", ~there)
 
 
-def _read_crowd(records: Records, repairs: Counter[str]) -> np.ndarray:
+def _read_crowd(records: _Annotations, repairs: Counter[str]) -> np.ndarray:
     crowd, there = records.optional_numbers("iscrowd")
     _count(repairs, "missing iscrowd taken as 0", ~there)
     records.report((crowd != 0) & (crowd != 1), lambda row: f"`iscrowd` is {crowd[row]:g}", "`iscrowd` must be 0 or 1")
@@ -236,15 +278,24 @@ def _read_crowd(records: Records, repairs: Counter[str]) -> np.ndarray:
     return result
 
 
-def _read_scores(records: Records) -> np.ndarray:
+def _read_scores(records: _Annotations) -> np.ndarray:
     scores, sound = records.numbers("score", default=1.0)
     outside = sound & ((scores < 0) | (scores > 1))
     records.report(outside, lambda row: f"`score` is {scores[row]}", "a `score` must lie in 0..1")
     return scores.astype(np.float32)
 
 
-def _read_provenance(records: Records) -> Provenance | None:
+def _read_class_scores(records: _Annotations, space: LabelSpace | None, labels: np.ndarray) -> ClassScores | None:
+    """Class scores; None if no annotation has any."""
+    if space is None:
+        return None
+    return records.class_scores(space) if isinstance(records, TypedAnnotations) else read_class_scores(records, space, labels)
+
+
+def _read_provenance(records: _Annotations) -> Provenance | None:
     """Provenance columns; None if no annotation has any."""
+    if isinstance(records, TypedAnnotations):
+        return records.provenance()
     values = records.values("provenance")
     if all(value is None for value in values):
         return None

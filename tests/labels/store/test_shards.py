@@ -3,20 +3,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from factories import coco_dict, label_space, labeled_boxes, write_json
+from tables import assert_same_table
 
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import stream_coco, write_labels
-from lat.labels.provenance import AppliedPrior, Provenance
 from lat.labels.store import LabelShards, from_arrow, stored_labels, to_arrow
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import table_of_boxes
@@ -74,24 +73,6 @@ def shards_of(
         table = table_of_boxes(images, SPACE, found[some], provenance and provenance[some], part.start)
         shards.write(number, to_arrow(table, part.start))
     return shards
-
-
-def assert_same_table(first: LabelTable, second: LabelTable) -> None:
-    """All fields equal, bit for bit and of one type."""
-    assert_same(first, second, "table")
-
-
-def assert_same(first: object, second: object, name: str) -> None:
-    assert type(first) is type(second), name
-    if isinstance(first, LabelTable | Provenance | AppliedPrior):
-        for field in fields(first):
-            assert_same(getattr(first, field.name), getattr(second, field.name), f"{name}.{field.name}")
-    elif isinstance(first, np.ndarray):
-        assert isinstance(second, np.ndarray)
-        assert (first.dtype, first.shape) == (second.dtype, second.shape), name
-        np.testing.assert_array_equal(first, second, name)
-    else:
-        assert first == second, name
 
 
 @pytest.mark.parametrize("has_provenance", [True, False])
