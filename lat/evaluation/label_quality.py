@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from lat.evaluation.box_columns import BoxColumns, paired_columns
 from lat.evaluation.box_matching import match_boxes, share_inside
 from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
+from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
 
 if TYPE_CHECKING:  # scoring two files needs no torch
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # scoring two files needs no torch
     from lat.core.structures import LabeledBoxes
 
 IOU = 0.5
+
+_Matched = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +79,16 @@ class LabelQuality:
         return asdict(self)
 
 
-def label_quality(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], score_threshold: float) -> LabelQuality:
+def label_quality(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes], score_threshold: float) -> LabelQuality:
     """Compare labels with truth; arguments and errors are those of `detection_ap`.
 
     A label is right if it finds a truth box of its class (`scored_hits`).
     """
-    found = scored_hits(truth, labels)
+    return quality_of_hits(scored_hits(truth, labels), score_threshold)
+
+
+def quality_of_hits(found: ScoredHits, score_threshold: float) -> LabelQuality:
+    """The figures of `label_quality` of labels that are known to be right or wrong."""
     kept = found.scores >= score_threshold
     right = kept & found.hits
     bins = reliability_bins(found.scores, found.hits)
@@ -108,21 +115,33 @@ def _f1(found: ScoredHits, threshold: float | None) -> float | None:
     return 2 * int((kept & found.hits).sum()) / either if either else None
 
 
-def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], iou: float = IOU) -> ScoredHits:
+def scored_hits(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes], iou: float = IOU) -> ScoredHits:
     """Match labels one to one with truth boxes of the same image and class, at an IoU of `iou` or more.
 
     As in COCO, labels choose in order of descending score (then of IoU), each the free truth box of highest IoU: a label's
     match does not depend on lower scores, so one matching serves every threshold. Unmatched labels with a share of at least
     `iou` of their area in a crowd box of their class are left out.
     """
-    wanted, found = paired_columns(truth, labels)
-    columns = zip(wanted.by_image(len(truth)), found.by_image(len(truth)), strict=True)
-    matched = [_match_image(in_truth, in_labels, iou) for in_truth, in_labels in columns]
-    classes, scores, ious = (np.concatenate(parts) for parts in zip(*matched, strict=True))
+    return hits_of_columns(*paired_columns(truth, labels), len(truth), iou)
+
+
+def hits_of_columns(wanted: BoxColumns, found: BoxColumns, num_images: int, iou: float = IOU) -> ScoredHits:
+    """The same for truth and labels as `paired_columns` gives them."""
+    parts = [(found.labels[:0], found.scores[:0], np.zeros(0, np.float32))]
+    for images in chunks_of(num_images):
+        pairs = zip(wanted.by_image(images), found.by_image(images), strict=True)
+        matched = [_match_image(in_truth, in_labels, iou) for in_truth, in_labels in pairs]
+        parts.append(_joined(matched))
+    classes, scores, ious = _joined(parts)
     return ScoredHits(classes, scores, ious, int((~wanted.is_crowd).sum()))
 
 
-def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(parts: Sequence[_Matched]) -> _Matched:
+    classes, scores, ious = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return classes, scores, ious
+
+
+def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> _Matched:
     """Classes, scores and IoUs (N,) of the labels of one image that are right or wrong."""
     wanted, crowds = truth[~truth.is_crowd], truth[truth.is_crowd]
     same = wanted.labels[:, None] == labels.labels
