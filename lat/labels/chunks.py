@@ -13,8 +13,10 @@ IMAGES_AT_ONCE = 512
 
 
 def chunks_of(count: int) -> Iterator[range]:
-    """The indices of `count` images in consecutive ranges of `IMAGES_AT_ONCE`, the last of which may be shorter."""
-    for start in range(0, count, IMAGES_AT_ONCE):
+    """The indices of `count` images in consecutive ranges of `IMAGES_AT_ONCE`, the last of which may be shorter; one empty range
+    for no images.
+    """
+    for start in range(0, max(count, 1), IMAGES_AT_ONCE):
         yield range(start, min(start + IMAGES_AT_ONCE, count))
 
 
