@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice, pairwise
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,16 +38,12 @@ class BoxColumns:
 
     def of(self, images: range) -> BoxColumns:
         """The boxes of consecutive images; views, not copies."""
-        return self._between(*np.searchsorted(self.image, (images.start, images.stop)).tolist())
-
-    def by_image(self, images: range) -> Iterator[BoxColumns]:
-        """The boxes of each of consecutive images, in index order."""
-        some = self.of(images)
-        ends = np.searchsorted(some.image, np.arange(images.start, images.stop + 1)).tolist()
-        return (some._between(start, stop) for start, stop in pairwise(ends))
-
-    def _between(self, start: int, stop: int) -> BoxColumns:
+        start, stop = np.searchsorted(self.image, (images.start, images.stop))
         return BoxColumns(*(getattr(self, column.name)[start:stop] for column in fields(self)))
+
+    def offsets(self, images: range) -> np.ndarray:
+        """(len(images) + 1,) int64: the rows of each of consecutive images, as in a `LabelTable`."""
+        return np.searchsorted(self.image, np.arange(images.start, images.stop + 1))
 
 
 def paired_columns(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes]) -> tuple[BoxColumns, BoxColumns]:
