@@ -35,7 +35,7 @@ from lat.config.load import load_config
 from lat.core.boxes import covered_share
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
-from lat.data.tensors import boxes_of
+from lat.data.tensors import boxes_of, boxes_per_image
 from lat.evaluation.box_matching import match_boxes
 from lat.evaluation.detection_ap import detection_ap
 from lat.labels.table import LabelTable
@@ -63,7 +63,10 @@ class Direction:
         assert truth is not None
         self.truth = truth
         self.objects = [ridden_boxes(truth, i, source, target) for i in range(len(truth))]
-        self.labels = candidate_labels(workspace, source, read_transferred(workspace, source, target))
+        methods = candidate_labels(workspace, source, read_transferred(workspace, source, target))
+        self.labels = {
+            method: boxes_per_image(labels) if isinstance(labels, LabelTable) else list(labels) for method, labels in methods
+        }
 
     def __len__(self) -> int:
         return sum(len(numbers_of(objects)) for objects in self.objects)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import overload
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -31,9 +33,27 @@ def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
     return boxes
 
 
-def boxes_per_image(table: LabelTable) -> list[LabeledBoxes]:
-    """The boxes of every image, in order; see `boxes_of`."""
-    return [boxes_of(table, i) for i in range(len(table))]
+def boxes_per_image(table: LabelTable) -> Sequence[LabeledBoxes]:
+    """The boxes of every image, in order; see `boxes_of`. Those of an image are made when it is asked for."""
+    return _BoxesPerImage(table)
+
+
+class _BoxesPerImage(Sequence[LabeledBoxes]):
+    def __init__(self, table: LabelTable) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, i: int) -> LabeledBoxes: ...
+
+    @overload
+    def __getitem__(self, i: slice) -> list[LabeledBoxes]: ...
+
+    def __getitem__(self, i: int | slice) -> LabeledBoxes | list[LabeledBoxes]:
+        images = range(len(self))[i]  # an index out of range ends a loop
+        return boxes_of(self.table, images) if isinstance(images, int) else [boxes_of(self.table, each) for each in images]
 
 
 def _all_boxes(table: LabelTable) -> LabeledBoxes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lat.core.errors import InputError
+from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ ID_LIMIT = 5
 
 @dataclass(frozen=True, eq=False)
 class BoxColumns:
-    """Boxes of all images, one row per box: image index 0..I-1 in ascending image id, box, class index, score, crowd flag."""
+    """Boxes of all images, one row per box: image index 0..I-1 in ascending image id, box, class index, score, crowd flag.
+
+    Rows are in the order of `image`.
+    """
 
     image: np.ndarray
     boxes_xyxy: np.ndarray
@@ -31,19 +36,23 @@ class BoxColumns:
         """The chosen rows (bool mask or int64 indices) of every column."""
         return BoxColumns(*(getattr(self, column.name)[rows] for column in fields(self)))
 
-    def by_image(self, count: int) -> list[BoxColumns]:
-        """The boxes of each of `count` images, in index order."""
-        order = np.argsort(self.image, kind="stable")
-        return [self[rows] for rows in np.split(order, np.searchsorted(self.image[order], np.arange(1, count)))]
+    def of(self, images: range) -> BoxColumns:
+        """The boxes of consecutive images; views, not copies."""
+        start, stop = np.searchsorted(self.image, (images.start, images.stop))
+        return BoxColumns(*(getattr(self, column.name)[start:stop] for column in fields(self)))
+
+    def offsets(self, images: range) -> np.ndarray:
+        """(len(images) + 1,) int64: the rows of each of consecutive images, as in a `LabelTable`."""
+        return np.searchsorted(self.image, np.arange(images.start, images.stop + 1))
 
 
-def paired_columns(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> tuple[BoxColumns, BoxColumns]:
+def paired_columns(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes]) -> tuple[BoxColumns, BoxColumns]:
     """The columns of truth, including crowd boxes, and of labels, without crowd boxes.
 
     Args:
         truth: a labels file.
         labels: a labels file of the same images, matched by image id, with the same categories, matched by id; or the boxes
-            of each image, in the order of the truth's images.
+            of each image, in the order of the truth's images, of which only a chunk is in memory at a time.
 
     Raises:
         InputError: if the categories differ, or an image is in only one file.
@@ -58,7 +67,13 @@ def paired_columns(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes
 def _table_columns(table: LabelTable, places: np.ndarray) -> BoxColumns:
     """Columns of a labels file whose image i has index `places[i]` (I,) int64."""
     image = np.repeat(places, np.diff(table.offsets))
-    return BoxColumns(image, table.boxes_xyxy, table.labels, table.scores, table.is_crowd)
+    return _in_order(BoxColumns(image, table.boxes_xyxy, table.labels, table.scores, table.is_crowd))
+
+
+def _in_order(columns: BoxColumns) -> BoxColumns:
+    """The rows by ascending image, those of one image in their order."""
+    is_in_order = bool((np.diff(columns.image) >= 0).all())
+    return columns if is_in_order else columns[np.argsort(columns.image, kind="stable")]
 
 
 def _matched_columns(truth: LabelTable, labels: LabelTable, places: np.ndarray) -> BoxColumns:
@@ -70,7 +85,7 @@ def _matched_columns(truth: LabelTable, labels: LabelTable, places: np.ndarray) 
             what = f"lacks {len(missing)} of the images of {one.path}: image id {shown}"
             raise InputError(other.path, what, "score labels of the same images")
     columns = _table_columns(labels, places[truth.index_of(labels.image_ids)])
-    return columns[~columns.is_crowd]
+    return columns[~columns.is_crowd] if columns.is_crowd.any() else columns
 
 
 def _check_categories(truth: LabelTable, labels: LabelTable) -> None:
@@ -85,14 +100,24 @@ def _category_list(table: LabelTable) -> str:
     return ", ".join(f"{i} {name}" for i, name in zip(table.space.category_ids, table.space.class_names, strict=True))
 
 
-def _listed_columns(truth: LabelTable, labels: Sequence[LabeledBoxes], places: np.ndarray) -> BoxColumns:
-    assert len(labels) == len(truth), "one entry per image of the truth"
-    assert all(boxes.space.categories() == truth.space.categories() for boxes in labels), "labels in the truth's label space"
-    counts = [len(boxes) for boxes in labels]
-    return BoxColumns(
-        image=np.repeat(places, counts),
-        boxes_xyxy=np.concatenate([np.zeros((0, 4), np.float32), *(boxes.boxes_xyxy.cpu().numpy() for boxes in labels)]),
-        labels=np.concatenate([np.zeros(0, np.int64), *(boxes.labels.cpu().numpy() for boxes in labels)]),
-        scores=np.concatenate([np.zeros(0, np.float32), *(boxes.scores.cpu().numpy() for boxes in labels)]),
-        is_crowd=np.zeros(sum(counts), bool),
+def _listed_columns(truth: LabelTable, labels: Iterable[LabeledBoxes], places: np.ndarray) -> BoxColumns:
+    counts, chunks, left = [np.zeros(0, np.int64)], [_joined(())], iter(labels)
+    for images in chunks_of(len(truth)):
+        some = list(islice(left, len(images)))
+        assert len(some) == len(images), "one entry per image of the truth"
+        assert all(boxes.space.categories() == truth.space.categories() for boxes in some), "labels in the truth's label space"
+        counts.append(np.array([len(boxes) for boxes in some]))
+        chunks.append(_joined(some))
+    assert next(left, None) is None, "one entry per image of the truth"
+    boxes_xyxy, classes, scores = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    image = np.repeat(places, np.concatenate(counts))
+    return _in_order(BoxColumns(image, boxes_xyxy, classes, scores, np.zeros(len(image), bool)))
+
+
+def _joined(some: Sequence[LabeledBoxes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (N, 4) float32, classes (N,) int64 and scores (N,) float32 of several images."""
+    return (
+        np.concatenate([np.zeros((0, 4), np.float32), *(boxes.boxes_xyxy.cpu().numpy() for boxes in some)]),
+        np.concatenate([np.zeros(0, np.int64), *(boxes.labels.cpu().numpy() for boxes in some)]),
+        np.concatenate([np.zeros(0, np.float32), *(boxes.scores.cpu().numpy() for boxes in some)]),
     )

@@ -5,12 +5,13 @@ Shape letters: I images, A transferred boxes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lat.evaluation.objectlab import objectlab_scores, soft_minimum
+from lat.evaluation.objectlab import lowest_similarity, objectlab_scores, soft_minimum
+from lat.labels.chunks import in_chunks
 from lat.labels.class_scores import dense_scores
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
@@ -41,7 +42,11 @@ class Doubt:
 
 
 def doubt(
-    transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable], without_counterpart: LabelTable | None = None
+    transferred: LabelTable,
+    pseudo: LabelTable,
+    views: Sequence[LabelTable],
+    without_counterpart: LabelTable | None = None,
+    progress: Callable[[int], None] = lambda images: None,
 ) -> Doubt:
     """Doubt of the transferred boxes of a source.
 
@@ -53,15 +58,50 @@ def doubt(
     - badly_located, swapped: 1 minus ObjectLab's scores against the target's detector.
     - no_counterpart: 1 if it lies on a human box of a class that is none of the target's, else 0.
 
+    Images are compared a chunk at a time, twice: for what the whole dataset says first.
+
     Args:
         transferred: the labels, in the target's space.
         pseudo: what the target's detector found.
         views: the labels of the same images in each label space: the source's human boxes, and pseudo-labels of every space;
             all tables have the same images in the same order.
         without_counterpart: the human boxes whose class has no counterpart in the target's space, in these images; None for none.
+        progress: called with the number of images that have been compared; in all with twice that of the tables.
     """
-    objectlab = objectlab_scores(transferred, pseudo)
-    agreement, spread = _views(transferred, views)
+    lowest, counts = 1.0, [np.zeros((len(transferred.space), len(view.space))) for view in views]
+    for labels, found, *others in in_chunks(transferred, pseudo, *views):
+        lowest = min(lowest, lowest_similarity(labels, found))
+        for count, view in zip(counts, others, strict=True):
+            count += _together(labels, view)
+        progress(len(labels))
+    known = _Known(lowest, [_shares(count) for count in counts])
+    chunks = []
+    odd = () if without_counterpart is None else (without_counterpart,)
+    for labels, found, *others in in_chunks(transferred, pseudo, *views, *odd):
+        chunks.append(_doubt_of_some(known, labels, found, others[: len(views)], others[-1] if odd else None))
+        progress(len(labels))
+    return Doubt(
+        boxes=np.concatenate([one.boxes for one in chunks]),
+        parts={name: np.concatenate([one.parts[name] for one in chunks]) for name in PARTS},
+        images=np.concatenate([one.images for one in chunks]),
+        overlooked=np.concatenate([one.overlooked for one in chunks]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What the whole dataset says: `lowest_similarity`, and `_shares` of each view."""
+
+    lowest: float
+    shares: Sequence[np.ndarray]
+
+
+def _doubt_of_some(
+    known: _Known, transferred: LabelTable, pseudo: LabelTable, views: Sequence[LabelTable], odd: LabelTable | None
+) -> Doubt:
+    """Doubt of some images; `odd` are the boxes without a counterpart."""
+    objectlab = objectlab_scores(transferred, pseudo, known.lowest)
+    agreement, spread = _views(transferred, views, known.shares)
     score = 1 - transferred.scores.astype(np.float64)
     parts = {
         "score": score,
@@ -72,8 +112,8 @@ def doubt(
         "swapped": 1 - objectlab.swapped,
         "no_counterpart": np.zeros(transferred.num_boxes),
     }
-    if without_counterpart is not None:
-        parts["no_counterpart"] += overlaps(transferred, without_counterpart).best()[1] >= LIES_ON_IOU
+    if odd is not None:
+        parts["no_counterpart"] += overlaps(transferred, odd).best()[1] >= LIES_ON_IOU
     boxes = np.maximum(combined(parts, WEIGHTS), parts["no_counterpart"])
     overlooked = 1 - soft_minimum(objectlab.overlooked, pseudo.offsets)
     return Doubt(boxes, parts, image_doubt(boxes, transferred.offsets), overlooked)
@@ -111,16 +151,15 @@ def _lead_over_others(class_scores: np.ndarray, labels: np.ndarray) -> np.ndarra
     return result
 
 
-def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.ndarray, np.ndarray]:
-    """The parts `agreement` and `spread`, (A,) each."""
+def _views(transferred: LabelTable, views: Sequence[LabelTable], shares: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The parts `agreement` and `spread`, (A,) each, given the shares (`_shares`) of each view."""
     count = transferred.num_boxes
     agreement, distance, found = np.zeros(count), np.zeros(count), np.zeros(count)
-    for view in views:
+    for view, share in zip(views, shares, strict=True):
         pairs = overlaps(transferred, view)
         row, iou = pairs.best()
         on = (iou >= LIES_ON_IOU) & (row >= 0)
-        shares = _cooccurrence(transferred.labels[on], view.labels[row[on]], len(transferred.space), len(view.space))
-        together = shares[transferred.labels[pairs.first], view.labels[pairs.second]]
+        together = share[transferred.labels[pairs.first], view.labels[pairs.second]]
         agreement += pairs.highest(pairs.iou * together, 0.0)
         distance += np.where(on, 1 - iou, 0.0)
         found += on
@@ -128,10 +167,17 @@ def _views(transferred: LabelTable, views: Sequence[LabelTable]) -> tuple[np.nda
     return 1 - agreement / max(len(views), 1), np.clip(spread, 0.0, 1.0)
 
 
-def _cooccurrence(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _together(transferred: LabelTable, view: LabelTable) -> np.ndarray:
+    """(rows, columns): how often a box of a class has a box of each class of another space on it."""
+    row, iou = overlaps(transferred, view).best()
+    on = (iou >= LIES_ON_IOU) & (row >= 0)
+    pairs = transferred.labels[on] * len(view.space) + view.labels[row[on]]
+    shape = len(transferred.space), len(view.space)
+    return np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
     """(rows, columns): how often two classes lie on each other, as the larger of the pair's shares of its row and its column."""
-    counts = np.zeros((rows, columns))
-    np.add.at(counts, (first, second), 1)
     of_rows, of_columns = np.maximum(counts.sum(axis=1, keepdims=True), 1), np.maximum(counts.sum(axis=0), 1)
     result: np.ndarray = np.maximum(counts / of_rows, counts / of_columns)
     return result

@@ -1,4 +1,4 @@
-"""Match the boxes of one image one to one by overlap. Shape letters: N first boxes, M second boxes, P pairs."""
+"""Match the boxes of one image, or of many, one to one by overlap. Shape letters: N first boxes, M second boxes, P pairs."""
 
 from __future__ import annotations
 
@@ -48,17 +48,9 @@ def match_boxes(
     overlaps = pairwise_iou(first_xyxy, second_xyxy)
     close = overlaps >= iou
     rows, columns = np.nonzero(close if allowed is None else close & allowed)
-    order = np.argsort(-overlaps[rows, columns], kind="stable")
-    if second_scores is not None:
-        order = order[np.argsort(-second_scores[columns[order]], kind="stable")]
-    partner: dict[int, int] = {}
-    taken: set[int] = set()
-    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if row not in partner and column not in taken:
-            partner[row] = column
-            taken.add(column)
-    first = np.array(sorted(partner), np.int64)
-    second = np.array([partner[row] for row in first.tolist()], np.int64)
+    counts = len(first_xyxy), len(second_xyxy)
+    matched = match_rows(rows, columns, overlaps[rows, columns], counts, second_scores=second_scores)
+    first, second = rows[matched], columns[matched]
     return BoxMatches(
         first=first,
         second=second,
@@ -68,32 +60,76 @@ def match_boxes(
     )
 
 
+def match_rows(
+    first: np.ndarray,
+    second: np.ndarray,
+    iou: np.ndarray,
+    counts: tuple[int, int],
+    *,
+    second_scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """Match boxes of any number of images one to one: the pair with the highest IoU first, and so on, as in `match_boxes`.
+
+    In rounds: a pair that comes before all others of both its boxes is a match, and the other pairs of these boxes are dropped.
+
+    Args:
+        first: (P,) int64 rows 0..N-1 of the pairs that may be matched; the pairs are in ascending order of (first, second).
+        second: (P,) int64 rows 0..M-1.
+        iou: (P,) of each pair.
+        counts: N and M.
+        second_scores: (M,) float; if given, second boxes with higher scores choose first.
+
+    Returns:
+        Indices of the matched pairs, ascending.
+    """
+    order = np.argsort(-iou, kind="stable")
+    if second_scores is not None:
+        order = order[np.argsort(-second_scores[second[order]], kind="stable")]
+    matched = [np.zeros(0, np.int64)]
+    best_of_first, best_of_second = (np.zeros(count, np.int64) for count in counts)
+    is_free_first, is_free_second = (np.ones(count, bool) for count in counts)
+    while len(order):
+        best_of_first[first[order[::-1]]] = order[::-1]  # of repeated indices, the last assignment counts
+        best_of_second[second[order[::-1]]] = order[::-1]
+        found = order[(best_of_first[first[order]] == order) & (best_of_second[second[order]] == order)]
+        is_free_first[first[found]] = is_free_second[second[found]] = False
+        order = order[is_free_first[first[order]] & is_free_second[second[order]]]
+        matched.append(found)
+    return np.sort(np.concatenate(matched))
+
+
 def pairwise_iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
-    """IoU (N, M) of boxes (N, 4) with boxes (M, 4), in their dtype; NaN if neither has an area.
+    """IoU (N, M) of boxes (N, 4) with boxes (M, 4), as `iou_of_pairs`."""
+    return iou_of_pairs(first_xyxy[:, None], second_xyxy[None])
+
+
+def iou_of_pairs(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """IoU (...) of boxes (..., 4) with boxes (..., 4), one by one, in their dtype; NaN if neither has an area.
 
     Same operations in the same order as `torchvision.ops.box_iou`, so the results are identical.
     """
-    shared = _intersection(first_xyxy, second_xyxy)
-    union = _area(first_xyxy)[:, None] + _area(second_xyxy)[None] - shared
+    shared = _shared(first_xyxy, second_xyxy)
+    union = _area(first_xyxy) + _area(second_xyxy) - shared
     with np.errstate(invalid="ignore"):
         result: np.ndarray = shared / union
         return result
 
 
 def share_inside(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
-    """Share (N, M) of the area of each first box (N, 4) that lies in each second box (M, 4); 0 for a box without area."""
+    """Share (...) of the area of each first box (..., 4) that lies in its second box (..., 4); 0 for a box without area."""
     area = np.maximum(_area(first_xyxy), np.asarray(1e-9, first_xyxy.dtype))
-    result: np.ndarray = _intersection(first_xyxy, second_xyxy) / area[:, None]
+    result: np.ndarray = _shared(first_xyxy, second_xyxy) / area
     return result
 
 
-def _intersection(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
-    top_left = np.maximum(first_xyxy[:, None, :2], second_xyxy[None, :, :2])
-    sides = np.maximum(np.minimum(first_xyxy[:, None, 2:], second_xyxy[None, :, 2:]) - top_left, 0)
+def _shared(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """Area that boxes (..., 4) share with boxes (..., 4)."""
+    top_left = np.maximum(first_xyxy[..., :2], second_xyxy[..., :2])
+    sides = np.maximum(np.minimum(first_xyxy[..., 2:], second_xyxy[..., 2:]) - top_left, 0)
     result: np.ndarray = sides[..., 0] * sides[..., 1]
     return result
 
 
 def _area(boxes_xyxy: np.ndarray) -> np.ndarray:
-    result: np.ndarray = (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    result: np.ndarray = (boxes_xyxy[..., 2] - boxes_xyxy[..., 0]) * (boxes_xyxy[..., 3] - boxes_xyxy[..., 1])
     return result

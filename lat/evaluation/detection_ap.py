@@ -1,19 +1,18 @@
-"""Average precision of labels against truth, as COCO computes it. The computing is faster-coco-eval's."""
+"""Average precision of labels against truth, as COCO computes it. The computing is hotcoco's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lat.evaluation.box_columns import BoxColumns, paired_columns
+from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
 
 if TYPE_CHECKING:
-    from faster_coco_eval import COCO
-
     from lat.core.structures import LabeledBoxes
 
 
@@ -46,7 +45,7 @@ class ApResult:
         return asdict(self)
 
 
-def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes]) -> ApResult:
+def detection_ap(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes]) -> ApResult:
     """Score labels against truth, over all object sizes.
 
     All labels of an image count, with no limit on their number (COCO's own limit of the best 100 would drop boxes). In the
@@ -60,71 +59,66 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes])
     Raises:
         InputError: if the categories differ, or an image is in only one file.
     """
-    wanted, found = paired_columns(truth, labels)
+    return ap_of_columns(*paired_columns(truth, labels), len(truth), truth.space.class_names)
+
+
+def ap_of_columns(wanted: BoxColumns, found: BoxColumns, num_images: int, class_names: Sequence[str]) -> ApResult:
+    """Score labels against truth, both as `paired_columns` gives them."""
     counted = wanted.labels[~wanted.is_crowd]
-    names = truth.space.class_names
     if not len(found.image):
-        per_class = {name: 0.0 if (counted == k).any() else None for k, name in enumerate(names)}
+        per_class = {name: 0.0 if (counted == k).any() else None for k, name in enumerate(class_names)}
         nothing = 0.0 if len(counted) else None
-        return ApResult(nothing, nothing, nothing, nothing, per_class, len(truth), len(counted), 0)
-    precision = _precision(wanted, found, len(truth), len(names))
+        return ApResult(nothing, nothing, nothing, nothing, per_class, num_images, len(counted), 0)
+    precision = _precision(wanted, found, num_images, len(class_names))
     return ApResult(
         ap=_mean(precision),
         ap50=_mean(precision[0]),
         ap75=_mean(precision[5]),
         ap85=_mean(precision[7]),
-        per_class={name: _mean(precision[:, :, k]) for k, name in enumerate(names)},
-        images=len(truth),
+        per_class={name: _mean(precision[:, :, k]) for k, name in enumerate(class_names)},
+        images=num_images,
         boxes=len(counted),
         labels=len(found.image),
     )
 
 
 def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_classes: int) -> np.ndarray:
-    """Precision (10 IoU thresholds, 101 recall levels, K classes); -1 for classes without truth boxes."""
-    from faster_coco_eval import COCOeval_faster
+    """Precision (10 IoU thresholds, 101 recall levels, K classes); -1 for classes without truth boxes.
 
-    evaluation = COCOeval_faster(
-        _in_memory(wanted, num_images, num_classes),
-        _in_memory(found, num_images, num_classes),
-        iouType="bbox",
-        print_function=_silent,
-        separate_eval=True,
-    )
-    evaluation.params.maxDets = [int(np.bincount(found.image).max())]
-    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-    evaluation.evaluate()
+    Images are matched a chunk at a time, and of each only scores and matches are kept.
+    """
+    from hotcoco import Params, StreamingEval
+
+    params = Params("bbox")
+    params.max_dets = [int(np.bincount(found.image).max())]
+    params.area_rng, params.area_rng_lbl = [[0.0, 1e10]], ["all"]
+    matching = StreamingEval([{"id": k, "name": str(k)} for k in range(num_classes)], "bbox", params=params)
+    for images in chunks_of(num_images):
+        matching.update([{"id": i} for i in images], _truth_rows(wanted.of(images)), _label_rows(found.of(images)))
+    evaluation = matching.finalize()
     evaluation.accumulate()
+    assert evaluation.eval is not None
     result: np.ndarray = evaluation.eval["precision"][:, :, :, 0, 0]
     return result
 
 
-def _in_memory(columns: BoxColumns, num_images: int, num_classes: int) -> COCO:
-    """A COCO object with ids from 1 instead of the files' own (the evaluator takes id 0 as "not matched")."""
-    from faster_coco_eval import COCO
-
-    corners = columns.boxes_xyxy.astype(np.float64)
-    sizes = corners[:, 2:] - corners[:, :2]
-    rows = zip(
-        columns.image.tolist(),
-        columns.labels.tolist(),
-        np.concatenate([corners[:, :2], sizes], axis=1).tolist(),
-        sizes.prod(axis=1).tolist(),
-        columns.scores.tolist(),
-        columns.is_crowd.tolist(),
-        strict=True,
-    )
-    annotations = [
-        {"id": i, "image_id": image + 1, "category_id": k + 1, "bbox": box, "area": area, "score": score, "iscrowd": int(crowd)}
-        for i, (image, k, box, area, score, crowd) in enumerate(rows, start=1)
+def _truth_rows(columns: BoxColumns) -> list[dict[str, Any]]:
+    """Annotations as in a COCO file, with ids from 1 (evaluators may take 0 for "not matched")."""
+    rows = zip(columns.image.tolist(), columns.labels.tolist(), _xywh(columns).tolist(), columns.is_crowd.tolist(), strict=True)
+    return [
+        {"id": i, "image_id": image, "category_id": k, "bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
+        for i, (image, k, box, crowd) in enumerate(rows, start=1)
     ]
-    images = [{"id": i + 1} for i in range(num_images)]
-    categories = [{"id": k + 1, "name": str(k)} for k in range(num_classes)]
-    return COCO({"images": images, "categories": categories, "annotations": annotations}, print_function=_silent)
 
 
-def _silent(*_: object) -> None:
-    """Suppress the evaluator's prints."""
+def _label_rows(columns: BoxColumns) -> np.ndarray:
+    """(N, 7) float64 rows of image, x, y, width, height, score, class."""
+    return np.column_stack([columns.image, _xywh(columns), columns.scores, columns.labels])
+
+
+def _xywh(columns: BoxColumns) -> np.ndarray:
+    corners = columns.boxes_xyxy.astype(np.float64)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
 def _mean(precision: np.ndarray) -> float | None:

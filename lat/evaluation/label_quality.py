@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lat.evaluation.box_columns import BoxColumns, paired_columns
-from lat.evaluation.box_matching import match_boxes, share_inside
+from lat.evaluation.box_matching import iou_of_pairs, match_rows, share_inside
 from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
+from lat.labels.chunks import chunks_of
+from lat.labels.overlaps import pairs_of_one_image
 from lat.labels.table import LabelTable
 
 if TYPE_CHECKING:  # scoring two files needs no torch
@@ -76,12 +78,16 @@ class LabelQuality:
         return asdict(self)
 
 
-def label_quality(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], score_threshold: float) -> LabelQuality:
+def label_quality(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes], score_threshold: float) -> LabelQuality:
     """Compare labels with truth; arguments and errors are those of `detection_ap`.
 
     A label is right if it finds a truth box of its class (`scored_hits`).
     """
-    found = scored_hits(truth, labels)
+    return quality_of_hits(scored_hits(truth, labels), score_threshold)
+
+
+def quality_of_hits(found: ScoredHits, score_threshold: float) -> LabelQuality:
+    """The figures of `label_quality` of labels that are known to be right or wrong."""
     kept = found.scores >= score_threshold
     right = kept & found.hits
     bins = reliability_bins(found.scores, found.hits)
@@ -108,31 +114,43 @@ def _f1(found: ScoredHits, threshold: float | None) -> float | None:
     return 2 * int((kept & found.hits).sum()) / either if either else None
 
 
-def scored_hits(truth: LabelTable, labels: LabelTable | Sequence[LabeledBoxes], iou: float = IOU) -> ScoredHits:
+def scored_hits(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes], iou: float = IOU) -> ScoredHits:
     """Match labels one to one with truth boxes of the same image and class, at an IoU of `iou` or more.
 
     As in COCO, labels choose in order of descending score (then of IoU), each the free truth box of highest IoU: a label's
     match does not depend on lower scores, so one matching serves every threshold. Unmatched labels with a share of at least
     `iou` of their area in a crowd box of their class are left out.
     """
-    wanted, found = paired_columns(truth, labels)
-    columns = zip(wanted.by_image(len(truth)), found.by_image(len(truth)), strict=True)
-    matched = [_match_image(in_truth, in_labels, iou) for in_truth, in_labels in columns]
-    classes, scores, ious = (np.concatenate(parts) for parts in zip(*matched, strict=True))
+    return hits_of_columns(*paired_columns(truth, labels), len(truth), iou)
+
+
+def hits_of_columns(wanted: BoxColumns, found: BoxColumns, num_images: int, iou: float = IOU) -> ScoredHits:
+    """The same for truth and labels as `paired_columns` gives them."""
+    parts = [_match_images(wanted.of(images), found.of(images), images, iou) for images in chunks_of(num_images)]
+    classes, scores, ious = (np.concatenate(column) for column in zip(*parts, strict=True))
     return ScoredHits(classes, scores, ious, int((~wanted.is_crowd).sum()))
 
 
-def _match_image(truth: BoxColumns, labels: BoxColumns, least_iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Classes, scores and IoUs (N,) of the labels of one image that are right or wrong."""
+def _match_images(
+    truth: BoxColumns, labels: BoxColumns, images: range, least_iou: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, scores and IoUs (N,) of the labels of some images that are right or wrong."""
     wanted, crowds = truth[~truth.is_crowd], truth[truth.is_crowd]
-    same = wanted.labels[:, None] == labels.labels
-    matches = match_boxes(wanted.boxes_xyxy, labels.boxes_xyxy, least_iou, allowed=same, second_scores=labels.scores)
-    iou = np.zeros(len(labels.labels), np.float32)
-    iou[matches.second] = matches.iou
-    in_crowd = share_inside(labels.boxes_xyxy, crowds.boxes_xyxy) >= least_iou
-    in_crowd &= labels.labels[:, None] == crowds.labels
-    counted = (iou > 0) | ~in_crowd.any(axis=1)
-    return labels.labels[counted], labels.scores[counted], iou[counted]
+    ends, scores = labels.offsets(images), labels.scores
+    rows, places = pairs_of_one_image(wanted.offsets(images), ends)
+    overlap = iou_of_pairs(wanted.boxes_xyxy[rows], labels.boxes_xyxy[places])
+    may_match = (overlap >= least_iou) & (wanted.labels[rows] == labels.labels[places])
+    rows, places, overlap = rows[may_match], places[may_match], overlap[may_match]
+    matched = match_rows(rows, places, overlap, (len(wanted.image), len(scores)), second_scores=scores)
+    iou = np.zeros(len(scores), np.float32)
+    iou[places[matched]] = overlap[matched]
+    places, rows = pairs_of_one_image(ends, crowds.offsets(images))
+    in_crowd = share_inside(labels.boxes_xyxy[places], crowds.boxes_xyxy[rows]) >= least_iou
+    in_crowd &= labels.labels[places] == crowds.labels[rows]
+    counted = np.ones(len(scores), bool)
+    counted[places[in_crowd]] = False
+    counted |= iou > 0
+    return labels.labels[counted], scores[counted], iou[counted]
 
 
 def true_classes(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = IOU) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lat.labels.overlaps import overlaps
+from lat.labels.overlaps import Overlaps, overlaps
 from lat.labels.table import LabelTable
 
 IOU_SHARE = 0.9  # weight of IoU in the similarity of two boxes; the rest is the nearness of their centres
@@ -36,15 +36,16 @@ class ObjectLabScores:
     overlooked: np.ndarray
 
 
-def objectlab_scores(labels: LabelTable, predictions: LabelTable) -> ObjectLabScores:
+def objectlab_scores(labels: LabelTable, predictions: LabelTable, lowest: float) -> ObjectLabScores:
     """Compare labels with predictions of the same images, in the same order and label space.
+
+    `lowest` is the `lowest_similarity` of the whole dataset, of which these may be some images.
 
     Source: Tkachenko, Thyagarajan, Mueller, "ObjectLab: Automated Diagnosis of Mislabeled Images in Object Detection Data"
     (2023), section 3, with its constants.
     """
     pairs = overlaps(labels, predictions)
-    similarity = IOU_SHARE * pairs.iou + (1 - IOU_SHARE) * np.exp(-DISTANCE_FACTOR * pairs.distance)
-    lowest = float(similarity[similarity > 0].min(initial=1.0))
+    similarity = _similarity(pairs)
     same = labels.labels[pairs.first] == predictions.labels[pairs.second]
     scores = predictions.scores[pairs.second]
     located = np.where(same & (scores > LOW) & (pairs.iou > 0), similarity, np.nan)
@@ -55,11 +56,21 @@ def objectlab_scores(labels: LabelTable, predictions: LabelTable) -> ObjectLabSc
     back = pairs.turned(predictions.num_boxes)
     touched = back.highest(back.iou, 0.0) > 0
     of_class = labels.labels[back.second] == predictions.labels[back.first]
-    near = IOU_SHARE * back.iou + (1 - IOU_SHARE) * np.exp(-DISTANCE_FACTOR * back.distance)
-    nearest = back.highest(np.where(of_class, near, np.nan), -1.0)
+    nearest = back.highest(np.where(of_class, _similarity(back), np.nan), -1.0)
     overlooked = np.where(nearest >= 0, nearest, lowest * (1 - predictions.scores.astype(np.float64)))
     overlooked[touched | (predictions.scores < HIGH)] = np.nan
     return ObjectLabScores(pairs.highest(located, 1.0), swapped, overlooked)
+
+
+def lowest_similarity(labels: LabelTable, predictions: LabelTable) -> float:
+    """The lowest similarity above 0 of a label and a prediction of one image; 1 without any."""
+    similarity = _similarity(overlaps(labels, predictions))
+    return float(similarity[similarity > 0].min(initial=1.0))
+
+
+def _similarity(pairs: Overlaps) -> np.ndarray:
+    result: np.ndarray = IOU_SHARE * pairs.iou + (1 - IOU_SHARE) * np.exp(-DISTANCE_FACTOR * pairs.distance)
+    return result
 
 
 def _contradicted(labels: LabelTable) -> np.ndarray:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from lat.core.structures import LabeledBoxes
-from lat.evaluation.box_matching import match_boxes
+from lat.evaluation.box_matching import iou_of_pairs, match_rows
+from lat.labels.chunks import chunks_of
+from lat.labels.overlaps import pairs_of_one_image
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def agreement(
 ) -> Agreement:
     """Compare transferred labels with the source's human boxes, over all images; one image is a sequence of one.
 
-    Boxes are matched one to one at `iou`, whatever their classes (`match_boxes`); a match is kept at an IoU of `kept_iou` or
+    Boxes are matched one to one at `iou`, whatever their classes (`match_rows`); a match is kept at an IoU of `kept_iou` or
     more and moved below. Boxes of weight 0 (crowd, don't-care) are ignored.
 
     Args:
@@ -64,12 +67,35 @@ def agreement(
     source_space, target_space = source[0].space, transferred[0].space
     changes = np.zeros((len(source_space), len(target_space)), np.int64)
     kept = moved = added = dropped = 0
-    for all_old, all_new in zip(source, transferred, strict=True):
-        old, new = all_old[all_old.weights > 0], all_new[all_new.weights > 0]
-        matches = match_boxes(old.boxes_xyxy.numpy(), new.boxes_xyxy.numpy(), iou)
-        close = int((matches.iou >= kept_iou).sum())
-        kept, moved = kept + close, moved + len(matches.iou) - close
-        added, dropped = added + len(matches.second_unmatched), dropped + len(matches.first_unmatched)
-        np.add.at(changes, (old.labels.numpy()[matches.first], new.labels.numpy()[matches.second]), 1)
+    both = zip(source, transferred, strict=True)
+    for images in chunks_of(len(source)):
+        old, new = (_joined(boxes) for boxes in zip(*islice(both, len(images)), strict=True))
+        first, second = pairs_of_one_image(old.offsets, new.offsets)
+        overlap = iou_of_pairs(old.boxes_xyxy[first], new.boxes_xyxy[second])
+        first, second, overlap = (column[overlap >= iou] for column in (first, second, overlap))
+        matched = match_rows(first, second, overlap, (len(old.labels), len(new.labels)))
+        close = int((overlap[matched] >= kept_iou).sum())
+        kept, moved = kept + close, moved + len(matched) - close
+        added, dropped = added + len(new.labels) - len(matched), dropped + len(old.labels) - len(matched)
+        np.add.at(changes, (old.labels[first[matched]], new.labels[second[matched]]), 1)
     rows = tuple(tuple(row) for row in changes.tolist())
     return Agreement(kept, moved, added, dropped, rows, source_space.class_names, target_space.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class _Joined:
+    """Boxes (N, 4) and classes (N,) of several images; those of image i are at `offsets[i]:offsets[i + 1]`."""
+
+    boxes_xyxy: np.ndarray
+    labels: np.ndarray
+    offsets: np.ndarray
+
+
+def _joined(images: Sequence[LabeledBoxes]) -> _Joined:
+    """The boxes of images that count."""
+    counted = [boxes.weights.numpy() > 0 for boxes in images]
+    return _Joined(
+        np.concatenate([boxes.boxes_xyxy.numpy()[rows] for boxes, rows in zip(images, counted, strict=True)]),
+        np.concatenate([boxes.labels.numpy()[rows] for boxes, rows in zip(images, counted, strict=True)]),
+        np.concatenate([[0], np.cumsum([rows.sum() for rows in counted])]).astype(np.int64),
+    )

@@ -53,7 +53,7 @@ class Overlaps:
 def overlaps(first: LabelTable, second: LabelTable) -> Overlaps:
     """All pairs of boxes of the same image. Both tables have the same images in the same order."""
     assert first.image_ids.tolist() == second.image_ids.tolist(), "tables of the same images"
-    rows, others = _pairs_of_one_image(first.offsets, second.offsets)
+    rows, others = pairs_of_one_image(first.offsets, second.offsets)
     a, b = first.boxes_xyxy[rows].astype(np.float64), second.boxes_xyxy[others].astype(np.float64)
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     shared = np.clip(sides, 0, None).prod(axis=1)
@@ -62,7 +62,7 @@ def overlaps(first: LabelTable, second: LabelTable) -> Overlaps:
     return Overlaps(rows, others, shared / (area_a + area_b - shared), distance, first.num_boxes)
 
 
-def _pairs_of_one_image(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pairs_of_one_image(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of a row of one table and a row of another in the same image, from the offsets (I + 1,) of both.
 
     Returns:

@@ -7,7 +7,8 @@ import hashlib
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -48,7 +49,7 @@ class ReportContent:
         evaluation: the content of `evaluation.json`; missing or empty parts are left out of the page.
         upstream: for each dataset, the `metrics.json` of its upstream detector (`ap`, `ap50` on its validation images).
         curves: for each model, the rows of its `log.jsonl` (`step`, `total` and the losses by name).
-        galleries: one for each source and target.
+        galleries: one for each source and target; they may be made one after another.
         labels_files: for each source and target, the path of its transferred labels, relative to the page.
         relations: the content of each `relations/A.B.json`.
         examples: for label spaces of `relations`, the dataset that example crops of their classes are cut from.
@@ -61,24 +62,31 @@ class ReportContent:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     upstream: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     curves: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    galleries: Sequence[Gallery] = ()
+    galleries: Iterable[Gallery] = ()
     labels_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
     relations: Sequence[Mapping[str, Any]] = ()
     examples: Mapping[str, DetectionDataset] = field(default_factory=dict)
 
 
+Progress = Callable[[int], None]
+
+
 def write_report(
-    folder: Path, content: ReportContent, settings: ReportSettings, progress: Callable[[int], None] = lambda count: None
+    folder: Path,
+    content: ReportContent,
+    settings: ReportSettings,
+    pictures: Callable[[int], AbstractContextManager[Progress]] = lambda count: nullcontext(lambda done: None),
 ) -> None:
     """Write `index.html` with its data and pictures beside it; replaces `folder` as a whole, once everything is written.
 
-    The same content gives the same bytes: the page has no date and no machine name.
+    The same content gives the same bytes: the page has no date and no machine name. Galleries are gone through once, and of each
+    only what the page shows is kept while the next one is read.
 
     Args:
         folder: the folder of the report.
         content: what it shows.
         settings: how many images.
-        progress: called with the number of pictures written.
+        pictures: called with the number of pictures; what it gives is called with the number of those written.
 
     Raises:
         InputError: if an image is missing or cannot be decoded.
@@ -87,33 +95,22 @@ def write_report(
     shutil.rmtree(part, ignore_errors=True)  # left by a killed run
     part.mkdir(parents=True)
     try:
-        chosen = [choose_images(gallery, settings.images_per_pair) for gallery in content.galleries]
-        views = [
-            _write_pair(part, number, gallery, images, folder, content)
-            for number, (gallery, images) in enumerate(zip(content.galleries, chosen, strict=True), start=1)
-        ]
-        for gallery, images in _pictured(content.galleries, chosen):
-            write_pictures(part, gallery.dataset, images.tolist(), LONGEST_SIDE, progress)
+        views: list[PairView] = []
+        shown: dict[str, tuple[DetectionDataset, np.ndarray]] = {}  # the images of each source that any of its galleries shows
+        for gallery in content.galleries:
+            images = choose_images(gallery, settings.images_per_pair)
+            views.append(_write_pair(part, len(views) + 1, gallery, images, folder, content))
+            dataset, before = shown.get(gallery.source, (gallery.dataset, images))
+            shown[gallery.source] = dataset, np.union1d(before, images)
+            del gallery
+        with pictures(sum(len(images) for _, images in shown.values())) as progress:
+            for dataset, images in shown.values():
+                write_pictures(part, dataset, images.tolist(), LONGEST_SIDE, progress)
         (part / "index.html").write_text(render_page(content, views), encoding="utf-8")
         _replace_folder(folder, part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-
-
-def count_pictures(content: ReportContent, settings: ReportSettings) -> int:
-    """Number of pictures that `write_report` writes."""
-    chosen = [choose_images(gallery, settings.images_per_pair) for gallery in content.galleries]
-    return sum(len(images) for _, images in _pictured(content.galleries, chosen))
-
-
-def _pictured(galleries: Sequence[Gallery], chosen: Sequence[np.ndarray]) -> list[tuple[Gallery, np.ndarray]]:
-    """One gallery per source, and the source's images that any of its galleries shows."""
-    by_source: dict[str, tuple[Gallery, np.ndarray]] = {}
-    for gallery, images in zip(galleries, chosen, strict=True):
-        _, before = by_source.get(gallery.source, (gallery, images))
-        by_source[gallery.source] = gallery, np.union1d(before, images)
-    return list(by_source.values())
 
 
 def _write_pair(part: Path, number: int, gallery: Gallery, images: np.ndarray, folder: Path, content: ReportContent) -> PairView:

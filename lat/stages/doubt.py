@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lat.core.files import sha256_of_file, write_atomically
+from lat.core.files import open_atomically, sha256_of_file
+from lat.engine.progress import track
 from lat.evaluation.box_doubt import Doubt, doubt
 from lat.labels.table import LabelTable
 from lat.stages.transfer.no_counterpart import boxes_without_counterpart
@@ -15,6 +17,7 @@ from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 DECIMALS = 4
+ROWS_AT_ONCE = 10_000
 
 
 def pair_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> Doubt:
@@ -22,24 +25,40 @@ def pair_doubt(workspace: Workspace, source: str, target: str, transferred: Labe
     views = [workspace.data.train_part(source).labels.where(~workspace.data.train_part(source).labels.is_crowd)]
     views += [read_pseudo_labels(workspace, source, space) for space in workspace.data.proposal_spaces(source)]
     odd = boxes_without_counterpart(workspace, source, target)
-    return doubt(transferred, read_pseudo_labels(workspace, source, target), views, odd)
+    pseudo = read_pseudo_labels(workspace, source, target)
+    with track(2 * len(transferred), f"doubt of {source} to {target}", after_seconds=2) as progress:
+        return doubt(transferred, pseudo, views, odd, progress.advance)
 
 
 def write_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, found: Doubt) -> None:
     """Write the ranking of images and boxes, most doubtful first."""
     path = workspace.paths.transferred(source, target)
-    ranking = {
-        "source": source,
-        "target": target,
-        "labels": {"file": str(path.relative_to(workspace.paths.root)), "sha256": sha256_of_file(path)},
-        "images": _images(transferred, found),
-        "boxes": _boxes(transferred, found),
-    }
-    write_atomically(workspace.paths.doubt(source, target), json.dumps(ranking, allow_nan=False, separators=(",", ":")) + "\n")
+    labels = {"file": str(path.relative_to(workspace.paths.root)), "sha256": sha256_of_file(path)}
+    head = _json({"source": source, "target": target, "labels": labels})
+    with open_atomically(workspace.paths.doubt(source, target)) as file:
+        file.write(head[:-1].encode())
+        for name, order, rows in (
+            ("images", _ranked(found.images), partial(_images, transferred, found)),
+            ("boxes", _ranked(found.boxes), partial(_boxes, transferred, found)),
+        ):
+            file.write(f',"{name}":['.encode())
+            for start in range(0, len(order), ROWS_AT_ONCE):
+                some = _json(rows(order[start : start + ROWS_AT_ONCE]))
+                file.write((("," if start else "") + some[1:-1]).encode())
+            file.write(b"]")
+        file.write(b"}\n")
 
 
-def _images(transferred: LabelTable, found: Doubt) -> list[dict[str, Any]]:
-    order = np.lexsort((np.arange(len(found.images)), -found.images.round(DECIMALS)))
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _ranked(doubts: np.ndarray) -> np.ndarray:
+    """The order (N,) int64 of doubts (N,), highest first."""
+    return np.lexsort((np.arange(len(doubts)), -doubts.round(DECIMALS)))
+
+
+def _images(transferred: LabelTable, found: Doubt, order: np.ndarray) -> list[dict[str, Any]]:
     return [
         {
             "image_id": int(transferred.image_ids[i]),
@@ -50,15 +69,14 @@ def _images(transferred: LabelTable, found: Doubt) -> list[dict[str, Any]]:
     ]
 
 
-def _boxes(transferred: LabelTable, found: Doubt) -> list[dict[str, Any]]:
-    images = np.repeat(transferred.image_ids, np.diff(transferred.offsets))
-    order = np.lexsort((np.arange(len(found.boxes)), -found.boxes.round(DECIMALS)))
+def _boxes(transferred: LabelTable, found: Doubt, order: np.ndarray) -> list[dict[str, Any]]:
+    images = transferred.image_ids[np.searchsorted(transferred.offsets, order, side="right") - 1]
+    columns = {name: part[order].tolist() for name, part in found.parts.items()}
+    parts = (
+        dict(zip(columns, (round(value, DECIMALS) for value in row), strict=True)) for row in zip(*columns.values(), strict=True)
+    )
+    rows = zip(transferred.annotation_ids[order].tolist(), images.tolist(), found.boxes[order].tolist(), parts, strict=True)
     return [
-        {
-            "annotation_id": int(transferred.annotation_ids[row]),
-            "image_id": int(images[row]),
-            "doubt": round(float(found.boxes[row]), DECIMALS),
-            "parts": {name: round(float(part[row]), DECIMALS) for name, part in found.parts.items()},
-        }
-        for row in order.tolist()
+        {"annotation_id": annotation, "image_id": image, "doubt": round(value, DECIMALS), "parts": of_box}
+        for annotation, image, value, of_box in rows
     ]

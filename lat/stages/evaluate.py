@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lat.baselines.class_names import averaged_union_labels, labels_by_class_names, union_labels
@@ -13,6 +14,7 @@ from lat.data.tensors import boxes_per_image
 from lat.engine.progress import track
 from lat.evaluation.label_figures import label_figures
 from lat.evaluation.transfer_quality import agreement
+from lat.labels.chunks import in_chunks
 from lat.labels.table import LabelTable
 from lat.workspace.label_files import counted_labels, read_detections, read_transferred, read_truth
 from lat.workspace.steps import Stage, Step
@@ -67,51 +69,76 @@ def evaluate(workspace: Workspace) -> dict[str, Any]:
     """
     rows: list[dict[str, Any]] = []
     agreements: list[dict[str, Any]] = []
-    with track(len(workspace.transfers()), "evaluate", after_seconds=2) as progress:
+    with track(_images_to_score(workspace), "evaluate", after_seconds=2) as progress:
         for source, target in workspace.transfers():
-            transferred = read_transferred(workspace, source, target)
-            labels = candidate_labels(workspace, source, transferred)
+            own, transferred = workspace.data.train_part(source).labels, read_transferred(workspace, source, target)
             truth = read_truth(workspace, source, target)
             if truth is not None:
-                rows += [
-                    {
-                        "source": source,
-                        "target": target,
-                        "method": method,
-                        **label_figures(truth, labels[method], workspace.config.evaluation.counted_threshold),
-                    }
-                    for method in labels
-                ]
-            own = workspace.data.train_part(source).labels
+                for method, labels in candidate_labels(workspace, source, transferred):
+                    figures = label_figures(truth, labels, workspace.config.evaluation.counted_threshold)
+                    rows.append({"source": source, "target": target, "method": method, **figures})
+                    progress.advance(len(own))
             changes = agreement(boxes_per_image(own), boxes_per_image(counted_labels(workspace, transferred)))
             agreements.append({"source": source, "target": target, **changes.to_dict()})
-            progress.advance()
+            progress.advance(len(own))
     downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.paths.found_downstream()]
     evaluation = {"transfer": rows, "agreement": agreements, "downstream": downstream}
     write_atomically(workspace.paths.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
     return evaluation
 
 
-def candidate_labels(workspace: Workspace, source: str, transferred: LabelTable) -> dict[str, list[LabeledBoxes]]:
-    """The labels of each method for the training images of `source` in the space of its transferred labels.
+def _images_to_score(workspace: Workspace) -> int:
+    """Number of images over all directions, each counted once per method, where there is truth, and once for its agreement."""
+    methods, data = len(TRANSFER_METHODS) + workspace.config.rounds.count + len(last_round_methods(workspace)), workspace.data
+    return sum(
+        len(data.train_part(source)) * (1 + methods * (target in data.settings_of(source).truth))
+        for source, target in workspace.transfers()
+    )
+
+
+@dataclass(frozen=True)
+class LabelsInChunks:
+    """The labels of each image of some tables, made a chunk of images at a time, anew whenever they are gone through."""
+
+    make: Callable[..., Iterable[LabeledBoxes]]
+    tables: tuple[LabelTable, ...]
+
+    def __iter__(self) -> Iterator[LabeledBoxes]:
+        for chunk in in_chunks(*self.tables):
+            yield from self.make(*chunk)
+
+
+def candidate_labels(
+    workspace: Workspace, source: str, transferred: LabelTable
+) -> Iterator[tuple[str, LabelTable | LabelsInChunks]]:
+    """Each method and its labels for the training images of `source` in the space of its transferred labels.
 
     Pseudo-labels have all their scores, as transferred labels do, below `pseudo_label.threshold` too.
     """
-    space = transferred.space
-    by_name = labels_by_class_names(workspace.data.train_part(source).labels, space)
-    first, *last = (boxes_per_image(read_detections(of_round, source, space.name)) for of_round in _compared_rounds(workspace))
-    named, earlier = last_round_methods(workspace), workspace.rounds()[:-1]
-    labels = {
-        "class_names": by_name,
-        "pseudo_label": first,
-        "union": union_labels(by_name, first),
-        "union_averaged": averaged_union_labels(by_name, first),
-        **{method_of(of_round): boxes_per_image(read_transferred(of_round, source, space.name)) for of_round in earlier},
-    }
-    for pseudo in last:
-        labels[named["pseudo_label"]] = pseudo
-        labels[named["union_averaged"]] = averaged_union_labels(by_name, pseudo)
-    return {**labels, "label_transfer": boxes_per_image(transferred)}
+    space, own = transferred.space, workspace.data.train_part(source).labels
+
+    def by_name(own: LabelTable) -> list[LabeledBoxes]:
+        return labels_by_class_names(own, space)
+
+    def union(own: LabelTable, pseudo: LabelTable) -> list[LabeledBoxes]:
+        return union_labels(by_name(own), boxes_per_image(pseudo))
+
+    def averaged(own: LabelTable, pseudo: LabelTable) -> list[LabeledBoxes]:
+        return averaged_union_labels(by_name(own), boxes_per_image(pseudo))
+
+    first, *last = _compared_rounds(workspace)
+    pseudo = read_detections(first, source, space.name)
+    yield "class_names", LabelsInChunks(by_name, (own,))
+    yield "pseudo_label", pseudo
+    yield "union", LabelsInChunks(union, (own, pseudo))
+    yield "union_averaged", LabelsInChunks(averaged, (own, pseudo))
+    for of_round in workspace.rounds()[:-1]:
+        yield method_of(of_round), read_transferred(of_round, source, space.name)
+    for of_round in last:
+        named, pseudo = last_round_methods(workspace), read_detections(of_round, source, space.name)
+        yield named["pseudo_label"], pseudo
+        yield named["union_averaged"], LabelsInChunks(averaged, (own, pseudo))
+    yield "label_transfer", transferred
 
 
 def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lat import __version__
 from lat.core.files import sha256_of_file
 from lat.engine.progress import track
-from lat.report.build import Gallery, ReportContent, count_pictures, write_report
+from lat.report.build import Gallery, Progress, ReportContent, write_report
 from lat.report.pictures import LONGEST_SIDE, relative_url
 from lat.stages.doubt import pair_doubt, write_doubt
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
@@ -59,11 +60,16 @@ def report(workspace: Workspace) -> None:
         curves={name: rows for name, rows in _curves(workspace).items() if rows},
         relations=[_read_json(path) for path in workspace.paths.found_relations()],
         examples={name: workspace.data.train_part(name) for name in workspace.names},
-        galleries=[_gallery(workspace, source, target) for source, target in workspace.transfers()],
+        galleries=(_gallery(workspace, source, target) for source, target in workspace.transfers()),
         labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )
-    with track(count_pictures(content, config.report), "pictures of the report") as progress:
-        write_report(folder, content, config.report, progress.advance)
+    write_report(folder, content, config.report, _pictures)
+
+
+@contextmanager
+def _pictures(count: int) -> Iterator[Progress]:
+    with track(count, "pictures of the report") as progress:
+        yield progress.advance
 
 
 def _curves(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:

@@ -9,7 +9,9 @@ import pytest
 from factories import label_space
 from tables import row, table
 
+from lat.core.label_space import LabelSpace
 from lat.evaluation.box_doubt import PARTS, WEIGHTS, combined, doubt, image_doubt
+from lat.labels import chunks
 from lat.labels.table import LabelTable
 
 TARGET, SOURCE = label_space("target", ("car", "person")), label_space("source", ("vehicle", "walker"))
@@ -59,19 +61,40 @@ def test_the_margin_counts_background() -> None:
     assert margin.tolist() == pytest.approx([1 - (0.5 - 0.4), 1 - (0.7 - 0.2)])
 
 
-def test_all_parts_lie_between_0_and_1() -> None:
+def noise(generator: np.random.Generator, space: LabelSpace) -> LabelTable:
+    """Up to five random boxes on each of 20 images."""
+    rows = []
+    for image in range(20):
+        for _ in range(generator.integers(0, 6)):
+            corner = generator.uniform(0, 60, 2)
+            box = np.concatenate([corner, corner + generator.uniform(1, 30, 2)])
+            rows.append(row(image, int(generator.integers(2)), box, generator.uniform()))
+    return table(rows, tuple(range(1, 21)), space)
+
+
+@pytest.fixture
+def tables() -> list[LabelTable]:
+    """Transferred labels, detections, and two views."""
     generator = np.random.default_rng(0)
+    return [noise(generator, space) for space in (TARGET, TARGET, SOURCE, TARGET)]
 
-    def noise(space: object) -> LabelTable:
-        rows = []
-        for image in range(20):
-            for _ in range(generator.integers(0, 6)):
-                corner = generator.uniform(0, 60, 2)
-                box = np.concatenate([corner, corner + generator.uniform(1, 30, 2)])
-                rows.append(row(image, int(generator.integers(2)), box, generator.uniform()))
-        return table(rows, tuple(range(1, 21)), space)
 
-    found = doubt(noise(TARGET), noise(TARGET), [noise(SOURCE), noise(TARGET)])
+def test_how_many_images_are_compared_at_once_changes_nothing(tables: list[LabelTable], monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, detections, *views = tables
+    whole = doubt(labels, detections, views, views[0].at_least(0.5))
+    seen: list[int] = []
+    monkeypatch.setattr(chunks, "IMAGES_AT_ONCE", 3)
+    parts = doubt(labels, detections, views, views[0].at_least(0.5), seen.append)
+    assert seen == 2 * [3, 3, 3, 3, 3, 3, 2]
+    for one, other in ((whole.boxes, parts.boxes), (whole.images, parts.images), (whole.overlooked, parts.overlooked)):
+        assert one.tobytes() == other.tobytes()
+    assert {name: part.tobytes() for name, part in whole.parts.items()} == {
+        name: part.tobytes() for name, part in parts.parts.items()
+    }
+
+
+def test_all_parts_lie_between_0_and_1(tables: list[LabelTable]) -> None:
+    found = doubt(tables[0], tables[1], tables[2:])
     assert set(found.parts) == set(PARTS)
     for values in (found.boxes, found.images, *found.parts.values()):
         assert values.min() >= 0

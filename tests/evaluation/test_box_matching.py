@@ -57,7 +57,7 @@ def test_overlaps_are_those_of_torchvision_to_the_last_bit(seed: int) -> None:
     first, second = random_boxes(seed, 30), random_boxes(seed + 100, 40)
     tensors = torch.from_numpy(first), torch.from_numpy(second)
     assert np.array_equal(pairwise_iou(first, second), box_iou(*tensors).numpy(), equal_nan=True)
-    assert np.array_equal(share_inside(first, second), covered_share(*tensors).numpy())
+    assert np.array_equal(share_inside(first[:, None], second), covered_share(*tensors).numpy())
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,6 +12,7 @@ from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.data.tensors import boxes_of
 from lat.evaluation.detection_ap import detection_ap
+from lat.labels import chunks
 from lat.labels.table import LabelTable
 
 A, B = (10, 10, 30, 30), (50, 50, 90, 70)
@@ -169,3 +170,48 @@ def test_equals_pycocotools(seed, capfd):
     assert result.per_class["c"] is None
     assert json.loads(json.dumps(result.to_dict()))["per_class"] == result.per_class
     assert capfd.readouterr() == ("", "")
+
+
+def random_ties(seed: int, images: int = 12) -> tuple[LabelTable, LabelTable]:
+    """Truth and labels of two classes whose scores have three values, over images in an order that is not that of their ids."""
+    random = np.random.default_rng(seed)
+    truth, labels = [], []
+    for image in range(images):
+        for _ in range(random.integers(0, 6)):
+            x, y, w, h = random.uniform(5, 45, 4)
+            label = int(random.integers(0, 2))
+            truth.append(row(image, label, (x, y, x + w, y + h), crowd=bool(random.random() < 0.2)))
+            for _ in range(random.integers(0, 4)):
+                dx, dy = random.normal(0, 3, 2)
+                labels.append(row(image, label, (x + dx, y + dy, x + w + dx, y + h + dy), float(random.choice([0.25, 0.5, 1.0]))))
+    image_ids = random.permutation(images).tolist()
+    return table(truth, image_ids), table(labels, image_ids)
+
+
+DEGENERATE = {
+    "equal scores": random_ties(0),
+    "equal scores again": random_ties(1),
+    "all scores equal": (table([row(0, 0, A), row(1, 0, B)]), table([row(1, 0, A), row(0, 0, A), row(1, 0, B), row(0, 0, B)])),
+    "only crowds": (table([row(0, 0, A, crowd=True)]), table([row(0, 0, A, 0.5), row(1, 0, B, 0.7)])),
+    "labels of a class without truth": (table([row(0, 0, A)]), table([row(0, 1, A, 0.5)])),
+    "labels on images without truth": (table([row(0, 0, A)]), table([row(1, 0, A, 0.5), row(0, 0, A, 0.4)])),
+    "a score of 0": (table([row(0, 0, A), row(1, 0, A)]), table([row(0, 0, A, 0.0), row(1, 0, B, 0.0)])),
+    "tiny boxes": (table([row(0, 0, (1, 1, 1.001, 1.001))]), table([row(0, 0, (1, 1, 1.001, 1.001), 0.5)])),
+    "a box of many labels": (table([row(0, 0, A)]), table([row(0, 0, A, 0.5)] * 150)),
+    "a label of many boxes": (table([row(0, 0, A)] * 150), table([row(0, 0, A, 0.5)])),
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("at_once", [1, 512])
+def test_degenerate_input_equals_pycocotools(case, at_once, monkeypatch):
+    monkeypatch.setattr(chunks, "IMAGES_AT_ONCE", at_once)
+    truth, labels = DEGENERATE[case]
+    precision, result = reference_ap(truth, labels), detection_ap(truth, labels)
+    levels = {"ap": precision, "ap50": precision[0], "ap75": precision[5], "ap85": precision[7]}
+    for name, level in levels.items():
+        defined = level[level > -1]
+        assert getattr(result, name) == (pytest.approx(100 * defined.mean(), abs=1e-9) if len(defined) else None), name
+    for k, name in enumerate(truth.space.class_names):
+        defined = precision[:, :, k][precision[:, :, k] > -1]
+        assert result.per_class[name] == (pytest.approx(100 * defined.mean(), abs=1e-9) if len(defined) else None), name

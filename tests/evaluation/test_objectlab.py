@@ -8,7 +8,7 @@ from factories import label_space
 from tables import row, table
 
 from lat.data.tensors import boxes_of
-from lat.evaluation.objectlab import objectlab_scores, soft_minimum
+from lat.evaluation.objectlab import lowest_similarity, objectlab_scores, soft_minimum
 from lat.labels.table import LabelTable
 
 SPACE = label_space("space", ("a", "b", "c"))
@@ -45,7 +45,7 @@ def test_against_cleanlab() -> None:
         boxes = boxes_of(predictions, i)
         columns = np.concatenate([boxes.boxes_xyxy.double().numpy(), boxes.scores.double().numpy()[:, None]], axis=1)
         found.append([columns[boxes.labels.numpy() == label] for label in range(3)])
-    ours = objectlab_scores(labels, predictions)
+    ours = objectlab_scores(labels, predictions, lowest_similarity(labels, predictions))
     np.testing.assert_allclose(
         ours.badly_located, np.concatenate(rank.compute_badloc_box_scores(labels=given, predictions=found)), atol=1e-6
     )
@@ -65,7 +65,7 @@ def test_against_cleanlab() -> None:
 def test_a_label_half_off_its_prediction_is_badly_located() -> None:
     labels = table([row(0, 0, (0, 0, 10, 10))], (1,), SPACE)
     predictions = table([row(0, 0, (0, 0, 10, 20), 0.9)], (1,), SPACE)
-    scores = objectlab_scores(labels, predictions)
+    scores = objectlab_scores(labels, predictions, lowest_similarity(labels, predictions))
     assert scores.badly_located.tolist() == pytest.approx([0.9 * 0.5 + 0.1 * np.exp(-0.5)])
     assert scores.swapped.tolist() == [1.0]
     assert np.isnan(scores.overlooked).all()
@@ -74,7 +74,7 @@ def test_a_label_half_off_its_prediction_is_badly_located() -> None:
 def test_a_sure_prediction_of_another_class_marks_a_swap() -> None:
     labels = table([row(0, 0, (0, 0, 10, 10)), row(0, 0, (50, 50, 60, 60))], (1,), SPACE)
     predictions = table([row(0, 1, (0, 0, 10, 10), 0.99)], (1,), SPACE)
-    swapped = objectlab_scores(labels, predictions).swapped
+    swapped = objectlab_scores(labels, predictions, lowest_similarity(labels, predictions)).swapped
     assert swapped[0] < 0.05 < 0.95 < swapped[1]
 
 

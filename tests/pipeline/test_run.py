@@ -11,9 +11,12 @@ from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_wo
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
+from lat.labels import chunks
 from lat.labels.coco.read import read_labels
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import TRANSFER_METHODS
+from lat.stages import doubt
+from lat.stages.evaluate import TRANSFER_METHODS, evaluate
+from lat.stages.report import report
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,22 @@ def test_the_report_comes_with_a_ranking_of_the_labels(finished: tuple[Path, Pat
         doubts = [row["doubt"] for row in rows]
         assert doubts == sorted(doubts, reverse=True)
     assert len(list((run / "report" / "pictures" / "nu").iterdir())) == len(labels)
+
+
+def test_evaluation_doubt_and_report_do_not_depend_on_how_many_images_are_compared_at_once(
+    copied: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, run = copied
+    before = result_bytes(run)
+    for name in ("evaluation.json", "doubt", "report"):
+        path = run / name
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    monkeypatch.setattr(chunks, "IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr(doubt, "ROWS_AT_ONCE", 2)
+    workspace = tiny_workspace(config, run)
+    evaluate(workspace)
+    report(workspace)
+    assert result_bytes(run) == before
 
 
 @pytest.mark.parametrize("kind", ["pseudo_labels", "transferred"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -14,8 +17,8 @@ from galleries import NASTY, WAY, content_of, make_gallery, one_of_each, read_sc
 
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
-from lat.report.build import ReportContent, count_pictures, write_report
-from lat.report.gallery import FLAGS, choose_images
+from lat.report.build import Progress, ReportContent, write_report
+from lat.report.gallery import FLAGS, Gallery, choose_images
 from lat.report.report_settings import ReportSettings
 
 VOID = {"meta", "link", "input", "rect", "path", "line", "polyline", "image", "circle"}
@@ -169,10 +172,34 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
 def test_a_picture_that_several_targets_show_is_written_once(tmp_path: Path) -> None:
     gallery = one_of_each(tmp_path)
     content = content_of(gallery, replace(gallery, target="other", truth=None))
-    done: list[int] = []
-    write_report(tmp_path / "report", content, SETTINGS, done.append)
-    assert sum(done) == count_pictures(content, SETTINGS) == 1
+    counted, done = [], []
+
+    @contextmanager
+    def pictures(count: int) -> Iterator[Progress]:
+        counted.append(count)
+        yield done.append
+
+    write_report(tmp_path / "report", content, SETTINGS, pictures)
+    assert (counted, sum(done)) == ([1], 1)
     assert read_script(tmp_path / "report" / "data" / "pair-2-0.js")["truth"] is None
+
+
+def test_of_galleries_that_are_made_one_after_another_none_is_kept(tmp_path: Path) -> None:
+    gallery = one_of_each(tmp_path)
+    targets, alive = ("one", "two", "three"), []
+
+    def galleries() -> Iterator[Gallery]:
+        for target in targets:
+            assert all(each() is None for each in alive)
+            made = replace(gallery, target=target)
+            alive.append(ref(made))
+            yield made
+            del made
+
+    write_report(tmp_path / "report", replace(content_of(gallery), galleries=galleries()), SETTINGS)
+    assert len(alive) == 3
+    write_report(tmp_path / "listed", content_of(*(replace(gallery, target=target) for target in targets)), SETTINGS)
+    assert all_bytes(tmp_path / "report") == all_bytes(tmp_path / "listed")
 
 
 def test_images_without_boxes_and_nothing_at_all(tmp_path: Path) -> None:

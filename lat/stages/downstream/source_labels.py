@@ -116,7 +116,7 @@ def _method_inputs(workspace: Workspace, target: str) -> dict[str, MethodInputs]
 def _pseudo_labels(workspace: Workspace, source: str, target: str) -> list[LabeledBoxes]:
     """All detections; the pseudo-labels alone where the method chooses thresholds, which it fits to held-out pseudo-labels."""
     read = read_pseudo_labels if workspace.config.downstream.method == "class_thresholds" else read_detections
-    return boxes_per_image(read(workspace.at(0), source, target))
+    return list(boxes_per_image(read(workspace.at(0), source, target)))
 
 
 def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,14 +15,13 @@ from lat.labelling.class_shares import ClassShares, count_pairs
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.estimate_conventions import estimate_conventions
 from lat.labelling.share_table import read_share_table
+from lat.labels.chunks import in_chunks
 from lat.labels.table import LabelTable
 from lat.relations.relation_matrix import RelationMatrix
 from lat.stages.shared.relation_files import read_relations
 from lat.stages.transfer.class_shares_file import read_class_shares
 from lat.workspace.label_files import read_held_out_labels, read_pseudo_labels
 from lat.workspace.workspace import Workspace
-
-IMAGES_AT_ONCE = 4096  # images whose box pairs are in memory together
 
 
 class RunEvidence:
@@ -91,7 +89,6 @@ def _held_out(workspace: Workspace, target: str) -> Iterator[tuple[LabelTable, L
 
 
 def _paired(workspace: Workspace, part: DetectionDataset, labels: LabelTable) -> Iterator[tuple[LabelTable, LabelTable]]:
-    sure, human = labels.at_least(workspace.config.transfer.combine.sure_threshold), part.labels.where(~part.labels.is_crowd)
-    for start in range(0, len(part), IMAGES_AT_ONCE):
-        images = np.arange(start, min(start + IMAGES_AT_ONCE, len(part)))
-        yield sure.select(images), human.select(images)
+    threshold = workspace.config.transfer.combine.sure_threshold
+    for found, human in in_chunks(labels, part.labels):
+        yield found.at_least(threshold), human.where(~human.is_crowd)
