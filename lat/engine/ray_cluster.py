@@ -1,20 +1,25 @@
-"""The Ray cluster of a run, and what its workers do before and after a function of ours."""
+"""The Ray cluster of a run, and what its workers do before and after a function of ours.
+
+Imports no torch: workers set their number of threads first.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, TypeVar
 
 from lat.core.errors import InputError
 
 LAUNCHERS = ("TORCHELASTIC_", "SLURM_")  # variables by which torchrun and srun tell a process of others
 OF_A_GROUP = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+Item = TypeVar("Item")
+
 DEATHS = 5  # of workers that were doing the same thing; one more ends the run
 
 
@@ -75,8 +80,9 @@ class Place:
             del os.environ[name]
         if os.path.isdir(self.folder):
             os.chdir(self.folder)
-        os.environ["OMP_NUM_THREADS"] = str(self.cpus)  # for the processes that read images
-        torch.set_num_threads(self.cpus)
+        os.environ["OMP_NUM_THREADS"] = str(self.cpus)  # for torch, and for the processes that read images
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self.cpus)
 
     def enter_alone(self) -> None:
         """The same, for a worker that is in no group of processes."""
@@ -94,10 +100,8 @@ def join_cluster() -> Any:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # reports of machines that are lost: the run goes on
     try:
         import ray
-        import ray.train  # needs more than ray alone
     except ModuleNotFoundError as error:
-        what = f"is 'ray', which needs {error.name}"
-        raise InputError("runtime.executor", what, "pip install 'lat-detection[ray]'") from None
+        raise not_installed(error) from None
     if ray.is_initialized():
         return ray
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -109,9 +113,35 @@ def join_cluster() -> Any:
     return ray
 
 
+def not_installed(error: ModuleNotFoundError) -> InputError:
+    """The error for a module that Ray, or its part for training, needs."""
+    return InputError("runtime.executor", f"is 'ray', which needs {error.name}", "pip install 'lat-detection[ray]'")
+
+
 def count_gpus(ray: Any, accelerator: str) -> int:
     """The GPUs of the cluster that a run may use; at least one if the settings ask for CUDA, for a cluster may grow."""
     if accelerator not in ("auto", "cuda"):
         return 0
     found = int(ray.cluster_resources().get("GPU", 0))
     return max(1, found) if accelerator == "cuda" else found
+
+
+def require_seen(paths: Iterable[Path]) -> None:
+    """Wait until this process sees files that workers have written.
+
+    Raises:
+        InputError: if it does not see one of them in time, for example because machines do not share the folder.
+    """
+    if unseen := unseen_in_time(list(paths), Path.is_file):
+        what = "was written by a Ray worker and is not seen by this process"
+        raise InputError(unseen[0], what, "choose an output_dir that all machines share")
+
+
+def unseen_in_time(items: list[Item], is_seen: Callable[[Item], bool]) -> list[Item]:
+    """The items that are not seen, after some time at most."""
+    from lat.engine.processes import SECONDS_TO_SEE
+
+    deadline = time.monotonic() + SECONDS_TO_SEE
+    while (items := [item for item in items if not is_seen(item)]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return items

@@ -6,18 +6,15 @@ pair of datasets.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lat.core.errors import InputError
-from lat.engine import processes
 from lat.engine.jobs import Recipe, ShardJob, missing_shards
 from lat.engine.progress import track
-from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, count_gpus, join_cluster
+from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
 
 
 class Worker:
@@ -100,7 +97,11 @@ class Ray:
             except BaseException:
                 self.release()
                 raise
-        _see(job, files)
+        if unseen := unseen_in_time(missing, job.is_done):
+            require_seen(files[unseen[0]])
+            raise RayWorkerError(
+                f"{job.title}: a Ray worker has done shard {unseen[0]}, and its files are not what they should be"
+            )
 
     def release(self) -> None:
         """Let all workers go, and with them their GPUs."""
@@ -171,18 +172,3 @@ class Ray:
                 over = "before they had begun" if shard is None else f"over shard {shard}"
                 raise RayWorkerError(f"{deaths[shard]} Ray workers have died {over}; the last: {error}") from None
             return None
-
-
-def _see(job: ShardJob, files: dict[int, Sequence[Path]]) -> None:
-    """Wait until this process sees the shards that workers have done.
-
-    Raises:
-        InputError: if it does not see one of them, for example because machines do not share the folder.
-    """
-    deadline, unseen = time.monotonic() + processes.SECONDS_TO_SEE, list(files)
-    while (unseen := [shard for shard in unseen if not job.is_done(shard)]) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if unseen:
-        where = next(iter(files[unseen[0]]), f"{job.title}, shard {unseen[0]}")
-        what = "was written by a Ray worker and is not seen by this process"
-        raise InputError(where, what, "choose an output_dir that all machines share")

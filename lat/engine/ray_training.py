@@ -9,7 +9,6 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ from typing import Any
 from lat.core.files import write_atomically
 from lat.engine.processes import PATIENCE, join_group
 from lat.engine.progress import track
-from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, join_cluster
+from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, join_cluster, not_installed
 
 Function = Callable[[], None]
 """What a worker does; it can be pickled, writes to a folder that all machines see, and can be begun anew after any end."""
 
 
-def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) -> None:
-    """Do each function in a worker of its own, as many at a time as the cluster has room for.
+def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) -> Iterator[int]:
+    """Do each function in a worker of its own, as many at a time as the cluster has room for; yield the number of each when done.
 
     Args:
         functions: what to do.
@@ -39,16 +38,29 @@ def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) 
     place = Place.of_driver()
     alone = ray.remote(max_calls=1)(_do_alone)
     task = alone.options(num_cpus=place.cpus, num_gpus=gpus, max_retries=DEATHS, scheduling_strategy="SPREAD")
-    waiting = [task.remote(place, function) for function in functions]
-    with track(len(functions), title) as progress, _cancelled(ray, waiting):
-        while waiting:
-            (done,), waiting[:] = ray.wait(waiting, num_returns=1)
-            try:
-                outcome = ray.get(done)
-            except ray.exceptions.RayError as error:
-                raise RayWorkerError(f"{title}: {DEATHS + 1} Ray workers have died; the last: {error}") from None
-            outcome.unwrap()
-            progress.advance()
+    waiting = {task.remote(place, function): number for number, function in enumerate(functions)}
+    try:
+        with track(len(functions), title) as progress:
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                number = waiting.pop(done)
+                try:
+                    outcome = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    raise RayWorkerError(f"{title}: {DEATHS + 1} Ray workers have died; the last: {error}") from None
+                outcome.unwrap()
+                progress.advance()
+                yield number
+    finally:
+        for left in waiting:
+            ray.cancel(left, force=True)
+
+
+def train_in_groups(functions: Sequence[Function], folder: Path, *, workers: int) -> Iterator[int]:
+    """Do one function after another, each by a group of workers with a GPU each; see `train_in_group`."""
+    for number, function in enumerate(functions):
+        train_in_group(function, folder, workers=workers, gpus=1)
+        yield number
 
 
 def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int) -> None:
@@ -65,10 +77,12 @@ def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int)
         RayWorkerError: if it raised another error, or workers died again and again.
     """
     join_cluster()
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
     os.environ |= {"RAY_TRAIN_V2_ENABLED": "1", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
     folder = folder.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -127,14 +141,3 @@ class _Group:
 def _do_alone(place: Place, function: Function) -> Outcome:
     place.enter_alone()
     return Outcome.of(function)
-
-
-@contextmanager
-def _cancelled(ray: Any, tasks: list[Any]) -> Iterator[None]:
-    """End the tasks that are left if the block ends with an error."""
-    try:
-        yield
-    except BaseException:
-        for task in tasks:
-            ray.cancel(task, force=True)
-        raise

@@ -44,7 +44,7 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
 
 
 class JoinedGroup(LightningEnvironment):
-    """The processes of a group that was joined, each as a machine of its own: with its own device, whatever the number of that."""
+    """The processes of a group that was joined, each as a machine of its own, with a device of any number."""
 
     def __init__(self) -> None:
         super().__init__()
