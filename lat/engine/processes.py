@@ -29,11 +29,17 @@ SECONDS_TO_SEE = 60.0  # within this time all processes must see a file that one
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_meeting: list[Any] = []  # once the processes have met: the store that they share, and their group for plain objects
+_meeting: list[Any] = []  # once the processes have met: the store that they share, their group for plain objects, and, if a
+# library has started them, True
 
 
 def started_processes() -> tuple[int, int]:
-    """Number of processes on this machine and of machines, as torchrun or srun started them; (1, 1) without them."""
+    """Number of processes on this machine and of machines, as torchrun or srun started them; (1, 1) without them.
+
+    Each process of a group that was joined counts as a machine of its own.
+    """
+    if in_joined_group():
+        return 1, dist.get_world_size()
     if dist.is_available() and dist.is_torchelastic_launched():
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return local, world // local
@@ -62,6 +68,18 @@ def meet() -> None:
     _meeting[:] = store, dist.new_group(backend="gloo", timeout=PATIENCE)
     if rank:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+
+
+def join_group() -> None:
+    """Take the processes of the group that PyTorch is in as those of the run: a library has started them, and it ends them."""
+    _meeting.clear()
+    if dist.get_world_size() > 1:
+        _meeting[:] = dist.distributed_c10d._get_default_store(), dist.new_group(backend="gloo", timeout=PATIENCE), True
+
+
+def in_joined_group() -> bool:
+    """True after `join_group`, if the group has several processes."""
+    return len(_meeting) > 2
 
 
 def together(command: Callable[[Callable[[str], None]], int]) -> int:

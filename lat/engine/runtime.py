@@ -6,12 +6,13 @@ import random
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
 from lat.core.errors import InputError
-from lat.engine.processes import Processes, meet, started_processes
+from lat.engine.processes import Processes, in_joined_group, meet, started_processes
 from lat.engine.training_settings import RuntimeSettings
 
 
@@ -26,19 +27,39 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     _check_accelerator(runtime.accelerator)
     processes, nodes = started_processes()
     meet()
+    joined = JoinedGroup() if in_joined_group() else None
     # A batch without boxes leaves heads without gradients; DDP must be told to expect that.
     is_one = processes * nodes == 1
     fabric = Fabric(
         accelerator=runtime.accelerator,
-        devices=processes,
+        devices=[torch.cuda.current_device()] if joined and _uses_cuda(runtime) else processes,
         num_nodes=nodes,
         strategy="auto" if is_one else "ddp_find_unused_parameters_true",
         precision=runtime.precision,  # type: ignore[arg-type]
-        plugins=LightningEnvironment() if is_one else None,  # even in a SLURM batch script
+        plugins=LightningEnvironment() if is_one else joined,  # even in a SLURM batch script
     )
     fabric.launch()
     seed_everything(seed)
     return fabric
+
+
+class JoinedGroup(LightningEnvironment):
+    """The processes of a group that was joined, each as a machine of its own, with a device of any number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_world_size(dist.get_world_size())
+        self.set_global_rank(dist.get_rank())
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def node_rank(self) -> int:
+        return dist.get_rank()
+
+    def local_rank(self) -> int:
+        return 0
 
 
 def fabric_alone(runtime: RuntimeSettings, fabric: Fabric) -> Fabric:
@@ -65,6 +86,10 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def _uses_cuda(runtime: RuntimeSettings) -> bool:
+    return runtime.accelerator in ("auto", "cuda") and torch.cuda.is_available()
 
 
 def _check_accelerator(accelerator: str) -> None:

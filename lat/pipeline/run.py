@@ -21,6 +21,7 @@ import yaml
 from lat.core.files import write_atomically
 from lat.engine import announce
 from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
+from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
 from lat.stages.shared.relation_files import require_relations
 from lat.stages.shared.unused_features import remove_unused_features
 from lat.workspace.paths import require
@@ -74,6 +75,7 @@ def run_stages(
             _do(of_round, records, outdated, hashes)
             done += outdated
     records.save()
+    workspace.devices.release()
     if stages is None:
         processes.from_first(remove_unused_features, workspace, say)
     return done
@@ -95,21 +97,32 @@ def _say_what(steps: Sequence[Step], say: Callable[[str], None]) -> None:
 
 
 def _do(workspace: Workspace, records: StepRecords, steps: Sequence[Step], hashes: Mapping[str, str]) -> None:
-    """Run and record steps group by group; groups that run apart take one process each."""
-    worker, mine = workspace, steps
+    """Run and record steps group by group; groups that run apart take one process each, and training the workers of Ray."""
+    if workspace.config.runtime.executor == "ray" and steps[0].stage in TRAINING:
+        for same in train_on_ray(workspace, _grouped(steps), hashes):
+            _note(records, same, hashes)
+        return
+    worker, mine, written = workspace, steps, list[Path]()
     if steps[0].is_apart:
         worker, mine = workspace.alone(), workspace.processes.share(steps)
-    written: list[Path] = []
-    for (stage, group), members in groupby(mine, key=lambda step: (step.stage, step.group)):
-        same = list(members)
-        names = [step.member for step in same if step.member]
-        with announce.work("stage", stage=stage, round=same[0].round, group=group, members=names):
+    for same in _grouped(mine):
+        with announce.work("stage", **described(same)):
             same[0].run(worker, due={step.member: hashes[step.title] for step in same})
         if worker.processes.is_first:
-            for step in same:
-                records.note(step, hashes[step.title])
-                written += step.outputs
+            written += _note(records, same, hashes)
     workspace.processes.settle(written)
+
+
+def _grouped(steps: Sequence[Step]) -> list[list[Step]]:
+    """The steps of each group."""
+    return [list(members) for _, members in groupby(steps, key=lambda step: (step.stage, step.group))]
+
+
+def _note(records: StepRecords, steps: Sequence[Step], hashes: Mapping[str, str]) -> list[Path]:
+    """Record steps as done; returns their outputs."""
+    for step in steps:
+        records.note(step, hashes[step.title])
+    return [path for step in steps for path in step.outputs]
 
 
 def _say_nothing(line: str) -> None:

@@ -50,7 +50,8 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
         data, inputs = (dataset,), weights_file(own.model.weights)
     depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
     depends_on += [settings["seed"], settings["runtime"]["precision"]]
-    is_apart = workspace.processes.size > 1 and workspace.config.runtime.upstream_parallel == "datasets"
+    runtime = workspace.config.runtime
+    is_apart = (workspace.processes.size > 1 or runtime.executor == "ray") and runtime.upstream_parallel == "datasets"
     run = partial(train_upstream, dataset=dataset)
     return Step("train-upstream", dataset, _title(member), depends_on, data, inputs, outputs, run, workspace.round, is_apart)
 

@@ -7,9 +7,11 @@ from functools import cached_property
 from lightning_fabric import Fabric
 
 from lat.config.load import Config
+from lat.core.errors import InputError
 from lat.engine.executors import InProcesses, Local, Share
 from lat.engine.jobs import Executor
 from lat.engine.processes import Processes, started_processes
+from lat.engine.ray_executor import Ray
 from lat.engine.runtime import build_fabric, fabric_alone, processes_of
 
 
@@ -25,13 +27,32 @@ class Devices:
 
     @cached_property
     def processes(self) -> Processes:
-        """This process among those that torchrun or srun started."""
-        return Processes() if started_processes() == (1, 1) else processes_of(self.fabric)
+        """This process among those that torchrun or srun started.
+
+        Raises:
+            InputError: if there are several and Ray is to start others.
+        """
+        here, machines = started_processes()
+        if here * machines == 1:
+            return Processes()
+        if self.config.runtime.executor == "ray":
+            what = f"is 'ray' in {here * machines} processes, and Ray starts its own"
+            raise InputError("runtime.executor", what, "start `lat` once, without torchrun or srun")
+        return processes_of(self.fabric)
 
     @cached_property
     def executor(self) -> Executor:
         """Who does the shards of jobs."""
+        runtime = self.config.runtime
+        if self.processes.size == 1 and runtime.executor == "ray":
+            fewest, most = runtime.ray_workers
+            return Ray(fewest, most, runtime.accelerator)
         return Local() if self.processes.size == 1 else InProcesses(self.processes)
+
+    def release(self) -> None:
+        """Let go of what does shards on other machines; it comes back when it is needed."""
+        if isinstance(executor := vars(self).get("executor"), Ray):
+            executor.release()
 
 
 class DevicesAlone(Devices):

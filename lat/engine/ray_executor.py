@@ -1,0 +1,174 @@
+"""Shards done by workers on a Ray cluster: workers join and leave while a job runs, and live from job to job.
+
+`ray.data` would do the same with processes that end with each job: models, labels and features would be loaded anew for every
+pair of datasets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.engine.jobs import Recipe, ShardJob, missing_shards
+from lat.engine.progress import track
+from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
+
+
+class Worker:
+    """A process on the cluster that does shards; it keeps what its last job has loaded."""
+
+    def __init__(self, place: Place) -> None:
+        place.enter_alone()
+        self.job_number, self.job = 0, Outcome()
+
+    def is_ready(self) -> bool:
+        """True, once the worker runs."""
+        return True
+
+    def do(self, job_number: int, recipe: Sequence[Any], shard: int) -> Outcome:
+        """Do a shard; its value is the shard's files.
+
+        Args:
+            job_number: tells jobs apart.
+            recipe: the reference to the recipe of the job, which is read when the job is new here.
+            shard: its number.
+        """
+        if job_number != self.job_number:
+            import ray
+
+            self.job_number, self.job = job_number, Outcome()  # let the one before go first
+            self.job = Outcome.of(lambda: ray.get(recipe[0])())
+        if self.job.value is None:
+            return self.job
+        return Outcome.of(self.job.value.run, shard)
+
+
+@dataclass
+class Crew:
+    """Workers by what they do now; a reference tells when they have done it."""
+
+    starting: dict[Any, Any]
+    doing: dict[Any, tuple[Any, int]]
+    free: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.starting) + len(self.doing) + len(self.free)
+
+    def ask_free(self) -> None:
+        """Let the free workers tell anew that they run: a machine may have been lost."""
+        self.starting |= {worker.is_ready.remote(): worker for worker in self.free}
+        self.free.clear()
+
+
+class Ray:
+    """Does shards on a Ray cluster, each worker with one GPU, or one CPU where the cluster has no GPUs.
+
+    It asks for a worker per missing shard, and Ray starts as many as there is room for, at once or when a machine joins. A worker
+    that dies costs the shard that it was doing, which another does.
+
+    Args:
+        fewest: workers that are asked for even if there are fewer shards.
+        most: the most workers; 0 for as many as there is room for.
+        accelerator: that of the run.
+    """
+
+    def __init__(self, fewest: int, most: int, accelerator: str) -> None:
+        self.fewest, self.most, self.accelerator = fewest, most, accelerator
+        self._crew = Crew({}, {}, [])
+        self._jobs = 0
+        self._ray: Any = None
+        self._hire: Any = None  # starts a worker
+
+    def run(self, job: ShardJob, recipe: Recipe) -> None:
+        missing = missing_shards(job)
+        if not missing:
+            return
+        self._join()
+        files: dict[int, Sequence[Path]] = {}
+        images = sum(job.sizes)
+        with track(images, job.title, done=images - sum(job.sizes[shard] for shard in missing)) as progress:
+            try:
+                for shard, written in self._do(recipe, missing):
+                    files[shard] = written
+                    progress.advance(job.sizes[shard])
+            except BaseException:
+                self.release()
+                raise
+        if unseen := unseen_in_time(missing, job.is_done):
+            require_seen(files[unseen[0]])
+            raise RayWorkerError(
+                f"{job.title}: a Ray worker has done shard {unseen[0]}, and its files are not what they should be"
+            )
+
+    def release(self) -> None:
+        """Let all workers go, and with them their GPUs."""
+        crew, self._crew = self._crew, Crew({}, {}, [])
+        for worker in (*crew.starting.values(), *crew.free, *(worker for worker, _ in crew.doing.values())):
+            self._ray.kill(worker)
+
+    def _join(self) -> None:
+        if self._ray is None:
+            self._ray = join_cluster()
+            gpus = min(1, count_gpus(self._ray, self.accelerator))
+            place = Place.of_driver()
+            start = self._ray.remote(Worker).options(
+                num_cpus=place.cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            )
+            self._hire = lambda: start.remote(place)
+
+    def _do(self, recipe: Recipe, missing: Sequence[int]) -> Iterator[tuple[int, Sequence[Path]]]:
+        """Yield each shard, and its files, as it is done."""
+        self._jobs += 1
+        crew, reference = self._crew, [self._ray.put(recipe)]
+        waiting, deaths = deque(missing), Counter[int | None]()
+        crew.ask_free()
+        while waiting or crew.doing:
+            while waiting and crew.free:
+                worker, shard = crew.free.pop(), waiting.popleft()
+                crew.doing[worker.do.remote(self._jobs, reference, shard)] = worker, shard
+            self._fill(len(waiting) + len(crew.doing))
+            (ready,), _ = self._ray.wait([*crew.starting, *crew.doing], num_returns=1)
+            if ready in crew.starting:
+                self._has_started(crew.starting.pop(ready), ready, deaths)
+                continue
+            worker, shard = crew.doing.pop(ready)
+            outcome = self._answer(ready, deaths, shard)
+            if outcome is None:
+                waiting.append(shard)
+                crew.ask_free()
+            else:
+                crew.free.append(worker)
+                yield shard, outcome.unwrap()
+        for worker in crew.starting.values():  # those for which there was no room: nobody needs a machine more for them
+            self._ray.kill(worker)
+        crew.starting.clear()
+
+    def _fill(self, shards: int) -> None:
+        """Ask for the workers that so many shards, done or waiting, can use."""
+        wanted = max(self.fewest, min(shards, self.most or shards))
+        for _ in range(wanted - len(self._crew)):
+            worker = self._hire()
+            self._crew.starting[worker.is_ready.remote()] = worker
+
+    def _has_started(self, worker: Any, ready: Any, deaths: Counter[int | None]) -> None:
+        if self._answer(ready, deaths, None):
+            del deaths[None]
+            self._crew.free.append(worker)
+
+    def _answer(self, reference: Any, deaths: Counter[int | None], shard: int | None) -> Any:
+        """What a worker has answered; None if it died.
+
+        Raises:
+            RayWorkerError: if too many have died over the same shard, or (None) before they had begun.
+        """
+        try:
+            return self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            deaths[shard] += 1
+            if deaths[shard] > DEATHS:
+                over = "before they had begun" if shard is None else f"over shard {shard}"
+                raise RayWorkerError(f"{deaths[shard]} Ray workers have died {over}; the last: {error}") from None
+            return None

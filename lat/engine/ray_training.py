@@ -1,0 +1,143 @@
+"""Training on a Ray cluster: whole trainings side by side, each in one worker or in a group of them that Ray Train starts.
+
+A training that loses a worker begins again in another and resumes by itself from the checkpoint in its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.core.files import write_atomically
+from lat.engine.processes import PATIENCE, join_group
+from lat.engine.progress import track
+from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, join_cluster, not_installed
+
+Function = Callable[[], None]
+"""What a worker does; it can be pickled, writes to a folder that all machines see, and can be begun anew after any end."""
+
+
+def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) -> Iterator[int]:
+    """Do each function in a worker of its own, as many at a time as the cluster has room for; yield the number of each when done.
+
+    Args:
+        functions: what to do.
+        title: what the work is, for its progress.
+        gpus: 0 or 1, of each worker.
+
+    Raises:
+        InputError: if a function raised it.
+        RayWorkerError: if a function raised another error, or its workers died again and again.
+    """
+    ray = join_cluster()
+    place = Place.of_driver()
+    alone = ray.remote(max_calls=1)(_do_alone)
+    task = alone.options(num_cpus=place.cpus, num_gpus=gpus, max_retries=DEATHS, scheduling_strategy="SPREAD")
+    waiting = {task.remote(place, function): number for number, function in enumerate(functions)}
+    try:
+        with track(len(functions), title) as progress:
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                number = waiting.pop(done)
+                try:
+                    outcome = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    raise RayWorkerError(f"{title}: {DEATHS + 1} Ray workers have died; the last: {error}") from None
+                outcome.unwrap()
+                progress.advance()
+                yield number
+    finally:
+        for left in waiting:
+            ray.cancel(left, force=True)
+
+
+def train_in_groups(functions: Sequence[Function], folder: Path, *, workers: int) -> Iterator[int]:
+    """Do one function after another, each by a group of workers with a GPU each; see `train_in_group`."""
+    for number, function in enumerate(functions):
+        train_in_group(function, folder, workers=workers, gpus=1)
+        yield number
+
+
+def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int) -> None:
+    """Do a function in all workers of a group that Ray Train starts; in each, `started_processes` tells of the others.
+
+    Args:
+        function: what to do.
+        folder: for Ray Train's own files; deleted in the end.
+        workers: their number.
+        gpus: 0 or 1, of each worker.
+
+    Raises:
+        InputError: if the function raised it in any worker.
+        RayWorkerError: if it raised another error, or workers died again and again.
+    """
+    join_cluster()
+    os.environ |= {"RAY_TRAIN_V2_ENABLED": "1", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    folder = folder.resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    task = _Group(Place.of_driver(), function, folder / "error")
+    trainer = TorchTrainer(
+        _Group.do_with,
+        train_loop_config={"group": task},
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo", timeout_s=int(PATIENCE.total_seconds())),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": 1, "GPU": gpus}),
+        run_config=RunConfig(name="train", storage_path=str(folder), failure_config=FailureConfig(max_failures=DEATHS)),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        task.raise_error()
+        raise RayWorkerError(f"training on Ray failed: {error}") from error
+    else:
+        task.raise_error()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """What each worker of a group does.
+
+    Attributes:
+        place: where it stands.
+        function: what to do.
+        error: file for an `InputError`; once it is there, the group has nothing more to do.
+    """
+
+    place: Place
+    function: Function
+    error: Path
+
+    @staticmethod
+    def do_with(config: dict[str, Any]) -> None:
+        """Ray Train's training loop."""
+        group: _Group = config["group"]
+        if group.error.exists():  # Ray Train begins again after an error as after a death
+            return
+        group.place.enter()
+        join_group()
+        outcome = Outcome.of(group.function)
+        if outcome.error is not None:
+            write_atomically(group.error, pickle.dumps(outcome.error))
+        outcome.unwrap()
+
+    def raise_error(self) -> None:
+        """Raise the `InputError` of a worker, if there was one."""
+        if self.error.exists():
+            raise pickle.loads(self.error.read_bytes())
+
+
+def _do_alone(place: Place, function: Function) -> Outcome:
+    place.enter_alone()
+    return Outcome.of(function)

@@ -1,0 +1,94 @@
+"""Training steps of a run on its Ray cluster: each group of steps is done whole in workers, as a run of its own would do it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import gcd
+from typing import Any
+
+from lat.config.load import Config
+from lat.engine import announce
+from lat.engine.ray_cluster import count_gpus, join_cluster, require_seen
+from lat.engine.ray_training import train_in_groups, train_side_by_side
+from lat.workspace.steps import RunSteps, Step
+from lat.workspace.workspace import Workspace
+
+TRAINING = ("train-upstream", "train-lat", "train-downstream")
+
+
+@dataclass(frozen=True)
+class GroupOfSteps:
+    """Runs a group of steps in any process that sees the run's files; it can be pickled.
+
+    Attributes:
+        config: the run's settings, whose executor is that of the worker alone.
+        round: the round.
+        run: see `Step`.
+        due: see `RunSteps`.
+    """
+
+    config: Config
+    round: int
+    run: RunSteps
+    due: Mapping[str, str]
+
+    @classmethod
+    def of(cls, workspace: Workspace, steps: Sequence[Step], hashes: Mapping[str, str]) -> GroupOfSteps:
+        config = replace(workspace.config, runtime=replace(workspace.config.runtime, executor="local"))
+        return cls(config, workspace.round, steps[0].run, {step.member: hashes[step.title] for step in steps})
+
+    def __call__(self) -> None:
+        self.run(Workspace(self.config).at(self.round), due=self.due)
+
+
+def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes: Mapping[str, str]) -> Iterator[Sequence[Step]]:
+    """Run groups of training steps: side by side if one worker does each, or one after another on all GPUs.
+
+    Args:
+        workspace: the run, seen from the round of the steps.
+        groups: the steps of each group, all of one stage.
+        hashes: the input hash of each step by its title.
+
+    Yields:
+        The steps of each group, as it is done and its files are seen.
+    """
+    runtime = workspace.config.runtime
+    gpus, stage = count_gpus(join_cluster(), runtime.accelerator), groups[0][0].stage
+    workspace.devices.release()  # those who do shards may hold every GPU
+    functions = [GroupOfSteps.of(workspace, steps, hashes) for steps in groups]
+    workers = workers_of(workspace.config, stage, gpus)
+    for steps in groups:
+        announce.event("stage_begun", **described(steps))
+    start = time.monotonic()
+    if workers == 1:
+        done = train_side_by_side(functions, f"{stage} on Ray", gpus=min(1, gpus))
+    else:
+        done = train_in_groups(functions, workspace.paths.root / ".work" / "ray", workers=workers)
+    for number in done:
+        require_seen(path for step in groups[number] for path in step.outputs)
+        announce.event("stage_done", **described(groups[number]), seconds=round(time.monotonic() - start, 3))
+        yield groups[number]
+
+
+def described(steps: Sequence[Step]) -> dict[str, Any]:
+    """What programs are told of the steps of a group."""
+    first, members = steps[0], [step.member for step in steps if step.member]
+    return {"stage": first.stage, "round": first.round, "group": first.group, "members": members}
+
+
+def workers_of(config: Config, stage: str, gpus: int) -> int:
+    """How many workers share out each batch of a stage's training: a GPU each, as long as every batch can be divided."""
+    runtime, downstream = config.runtime, config.downstream
+    batches = {
+        "train-upstream": [one.training.batch_size for one in config.upstream.all_members],
+        "train-lat": [config.lat.training.batch_size],
+        "train-downstream": [downstream.training.batch_size],
+    }[stage]
+    is_alone = stage == "train-upstream" and runtime.upstream_parallel == "datasets"
+    is_alone |= stage == "train-downstream" and downstream.model.detector == "yolo"
+    if is_alone:
+        return 1
+    shared = gcd(*batches)
+    return max(number for number in range(1, max(1, gpus) + 1) if shared % number == 0)

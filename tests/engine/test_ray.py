@@ -1,0 +1,181 @@
+"""Work on a Ray cluster of three nodes on one machine: laws of shards and of training, as nodes come and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from counted_job import CountedJob
+from ray_work import train_and_tell
+
+from lat.core.errors import InputError
+from lat.engine.jobs import missing_shards
+from lat.engine.ray_cluster import RayWorkerError
+from lat.engine.ray_executor import Ray
+from lat.engine.ray_training import train_in_group, train_side_by_side
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster that this process has joined: a head and two more nodes of a CPU each."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        path = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        patch.setenv("PYTHONPATH", os.pathsep.join(path))
+        patch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        try:
+            for _ in range(2):
+                started.add_node(num_cpus=1)
+            ray.init(address=started.address, log_to_driver=False, logging_level="ERROR")
+            yield started
+        finally:
+            ray.shutdown()
+            started.shutdown()
+
+
+@pytest.fixture(scope="module")
+def executor(cluster: Any) -> Ray:
+    return Ray(1, 0, "cpu")
+
+
+def counted(folder: Path, shards: int, seconds: float = 0.0, **options: Any) -> CountedJob:
+    folder.mkdir(exist_ok=True)
+    return CountedJob(folder, [2] * shards, seconds=dict.fromkeys(range(shards), seconds), **options)
+
+
+def run(executor: Ray, job: CountedJob) -> None:
+    executor.run(job, partial(CountedJob, job.folder, job.sizes, job.bad, job.seconds, job.title))
+
+
+def when(condition: Callable[[], bool], act: Callable[[], object]) -> None:
+    """Act in a thread as soon as the condition holds."""
+
+    def watch() -> None:
+        while not condition():
+            time.sleep(0.05)
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def test_every_missing_shard_is_done_once_by_workers_that_stay(executor: Ray, tmp_path: Path) -> None:
+    first, second = counted(tmp_path / "first", 9, 0.3), counted(tmp_path / "second", 9, 0.3)
+    first.run(4)
+    run(executor, first)
+    run(executor, second)
+    assert sorted(shard for shard, _ in first.done_by()) == list(range(9))
+    assert sorted(shard for shard, _ in second.done_by()) == list(range(9))
+    workers = {process for _, process in first.done_by()[1:]} | {process for _, process in second.done_by()}
+    assert os.getpid() not in workers
+    assert 2 <= len({process for _, process in second.done_by()}) <= len(workers) <= 3
+
+
+def test_wrong_input_arrives_as_it_was_raised_and_other_errors_with_their_traceback(executor: Ray, tmp_path: Path) -> None:
+    bad = counted(tmp_path / "bad", 6, bad=frozenset({3}))
+    with pytest.raises(InputError, match=r"^shard 3: is bad; mend it$"):
+        run(executor, bad)
+    missing = CountedJob(tmp_path / "nowhere", [1])
+    with pytest.raises(RayWorkerError, match=r"(?s)counted_job\.py.*FileNotFoundError") as raised:
+        run(executor, missing)
+    assert str(raised.value).count("Traceback") == 1
+
+
+def test_files_that_only_workers_see_are_named(executor: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lat.engine.processes.SECONDS_TO_SEE", 0.3)
+    theirs = counted(tmp_path / "theirs", 2)
+    ours = counted(tmp_path / "ours", 2)
+    with pytest.raises(RayWorkerError, match="shard 0"):
+        executor.run(ours, partial(CountedJob, theirs.folder, theirs.sizes))
+    (tmp_path / "theirs").rename(tmp_path / "away")
+    with pytest.raises(InputError, match=r"choose an output_dir that all machines share"):
+        executor.run(counted(tmp_path / "theirs", 2), partial(Hiding, theirs.folder, theirs.sizes))
+
+
+class Hiding(CountedJob):
+    """Its files are gone before anybody sees them, as on a disk of another machine."""
+
+    def run(self, shard: int) -> list[Path]:
+        files = list(super().run(shard))
+        for path in files:
+            path.unlink()
+        return files
+
+
+def test_a_killed_driver_leaves_only_what_is_missing(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+    executor.release()
+    job = counted(tmp_path / "job", 12, 0.4)
+    command = [sys.executable, str(HERE / "ray_driver.py"), str(job.folder), "12", "0.4"]
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(missing_shards(job)) > 9 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    there = set(range(12)) - set(missing_shards(job))
+    assert 3 <= len(there) < 12
+    run(executor, job)
+    assert missing_shards(job) == []
+    done = [shard for shard, _ in job.done_by()]
+    assert all(done.count(shard) == 1 for shard in there)
+
+
+def test_a_node_that_dies_costs_the_shards_in_flight(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+    job = counted(tmp_path / "job", 18, 0.4)
+    victim = next(node for node in cluster.worker_nodes)
+    when(lambda: len(job.done_by()) >= 6, lambda: cluster.remove_node(victim, allow_graceful=False))
+    run(executor, job)
+    assert missing_shards(job) == []
+    done = [shard for shard, _ in job.done_by()]
+    assert len(done) <= 18 + 3
+    before, after = ({process for _, process in part} for part in (job.done_by()[:6], job.done_by()[-4:]))
+    assert len(after) < len(before) == 3
+
+
+def test_a_node_that_joins_is_used(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+    short = counted(tmp_path / "short", 6, 0.3)
+    run(executor, short)
+    before = {process for _, process in short.done_by()}
+    job = counted(tmp_path / "long", 60, 0.5)
+    thread = threading.Thread(target=run, args=(executor, job))
+    thread.start()
+    cluster.add_node(num_cpus=1)
+    thread.join()
+    assert {process for _, process in job.done_by()} > before
+
+
+def test_trainings_side_by_side_write_the_same_bytes(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+    executor.release()
+    train_and_tell(tmp_path / "here")
+    functions = [partial(train_and_tell, tmp_path / name) for name in "ab"]
+    assert sorted(train_side_by_side(functions, "train", gpus=0)) == [0, 1]
+    for name in "ab":
+        for file in ("model.pt", "log.jsonl"):
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
+
+
+def test_a_group_of_ray_train_shares_out_batches(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+    executor.release()
+    train_and_tell(tmp_path / "here")
+    train_in_group(partial(train_and_tell, tmp_path / "two"), tmp_path / "ray", workers=2, gpus=0)
+    assert (tmp_path / "two" / "processes").read_text() == "(1, 2) 2"
+    here, two = (torch.load(tmp_path / name / "model.pt")["model"] for name in ("here", "two"))
+    for key, tensor in here.items():
+        torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-6)
+    assert not (tmp_path / "ray").exists()
