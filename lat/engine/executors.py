@@ -44,8 +44,7 @@ class InProcesses:
             done = _images(job) - _images(job, missing)
             with track(_images(job), job.title, done=done, after_seconds=seconds, quiet=not missing) as progress:
                 for place in claims:
-                    written += job.run(missing[place])
-                    progress.advance(claims.advance(job.sizes[missing[place]]))
+                    written += job.run(missing[place], lambda images: progress.advance(claims.advance(images)))
             error = None
         except InputError as raised:
             claims.stop()
@@ -90,8 +89,7 @@ def do_here(job: ShardJob, shards: list[int]) -> None:
     seconds = QUIET_SECONDS if job.is_preparation else 0.0
     with track(_images(job), job.title, done=_images(job) - _images(job, shards), after_seconds=seconds) as progress:
         for shard in shards:
-            job.run(shard)
-            progress.advance(job.sizes[shard])
+            job.run(shard, progress.advance)
 
 
 def _images(job: ShardJob, shards: list[int] | None = None) -> int:

@@ -14,6 +14,14 @@ MAX_SHARDS = 256  # of one job: more would only cost files
 MIN_BATCHES = 4  # per shard: fewer would not be worth a file
 
 
+Advance = Callable[[int], None]
+"""Counts images as done."""
+
+
+def uncounted(images: int) -> None:
+    """An `Advance` for who shows no progress within a shard."""
+
+
 class ShardJob(Protocol):
     """Inference over images cut into shards.
 
@@ -36,8 +44,8 @@ class ShardJob(Protocol):
     def is_done(self, shard: int) -> bool:
         """True if the shard's files exist, whole and made from what the job is made from now."""
 
-    def run(self, shard: int) -> Sequence[Path]:
-        """Do a shard; its files are durable when this returns.
+    def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
+        """Do a shard, counting its images; its files are durable when this returns.
 
         Returns:
             The files, which appear whole or not at all.

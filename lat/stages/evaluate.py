@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lat.baselines.class_names import averaged_union_labels, labels_by_class_names, union_labels
 from lat.core.files import write_atomically
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_per_image
-from lat.engine.progress import track
+from lat.engine.jobs import Advance, uncounted
 from lat.evaluation.label_figures import label_figures
 from lat.evaluation.transfer_quality import agreement
 from lat.labels.chunks import in_chunks
 from lat.labels.table import LabelTable
+from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import counted_labels, read_detections, read_transferred, read_truth
+from lat.workspace.label_shards import work_folder
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -51,49 +55,105 @@ def _compared_rounds(workspace: Workspace) -> list[Workspace]:
 
 
 def _run(workspace: Workspace, *, due: Mapping[str, str]) -> None:
-    workspace.processes.from_first(evaluate, workspace)
+    (inputs,) = due.values()
+    evaluate(workspace, inputs)
 
 
 STAGE = Stage("evaluate", steps)
 
 
-def evaluate(workspace: Workspace) -> dict[str, Any]:
+def evaluate(workspace: Workspace, inputs: str = "") -> dict[str, Any]:
     """Transfer AP and label quality of every method in every direction with truth, agreement figures in every direction, and
-    the downstream AP of all trained detectors.
+    the downstream AP of all trained detectors. All processes of a run call this.
 
     `label_transfer` is the last round's; `pseudo_label`, `union` and `union_averaged` use the pseudo-labels of round 0, and the
     methods of `last_round_methods` those of the last round.
 
+    Args:
+        workspace: the run.
+        inputs: hash of all that the figures depend on: what an interrupted evaluation found of the same is used.
+
     Returns:
         What is written to `evaluation.json`.
     """
-    rows: list[dict[str, Any]] = []
-    agreements: list[dict[str, Any]] = []
-    with track(_images_to_score(workspace), "evaluate", after_seconds=2) as progress:
-        for source, target in workspace.transfers():
-            own, transferred = workspace.data.train_part(source).labels, read_transferred(workspace, source, target)
-            truth = read_truth(workspace, source, target)
-            if truth is not None:
-                for method, labels in candidate_labels(workspace, source, transferred):
-                    figures = label_figures(truth, labels, workspace.config.evaluation.counted_threshold)
-                    rows.append({"source": source, "target": target, "method": method, **figures})
-                    progress.advance(len(own))
-            changes = agreement(boxes_per_image(own), boxes_per_image(counted_labels(workspace, transferred)))
-            agreements.append({"source": source, "target": target, **changes.to_dict()})
-            progress.advance(len(own))
-    downstream = [json.loads(path.read_text(encoding="utf-8")) for path in workspace.paths.found_downstream()]
-    evaluation = {"transfer": rows, "agreement": agreements, "downstream": downstream}
-    write_atomically(workspace.paths.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
-    return evaluation
+    job = do_shards(workspace, EvaluationShards, inputs=inputs)
+    return workspace.processes.from_first(job.finish)
 
 
-def _images_to_score(workspace: Workspace) -> int:
-    """Number of images over all directions, each counted once per method, where there is truth, and once for its agreement."""
-    methods, data = len(TRANSFER_METHODS) + workspace.config.rounds.count + len(last_round_methods(workspace)), workspace.data
-    return sum(
-        len(data.train_part(source)) * (1 + methods * (target in data.settings_of(source).truth))
-        for source, target in workspace.transfers()
-    )
+class EvaluationShards:
+    """The figures of every direction, a shard for each; see `ShardJob`.
+
+    Args:
+        workspace: the run.
+        inputs: see `evaluate`.
+    """
+
+    is_preparation = True
+
+    def __init__(self, workspace: Workspace, *, inputs: str) -> None:
+        self.workspace, self.inputs, self.title = workspace, inputs, "evaluate"
+        self.pairs = workspace.transfers()
+        self.sizes = [_images_to_score(workspace, *pair) for pair in self.pairs]
+        self.folder = work_folder(workspace.paths.root, workspace.paths.evaluation)
+
+    def is_done(self, shard: int) -> bool:
+        return self._read(shard).get("inputs") == self.inputs
+
+    def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
+        rows, changes = _evaluate_pair(self.workspace, *self.pairs[shard], advance)
+        content = {"inputs": self.inputs, "transfer": rows, "agreement": changes}
+        write_atomically(self._path(shard), json.dumps(content, allow_nan=False) + "\n")
+        return [self._path(shard)]
+
+    def finish(self) -> dict[str, Any]:
+        """Write `evaluation.json` from all shards."""
+        found = [self._read(shard) for shard in range(len(self.pairs))]
+        evaluation = {
+            "transfer": [row for one in found for row in one["transfer"]],
+            "agreement": [one["agreement"] for one in found],
+            "downstream": [_read_json(path) for path in self.workspace.paths.found_downstream()],
+        }
+        write_atomically(self.workspace.paths.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return evaluation
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{'.'.join(self.pairs[shard])}.json"
+
+    def _read(self, shard: int) -> dict[str, Any]:
+        """What a shard wrote; {} if it is missing or damaged."""
+        try:
+            return _read_json(self._path(shard))
+        except (OSError, ValueError):
+            return {}
+
+
+def _evaluate_pair(
+    workspace: Workspace, source: str, target: str, advance: Advance
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A row of figures per method, where there is truth, and what transfer changed."""
+    own, transferred = workspace.data.train_part(source).labels, read_transferred(workspace, source, target)
+    truth, rows = read_truth(workspace, source, target), []
+    if truth is not None:
+        for method, labels in candidate_labels(workspace, source, transferred):
+            figures = label_figures(truth, labels, workspace.config.evaluation.counted_threshold)
+            rows.append({"source": source, "target": target, "method": method, **figures})
+            advance(len(own))
+    changes = agreement(boxes_per_image(own), boxes_per_image(counted_labels(workspace, transferred)))
+    advance(len(own))
+    return rows, {"source": source, "target": target, **changes.to_dict()}
+
+
+def _images_to_score(workspace: Workspace, source: str, target: str) -> int:
+    """Number of images of a direction, counted once per method, where there is truth, and once for its agreement."""
+    methods = len(TRANSFER_METHODS) + workspace.config.rounds.count + len(last_round_methods(workspace))
+    has_truth = target in workspace.data.settings_of(source).truth
+    return len(workspace.data.train_part(source)) * (1 + methods * has_truth)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
 from lat.data.tensors import boxes_per_image
 from lat.detectors.ensemble import fuse_members
-from lat.engine.jobs import in_shards
+from lat.engine.jobs import Advance, in_shards, uncounted
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
@@ -164,12 +164,13 @@ class PseudoLabelShards:
     def is_done(self, shard: int) -> bool:
         return all(shards.has(shard) for _, shards in self.files)
 
-    def run(self, shard: int) -> list[Path]:
+    def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, mirrored = self.batches[shard], _are_mirrored(self.workspace)
         found: dict[str, list[LabeledBoxes]] = {space: [] for space in self.spaces}
         for images in image_batches(self.part, batches):
             for space, members in self.detectors.items():
                 found[space] += _detections(members, images, mirrored=mirrored)
+            advance(len(images))
         for file, shards in self.files:
             most = self.workspace.config.pseudo_label.max_detections
             boxes = [keep_pseudo_labels(one, file.threshold, most) for one in found[file.space]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
+from lat.engine.jobs import Advance, uncounted
 
 
 @dataclass
@@ -26,13 +27,14 @@ class CountedJob:
     def is_done(self, shard: int) -> bool:
         return self.path(shard).is_file()
 
-    def run(self, shard: int) -> Sequence[Path]:
+    def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
         time.sleep(self.seconds.get(shard, 0.0))
         if shard in self.bad:
             raise InputError(f"shard {shard}", "is bad", "mend it")
         with (self.folder / "who.txt").open("a") as log:
             log.write(f"{shard} {os.getpid()}\n")
         write_atomically(self.path(shard), str(shard))
+        advance(self.sizes[shard])
         return [self.path(shard)]
 
     def path(self, shard: int) -> Path:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lat.core.decoded_proposals import Decoded
-from lat.engine.jobs import in_shards
+from lat.engine.jobs import Advance, in_shards, uncounted
 from lat.labelling.class_shares import counted
 from lat.labelling.consistent_shares import make_consistent
 from lat.labelling.learnt_shares import learn_from_scores, shares_of_scores
@@ -69,10 +69,11 @@ class HumanBoxShards:
     def is_done(self, shard: int) -> bool:
         return self.shards.has(shard)
 
-    def run(self, shard: int) -> list[Path]:
+    def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, found = self.batches[shard], list[HumanBoxes]()
         for images, batch in zip(batches, self._decode(batches), strict=True):
             found.append(_of_human_boxes(batch))
+            advance(len(images))
             if _is_transferred_next(self.workspace, self.name):
                 self.workspace.data.decoded.put(self.workspace.paths.transfer_model, self.name, images.start, batch)
         scores = {target: torch.cat([each[target] for each, _ in found]).numpy() for target in self.others}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
-from lat.engine.jobs import in_shards
+from lat.engine.jobs import Advance, in_shards, uncounted
 from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.calibration import Calibration
 from lat.labelling.class_prior import ClassPrior
@@ -112,11 +112,14 @@ class _HeldOutShards:
     def is_done(self, shard: int) -> bool:
         return self.shards.has(shard)
 
-    def run(self, shard: int) -> list[Path]:
+    def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, each = self.batches[shard], [self.target]
         features = self.held_out.features
         decoded = decode_batches(self.workspace, self._model, self.held_out.transfer_input, batches, each, features)
-        found = [self.columns(batch[self.target], images.start) for batch, images in zip(decoded, batches, strict=True)]
+        found = []
+        for images, batch in zip(batches, decoded, strict=True):
+            found.append(self.columns(batch[self.target], images.start))
+            advance(len(images))
         joined = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
         return [self.shards.write(shard, joined)]
 

@@ -16,7 +16,7 @@ from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.engine.announce import say
-from lat.engine.jobs import in_shards
+from lat.engine.jobs import Advance, in_shards, uncounted
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
 from lat.labels.written_boxes import table_of_boxes
@@ -85,11 +85,12 @@ class TransferShards:
     def is_done(self, shard: int) -> bool:
         return all(shards.has(shard) for shards in self.shards.values())
 
-    def run(self, shard: int) -> list[Path]:
+    def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         labels: dict[str, list[TracedLabels]] = {target: [] for target in self.shards}
-        for batch in self._decoded(self.batches[shard]):
+        for images, batch in zip(self.batches[shard], self._decoded(self.batches[shard]), strict=True):
             for target, found in labels.items():
                 found += self.label(target, batch[target])
+            advance(len(images))
         first = self.batches[shard][0].start
         for target, found in labels.items():
             boxes, provenance = zip(*found, strict=True)
