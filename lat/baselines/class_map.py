@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor
@@ -20,7 +21,6 @@ from torch import Tensor
 from lat.core.errors import InputError, did_you_mean, invalid_yaml
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.data.tensors import boxes_of
 from lat.labels.table import LabelTable
 
 
@@ -90,10 +90,8 @@ def labels_by_class_map(source: LabelTable, target_of: Tensor, target: LabelSpac
         The boxes of each image of `source`, in its order, with score 1 and the annotation ids of the source.
     """
     assert target_of.shape == (len(source.space),)
-    images = []
-    for i in range(len(source)):
-        boxes = boxes_of(source, i)
-        labels = target_of[boxes.labels]
-        kept = (labels >= 0) & (boxes.weights > 0)
-        images.append(LabeledBoxes(boxes.boxes_xyxy[kept], labels[kept], target, annotation_ids=boxes.annotation_ids[kept]))
-    return images
+    labels = target_of[torch.from_numpy(source.labels)]
+    kept = (labels >= 0) & ~torch.from_numpy(source.is_crowd)
+    boxes_xyxy, ids = (torch.from_numpy(column)[kept] for column in (source.boxes_xyxy, source.annotation_ids))
+    before = np.concatenate([[0], np.cumsum(kept.numpy())])[source.offsets]
+    return LabeledBoxes(boxes_xyxy, labels[kept], target, annotation_ids=ids).split(np.diff(before).tolist())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,20 @@ def write_doubt(workspace: Workspace, source: str, target: str, transferred: Lab
     """Write the ranking of images and boxes, most doubtful first."""
     path = workspace.paths.transferred(source, target)
     labels = {"file": str(path.relative_to(workspace.paths.root)), "sha256": sha256_of_file(path)}
-    head = _json({"source": source, "target": target, "labels": labels})
-    with open_atomically(workspace.paths.doubt(source, target)) as file:
-        file.write(head[:-1].encode())
-        for name, order, rows in (
-            ("images", _ranked(found.images), partial(_images, transferred, found)),
-            ("boxes", _ranked(found.boxes), partial(_boxes, transferred, found)),
-        ):
+    head = {"source": source, "target": target, "labels": labels}
+    write_ranking(workspace.paths.doubt(source, target), head, transferred, found)
+
+
+def write_ranking(path: Path, head: Mapping[str, Any], transferred: LabelTable, found: Doubt) -> None:
+    """Write `head`, and after it the `images` and `boxes` of transferred labels, most doubtful first, as one JSON object."""
+    parts = {"images": (found.images, _images), "boxes": (found.boxes, _boxes)}
+    with open_atomically(path) as file:
+        file.write(_json(head)[:-1].encode())
+        for name, (doubts, rows) in parts.items():
             file.write(f',"{name}":['.encode())
+            order = np.lexsort((np.arange(len(doubts)), -doubts.round(DECIMALS)))
             for start in range(0, len(order), ROWS_AT_ONCE):
-                some = _json(rows(order[start : start + ROWS_AT_ONCE]))
+                some = _json(rows(transferred, found, order[start : start + ROWS_AT_ONCE]))
                 file.write((("," if start else "") + some[1:-1]).encode())
             file.write(b"]")
         file.write(b"}\n")
@@ -51,11 +56,6 @@ def write_doubt(workspace: Workspace, source: str, target: str, transferred: Lab
 
 def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _ranked(doubts: np.ndarray) -> np.ndarray:
-    """The order (N,) int64 of doubts (N,), highest first."""
-    return np.lexsort((np.arange(len(doubts)), -doubts.round(DECIMALS)))
 
 
 def _images(transferred: LabelTable, found: Doubt, order: np.ndarray) -> list[dict[str, Any]]:
