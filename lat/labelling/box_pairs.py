@@ -111,6 +111,43 @@ class OffsetSummary:
         return (self.count * self.variance + pairs * overall.variance) / (self.count + pairs)
 
 
+@dataclass(frozen=True, eq=False)
+class ClassPairSummaries:
+    """Summaries of the offsets of each pair of classes, of K_s of the first and K_t of the second space.
+
+    Of the many pairs of classes of large label spaces few occur; only their offsets are kept apart.
+
+    Attributes:
+        occurring: the summary of each pair of classes that occurs.
+        median: (K_s, K_t, 4) float32; 0 where no pair occurs.
+        variance: (K_s, K_t, 4) float32; 0 where no pair occurs.
+        count: (K_s, K_t, 4) int64.
+    """
+
+    occurring: dict[tuple[int, int], OffsetSummary]
+    median: Tensor
+    variance: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, pairs: BoxPairs, num_first: int, num_second: int) -> Self:
+        """Of all pairs, sorted once."""
+        shape = (num_first, num_second, 4)
+        found = cls({}, torch.zeros(shape), torch.zeros(shape), torch.zeros(shape, dtype=torch.int64))
+        keys, order = torch.sort(pairs.first * num_second + pairs.second, stable=True)
+        each, counts = torch.unique_consecutive(keys, return_counts=True)
+        for key, offsets in zip(each.tolist(), pairs.offsets[order].split(counts.tolist()), strict=True):
+            place = divmod(key, num_second)
+            found.occurring[place] = one = OffsetSummary.summary(offsets)
+            found.median[place], found.variance[place], found.count[place] = one.median, one.variance, one.count
+        return found
+
+    @property
+    def squared_error(self) -> Tensor:
+        """(K_s, K_t, 4) squared standard errors of the medians."""
+        return MEDIAN_ERROR * self.variance / self.count.clamp(min=1)
+
+
 def sides_of(boxes_xyxy: Tensor) -> Tensor:
     """(N, 4) width, height, width, height; at least a thousandth of a pixel."""
     return (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=1e-3).repeat(1, 2)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lat.labelling.box_pairs import MAD_ERROR, ROBUST, BoxPairs, OffsetSummary
+from lat.labelling.box_pairs import MAD_ERROR, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
 
 MIN_PAIRS = 5  # with fewer pairs of boxes, a side's convention stays unknown
@@ -47,15 +47,15 @@ def estimate_conventions(
         num_target: K_t.
     """
     detector = _errors_of(held_out, num_target)
-    seen = [[OffsetSummary.of(on_source, s, t) for t in range(num_target)] for s in range(num_source)]
-    count = _counts(seen)
-    known = count >= MIN_PAIRS
+    seen = ClassPairSummaries.of(on_source, num_source, num_target)
+    known = seen.count >= MIN_PAIRS
     offsets = _offsets(seen, known, on_target, detector)
     ratio, usual = _scatter(seen, known, detector)
     follows = detector.variance * usual
-    exceptions = _exceptions(
-        _stacked([[_share_far_off(one, follows[t]) for t, one in enumerate(row)] for row in seen]), count, detector
-    )
+    far_off = torch.zeros(known.shape)
+    for (s, t), one in seen.occurring.items():
+        far_off[s, t] = _share_far_off(one, follows[t])
+    exceptions = _exceptions(far_off, seen.count, detector)
     human = ((ratio - 1).clamp(min=0.0) * detector.variance).masked_fill(~known, float("inf"))
     return BoxConventions(
         offsets=offsets,
@@ -119,12 +119,12 @@ def _errors_of(held_out: BoxPairs, num_target: int) -> _Errors:
     return _Errors(*(torch.stack(column) for column in zip(*found, strict=True)))
 
 
-def _offsets(seen: list[list[OffsetSummary]], known: Tensor, on_target: BoxPairs, detector: _Errors) -> Tensor:
+def _offsets(seen: ClassPairSummaries, known: Tensor, on_target: BoxPairs, detector: _Errors) -> Tensor:
     """(K_s, K_t, 4) offsets from human boxes of the source to boxes of the target, as far as they are certain."""
-    back = [[OffsetSummary.of(on_target, s, t) for t in range(known.shape[1])] for s in range(known.shape[0])]
+    back = ClassPairSummaries.of(on_target, *known.shape[:2])
     there, there_error = _medians(seen, known)
     there, there_error = there + detector.bias, there_error + detector.squared_error
-    back_again, back_error = _medians(back, _counts(back) >= MIN_PAIRS)
+    back_again, back_error = _medians(back, back.count >= MIN_PAIRS)
     both = (there_error + back_error).isfinite()
     squared_error = there_error + _bias_variance((there - back_again)[both], (there_error + back_error)[both])
     spread = _true_spread(there[known], squared_error[known])
@@ -133,15 +133,9 @@ def _offsets(seen: list[list[OffsetSummary]], known: Tensor, on_target: BoxPairs
     return torch.where(known, there * (1 - chance_of_all.square()) * (1 - chance.square()).clamp(min=0.0), 0.0)
 
 
-def _medians(seen: list[list[OffsetSummary]], known: Tensor) -> tuple[Tensor, Tensor]:
+def _medians(seen: ClassPairSummaries, known: Tensor) -> tuple[Tensor, Tensor]:
     """(K_s, K_t, 4) medians and their squared standard errors, inf where unknown."""
-    errors = _stacked([[one.squared_error for one in row] for row in seen])
-    return _stacked([[one.median for one in row] for row in seen]), errors.masked_fill(~known, float("inf"))
-
-
-def _counts(seen: list[list[OffsetSummary]]) -> Tensor:
-    """(K_s, K_t, 4) numbers of pairs."""
-    return _stacked([[one.count for one in row] for row in seen])
+    return seen.median, seen.squared_error.masked_fill(~known, float("inf"))
 
 
 def _bias_variance(differences: Tensor, squared_errors: Tensor) -> Tensor:
@@ -159,7 +153,7 @@ def _true_spread(offsets: Tensor, squared_errors: Tensor) -> Tensor:
     return (beyond.sum() / weights.sum().clamp(min=1e-8)).clamp(min=0.0)
 
 
-def _scatter(seen: list[list[OffsetSummary]], known: Tensor, detector: _Errors) -> tuple[Tensor, Tensor]:
+def _scatter(seen: ClassPairSummaries, known: Tensor, detector: _Errors) -> tuple[Tensor, Tensor]:
     """How many times a detector's variance on held-out images pairs on the source's images scatter.
 
     Returns:
@@ -168,19 +162,19 @@ def _scatter(seen: list[list[OffsetSummary]], known: Tensor, detector: _Errors) 
     """
     if not known.any():
         return torch.ones(known.shape), torch.ones(())
-    variance = _stacked([[one.variance for one in row] for row in seen]).clamp(min=MIN_SPREAD**2 / 4)
+    variance = seen.variance.clamp(min=MIN_SPREAD**2 / 4)
     logs = (variance / detector.variance).log()
-    count = _counts(seen).clamp(min=1)
+    count = seen.count.clamp(min=1)
     errors = MAD_ERROR**2 * (1 / count + 1 / (detector.count + PRIOR_PAIRS))
     usual = _weighted_median(logs[known], 1 / errors[known])
     between = ((ROBUST * (logs[known] - usual).abs().median()).square() - errors[known].median()).clamp(min=0.0)
     return ((between * logs + errors * usual) / (between + errors)).exp(), usual.exp()
 
 
-def _bias(seen: list[list[OffsetSummary]], known: Tensor, offsets: Tensor) -> Tensor:
+def _bias(seen: ClassPairSummaries, known: Tensor, offsets: Tensor) -> Tensor:
     """(K_t, 4) what remains of the detector's offset from human boxes once the convention is taken off, over source classes."""
-    weights = torch.where(known, _counts(seen), 0)
-    remains = _stacked([[one.median for one in row] for row in seen]) - offsets
+    weights = torch.where(known, seen.count, 0)
+    remains = seen.median - offsets
     return (weights * remains).sum(dim=0) / weights.sum(dim=0).clamp(min=1)
 
 
@@ -198,11 +192,6 @@ def _share_far_off(seen: OffsetSummary, variance: Tensor) -> Tensor:
     """
     far = (seen.offsets - seen.median).abs() >= FAR_OFF * variance.sqrt().clamp(min=MIN_SPREAD)
     return far.sum(dim=0) / (seen.count + PRIOR_PAIRS)
-
-
-def _stacked(rows: list[list[Tensor]]) -> Tensor:
-    """(K_s, K_t, 4) from the (4,) of each pair of classes."""
-    return torch.stack([torch.stack(row) for row in rows])
 
 
 def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:

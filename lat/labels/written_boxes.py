@@ -56,7 +56,7 @@ def table_of_boxes(
             and others have none, or provenance is not that of the boxes.
     """
     for i, one in enumerate(boxes, start=first_image):
-        if one.space is not space and one.space.categories() != space.categories():
+        if (one.space.category_ids, one.space.class_names) != (space.category_ids, space.class_names):
             raise ValueError(f"{_name(images, i)}: boxes in space {one.space.name}, not {space.name}")
     chosen = range(first_image, first_image + len(boxes))
     corners = [_array(one.boxes_xyxy) for one in boxes]

@@ -11,7 +11,7 @@ from tables import row, table
 from torch import Tensor
 
 from lat.core.label_space import LabelSpace
-from lat.labelling.box_pairs import BoxPairs
+from lat.labelling.box_pairs import BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
 from lat.labelling.estimate_conventions import FOREIGN_BIAS, estimate_conventions, with_scatter_of_target
 from lat.labels.table import LabelTable
@@ -240,3 +240,19 @@ def test_two_protocols_are_told_apart_from_whole_images() -> None:
     result = known.moved(truth, zero, zero, sizes(16))
     assert (result - moved(truth, LOOSE)).abs().max() < 1.0  # of boxes that the protocol moves by up to 12 pixels
     assert known.human_variance[1].isinf().all()  # no box of the second class was seen
+
+
+def test_only_pairs_of_classes_that_occur_are_summarised_and_as_one_at_a_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    offsets = torch.randn(200, 4, generator=generator).masked_fill(torch.rand(200, 4, generator=generator) < 0.2, float("nan"))
+    first, second = torch.randint(0, 3, (200,), generator=generator), torch.randint(0, 4, (200,), generator=generator)
+    second[first == 1] = 2
+    pairs = BoxPairs(first, second, offsets)
+    found = ClassPairSummaries.of(pairs, 3, 5)
+    assert found.occurring.keys() == {*((s, t) for s in (0, 2) for t in range(4)), (1, 2)}
+    for s in range(3):
+        for t in range(5):
+            one = OffsetSummary.of(pairs, s, t)
+            for name in ("median", "variance", "count", "squared_error"):
+                assert torch.equal(getattr(found, name)[s, t], getattr(one, name))
+                assert getattr(found, name).dtype == getattr(one, name).dtype
