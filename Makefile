@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
-RUNS := tests/stages tests/pipeline tests/report/test_site.py # whole runs, and the report in a browser
+RUNS := tests/stages tests/pipeline tests/report/test_site.py tests/engine/test_ray.py # whole runs, the report in a browser, Ray
 OLDEST := .venv-oldest
 
 .PHONY: help install browser demo test unit runs lint test-oldest docs docker-check clean
@@ -38,7 +38,7 @@ lint: install
 unit: install ## the tests of single parts
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS:%=--ignore=%)
 
-runs: install ## the tests of whole runs, and of the report in a browser
+runs: install ## the tests of whole runs, of the report in a browser, and of Ray
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS)
 
 test-oldest: $(OLDEST)/.installed ## the tests of single parts with the lowest versions that setup.py allows, in a virtual environment of their own

@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 DETR = ["scipy>=1.11.1", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
+RAY = ["ray[train]>=2.50"]  # `runtime.executor: ray`
 DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documentation
 
 setup(
@@ -41,6 +42,7 @@ setup(
     ],
     extras_require={
         "detr": DETR,
+        "ray": RAY,
         "waymo": [],  # what it needed is needed by all
         "docs": DOCS,
         "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
@@ -48,6 +50,7 @@ setup(
         "dev": [
             *DETR,
             *DOCS,
+            *RAY,
             "check-jsonschema>=0.30",
             "cleanlab>=2.7",
             "faster-coco-eval>=1.7",

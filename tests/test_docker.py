@@ -76,6 +76,29 @@ def test_compose_and_kubernetes_start_a_process_a_gpu_and_cannot_write_the_data(
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
+def test_kuberay_starts_one_driver_and_workers_that_each_have_a_gpu_and_see_the_same_folders() -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    job = parsed("kuberay_job.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["spec"]["entrypoint"].split()[:2] == ["lat", "run"]
+    assert "runtime.executor=ray" in job["spec"]["entrypoint"].split()
+    cluster = job["spec"]["rayClusterSpec"]
+    (workers,) = cluster["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert cluster["rayVersion"] in re.findall(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], workers)]
+    for pod in pods:
+        resource = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lat"}, "spec": pod}
+        kubernetes_validate.validate(resource, kubernetes_validate.latest_version(), strict=True)
+        (container,) = pod["containers"]
+        assert [mount["readOnly"] for mount in container["volumeMounts"] if mount["name"] == "data"] == [True]
+        assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    head, worker = (pod["containers"][0] for pod in pods)
+    assert head["volumeMounts"] == worker["volumeMounts"]
+    assert pods[0]["volumes"] == pods[1]["volumes"]
+    assert worker["resources"]["limits"]["nvidia.com/gpu"] == 1
+
+
 def link_torch(venv: Path, folder: Path) -> None:
     """Give a virtual environment this environment's torch from a folder of its own, as the image has it before our steps."""
     folder.mkdir()

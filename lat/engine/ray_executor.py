@@ -86,10 +86,13 @@ class Ray:
         missing = missing_shards(job)
         if not missing:
             return
+        from lat.engine.executors import QUIET_SECONDS  # needs torch, which workers import only for their jobs
+
         self._join()
         files: dict[int, Sequence[Path]] = {}
         images = sum(job.sizes)
-        with track(images, job.title, done=images - sum(job.sizes[shard] for shard in missing)) as progress:
+        done = images - sum(job.sizes[shard] for shard in missing)
+        with track(images, job.title, done=done, after_seconds=QUIET_SECONDS if job.is_preparation else 0.0) as progress:
             try:
                 for shard, written in self._do(recipe, missing):
                     files[shard] = written

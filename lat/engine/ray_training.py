@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lat.core.files import write_atomically
-from lat.engine.processes import PATIENCE, join_group
+from lat.engine.processes import join_group
 from lat.engine.progress import track
 from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, join_cluster, not_installed
 
@@ -90,7 +90,7 @@ def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int)
     trainer = TorchTrainer(
         _Group.do_with,
         train_loop_config={"group": task},
-        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo", timeout_s=int(PATIENCE.total_seconds())),
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": 1, "GPU": gpus}),
         run_config=RunConfig(name="train", storage_path=str(folder), failure_config=FailureConfig(max_failures=DEATHS)),
     )
