@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 
 @with_modes
-def check(config: ConfigFile, overrides: Overrides = None) -> None:
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    manifest: Annotated[
+        bool,
+        typer.Option("--manifest", help="Write beside each labels file what its images are; see docs/scaling_out.md."),
+    ] = False,
+) -> None:
     """Check all images and annotation files of a run: one table per dataset, and every problem found."""
     from lat.commands.check import check_all
     from lat.config.load import load_config
 
-    if not check_all(load_config(config, overrides or ())):
+    if not check_all(load_config(config, overrides or ()), write_manifests=manifest):
         raise typer.Exit(2)
     next_step("lat run", config, overrides)
 
@@ -237,7 +244,7 @@ def _export_command(workspace: Workspace) -> str:
 
 
 COMMANDS = {
-    "check": Command(check, RUN, ("lat check mine.yaml",)),
+    "check": Command(check, RUN, ("lat check mine.yaml", "lat check mine.yaml --manifest")),
     "run": Command(
         run,
         RUN,

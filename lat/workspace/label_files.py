@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
+from lat.core.remote import name_of
 from lat.data.dataset import DetectionDataset, load_truth
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
@@ -88,5 +89,7 @@ def _aligned(table: LabelTable, part: DetectionDataset) -> LabelTable:
         InputError: if its images are not those of the part.
     """
     if table.image_ids.tolist() != part.labels.image_ids.tolist():
-        raise InputError(table.path, f"its images are not those of {part.labels.path}", "delete it and run its stage again")
+        raise InputError(
+            table.path, f"its images are not those of {name_of(part.labels.path)}", "delete it and run its stage again"
+        )
     return table
