@@ -6,7 +6,10 @@ DEMO := runs/street_scenes
 RUNS := tests/stages tests/pipeline tests/report/test_site.py # whole runs, and the report in a browser
 OLDEST := .venv-oldest
 
-.PHONY: help install browser demo test unit runs lint test-oldest docs docker-check clean
+S3 := .venv-s3
+S3_TESTS := tests/core/test_remote.py tests/pipeline/test_remote_run.py
+
+.PHONY: help install browser demo test unit runs lint s3 test-oldest docs docker-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,7 +26,7 @@ demo: install ## move labels between three drawn datasets, some minutes on two C
 	$(BIN)/lat street-scenes $(DEMO)/data
 	$(BIN)/lat run configs/street_scenes.yaml
 
-test: lint unit runs ## lint, types and tests
+test: lint unit runs s3 ## lint, types and tests
 
 browser: ## install Debian's chromium as root, for the tests of the report's page; they are skipped without it
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
@@ -40,6 +43,16 @@ unit: install ## the tests of single parts
 
 runs: install ## the tests of whole runs, and of the report in a browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS)
+
+s3: $(S3)/.installed ## the tests of s3:// URLs against a server on this machine; their packages lie on top of those of .venv
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(S3)/bin/python -m pytest $(S3_TESTS)
+
+$(S3)/.installed: constraints-s3.txt $(VENV)/.installed
+	$(PYTHON) -m venv --clear $(S3)
+	$(S3)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-s3.txt
+	$(S3)/bin/python -c 'import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "zz_venv.pth").write_text(str(next(pathlib.Path("$(VENV)").absolute().glob("lib/python*/site-packages"))))'
+	touch $@
 
 test-oldest: $(OLDEST)/.installed ## the tests of single parts with the lowest versions that setup.py allows, in a virtual environment of their own
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 $(RUNS:%=--ignore=%)
@@ -58,4 +71,4 @@ docs: install ## the documentation as a site in runs/site
 	$(BIN)/mkdocs build --strict
 
 clean: ## delete the virtual environments, caches and runs
-	rm -rf $(VENV) $(OLDEST) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs
+	rm -rf $(VENV) $(OLDEST) $(S3) build *.egg-info .pytest_cache .mypy_cache .ruff_cache runs

@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+S3 = ["s3fs>=2025.3.0"]  # s3:// URLs; `make s3` tests them
 WAYMO = ["pyarrow>=20"]  # Waymo's Parquet files
 DETR = ["scipy>=1.11.1", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
 DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documentation
@@ -30,6 +31,7 @@ setup(
         "numpy>=1.26",
         "opencv-python-headless>=4.11.0.86",
         "faster-coco-eval>=1.7",
+        "fsspec[http]>=2025.3.0",  # images and labels by URL
         "ijson>=3.3",
         "jinja2>=3.1",
         "pillow>=11.1",
@@ -41,6 +43,8 @@ setup(
     extras_require={
         "detr": DETR,
         "waymo": WAYMO,
+        "s3": S3,
+        "gcs": ["gcsfs>=2025.3.0"],  # gs:// URLs
         "docs": DOCS,
         "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
         "labels": ["pandas>=2.2", "supervision>=0.25"],  # lat.load_labels(...).frame() and .detections()

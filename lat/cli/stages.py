@@ -13,6 +13,7 @@ from lat.cli.command import RUN, STAGES, Command
 from lat.cli.modes import next_step, with_modes
 from lat.cli.options import ConfigFile, Force, Overrides, open_run
 from lat.core.errors import InputError
+from lat.core.remote import as_path
 from lat.engine import announce
 
 if TYPE_CHECKING:
@@ -152,8 +153,10 @@ def evaluate(
         Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of the run.", show_default=False)
     ] = None,
     overrides: Overrides = None,
-    truth: Annotated[Path | None, typer.Option(help="With --labels: a COCO file of known labels.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="With --truth: a COCO file of labels of the same images, to score.")] = None,
+    truth: Annotated[Path | None, typer.Option(parser=as_path, help="With --labels: a COCO file of known labels.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(parser=as_path, help="With --truth: a COCO file of labels of the same images, to score.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="With --truth: also write the figures as JSON.")] = None,
     force: Force = False,
 ) -> None:

@@ -91,9 +91,9 @@ def add(path: Path, mtime_ns: int, fetch: Callable[[str], None]) -> Stamp:
         raise _unwritable(error) from None
     try:
         fetch(temporary)
-        os.utime(temporary, ns=(time.time_ns(), mtime_ns))
         size = os.stat(temporary).st_size
         with _locked() as total:
+            os.utime(temporary, ns=(time.time_ns(), mtime_ns))  # from here on it looks old, but nobody else removes what is old
             before = path.stat().st_size if path.is_file() else 0
             os.replace(temporary, path)
             total.grow(size - before, bound, path)

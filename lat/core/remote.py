@@ -233,7 +233,7 @@ def upload(path: Path, content: bytes) -> None:
         system, key = _open_system(url)
         system.pipe_file(key, content)
         system.invalidate_cache()
-    _stamps.pop(str(path), None)
+    _stamps[str(path)] = _ask(url)
 
 
 def _open_system(url: str) -> tuple[Any, str]:

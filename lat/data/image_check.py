@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lat.core.errors import InputError
-from lat.core.remote import is_folder, stamp_of
+from lat.core.remote import is_folder, is_remote, stamp_of
 from lat.data.images import check_size, decode_image, image_bytes
-from lat.data.manifest import Entry, Manifest, changes, read_manifest, write_manifest
+from lat.data.manifest import READERS, Entry, Manifest, changes, read_manifest, write_manifest
 from lat.labels.coco.problems import Problem
 from lat.labels.coco.scan import ImageList
 from lat.labels.table import LabelTable
@@ -85,7 +85,9 @@ def check_images(parts: Sequence[PartImages], progress: Progress | None, *, writ
 
 
 def _check_all(tasks: Sequence[tuple[PartImages, int]], manifest: Manifest, wanted: bool) -> Iterator[_Checked]:
-    with ThreadPoolExecutor() as pool:
+    if not tasks:
+        return
+    with ThreadPoolExecutor(READERS if is_remote(tasks[0][0].folder) else None) as pool:
         for start in range(0, len(tasks), _IMAGES_AT_ONCE):
             chunk = tasks[start : start + _IMAGES_AT_ONCE]
             yield from pool.map(lambda task: _check(task[0], task[1], manifest, wanted), chunk)

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from lat.core.errors import InputError
 from lat.core.file_cache import Stamp
-from lat.core.files import write_atomically
+from lat.core.files import sha256_of_file, write_atomically
 from lat.core.remote import is_remote, name_of, read_bytes, stamp_of, upload
 
 _VERSION = b"1"
 _UNKNOWN_HW = (0, 0)
+
+READERS = 16
+"""Threads that read images; most of them wait for a disk or a server."""
+
+_IMAGES_AT_ONCE = 256
 
 
 class Entry(NamedTuple):
@@ -80,6 +86,26 @@ def read_manifest(labels: Path, images: Path) -> Manifest:
     stamps = map(Stamp, sizes, times)
     entries = map(Entry, stamps, map(bytes.hex, hashes), zip(heights, widths, strict=True))
     return Manifest(dict(zip(names, entries, strict=True)))
+
+
+def hashed_entries(images: Path, names: Sequence[str]) -> Iterator[tuple[str, Entry]]:
+    """Read image files of a folder, several at a time, and yield each name with its entry; none is decoded.
+
+    Raises:
+        InputError: if a file is not there.
+        OSError: if one cannot be read.
+    """
+
+    def entry_of(name: str) -> Entry:
+        stamp = stamp_of(images / name)
+        if stamp is None:
+            raise InputError(name_of(images / name), "no such image file", "start again")
+        return Entry(stamp, sha256_of_file(images / name))
+
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(names), _IMAGES_AT_ONCE):
+            chunk = names[start : start + _IMAGES_AT_ONCE]
+            yield from zip(chunk, pool.map(entry_of, chunk), strict=True)
 
 
 def write_manifest(labels: Path, images: Path, entries: Iterable[tuple[str, Entry]]) -> Path:

@@ -14,14 +14,13 @@ from lat.core.file_cache import Stamp
 from lat.core.files import sha256_of_file, sha256_of_json, write_atomically
 from lat.core.remote import as_path, is_file, name_of, stamp_of
 from lat.data.dataset import DetectionDataset
-from lat.data.manifest import Manifest, changes, read_manifest
+from lat.data.manifest import READERS, Manifest, changes, read_manifest
 from lat.engine.announce import say
 from lat.engine.progress import track
 from lat.labels.coco.root_category import NO_CLASS
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
-_READERS = 16  # threads, most of which wait for a disk or a server
 _IMAGES_AT_ONCE = 256
 
 
@@ -130,7 +129,7 @@ class StepRecords:
             entry = manifest.of(part.labels.file_names[i], stamp)
             return (self._file_hash(path, stamp), False) if entry is None else (entry.sha256, True)
 
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             for start in range(0, len(part), _IMAGES_AT_ONCE):
                 yield from pool.map(hash_of, range(start, min(start + _IMAGES_AT_ONCE, len(part))))
 
