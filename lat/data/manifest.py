@@ -80,8 +80,9 @@ def read_manifest(labels: Path, images: Path) -> Manifest:
         said = table.schema.metadata or {}
         if (said.get(b"version"), said.get(b"images")) != (_VERSION, _folder_from(labels, images).encode()):
             return Manifest()
-        names, sizes, times, hashes, heights, widths = (column.to_pylist() for column in table.columns)
-    except (ArrowException, OSError, ValueError):
+        names, hashes = (table[key].to_pylist() for key in ("file_name", "sha256"))
+        sizes, times, heights, widths = (table[key].to_numpy().tolist() for key in ("size", "mtime_ns", "height", "width"))
+    except (ArrowException, KeyError, OSError, ValueError):
         return Manifest()
     stamps = map(Stamp, sizes, times)
     entries = map(Entry, stamps, map(bytes.hex, hashes), zip(heights, widths, strict=True))

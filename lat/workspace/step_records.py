@@ -21,7 +21,7 @@ from lat.labels.coco.root_category import NO_CLASS
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
-_IMAGES_AT_ONCE = 256
+_IMAGES_A_TASK = 16
 
 
 class StepRecords:
@@ -129,9 +129,14 @@ class StepRecords:
             entry = manifest.of(part.labels.file_names[i], stamp)
             return (self._file_hash(path, stamp), False) if entry is None else (entry.sha256, True)
 
+        def hashes_from(start: int) -> list[tuple[str, bool]]:
+            return [hash_of(i) for i in range(start, min(start + _IMAGES_A_TASK, len(part)))]
+
         with ThreadPoolExecutor(READERS) as pool:
-            for start in range(0, len(part), _IMAGES_AT_ONCE):
-                yield from pool.map(hash_of, range(start, min(start + _IMAGES_AT_ONCE, len(part))))
+            starts = range(0, len(part), _IMAGES_A_TASK)
+            for first in range(0, len(starts), READERS):
+                for found in pool.map(hashes_from, starts[first : first + READERS]):
+                    yield from found
 
     def _file_hash(self, path: Path, stamp: Stamp | None = None) -> str:
         """SHA-256 of a file, recomputed only if its size or modification time changed; `stamp` is both, if they are known."""
