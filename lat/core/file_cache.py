@@ -147,7 +147,10 @@ def _copies() -> Iterator[tuple[int, int, str]]:
     for folder, _, names in os.walk(copies_folder()):
         for name in names:
             path = os.path.join(folder, name)
-            status = os.stat(path)
+            try:
+                status = os.stat(path)
+            except FileNotFoundError:  # removed by hand
+                continue
             yield status.st_atime_ns, status.st_size, path
 
 
