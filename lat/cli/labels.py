@@ -12,17 +12,25 @@ from lat.cli.command import LABELS, Command
 from lat.cli.modes import next_step
 from lat.cli.options import one_of
 from lat.core.errors import InputError
+from lat.core.remote import as_path
 from lat.formats import corrections, exports
 
 
 def export(
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="A COCO labels file.", show_default=False)],
+    labels: Annotated[
+        Path, typer.Argument(metavar="LABELS", parser=as_path, help="A COCO labels file, by path or URL.", show_default=False)
+    ],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{one_of(exports.FORMATS)}.", show_default=False)],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the images.", show_default=False)],
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", parser=as_path, help="Folder of the images, by path or URL.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to create; it must be new or empty.", show_default=False)],
-    val: Annotated[Path | None, typer.Option(metavar="LABELS", help="A second labels file, for validation.")] = None,
+    val: Annotated[
+        Path | None, typer.Option(metavar="LABELS", parser=as_path, help="A second labels file, for validation.")
+    ] = None,
     val_images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of its images, if they are elsewhere.", show_default=False)
+        Path | None,
+        typer.Option(metavar="DIR", parser=as_path, help="Folder of its images, if they are elsewhere.", show_default=False),
     ] = None,
     more: Annotated[
         list[str] | None,
@@ -57,7 +65,7 @@ def _named_file(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not path or not name.isidentifier():
         raise InputError("--with", f"is '{text}'", "write NAME=LABELS, for example ground_truth=labels.json")
-    return name, Path(path)
+    return name, as_path(path)
 
 
 def _way_back(tool: str, labels: Path, min_score: float) -> str:

@@ -13,6 +13,7 @@ from lat.cli.command import RUN, STAGES, Command
 from lat.cli.modes import next_step, with_modes
 from lat.cli.options import ConfigFile, Force, Overrides, open_run
 from lat.core.errors import InputError
+from lat.core.remote import as_path
 from lat.engine import announce
 
 if TYPE_CHECKING:
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
 
 
 @with_modes
-def check(config: ConfigFile, overrides: Overrides = None) -> None:
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    manifest: Annotated[
+        bool,
+        typer.Option("--manifest", help="Write beside each labels file what its images are; see docs/scaling_out.md."),
+    ] = False,
+) -> None:
     """Check all images and annotation files of a run: one table per dataset, and every problem found."""
     from lat.commands.check import check_all
     from lat.config.load import load_config
 
-    if not check_all(load_config(config, overrides or ())):
+    if not check_all(load_config(config, overrides or ()), write_manifests=manifest):
         raise typer.Exit(2)
     next_step("lat run", config, overrides)
 
@@ -164,8 +172,10 @@ def evaluate(
         Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of the run.", show_default=False)
     ] = None,
     overrides: Overrides = None,
-    truth: Annotated[Path | None, typer.Option(help="With --labels: a COCO file of known labels.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="With --truth: a COCO file of labels of the same images, to score.")] = None,
+    truth: Annotated[Path | None, typer.Option(parser=as_path, help="With --labels: a COCO file of known labels.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(parser=as_path, help="With --truth: a COCO file of labels of the same images, to score.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="With --truth: also write the figures as JSON.")] = None,
     force: Force = False,
 ) -> None:
@@ -256,7 +266,7 @@ def _export_command(workspace: Workspace) -> str:
 
 
 COMMANDS = {
-    "check": Command(check, RUN, ("lat check mine.yaml",)),
+    "check": Command(check, RUN, ("lat check mine.yaml", "lat check mine.yaml --manifest")),
     "run": Command(
         run,
         RUN,

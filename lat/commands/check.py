@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lat.config.load import Config
+from lat.core.remote import name_of
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset_check import DatasetCheck, check_datasets
 from lat.data.label_sets import check_label_set
@@ -18,19 +19,22 @@ from lat.engine.progress import track
 from lat.workspace.preflight import foreseen_problems
 
 
-def check_all(config: Config) -> bool:
+def check_all(config: Config, *, write_manifests: bool = False) -> bool:
     """Print one table per dataset and label set, every repair, note and problem; True if there are no problems.
 
-    Repairs are made in memory each time a file is read; files never change. With --quiet, problems go to standard error; with
-    --json-lines, each is an event.
+    Repairs are made in memory each time a file is read; files never change. `write_manifests` writes a manifest of its images
+    beside each labels file. With --quiet, problems go to standard error; with --json-lines, each is an event.
     """
-    datasets = _check_datasets(config.datasets)
+    datasets = _check_datasets(config.datasets, write_manifests)
     label_sets = [check_label_set(settings, config.datasets) for settings in config.label_sets]
     for check in (*datasets, *label_sets):
         if announce.to_programs():
             _tell_dataset(check)
         else:
             _print_dataset(check)
+    for check in datasets:
+        for path in check.manifests:
+            announce.say(f"wrote {name_of(path)}")
     total = sum(len(check.problems) for check in (*datasets, *label_sets))
     if not total:  # what depends on the data can be told
         total += _tell_foreseen(config)
@@ -39,7 +43,7 @@ def check_all(config: Config) -> bool:
     return total == 0
 
 
-def _check_datasets(datasets: Sequence[DatasetSettings]) -> tuple[DatasetCheck, ...]:
+def _check_datasets(datasets: Sequence[DatasetSettings], write_manifests: bool) -> tuple[DatasetCheck, ...]:
     with track(0, "check images") as progress:
 
         def count(done: int, total: int) -> None:
@@ -47,7 +51,7 @@ def _check_datasets(datasets: Sequence[DatasetSettings]) -> tuple[DatasetCheck, 
                 progress.expect(total)
             progress.advance(1)
 
-        return check_datasets(datasets, count)
+        return check_datasets(datasets, count, write_manifests=write_manifests)
 
 
 def _tell_foreseen(config: Config) -> int:
@@ -66,10 +70,10 @@ def _tell_dataset(check: DatasetCheck) -> None:
     for part in check.parts:
         announce.event("result", table="check", dataset=check.name, **asdict(part))
     for repair in check.repairs:
-        announce.event("repair", dataset=check.name, file=str(repair.file), what=repair.what, count=repair.count)
+        announce.event("repair", dataset=check.name, file=name_of(repair.file), what=repair.what, count=repair.count)
     for kind, found in (("note", check.notes), ("problem", check.problems)):
         for one in found:
-            announce.event(kind, dataset=check.name, file=str(one.file), text=str(one))
+            announce.event(kind, dataset=check.name, file=name_of(one.file), text=str(one))
 
 
 def _print_dataset(check: DatasetCheck) -> None:
@@ -85,9 +89,9 @@ def _print_dataset(check: DatasetCheck) -> None:
     if check.parts:
         console.print(table)
     for repair in check.repairs:
-        console.print(escape(f"repaired in memory: {repair.file}: {repair.what}: {repair.count}"))
+        console.print(escape(f"repaired in memory: {name_of(repair.file)}: {repair.what}: {repair.count}"))
     for note in check.notes:
         console.print(escape(f"note: {note}"))
     console = Console(highlight=False, soft_wrap=True, stderr=announce.is_quiet())
     for problem in check.problems:
-        console.print(escape(f"problem: {problem.file}: {problem}"))
+        console.print(escape(f"problem: {name_of(problem.file)}: {problem}"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lat.core.errors import InputError, did_you_mean
+from lat.data.manifest import hashed_entries, write_manifest
 from lat.engine.progress import track
 from lat.formats.importers import FORMATS
 from lat.formats.importers.source import Importer
@@ -25,7 +26,9 @@ def import_dataset(
     settings: Sequence[str] = (),
     options: ImportOptions | None = None,
 ) -> list[ImportSummary]:
-    """Import splits of a dataset, each as `OUT/SPLIT.json` with `OUT/SPLIT.manifest.json`.
+    """Import splits of a dataset, each as `OUT/SPLIT.json` with `OUT/SPLIT.manifest.json`, what it was made from.
+
+    Beside them, `OUT/SPLIT.manifest.parquet` says what the image files are (see `lat.data.manifest`).
 
     Args:
         form: a key of `FORMATS`.
@@ -76,4 +79,11 @@ def parse_settings(kind: type[Importer], form: str, settings: Sequence[str]) -> 
 def _import_split(importer: Importer, form: str, options: ImportOptions) -> ImportSummary:
     total = sum(1 for _ in importer.names())
     with track(total, f"import {importer.split}") as progress:
-        return write_import(importer, options, form, importer.out / f"{importer.split}.json", lambda: progress.advance(1))
+        summary = write_import(importer, options, form, importer.out / f"{importer.split}.json", lambda: progress.advance(1))
+    with track(summary.images, f"hash {importer.split}", after_seconds=2) as progress:
+        entries = []
+        for entry in hashed_entries(summary.images_dir, summary.file_names):
+            entries.append(entry)
+            progress.advance()
+    write_manifest(summary.labels, summary.images_dir, entries)
+    return summary

@@ -13,6 +13,7 @@ import yaml
 from lat.config.load import load_config
 from lat.core.errors import InputError, did_you_mean
 from lat.core.files import write_atomically
+from lat.core.remote import as_path, is_file, name_of
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset import existing_folder, load_dataset
 from lat.labels.coco.read import read_labels
@@ -120,12 +121,14 @@ def write_config(
 
 
 def _look(settings: DatasetSettings) -> _Look:
-    table = read_labels(Path(settings.annotations), settings.name)
-    folder = existing_folder(Path(settings.images))
-    if not any((folder / name).is_file() for name in table.file_names):
+    table = read_labels(as_path(settings.annotations), settings.name)
+    folder = existing_folder(as_path(settings.images))
+    if not any(is_file(folder / name) for name in table.file_names):
         first = f"such as {table.file_names[0]!r}" if len(table) else "which names none"
         raise InputError(
-            folder, f"has none of the images of {table.path}, {first}", "name the folder that its file names are relative to"
+            name_of(folder),
+            f"has none of the images of {name_of(table.path)}, {first}",
+            "name the folder that its file names are relative to",
         )
     if not settings.validation and len(table) >= LEAST_IMAGES:
         settings = _with_held_out(settings)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from lat.core.remote import open_file
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a whole file through `open_atomically`. Text is written as UTF-8 with its line endings unchanged.
@@ -71,8 +73,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; a remote one is fetched."""
+    with open_file(Path(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

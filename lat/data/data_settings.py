@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lat.core.errors import InputError
+from lat.core.remote import as_path
 
 DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -25,7 +26,7 @@ class DatasetSettings:
     """
 
     name: str  # name of the dataset and of its label space
-    images: str  # folder of the images
+    images: str  # folder of the images; this and every file below may be a URL such as s3://bucket/images
     annotations: str  # COCO file with the ground truth
     validation: str = ""  # COCO file of the held-out images; empty for none
     validation_images: str = ""  # folder of the held-out images; empty for the folder `images`
@@ -81,11 +82,11 @@ class LabelSetSettings:
     @property
     def class_list_path(self) -> Path:
         """The file from which the class list is read."""
-        return Path(self.categories or next(iter(self.files.values())))
+        return as_path(self.categories or next(iter(self.files.values())))
 
     def paths_for(self, datasets: Sequence[str]) -> tuple[Path, ...]:
         """The files that must be read for the labels of these datasets."""
-        files = tuple(Path(file) for name, file in self.files.items() if name in datasets)
+        files = tuple(as_path(file) for name, file in self.files.items() if name in datasets)
         return tuple(dict.fromkeys((self.class_list_path, *files)))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.core.remote import as_path, is_folder, is_url, name_of
 from lat.data.data_settings import DatasetSettings
 from lat.data.images import read_image
 from lat.data.shared_images import files_of_part, repeated_images
@@ -44,6 +45,7 @@ class DetectionDataset:
         return len(self.labels)
 
     def image_path(self, i: int) -> Path:
+        """The file of image `i`; of a remote one, the place of its copy (see `lat.core.remote`)."""
         return self.images_dir / self.labels.file_names[i]
 
     def size_hw(self, i: int) -> tuple[int, int]:
@@ -77,7 +79,7 @@ def missing_part(settings: DatasetSettings) -> Problem | None:
     if not settings.made_by:
         return None
     parts = (settings.annotations, settings.validation, settings.images, settings.validation_images)
-    missing = next((Path(part) for part in parts if part and not Path(part).exists()), None)
+    missing = next((Path(part) for part in parts if part and not is_url(part) and not Path(part).exists()), None)
     return None if missing is None else Problem(missing, "", "is not there", f"make it with `{settings.made_by}`")
 
 
@@ -90,14 +92,14 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
     """
     if missing := missing_part(settings):
         raise InputError(missing.file, missing.what, missing.remedy)
-    images_dir = existing_folder(Path(settings.images))
-    table = read_labels(Path(settings.annotations), settings.name)
+    images_dir = existing_folder(as_path(settings.images))
+    table = read_labels(as_path(settings.annotations), settings.name)
     train_rows, held_out_rows = split_images(table, settings)
     train = DetectionDataset(settings.name, images_dir, table.select(train_rows))
     validation = None
     if settings.validation:
-        validation_dir = existing_folder(Path(settings.validation_images or settings.images))
-        labels = read_labels(Path(settings.validation), settings.name, expect=table.space)
+        validation_dir = existing_folder(as_path(settings.validation_images or settings.images))
+        labels = read_labels(as_path(settings.validation), settings.name, expect=table.space)
         validation = DetectionDataset(settings.name, validation_dir, labels)
     elif held_out_rows is not None:
         validation = DetectionDataset(settings.name, images_dir, table.select(held_out_rows))
@@ -105,7 +107,7 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
     for part, dataset in parts:
         if not dataset.labels.num_boxes:
             what = f"the {part} part of {settings.name} has no boxes ({len(dataset)} images)"
-            raise InputError(dataset.labels.path, what, "add annotations, or choose another split")
+            raise InputError(name_of(dataset.labels.path), what, "add annotations, or choose another split")
     files = [files_of_part(part, one.labels.path, one.images_dir, one.labels) for part, one in parts]
     if repeated := list(repeated_images(files)):
         raise_problems(repeated[0].file, repeated)
@@ -124,12 +126,12 @@ def load_test(settings: DatasetSettings, parts: Sequence[DetectionDataset]) -> D
     """
     if settings.name not in settings.truth:
         return None
-    folder = existing_folder(Path(settings.validation_images or settings.images))
-    table = read_labels(Path(settings.truth[settings.name]), settings.name, expect=parts[0].space)
+    folder = existing_folder(as_path(settings.validation_images or settings.images))
+    table = read_labels(as_path(settings.truth[settings.name]), settings.name, expect=parts[0].space)
     files = (files_of_part("", part.labels.path, part.images_dir, part.labels).ids_of for part in parts)
     labels = unseen_images(table, folder, files)
     if not labels.num_boxes:
-        raise InputError(table.path, "has no boxes on images that are in no other part", "name a file of test images")
+        raise InputError(name_of(table.path), "has no boxes on images that are in no other part", "name a file of test images")
     return DetectionDataset(settings.name, folder, labels)
 
 
@@ -146,8 +148,8 @@ def existing_folder(folder: Path) -> Path:
     Raises:
         InputError: if it does not exist.
     """
-    if not folder.is_dir():
-        raise InputError(folder, "no such images folder", "correct `images` of the dataset")
+    if not is_folder(folder):
+        raise InputError(name_of(folder), "no such images folder", "correct `images` of the dataset")
     return folder
 
 
@@ -170,7 +172,7 @@ def split_images(table: LabelTable, settings: DatasetSettings) -> tuple[np.ndarr
     held_out = shares < settings.validation_fraction
     if not (chosen & held_out).any():
         what = f"validation_fraction {settings.validation_fraction} holds out none of {int(chosen.sum())} images"
-        raise InputError(table.path, what, "choose a larger share")
+        raise InputError(name_of(table.path), what, "choose a larger share")
     return np.flatnonzero(chosen & ~held_out), np.flatnonzero(chosen & held_out)
 
 
@@ -178,7 +180,7 @@ def _images_of_split(table: LabelTable, splits: np.ndarray, split: str) -> np.nd
     chosen: np.ndarray = splits == split
     if not chosen.any():
         known = ", ".join(sorted(set(table.splits) - {""})) or "no values at all"
-        raise InputError(table.path, f"no image has the split {split!r}", f"the key `split` of its images has {known}")
+        raise InputError(name_of(table.path), f"no image has the split {split!r}", f"the key `split` of its images has {known}")
     return chosen
 
 
@@ -199,7 +201,7 @@ def load_truth(settings: DatasetSettings, train: DetectionDataset, space: LabelS
     """
     if space.name not in settings.truth:
         return None
-    table = read_labels(Path(settings.truth[space.name]), space.name, expect=space)
+    table = read_labels(as_path(settings.truth[space.name]), space.name, expect=space)
     raise_problems(table.path, truth_mismatches(table, train.labels))
     return table.select(table.index_of(train.labels.image_ids))
 
@@ -211,8 +213,8 @@ def truth_mismatches(truth: LabelTable, train: LabelTable) -> list[Problem]:
     for i, (j, is_known) in enumerate(zip(indices.tolist(), known.tolist(), strict=True)):
         item = f"image {train.image_ids[i]}"
         if not is_known:
-            problems.append(Problem(truth.path, item, "is not in the file", f"label all images of {train.path}"))
+            problems.append(Problem(truth.path, item, "is not in the file", f"label all images of {name_of(train.path)}"))
         elif truth.file_names[j] != train.file_names[i] or (truth.sizes_hw[j] != train.sizes_hw[i]).any():
-            what = f"has another file name or size than in {train.path}"
+            what = f"has another file name or size than in {name_of(train.path)}"
             problems.append(Problem(truth.path, item, what, "truth must have the same images with the same ids"))
     return problems

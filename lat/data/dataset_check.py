@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,18 +11,15 @@ import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.core.remote import as_path
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset import missing_part, split_images, truth_mismatches, unseen_images
-from lat.data.images import read_image
+from lat.data.image_check import PartImages, Progress, check_images
 from lat.data.shared_images import PartFiles, files_of_part, images_of_both, repeated_images
 from lat.labels.coco.problems import Problem
 from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan_labels
 from lat.labels.table import LabelTable
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images decoded so far and the total number to decode."""
-
-_IMAGES_AT_ONCE = 256
 _SIZES_LISTED = 3
 
 
@@ -75,16 +71,19 @@ class DatasetCheck:
     space: LabelSpace | None
     truth_spaces: dict[str, LabelSpace]
     files: tuple[PartFiles, ...] = ()
+    manifests: tuple[Path, ...] = ()
 
 
-def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | None = None) -> tuple[DatasetCheck, ...]:
+def check_datasets(
+    datasets: Sequence[DatasetSettings], progress: Progress | None = None, *, write_manifests: bool = False
+) -> tuple[DatasetCheck, ...]:
     """Check each dataset, and their consistency: names differ, truth files are in the label spaces they are named after.
 
     An image file that two datasets have is noted with the later of them.
 
     `progress` restarts from 0 with each dataset.
     """
-    checks = [check_dataset(settings, progress) for settings in datasets]
+    checks = [check_dataset(settings, progress, write_manifests=write_manifests) for settings in datasets]
     spaces = {check.name: check.space for check in checks}
     times = Counter(settings.name for settings in datasets)
     found = []
@@ -93,9 +92,9 @@ def check_datasets(datasets: Sequence[DatasetSettings], progress: Progress | Non
         notes = [note for other in checks[:place] for note in images_of_both(other.name, check.files, other.files)]
         if times[settings.name] > 1:
             what = f"{times[settings.name]} datasets have the name {settings.name}"
-            problems.append(Problem(Path(settings.annotations), "", what, "rename one in the configuration"))
+            problems.append(Problem(as_path(settings.annotations), "", what, "rename one in the configuration"))
         for name, path in settings.truth.items():
-            problems += _check_truth_space(settings, name, Path(path), spaces, check.truth_spaces.get(name))
+            problems += _check_truth_space(settings, name, as_path(path), spaces, check.truth_spaces.get(name))
         found.append(replace(check, problems=tuple(problems), notes=(*check.notes, *notes)))
     return tuple(found)
 
@@ -112,9 +111,9 @@ def _check_truth_space(
 
 @dataclass
 class _Findings:
-    """Collects the findings of one dataset; `images` are the folders and lists of images to decode."""
+    """Collects the findings of one dataset; `images` are those to check."""
 
-    images: list[tuple[Path, ImageList | LabelTable]] = field(default_factory=list)
+    images: list[PartImages] = field(default_factory=list)
     files: list[PartFiles] = field(default_factory=list)
     parts: list[PartSummary] = field(default_factory=list)
     repairs: list[Repair] = field(default_factory=list)
@@ -123,8 +122,8 @@ class _Findings:
 
     def add_images(self, part: str, labels: Path, folder: str, images: ImageList | LabelTable | None) -> None:
         if images is not None:
-            self.images.append((Path(folder), images))
-            self.files.append(files_of_part(part, labels, Path(folder), images))
+            self.images.append(PartImages(labels, as_path(folder), images))
+            self.files.append(files_of_part(part, labels, as_path(folder), images))
 
     def add_part(self, part: str, table: LabelTable) -> None:
         summary = summarize(part, table)
@@ -137,36 +136,38 @@ class _Findings:
             self.notes.append(Problem(table.path, "", f"the {part} part has no boxes of {', '.join(unused)}"))
 
 
-def check_dataset(settings: DatasetSettings, progress: Progress | None = None) -> DatasetCheck:
-    """Read all files of a dataset and decode all its images; collects problems instead of raising.
+def check_dataset(settings: DatasetSettings, progress: Progress | None = None, *, write_manifests: bool = False) -> DatasetCheck:
+    """Read all files of a dataset and check all its images; collects problems instead of raising.
 
-    Images of unused splits are not decoded. If files are missing that a known command makes, only that is reported.
+    Images of unused splits are not checked. If files are missing that a known command makes, only that is reported.
+    With `write_manifests`, each labels file with images of its own gets a manifest of them.
     """
     if missing := missing_part(settings):
         return DatasetCheck(settings.name, (), (), (missing,), (), None, {})
     findings = _Findings()
-    scan = _scan(Path(settings.annotations), settings.name, findings)
+    scan = _scan(as_path(settings.annotations), settings.name, findings)
     space = None if scan.table is None else scan.table.space
     train = _check_annotations(scan, settings, findings)
     if settings.validation:
-        validation = _scan(Path(settings.validation), settings.name, findings, expect=space)
+        validation = _scan(as_path(settings.validation), settings.name, findings, expect=space)
         if validation.table is not None:
             findings.add_part("validation", validation.table)
         folder = settings.validation_images or settings.images
-        findings.add_images("validation", Path(settings.validation), folder, validation.images)
+        findings.add_images("validation", as_path(settings.validation), folder, validation.images)
     truth_spaces = _check_truth(settings, train, findings)
     _check_test(settings, space, findings)
     findings.problems += repeated_images(findings.files)
-    findings.problems += _decode_all(findings.images, progress)
+    images = check_images(findings.images, progress, write_manifests=write_manifests)
     return DatasetCheck(
         name=settings.name,
         parts=tuple(findings.parts),
         repairs=tuple(findings.repairs),
-        problems=tuple(findings.problems),
-        notes=tuple(findings.notes),
+        problems=(*findings.problems, *images.problems),
+        notes=(*findings.notes, *images.notes),
         space=space,
         truth_spaces=truth_spaces,
         files=tuple(findings.files),
+        manifests=images.manifests,
     )
 
 
@@ -205,7 +206,7 @@ def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Fi
     """Add the parts of `annotations`; return the training part, or the whole file if it cannot be split."""
     table = scan.table
     if table is None:
-        findings.add_images("training", Path(settings.annotations), settings.images, scan.images)
+        findings.add_images("training", as_path(settings.annotations), settings.images, scan.images)
         return None
     try:
         rows, held_out_rows = split_images(table, settings)
@@ -231,7 +232,7 @@ def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: 
     for name, file in settings.truth.items():
         if name == settings.name:
             continue  # see `_check_test`
-        path = Path(file)
+        path = as_path(file)
         scan = _scan(path, name, findings)
         if scan.table is None:
             continue
@@ -246,40 +247,13 @@ def _check_test(settings: DatasetSettings, space: LabelSpace | None, findings: _
     """Add the test part, if there is one."""
     if settings.name not in settings.truth:
         return
-    path, folder = Path(settings.truth[settings.name]), Path(settings.validation_images or settings.images)
+    path, folder = as_path(settings.truth[settings.name]), as_path(settings.validation_images or settings.images)
     scan = _scan(path, settings.name, findings, expect=space)
     if scan.table is None:
         return
     table = unseen_images(scan.table, folder, [files.ids_of for files in findings.files])
     findings.add_part("test", table)
-    findings.images.append((folder, table))
+    findings.images.append(PartImages(path, folder, table))
     if not table.num_boxes:
         what = "has no boxes on images that are in no other part"
         findings.problems.append(Problem(path, "", what, "name a file of test images"))
-
-
-def _decode_all(images: Sequence[tuple[Path, ImageList | LabelTable]], progress: Progress | None) -> list[Problem]:
-    """Decode the images of each folder; return the problems of those that fail or whose size is not the stated one."""
-    missing = dict.fromkeys(folder for folder, _ in images if not folder.is_dir())
-    problems = [Problem(folder, "", "no such images folder", "correct `images` of the dataset") for folder in missing]
-    tasks = [(folder, table, i) for folder, table in images if folder not in missing for i in range(len(table.file_names))]
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(tasks), _IMAGES_AT_ONCE):
-            chunk = tasks[start : start + _IMAGES_AT_ONCE]
-            for done, problem in enumerate(pool.map(_decode, *zip(*chunk, strict=True)), start=start + 1):
-                problems += [] if problem is None else [problem]
-                if progress is not None:
-                    progress(done, len(tasks))
-    return problems
-
-
-def _decode(folder: Path, images: ImageList | LabelTable, i: int) -> Problem | None:
-    """The problem with image file `i`, if any; invalid file names were reported before."""
-    if not images.file_names[i]:
-        return None
-    height, width = images.sizes_hw[i].tolist()
-    try:
-        read_image(folder / images.file_names[i], (height, width) if height and width else None)
-    except InputError as error:
-        return Problem(Path(error.where), f"image {images.image_ids[i]}", error.what, error.remedy)
-    return None

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from lat.core.errors import InputError
+from lat.core.remote import name_of, read_bytes
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
@@ -19,25 +20,39 @@ def read_image(path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray
     Grey images are repeated over three channels, alpha channels are dropped, 16 bits become 8.
 
     Args:
-        path: the image file, in any format that OpenCV decodes.
+        path: the image file, in any format that OpenCV decodes; a remote one is fetched.
         size_hw: the height and width that the annotation file states; None skips the check.
 
     Raises:
         InputError: if the file is missing, empty, truncated, not an image, or of another size than stated.
     """
+    return decode_image(image_bytes(path), path, size_hw)
+
+
+def image_bytes(path: Path) -> bytes:
+    """The content of an image file; a remote one is fetched.
+
+    Raises:
+        InputError: if it is missing or cannot be read.
+    """
     try:
-        data = Path(path).read_bytes()
+        return read_bytes(Path(path))
     except FileNotFoundError:
         raise InputError(path, "no such image file", "correct `file_name` or the images folder") from None
     except OSError as error:
         raise InputError(path, f"the image file cannot be read ({error.strerror})") from None
+
+
+def decode_image(data: bytes, path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray:
+    """Decode the content of the image file `path` as `read_image` does."""
+    where = name_of(path)
     if _is_cut_off(data):
-        raise InputError(path, "the image file is cut off", "copy or download it again")
+        raise InputError(where, "the image file is cut off", "copy or download it again")
     image = _decode(data)
     if image is None:
-        raise InputError(path, "not an image that can be decoded", "copy or download it again, or convert it to PNG or JPEG")
+        raise InputError(where, "not an image that can be decoded", "copy or download it again, or convert it to PNG or JPEG")
     if size_hw is not None:
-        _check_size(path, image.shape[:2], tuple(size_hw))
+        check_size(path, image.shape[:2], size_hw)
     return image
 
 
@@ -57,15 +72,16 @@ def _decode(data: bytes) -> np.ndarray | None:
         return None
 
 
-def _check_size(path: Path, found_hw: tuple[int, ...], promised_hw: tuple[int, ...]) -> None:
-    if found_hw == promised_hw:
+def check_size(path: Path, found_hw: tuple[int, ...], promised_hw: tuple[int, ...]) -> None:
+    """Raise an `InputError` if an image has another height and width than the annotation file states."""
+    if tuple(found_hw) == tuple(promised_hw):
         return
     found, promised = (f"{hw[1]} x {hw[0]}" for hw in (found_hw, promised_hw))
     what = f"the image is {found} pixels (width x height), the annotation file says {promised}"
-    if found_hw == promised_hw[::-1]:
+    if tuple(found_hw) == tuple(promised_hw)[::-1]:
         raise InputError(
-            path,
+            name_of(path),
             f"{what}: width and height are swapped, as if EXIF orientation was ignored when annotating",
             "annotate the upright image, or remove the orientation tag from the file",
         )
-    raise InputError(path, what, "correct `width` and `height`, or use the images that were annotated")
+    raise InputError(name_of(path), what, "correct `width` and `height`, or use the images that were annotated")

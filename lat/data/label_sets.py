@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lat.core.label_space import LabelSpace
+from lat.core.remote import as_path, name_of
 from lat.data.data_settings import DatasetSettings, LabelSetSettings
 from lat.data.dataset_check import DatasetCheck, PartSummary, Repair, summarize
 from lat.labels.coco.problems import Problem, load_json, raise_problems
@@ -45,8 +46,8 @@ def load_label_set(settings: LabelSetSettings, images: Mapping[str, LabelTable])
     assert space is not None
     tables = {}
     for dataset, file in settings.files.items():
-        scan = _scan_file(Path(file), space, images[dataset])
-        raise_problems(Path(file), scan.problems)
+        scan = _scan_file(as_path(file), space, images[dataset])
+        raise_problems(as_path(file), scan.problems)
         assert scan.table is not None
         tables[dataset] = scan.table
     return LabelSet(space, tables)
@@ -59,10 +60,10 @@ def check_label_set(settings: LabelSetSettings, datasets: Sequence[DatasetSettin
     repairs: list[Repair] = []
     space = _read_class_list(settings, problems)
     for dataset in datasets:
-        images = scan_labels(Path(dataset.annotations), dataset.name).table if dataset.name in settings.files else None
+        images = scan_labels(as_path(dataset.annotations), dataset.name).table if dataset.name in settings.files else None
         if space is None or images is None:
             continue
-        path = Path(settings.files[dataset.name])
+        path = as_path(settings.files[dataset.name])
         scan = _scan_file(path, space, images)
         problems += scan.problems
         if scan.table is not None:
@@ -108,7 +109,7 @@ def _as_document(
         row = {**detection, "id": number, "area": 0, "iscrowd": 0} if isinstance(detection, dict) else detection
         image_id = row.get("image_id") if isinstance(row, dict) else None
         if type(image_id) is int and image_id not in known:
-            what = f"image {image_id} is not in {images.path}"
+            what = f"image {image_id} is not in {name_of(images.path)}"
             problems.append(Problem(path, f"detection {number}", what, "correct or remove it"))
         else:
             annotations.append(row)
@@ -123,11 +124,11 @@ def _image_mismatches(labels: LabelTable, images: LabelTable) -> list[Problem]:
         item = f"image {labels.image_ids[i]}"
         if not is_known:
             problems.append(
-                Problem(labels.path, item, f"is not in {images.path}", "label the images of that dataset, by its ids")
+                Problem(labels.path, item, f"is not in {name_of(images.path)}", "label the images of that dataset, by its ids")
             )
             continue
         names = (PurePosixPath(table.file_names[k]).name for table, k in ((labels, i), (images, j)))
         if len(set(names)) > 1 or (labels.sizes_hw[i] != images.sizes_hw[j]).any():
-            what = f"has another file name or size than in {images.path}"
+            what = f"has another file name or size than in {name_of(images.path)}"
             problems.append(Problem(labels.path, item, what, "label the images of that dataset, by its ids"))
     return problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from lat.core.remote import is_remote, name_of, stamp_of
 
 IMAGES_PER_SHARD = 8
 _OURS = re.compile(r"[0-9a-f]{16}/([0-9a-f]{32}\.npy|\..*\.part)")
@@ -53,8 +56,11 @@ def plan_shards(dataset: str, source: ImageFiles) -> list[Shard]:
 
 def file_identity(path: Path, folder: Path) -> str:
     """Path from a folder, size and modification time of a file: changes when the file is written again, or is another one."""
-    status = path.stat()
-    return f"{os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}"
+    stamp = stamp_of(path)
+    if stamp is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name_of(path))
+    where = name_of(path) if is_remote(path) else os.path.relpath(path, folder)
+    return f"{where} {stamp.size} {stamp.mtime_ns}"
 
 
 def backbone_folder(folder: Path, fingerprint: str) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from lat.core.files import write_atomically
+from lat.core.remote import is_file, name_of
 from lat.engine import announce
 from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
 from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
@@ -137,7 +138,7 @@ def _begin(workspace: Workspace, say: Callable[[str], None]) -> None:
     tables += [table for labels in workspace.data.label_sets.values() for table in labels.tables.values()]
     for labels in tables:
         for what, count in labels.repairs.items():
-            say(f"{labels.path}: repaired in memory: {what}: {count}")
+            say(f"{name_of(labels.path)}: repaired in memory: {what}: {count}")
 
 
 def _outdated(records: StepRecords, steps: Sequence[Step], force: bool) -> dict[str, str] | None:
@@ -152,12 +153,12 @@ def _outdated(records: StepRecords, steps: Sequence[Step], force: bool) -> dict[
 def _can_begin(records: StepRecords, steps: Sequence[Step]) -> bool:
     """True if all rounds before that of these steps are up to date, and their inputs exist."""
     earlier = (step for step in all_steps(records.workspace, ROUND) if step.round < steps[0].round)
-    return all(map(records.is_current, earlier)) and all(path.is_file() for step in steps for path in step.inputs)
+    return all(map(records.is_current, earlier)) and all(is_file(path) for step in steps for path in step.inputs)
 
 
 def _require_inputs(workspace: Workspace, steps: Sequence[Step]) -> None:
     """Raise an `InputError` if an input of these steps is missing, naming the stage that writes it."""
-    missing = next((path for step in steps for path in step.inputs if not path.is_file()), None)
+    missing = next((path for step in steps for path in step.inputs if not is_file(path)), None)
     if missing is None:
         return
     if missing.parent == workspace.paths.relations_review.parent:

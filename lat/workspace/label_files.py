@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
+from lat.core.remote import name_of
 from lat.data.dataset import DetectionDataset, load_truth
 from lat.labels.table import LabelTable
 from lat.workspace.label_shards import read_run_labels
@@ -85,5 +86,7 @@ def _read(workspace: Workspace, path: Path, part: DetectionDataset, space: str) 
     """
     table = read_run_labels(workspace.paths.root, path, part.labels, workspace.data.space(space))
     if table.image_ids.tolist() != part.labels.image_ids.tolist():
-        raise InputError(table.path, f"its images are not those of {part.labels.path}", "delete it and run its stage again")
+        raise InputError(
+            table.path, f"its images are not those of {name_of(part.labels.path)}", "delete it and run its stage again"
+        )
     return table

@@ -10,6 +10,7 @@ from lat.config.load import Config
 from lat.core.decoded_store import DecodedStore
 from lat.core.errors import InputError
 from lat.core.label_space import JointLabelSpace, LabelSpace
+from lat.core.remote import as_path, forget
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset import DetectionDataset, load_dataset, load_test
 from lat.data.label_sets import LabelSet, load_label_set
@@ -29,6 +30,7 @@ class LoadedData:
     """
 
     def __init__(self, config: Config) -> None:
+        forget()  # what changed at a URL since other data was loaded
         self.config = config
         self.features: dict[tuple[Path | None, str], FeatureCache] = {}
         self.decoded = DecodedStore()
@@ -47,7 +49,7 @@ class LoadedData:
         """The outside label sets by name, with all labels in their files."""
         return {
             one.name: load_label_set(
-                one, {name: read_labels(Path(self.settings_of(name).annotations), name) for name in one.files}
+                one, {name: read_labels(as_path(self.settings_of(name).annotations), name) for name in one.files}
             )
             for one in self.config.label_sets
         }

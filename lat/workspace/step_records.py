@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lat.core.errors import InputError
+from lat.core.file_cache import Stamp
 from lat.core.files import sha256_of_file, sha256_of_json, write_atomically
+from lat.core.remote import as_path, is_file, name_of, stamp_of
+from lat.data.dataset import DetectionDataset
+from lat.data.manifest import READERS, Manifest, changes, read_manifest
+from lat.engine.announce import say
 from lat.engine.progress import track
 from lat.labels.coco.root_category import NO_CLASS
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
+
+_IMAGES_A_TASK = 16
 
 
 class StepRecords:
@@ -38,7 +46,7 @@ class StepRecords:
         Outputs that it wrote elsewhere, because the run had another number of rounds then, are copied to their place first.
         """
         record = self._brought(step, _read_json(self._record_file(step)))
-        if not record or not all(path.is_file() for path in (*step.inputs, *step.outputs)):
+        if not record or not all(map(is_file, (*step.inputs, *step.outputs))):
             return False
         return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
 
@@ -72,38 +80,73 @@ class StepRecords:
 
     def _files(self, paths: tuple[Path, ...]) -> dict[str, str]:
         root = self.workspace.paths.root
-        names = [path.relative_to(root) if path.is_relative_to(root) else path for path in paths]
+        names = [path.relative_to(root) if path.is_relative_to(root) else name_of(path) for path in paths]
         return {str(name): self._file_hash(path) for name, path in zip(names, paths, strict=True)}
 
     def _data_hash(self, name: str) -> str:
         """SHA-256 over a dataset's annotation files, their split, and the images of all parts."""
         if name not in self._data_hashes:
             settings = self.workspace.data.settings_of(name)
-            files = [Path(path) for path in (settings.annotations, settings.validation, *settings.truth.values()) if path]
+            files = [as_path(place) for place in (settings.annotations, settings.validation, *settings.truth.values()) if place]
             data = self.workspace.data
-            for part in (data.train_part(name), data.validation_part(name), data.test_part(name)):
-                files += [] if part is None else [part.images_dir / file_name for file_name in part.labels.file_names]
+            parts = data.train_part(name), data.validation_part(name), data.test_part(name)
             paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}
             described["truth"] = sorted(settings.truth)
             if roots := [what for what in self.workspace.data.train_part(name).labels.repairs if what.endswith(NO_CLASS)]:
                 described["roots"] = roots  # which once were classes
-            with track(len(files), f"read {name}", after_seconds=2) as progress:
-                hashes = [[path.name, self._file_hash(path, progress.advance)] for path in files]
+            hashes, there = [], [part for part in parts if part is not None]
+            with track(len(files) + sum(map(len, there)), f"read {name}", after_seconds=2) as progress:
+                for path in files:
+                    hashes.append([path.name, self._file_hash(path)])
+                    progress.advance()
+                hashes += self._hashes_of_images(name, there, progress)
             self._data_hashes[name] = sha256_of_json([described, hashes])
         return self._data_hashes[name]
 
-    def _file_hash(self, path: Path, advance: Callable[[], None] = lambda: None) -> str:
-        """SHA-256 of a file, recomputed only if its size or modification time changed; calls `advance` when done."""
-        if not path.is_file():
-            raise InputError(path, "there is no such file", "run `lat check` to find every missing file")
-        status = path.stat()
-        stamp = [status.st_size, status.st_mtime_ns]
+    def _hashes_of_images(self, name: str, parts: Sequence[DetectionDataset], progress: track) -> list[list[str]]:
+        """File name and SHA-256 of each image of a dataset; says how many images its manifests do not know, if it has any."""
+        folders = {part.labels.path: part.images_dir for part in parts}
+        manifests = {labels: read_manifest(labels, folder) for labels, folder in folders.items()}
+        hashes, changed, total = [], 0, 0
+        for part in parts:
+            manifest = manifests[part.labels.path]
+            for i, (digest, is_known) in enumerate(self._image_hashes(part, manifest)):
+                hashes.append([part.image_path(i).name, digest])
+                changed += bool(len(manifest)) and not is_known
+                progress.advance()
+            total += len(part) if len(manifest) else 0
+        if changed and self.workspace.processes.is_first:
+            say(f"{name}: {changes(changed, total)}")
+        return hashes
+
+    def _image_hashes(self, part: DetectionDataset, manifest: Manifest) -> Iterator[tuple[str, bool]]:
+        """SHA-256 of each image of a part, and whether the manifest knows it; only those that it does not know are read."""
+
+        def hash_of(i: int) -> tuple[str, bool]:
+            path = part.image_path(i)
+            stamp = stamp_of(path)
+            entry = manifest.of(part.labels.file_names[i], stamp)
+            return (self._file_hash(path, stamp), False) if entry is None else (entry.sha256, True)
+
+        def hashes_from(start: int) -> list[tuple[str, bool]]:
+            return [hash_of(i) for i in range(start, min(start + _IMAGES_A_TASK, len(part)))]
+
+        with ThreadPoolExecutor(READERS) as pool:
+            starts = range(0, len(part), _IMAGES_A_TASK)
+            for first in range(0, len(starts), READERS):
+                for found in pool.map(hashes_from, starts[first : first + READERS]):
+                    yield from found
+
+    def _file_hash(self, path: Path, stamp: Stamp | None = None) -> str:
+        """SHA-256 of a file, recomputed only if its size or modification time changed; `stamp` is both, if they are known."""
+        stamp = stamp or stamp_of(path)
+        if stamp is None:
+            raise InputError(name_of(path), "there is no such file", "run `lat check` to find every missing file")
         known = self._hashes.get(str(path))
-        if known is None or known[:2] != stamp:
+        if known is None or known[:2] != list(stamp):
             self._hashes[str(path)] = known = [*stamp, sha256_of_file(path)]
             self._is_changed = True
-        advance()
         result: str = known[2]
         return result
 

@@ -10,6 +10,8 @@ from stand_ins import STAND_INS
 
 from lat.cli import main
 from lat.commands.import_dataset import FORMATS
+from lat.core.files import sha256_of_file
+from lat.data.manifest import read_manifest
 from lat.labels.coco.read import read_labels
 
 
@@ -35,6 +37,9 @@ def test_the_command_writes_coco_files_and_prints_the_counts(
     assert lines[1].startswith("boxes per class: ")
     assert lines[2].startswith("in a configuration: images: ")
     assert (len(table), table.num_boxes) == (images, 2 * images)
+    folder = Path(lines[2].removeprefix("in a configuration: images: ").partition(", annotations: ")[0])
+    entries = read_manifest(labels, folder).entries
+    assert {key: one.sha256 for key, one in entries.items()} == {key: sha256_of_file(folder / key) for key in table.file_names}
 
 
 def test_splits_subsets_and_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
+from lat.core.remote import is_file, is_folder, is_remote, name_of, open_file
 from lat.data.dataset import DetectionDataset
 from lat.data.images import read_image
 from lat.labels.table import LabelTable
@@ -119,13 +120,17 @@ def hash_images(dataset: DetectionDataset, advance: Callable[[int], None] | None
     Raises:
         InputError: if the folder or a file is missing, not an image, or of another size than the labels say.
     """
-    if not dataset.images_dir.is_dir():
-        raise InputError(dataset.images_dir, "no such images folder", "name the folder that holds the images of the labels file")
-    missing = [i for i in range(len(dataset)) if not dataset.image_path(i).is_file()]
+    if not is_folder(dataset.images_dir):
+        raise InputError(
+            name_of(dataset.images_dir), "no such images folder", "name the folder that holds the images of the labels file"
+        )
+    missing = [i for i in range(len(dataset)) if not is_file(dataset.image_path(i))]
     if missing:
-        item = f"image {dataset.labels.image_ids[missing[0]]} of {dataset.labels.path}"
+        item = f"image {dataset.labels.image_ids[missing[0]]} of {name_of(dataset.labels.path)}"
         what = f"{item} is missing ({len(missing)} of {len(dataset)} images are)"
-        raise InputError(dataset.image_path(missing[0]), what, "name the folder that holds the images of the labels file")
+        raise InputError(
+            name_of(dataset.image_path(missing[0])), what, "name the folder that holds the images of the labels file"
+        )
     hashes: list[str] = []
     with ThreadPoolExecutor() as readers:
         for start in range(0, len(dataset), _IMAGES_AT_ONCE):
@@ -147,7 +152,7 @@ def place_images(folder: Path, split: Split, *, copy: bool, keep_jpegs_whole: bo
     Args:
         folder: the export.
         split: whose images to place.
-        copy: copy instead of linking.
+        copy: copy instead of linking, as remote images are in any case: their copies in the cache may go.
         keep_jpegs_whole: copy JPEG files that have bytes after their end: Ultralytics takes them for damaged and rewrites them,
             which through a link would change the original.
 
@@ -162,8 +167,9 @@ def place_images(folder: Path, split: Split, *, copy: bool, keep_jpegs_whole: bo
         done.add(image)
         source, place = root / split.dataset.labels.file_names[i], folder / image
         place.parent.mkdir(parents=True, exist_ok=True)
-        if copy or (keep_jpegs_whole and _has_jpeg_tail(source)):
-            shutil.copyfile(source, place)
+        if copy or is_remote(source) or (keep_jpegs_whole and _has_jpeg_tail(source)):
+            with open_file(source) as content, place.open("wb") as file:
+                shutil.copyfileobj(content, file)
             continue
         try:
             place.symlink_to(source)

@@ -39,6 +39,7 @@ class ImportSummary:
         clipped: boxes that reached beyond their image and were clipped.
         left_out: boxes that were left out, by reason.
         missing: annotated images that do not exist.
+        file_names: of the images that were written.
         beside_boxes: what else differs from the annotation files, one line each.
     """
 
@@ -51,6 +52,7 @@ class ImportSummary:
     clipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     missing: int = 0
+    file_names: list[str] = field(default_factory=list, repr=False)
     beside_boxes: Sequence[str] = ()
 
     def notes(self) -> Iterator[str]:
@@ -163,6 +165,7 @@ class _DocumentWriter:
     def add(self, image: Image) -> None:
         summary = self._summary
         summary.images += 1
+        summary.file_names.append(image.file_name)
         entry = {"id": summary.images, "file_name": image.file_name, "width": image.width, "height": image.height}
         _write_item(self._file, entry, summary.images == 1)
         before = self._annotations

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lat.core.errors import InputError
+from lat.core.remote import name_of, read_bytes
 
 SHOWN_PROBLEMS = 10
 
@@ -44,7 +45,9 @@ class Problem:
 def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...] = dict) -> Any:
     """The JSON value in a file, or None with a problem if it cannot be read or has none of the types `kinds`."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_bytes(path, renew=True))
+    except InputError as error:
+        problems.append(Problem(path, "", error.what, error.remedy))
     except FileNotFoundError:
         problems.append(Problem(path, "", "no such file", "correct the path"))
     except OSError as error:
@@ -65,12 +68,13 @@ def raise_problems(path: Path, problems: Sequence[Problem]) -> None:
     """Raise an `InputError` with the first ten problems and their total number; do nothing if there are none."""
     if not problems:
         return
+    where = name_of(path)
     if len(problems) == 1:
-        raise InputError(path, ": ".join(part for part in (problems[0].item, problems[0].what) if part), problems[0].remedy)
+        raise InputError(where, ": ".join(part for part in (problems[0].item, problems[0].what) if part), problems[0].remedy)
     shown = tuple(str(problem) for problem in problems[:SHOWN_PROBLEMS])
     more = len(problems) - len(shown)
     details = (*shown, f"... and {more} more") if more else shown
-    raise InputError(path, f"{len(problems)} problems", "correct them and start again (`lat check` lists all)", details)
+    raise InputError(where, f"{len(problems)} problems", "correct them and start again (`lat check` lists all)", details)
 
 
 class Records:

@@ -1,0 +1,120 @@
+"""Check every image of a dataset: by decoding it, or by what the manifest says of a file that has not changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from lat.core.errors import InputError
+from lat.core.remote import is_folder, is_remote, stamp_of
+from lat.data.images import check_size, decode_image, image_bytes
+from lat.data.manifest import READERS, Entry, Manifest, changes, read_manifest, write_manifest
+from lat.labels.coco.problems import Problem
+from lat.labels.coco.scan import ImageList
+from lat.labels.table import LabelTable
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images checked so far and the total number."""
+
+_IMAGES_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class PartImages:
+    """Images of a labels file that lie in a folder."""
+
+    labels: Path
+    folder: Path
+    images: ImageList | LabelTable
+
+    def __len__(self) -> int:
+        return len(self.images.file_names)
+
+
+@dataclass(frozen=True)
+class ImageCheck:
+    """What was found: problems, what changed since the manifests, and the manifests that were written."""
+
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+    manifests: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What one image file is; no entry if it is no image, or nobody wants one."""
+
+    problem: Problem | None = None
+    entry: Entry | None = None
+    is_changed: bool = False
+
+
+def check_images(parts: Sequence[PartImages], progress: Progress | None, *, write_manifests: bool) -> ImageCheck:
+    """Check all images of some parts; those of unused splits are not among them.
+
+    An image is decoded unless a manifest has the decoded size of the same file.
+    """
+    missing = dict.fromkeys(part.folder for part in parts if not is_folder(part.folder))
+    problems = [Problem(folder, "", "no such images folder", "correct `images` of the dataset") for folder in missing]
+    groups: dict[tuple[Path, Path], list[PartImages]] = {}
+    for part in parts:
+        if part.folder not in missing:
+            groups.setdefault((part.labels, part.folder), []).append(part)
+    done, total = 0, sum(len(part) for group in groups.values() for part in group)
+    notes, written = [], []
+    for (labels, folder), group in groups.items():
+        manifest = read_manifest(labels, folder)
+        tasks = [(part, i) for part in group for i in range(len(part)) if part.images.file_names[i]]
+        found: list[_Checked] = []
+        for checked in _check_all(tasks, manifest, write_manifests):
+            found.append(checked)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        problems += [one.problem for one in found if one.problem is not None]
+        if changed := sum(one.is_changed for one in found) if len(manifest) else 0:
+            notes.append(Problem(labels, "", changes(changed, len(found))))
+        if write_manifests:
+            names = (part.images.file_names[i] for part, i in tasks)
+            entries = {name: one.entry for name, one in zip(names, found, strict=True) if one.entry is not None}
+            written.append(write_manifest(labels, folder, entries.items()))
+    return ImageCheck(tuple(problems), tuple(notes), tuple(written))
+
+
+def _check_all(tasks: Sequence[tuple[PartImages, int]], manifest: Manifest, wanted: bool) -> Iterator[_Checked]:
+    if not tasks:
+        return
+    with ThreadPoolExecutor(READERS if is_remote(tasks[0][0].folder) else None) as pool:
+        for start in range(0, len(tasks), _IMAGES_AT_ONCE):
+            chunk = tasks[start : start + _IMAGES_AT_ONCE]
+            yield from pool.map(lambda task: _check(task[0], task[1], manifest, wanted), chunk)
+
+
+def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Checked:
+    """Check image file `i`; its entry is made only if it is wanted."""
+    path = part.folder / part.images.file_names[i]
+    height, width = part.images.sizes_hw[i].tolist()
+    promised = (height, width) if height and width else None
+    entry, is_changed = None, False
+    try:
+        if wanted or len(manifest):
+            stamp = stamp_of(path)
+            entry = manifest.of(part.images.file_names[i], stamp)
+            is_changed = entry is None
+        if entry is None or not all(entry.size_hw):
+            data = image_bytes(path)
+            decoded = decode_image(data, path).shape
+            if wanted and stamp is not None:
+                entry = Entry(stamp, hashlib.sha256(data).hexdigest(), (decoded[0], decoded[1]))
+            found = decoded[:2]
+        else:
+            found = entry.size_hw
+        if promised is not None:
+            check_size(path, found, promised)
+    except InputError as error:
+        item = f"image {part.images.image_ids[i]}"
+        return _Checked(Problem(path, item, error.what, error.remedy), entry, is_changed)
+    return _Checked(None, entry, is_changed)
