@@ -1,6 +1,6 @@
 """The label store against COCO files: CPU seconds, bytes and peak memory of writing, exporting and reading labels.
 
-    python benchmarks/label_store.py [--boxes 1000000 10000000] [--classes 10] [--keep FOLDER] [--json FILE]
+    python benchmarks/label_store.py [--boxes 1000000 10000000] [--classes 10] [--steps STEP ...] [--keep FOLDER] [--json FILE]
 
 Ten boxes on each image, with class scores, in parts of a thousand images. Each step runs in a process of its own. CPU seconds are
 its user and system time after imports; peak memory is that of the whole process, of which the interpreter with numpy and pyarrow
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from markdown import Row, print_rows
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import TOP_CLASSES, WHOLE_CLASSES, ClassScores, TopScores
 from lat.labels.coco.read import read_labels
-from lat.labels.store import LabelShards, stored_labels, to_arrow
+from lat.labels.store import LabelShards, to_arrow
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import on_images
 
@@ -113,7 +113,7 @@ class Labels:
 
     def read_parts(self) -> None:
         """Read the labels from the parts."""
-        assert stored_labels(self.file, self.folder, self.images, self.space) is not None
+        self.shards.read()
 
     def read_file(self) -> None:
         """Read the labels from the COCO file."""
@@ -137,9 +137,9 @@ STEPS: dict[str, Callable[[Labels], None]] = {
 }
 
 
-def measured(folder: Path, boxes: int, classes: int) -> Iterator[Row]:
+def measured(folder: Path, steps: Sequence[str], boxes: int, classes: int) -> Iterator[Row]:
     """A row for each step, in a process of its own."""
-    for step in STEPS:
+    for step in steps:
         command = [
             sys.executable,
             __file__,
@@ -173,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--steps", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="STEP")
     parser.add_argument("--keep", type=Path, help="folder to write to, and to leave files in")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)
@@ -186,7 +187,7 @@ def main() -> None:
     rows: list[Row] = []
     for boxes in options.boxes:
         with tempfile.TemporaryDirectory() as folder:
-            rows += measured(options.keep or Path(folder), boxes, options.classes)
+            rows += measured(options.keep or Path(folder), options.steps, boxes, options.classes)
     print_rows("label_store", rows, options.json)
 
 

@@ -76,11 +76,7 @@ def scan_labels(path: Path, name: str, *, expect: LabelSpace | None = None) -> L
 
 def scan_document(path: Path, document: dict[str, Any], name: str, *, expect: LabelSpace | None = None) -> LabelScan:
     """Read the content of a COCO file like `scan_labels`; problems are reported for the file `path`."""
-
-    def listed(document: dict[str, Any], space: LabelSpace | None, problems: list[Problem]) -> Records:
-        return Records(path, document, "annotations", problems)
-
-    return _scan(path, document, name, expect, listed)
+    return _scan(path, document, name, expect, lambda content, _, problems: Records(path, content, "annotations", problems))
 
 
 def _scan_typed(path: Path, name: str, expect: LabelSpace | None) -> LabelScan:
@@ -115,8 +111,7 @@ def _scan(
     space = read_space(path, document, name, expect, problems)
     images = _read_images(path, document, problems)
     table = _read_table(path, info, space, images, annotations(document, space, problems))
-    table = table and replace(table, repairs={**repairs, **table.repairs})
-    return LabelScan(images, table, tuple(problems))
+    return LabelScan(images, table and replace(table, repairs={**repairs, **table.repairs}), tuple(problems))
 
 
 def read_space(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, cast
 
@@ -34,8 +36,9 @@ class TypedAnnotations:
     def __init__(self, file: SoundFile, space: LabelSpace) -> None:
         columns = _Columns(space)
         try:
-            for rows in file.annotations():
-                columns.add(rows)
+            with _uncollected():
+                for rows in file.annotations():
+                    columns.add(rows)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise Doubt from error
         self._columns = columns.joined()
@@ -138,7 +141,7 @@ class _Columns:
             "bbox": corners.reshape(-1, 4),
             "score": np.array([row.score for row in rows], np.float64),
             "iscrowd": np.array([row.iscrowd for row in rows], np.float64),  # NaN for None
-            "area": np.array([row.area for row in rows], np.float64),
+            "area": _missing([row.area for row in rows]),
             **self._class_scores(rows),
             **self._provenance(rows),
         }
@@ -193,6 +196,23 @@ class _Columns:
             factor[places], kept[places] = [one.factor for one in some], [one.kept for one in some]
             _require((factor >= 0).all())
         return {"source_class": source_class, "factor": factor, "kept": kept}
+
+
+def _missing(values: list[float | None]) -> np.ndarray:
+    """NaN for None, 0 for any number: that there is one is all that is asked of it."""
+    return np.array([np.nan if value is None else 0.0 for value in values]) if None in values else np.zeros(len(values))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's garbage collector, which would look in vain for cycles among millions of tuples of numbers."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _indices(names: list[str], known: dict[str, int]) -> np.ndarray:
