@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from regression import Line, Points, settings, train_line
 
-from lat.core.errors import InputError
 from lat.engine.processes import started_processes
 from lat.engine.runtime import build_fabric, processes_of
 from lat.engine.training_settings import RuntimeSettings
@@ -41,11 +40,3 @@ def train_and_die_once(folder: Path) -> None:
     """Train the line; the first attempt dies between two checkpoints."""
     folder.mkdir(exist_ok=True)
     train_line(folder, Line(), DeadlyPoints(folder / "died"), settings(ema_decay=0.5))
-
-
-def raise_in_one(folder: Path) -> None:
-    """The second process finds something wrong while the first waits for it."""
-    processes = processes_of(build_fabric(RuntimeSettings(accelerator="cpu"), seed=0))
-    if processes.rank:
-        raise InputError("item", "is bad", "mend it")
-    processes.settle([])
