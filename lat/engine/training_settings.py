@@ -100,7 +100,7 @@ class RuntimeSettings:
     upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
     num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
     images_per_batch: int = 0  # images labelled at once; 0 for 4 with upstream detectors and 16 at transfer
-    executor: str = "local"  # who labels images: local (this process, or those that torchrun or srun started) or ray
+    executor: str = "local"  # who labels and trains: local (this process, or those of torchrun or srun) or ray
     ray_workers: list[int] = field(default_factory=lambda: [1, 0])  # the fewest and the most that Ray holds; 0: as many as fit
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from counted_job import CountedJob
-from ray_work import train_and_tell
+from ray_work import train_and_die_once, train_and_tell
 
 from lat.core.errors import InputError
 from lat.engine.jobs import missing_shards
@@ -156,11 +156,12 @@ def test_a_node_that_joins_is_used(cluster: Any, executor: Ray, tmp_path: Path) 
     assert {process for _, process in job.done_by()} > before
 
 
-def test_trainings_side_by_side_write_the_same_bytes(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+def test_trainings_side_by_side_write_the_same_bytes_though_a_worker_dies(cluster: Any, executor: Ray, tmp_path: Path) -> None:
     executor.release()
     train_and_tell(tmp_path / "here")
-    functions = [partial(train_and_tell, tmp_path / name) for name in "ab"]
+    functions = [partial(train_and_tell, tmp_path / "a"), partial(train_and_die_once, tmp_path / "b")]
     assert sorted(train_side_by_side(functions, "train", gpus=0)) == [0, 1]
+    assert (tmp_path / "b" / "died").exists()
     for name in "ab":
         for file in ("model.pt", "log.jsonl"):
             assert (tmp_path / name / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
