@@ -33,7 +33,7 @@ from lat.config.load import load_config
 from lat.core.files import write_atomically
 from lat.labelling.filters import Chunk, ClassFilter, by_score, class_balanced, dars, kl_divergence, wanted_boxes
 from lat.pipeline.run import run_stages
-from lat.stages.shared.label_filters import SHARD_IMAGES, labelled_counts
+from lat.stages.shared.label_filters import IMAGES_AT_ONCE, labelled_counts
 from lat.street_scenes import DEFAULT_TRAIN_IMAGES
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
@@ -181,7 +181,7 @@ def cost(make: Callable[[], ClassFilter], chunks: Sequence[Chunk]) -> dict[str, 
 def draw_chunks(count: int, shares: np.ndarray) -> list[Chunk]:
     """Columns of boxes of an overconfident detector: a quarter of the scores are 1, the others have 4 decimals."""
     generator = np.random.default_rng(0)
-    size = SHARD_IMAGES * BOXES_AN_IMAGE
+    size = IMAGES_AT_ONCE * BOXES_AN_IMAGE
     chunks: list[Chunk] = []
     for start in range(0, count, size):
         boxes = min(size, count - start)
