@@ -12,6 +12,7 @@ With several processes, the first decides what to run and records what is done; 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +26,7 @@ from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
 from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
 from lat.stages.shared.relation_files import require_relations
 from lat.stages.shared.unused_features import remove_unused_features
+from lat.workspace.label_shards import work_folder
 from lat.workspace.paths import require
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
@@ -73,6 +75,8 @@ def run_stages(
         outdated = [step for step in candidates if step.title in hashes]
         if outdated:
             _say_what(outdated, say)
+            if force:
+                processes.from_first(_drop_shards, workspace, outdated)
             _do(of_round, records, outdated, hashes)
             done += outdated
     records.save()
@@ -112,6 +116,13 @@ def _do(workspace: Workspace, records: StepRecords, steps: Sequence[Step], hashe
         if worker.processes.is_first:
             written += _note(records, same, hashes)
     workspace.processes.settle(written)
+
+
+def _drop_shards(workspace: Workspace, steps: Sequence[Step]) -> None:
+    """Delete what an earlier run of these steps has done in shards, so that all of it is done again."""
+    root = workspace.paths.root
+    for output in (output for step in steps for output in step.outputs):
+        shutil.rmtree(work_folder(root, output), ignore_errors=True)
 
 
 def _grouped(steps: Sequence[Step]) -> list[list[Step]]:

@@ -12,6 +12,7 @@ from tiny import FEW_STEPS, draw_tiny, kill_when_there, quiet, result_bytes, tin
 
 from lat.config.load import load_config
 from lat.core.errors import InputError
+from lat.engine.jobs import Advance, uncounted
 from lat.labels.coco.read import read_labels
 from lat.pipeline.run import run_stages
 from lat.pipeline.work import share_of_run, work
@@ -48,21 +49,21 @@ def unlabelled(finished: tuple[Path, Path], tmp_path: Path) -> Path:
     return run
 
 
-def label(config: Path, run: Path) -> dict[str, int]:
+def label(config: Path, run: Path, *, force: bool = False) -> dict[str, int]:
     """Do the stages that label images; returns how many shards each did."""
     done = dict.fromkeys(LABELLED, 0)
     with pytest.MonkeyPatch.context() as patch:
         for name, kind in (("pseudo-label", pseudo_label.PseudoLabelShards), ("transfer", transfer.TransferShards)):
             patch.setattr(kind, "run", counted(kind.run, done, name))
         for stage in LABELLED:
-            run_stages(tiny_workspace(config, run, *SMALL_SHARDS), [stage], say=quiet)
+            run_stages(tiny_workspace(config, run, *SMALL_SHARDS), [stage], force=force, say=quiet)
     return done
 
 
 def counted(do: Callable[..., list[Path]], done: dict[str, int], name: str) -> Callable[..., list[Path]]:
-    def run(job: object, shard: int) -> list[Path]:
+    def run(job: object, shard: int, advance: Advance = uncounted) -> list[Path]:
         done[name] += 1
-        return do(job, shard)
+        return do(job, shard, advance)
 
     return run
 
@@ -93,6 +94,15 @@ def test_after_a_kill_only_missing_shards_are_done(finished: tuple[Path, Path], 
     done = label(config, unlabelled)
     assert done["pseudo-label"] == 0
     assert 0 < done["transfer"] <= every["transfer"] - there
+    assert result_bytes(unlabelled) == result_bytes(undisturbed)
+
+
+def test_what_is_forced_is_done_again_whole(finished: tuple[Path, Path], unlabelled: Path) -> None:
+    config, undisturbed = finished
+    every = label(config, unlabelled)
+    (unlabelled / "transferred" / "nu.city.json").unlink()
+    assert label(config, unlabelled) == {"pseudo-label": 0, "transfer": 0}  # its shards are there
+    assert label(config, unlabelled, force=True) == every
     assert result_bytes(unlabelled) == result_bytes(undisturbed)
 
 
