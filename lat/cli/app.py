@@ -15,12 +15,13 @@ import lat.cli.imports as imports
 import lat.cli.labels as labels
 import lat.cli.projects as projects
 import lat.cli.review as review
+import lat.cli.shares as shares
 import lat.cli.stages as stages
 from lat import __version__
 from lat.cli.command import LABELS
 from lat.core.errors import InputError
 
-COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
+COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **shares.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
 
 app = typer.Typer(
     name="lat",

@@ -148,25 +148,6 @@ def relations(
 
 
 @with_modes
-def work(
-    config: ConfigFile,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Which share: I from 0 to N - 1.", show_default=False)],
-    overrides: Overrides = None,
-) -> None:
-    """Do one of N shares of the images that wait to be labelled, without the other shares; for job arrays.
-
-    The command of the stage, or `lat run`, joins what the shares have written.
-    """
-    from lat.config.load import load_config
-    from lat.pipeline.work import share_of_run, work
-
-    workspace = share_of_run(load_config(config, overrides or ()), shard)
-    if not work(workspace, announce.say):
-        announce.say("no images wait to be labelled")
-    next_step("lat run", config, overrides)
-
-
-@with_modes
 def evaluate(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file of the run.", show_default=False)
@@ -301,11 +282,6 @@ COMMANDS = {
             "lat train-downstream mine.yaml downstream.model.detector=rtdetr downstream.name=rtdetr",
         ),
         is_shared=True,
-    ),
-    "work": Command(
-        work,
-        STAGES,
-        ("lat work mine.yaml --shard 3/16", "lat work mine.yaml --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT"),
     ),
     "evaluate": Command(
         evaluate, STAGES, ("lat evaluate mine.yaml", "lat evaluate --truth known.json --labels transferred.json"), is_shared=True

@@ -25,7 +25,7 @@ from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
 from lat.labels.written_boxes import table_of_boxes
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
-from lat.stages.shared.label_filters import write_chosen
+from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
 from lat.workspace.label_shards import shards_of
@@ -185,7 +185,7 @@ class PseudoLabelShards:
             info = label_info(self.workspace, "pseudo_label", self.paths.upstream_model(file.space))
             space = file.space
             held_out = boxes_per_image(read_held_out_labels(self.workspace, space, space)) if chosen.needs_held_out else []
-            write_chosen(self.workspace, file.path, shards, chosen, held_out, info)
+            write_chosen(self.workspace, file.path, shards, Filtering(chosen, held_out), info)
 
 
 def _detections(members: Sequence[Predictor], images: list[Tensor], *, mirrored: bool) -> list[LabeledBoxes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,23 @@ from lat.workspace.workspace import Workspace
 IMAGES_AT_ONCE = 4096
 
 
+@dataclass(frozen=True, eq=False)
+class Filtering:
+    """How the labels of one source in one space are filtered.
+
+    Attributes:
+        settings: the filter.
+        held_out: labels of the same kind for each held-out image of the space's dataset; only for filters that need them.
+        scored_by_class: False if `scores` are not taken from `class_scores`.
+    """
+
+    settings: FilterSettings
+    held_out: Sequence[LabeledBoxes] = ()
+    scored_by_class: bool = True
+
+
 def write_chosen(
-    workspace: Workspace,
-    path: Path,
-    shards: LabelShards,
-    settings: FilterSettings,
-    held_out: Sequence[LabeledBoxes],
-    info: Mapping[str, Any],
-    *,
-    scored_by_class: bool = True,
+    workspace: Workspace, path: Path, shards: LabelShards, filtering: Filtering, info: Mapping[str, Any]
 ) -> LabelTable:
     """Write a labels file with what a filter chooses of the labels in all shards, and return these labels.
 
@@ -43,16 +51,14 @@ def write_chosen(
         workspace: the run.
         path: the file.
         shards: the labels of all images of one source in one space.
-        settings: the filter; if it chooses among them, `info` gets an entry `filter` with each class's threshold.
-        held_out: labels of the same kind for each held-out image of the space's dataset; only for filters that need them.
+        filtering: the filter; if it chooses among them, `info` gets an entry `filter` with each class's threshold.
         info: the file's `info`.
-        scored_by_class: False if `scores` are not taken from `class_scores`.
     """
-    if settings.keeps_all:
+    if filtering.settings.keeps_all:
         shards.export(path, dict(info))
         return shards.read()
     labels = shards.read()
-    kept, decisions = choose_labels(workspace, labels, settings, held_out, scored_by_class=scored_by_class)
+    kept, decisions = choose_labels(workspace, labels, filtering)
     stream_coco(path, shards.images, shards.space, _where(shards, kept), info={**info, "filter": decisions})
     return labels.where(kept)
 
@@ -66,24 +72,16 @@ def _where(shards: LabelShards, kept: np.ndarray) -> Iterator[LabelTable]:
         row, number = row + part.num_boxes, number + chosen.num_boxes
 
 
-def choose_labels(
-    workspace: Workspace,
-    labels: LabelTable,
-    settings: FilterSettings,
-    held_out: Sequence[LabeledBoxes],
-    *,
-    scored_by_class: bool = True,
-) -> tuple[np.ndarray, dict[str, Any]]:
+def choose_labels(workspace: Workspace, labels: LabelTable, filtering: Filtering) -> tuple[np.ndarray, dict[str, Any]]:
     """Apply a filter to the labels of all images of one source in one space, whose ground truth says how many are wanted.
-
-    See `write_chosen` for the arguments.
 
     Returns:
         (A,) bool: which are kept; and the decisions, as JSON types.
     """
+    settings, held_out = filtering.settings, filtering.held_out
     target, temperature = labels.space.name, Temperature()
     if settings.temperature:
-        temperature = _fit_temperature(workspace, target, held_out, scored_by_class)
+        temperature = _fit_temperature(workspace, target, held_out, filtering.scored_by_class)
     chunks = list(_chunks(labels, temperature))
     chosen = _choose(workspace, target, chunks, len(labels), settings, _scaled(held_out, temperature))
     kept = np.concatenate([np.zeros(0, bool), *chosen.masks(chunks)])

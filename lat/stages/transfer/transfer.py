@@ -23,7 +23,7 @@ from lat.labels.written_boxes import table_of_boxes
 from lat.models.feature_cache import FeatureCache
 from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
-from lat.stages.shared.label_filters import write_chosen
+from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
 from lat.stages.transfer.no_counterpart import what_became_of_them
 from lat.stages.transfer.pair_evidence import PairEvidence, evidence_folder, gather_evidence
@@ -116,7 +116,8 @@ class TransferShards:
             known, path = self.evidence[target], self.workspace.paths.transferred(self.source, target)
             info: dict[str, Any] = {**label_info(self.workspace, "label_transfer", self.workspace.paths.transfer_model)}
             info["calibration"] = known.calibration.to_dict()
-            kept = write_chosen(self.workspace, path, shards, settings, known.held_out, info, scored_by_class=False)
+            filtering = Filtering(settings, known.held_out, scored_by_class=False)
+            kept = write_chosen(self.workspace, path, shards, filtering, info)
             shutil.rmtree(evidence_folder(self.workspace, self.source, target), ignore_errors=True)
             if line := what_became_of_them(self.workspace, self.source, target, kept):
                 say(line)
