@@ -90,7 +90,7 @@ class JointLabelSpace:
     def __len__(self) -> int:
         return sum(len(space) for space in self.spaces)
 
-    @property
+    @cached_property  # asked for with every label
     def names(self) -> tuple[str, ...]:
         return tuple(space.name for space in self.spaces)
 

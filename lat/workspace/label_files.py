@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
 from lat.core.remote import name_of
@@ -85,7 +87,7 @@ def _read(workspace: Workspace, path: Path, part: DetectionDataset, space: str) 
         InputError: if the file is wrong, or its images are not those of the part.
     """
     table = read_run_labels(workspace.paths.root, path, part.labels, workspace.data.space(space))
-    if table.image_ids.tolist() != part.labels.image_ids.tolist():
+    if not np.array_equal(table.image_ids, part.labels.image_ids):
         raise InputError(
             table.path, f"its images are not those of {name_of(part.labels.path)}", "delete it and run its stage again"
         )
