@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lat.core.errors import printable
+
 review = typer.Typer(no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
 
 
@@ -35,7 +37,7 @@ def apply(
 
     done = apply_decisions(decisions, labels, out)
     images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""
-    print(f"wrote {done.path}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
+    print(f"wrote {printable(done.path)}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
 
 
 @review.callback()
