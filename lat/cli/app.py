@@ -122,9 +122,9 @@ def _flush() -> None:
 
 
 def _can_print() -> bool:
-    """True if it was not standard output that failed; what it could not write is still waiting there."""
+    """True if it was not standard output that failed: another line can be written there."""
     try:
-        _flush()
+        print(flush=True)
     except (OSError, ValueError):
         return False
     return True

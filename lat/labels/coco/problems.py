@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lat.core.documents import parse_json
 from lat.core.errors import InputError
 from lat.core.remote import name_of, read_bytes
 
@@ -45,7 +46,7 @@ class Problem:
 def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...] = dict) -> Any:
     """The JSON value in a file, or None with a problem if it cannot be read or has none of the types `kinds`."""
     try:
-        document = json.loads(read_bytes(path, renew=True))
+        document = parse_json(read_bytes(path, renew=True))
     except InputError as error:
         problems.append(Problem(path, "", error.what, error.remedy))
     except FileNotFoundError:
