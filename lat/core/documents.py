@@ -77,7 +77,7 @@ def check_yaml(where: object, text: str) -> None:
     """
     counted = repeated = 0  # the values so far, and those of them that aliases repeat
     pending: list[tuple[str | None, int]] = []  # of each list and mapping that is not closed, its anchor and `counted` before it
-    sizes: dict[str, int] = {}
+    sizes: dict[str | None, int] = {}
     event: Any
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         wrong = ""

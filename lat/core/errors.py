@@ -15,6 +15,11 @@ def printable(text: object) -> str:
     return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), str(text))
 
 
+def is_encodable(text: str) -> bool:
+    """False for a text with half a character, as JSON may have it, which no file name has and no terminal can show."""
+    return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
+
+
 class InputError(Exception):
     """A user's input or configuration is wrong: one line that names the file, the item and the remedy.
 

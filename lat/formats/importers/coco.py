@@ -139,7 +139,7 @@ def read_images(path: Path, labels: dict[int, str], wanted: Wanted, left_out: Co
         left_out[NO_IMAGE] += store.left
 
 
-def _boxes(path: Path, labels: dict[int, str]) -> Iterator[tuple[int, Box]]:
+def _boxes(path: Path, labels: dict[int, str]) -> Iterator[tuple[str | float, Box]]:
     for entry in json_records(path, "annotations.item"):
         x, y, width, height = _numbers(entry)
         if not isinstance(entry["image_id"], int | float | str):

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lat.core.errors import InputError
+from lat.core.errors import InputError, is_encodable
 from lat.core.files import open_atomically, sha256_of_file
 from lat.formats.importers.source import Box, Image, Importer
-from lat.labels.coco.scan import CLIP_TOLERANCE, MAX_SIDE, OUTSIDE_FOLDER, is_encodable
+from lat.labels.coco.scan import CLIP_TOLERANCE, MAX_SIDE, OUTSIDE_FOLDER
 from lat.labels.written_boxes import BOX_DECIMALS
 
 _SHOWN = 60  # characters of a wrong value

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from lat.core.errors import InputError
+from lat.core.errors import InputError, is_encodable
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import ClassScores
 from lat.labels.coco.pieces import Doubt, SoundFile
@@ -120,7 +120,6 @@ def read_space(
     """The label space of a file's `categories`, or None if they cannot be used."""
     records = Records(path, document, "categories", problems)
     names, _ = records.texts("name")
-    _report_broken(records, "name", names)
     if not records.is_list or not records.sound.all():
         return None
     try:
@@ -153,24 +152,12 @@ def _read_images(path: Path, document: dict[str, Any], problems: list[Problem]) 
         lambda row: f"`file_name` {file_names[row]!r} leaves the images folder",
         "write it relative to that folder, without '..'",
     )
-    _report_broken(records, "file_name", file_names)
     empty = np.fromiter((name.strip() in ("", ".") for name in file_names), bool, len(records))
     records.report(empty & are_texts, lambda row: "`file_name` is empty", "write the name of the image file")
     sizes_hw = np.stack([_read_side(records, "height"), _read_side(records, "width")], axis=1).astype(np.int32)
     splits = tuple(value if isinstance(value, str) else "" for value in records.values("split"))
     safe_names = tuple("" if leaves or not is_encodable(name) else name for name, leaves in zip(file_names, outside, strict=True))
     return ImageList(records.ids, safe_names, sizes_hw, splits)
-
-
-def _report_broken(records: Records, key: str, texts: Sequence[str]) -> None:
-    """Report texts that neither files nor terminals can show."""
-    broken = np.fromiter((not is_encodable(text) for text in texts), bool, len(records))
-    records.report(broken, lambda row: f"`{key}` {texts[row]!r} has half a character", "correct it")
-
-
-def is_encodable(name: str) -> bool:
-    """False for a text with half a character, as JSON may have it, which neither files nor terminals can show."""
-    return name.isascii() or not any("\ud800" <= one <= "\udfff" for one in name)
 
 
 def _read_side(records: Records, key: str) -> np.ndarray:
