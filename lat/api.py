@@ -20,6 +20,7 @@ from lat.labels.provenance import ORIGINS
 from lat.labels.table import LabelTable
 from lat.pipeline.plan import ROUND
 from lat.pipeline.run import run_stages
+from lat.workspace.result_files import read_evaluation
 from lat.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def run(config: ConfigLike, overrides: Overrides = (), *, force: bool = False, q
     workspace = Workspace(_config(config, overrides))
     with speaking(quiet=quiet):
         run_stages(workspace, force=force)
-    evaluation = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))
+    evaluation = read_evaluation(workspace.paths.evaluation)
     transferred = {pair: workspace.paths.transferred(*pair) for pair in workspace.transfers()}
     return Run(workspace.paths.root, evaluation, workspace.paths.report, transferred)
 

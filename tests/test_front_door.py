@@ -14,7 +14,7 @@ import yaml
 import lat
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "datasets/README.md", "docker/README.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "datasets/README.md", "docker/README.md"]
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 TEMPLATES = ".github/ISSUE_TEMPLATE"
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
-from lat.core.errors import InputError, did_you_mean, invalid_yaml
+from lat.core.documents import read_yaml
+from lat.core.errors import InputError, did_you_mean
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
@@ -55,11 +55,9 @@ def read_class_map(path: Path, source: LabelSpace, target: LabelSpace) -> Tensor
 def _classes_of(path: Path, source: LabelSpace) -> dict[str, Any]:
     """The part of the file for one source, by class name."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path, Any)
     except FileNotFoundError:
         raise InputError(path, "there is no such class map", "check the path") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise invalid_yaml(path, error) from None
     if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
         remedy = "write {source dataset: {source class: target class}}"
         raise InputError(path, "is not a table of classes by source dataset", remedy)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -19,7 +21,8 @@ import lat.cli.shares as shares
 import lat.cli.stages as stages
 from lat import __version__
 from lat.cli.command import LABELS
-from lat.core.errors import InputError
+from lat.core.errors import InputError, printable
+from lat.core.files import refused
 
 COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **shares.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
 
@@ -33,6 +36,7 @@ app = typer.Typer(
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer carry inside
 
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 _STOPPED = 130  # what newer versions of typer return on Ctrl-C instead of raising
 
 
@@ -80,16 +84,55 @@ def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
     """Run the command line and say what is wrong; returns the exit status."""
     try:
         status = app(args=arguments, standalone_mode=False)
+        _flush()
     except InputError as error:
         say(f"error: {error}")
+        status = 2
+    except BrokenPipeError:  # whoever read the output has enough
+        _close_output()
+        status = 1
+    except (OSError, UnicodeEncodeError) as error:
+        if not _is_of_files(error):
+            raise
+        culprit = "the disk" if _can_print() else "standard output"
+        _close_output()
+        say(f"error: {refused(error, culprit)}")
         status = 2
     except (typer.Abort, KeyboardInterrupt):
         status = _STOPPED
     except _UsageError as error:
-        say(f"error: {error}; see `lat --help`")
+        say(printable(f"error: {error}; see `lat --help`"))
         status = 2
     if status == _STOPPED:
         command = shlex.join(["lat", *(sys.argv[1:] if arguments is None else arguments)])
         say(f"stopped; the same command resumes from here: {command}")
         status = 1
     return status or 0
+
+
+def _is_of_files(error: OSError | ValueError) -> bool:
+    """True if a file, or standard output, is what the system refused, and not a connection or a device."""
+    return isinstance(error, UnicodeEncodeError) or error.filename is not None or error.errno in _OF_DISKS
+
+
+def _flush() -> None:
+    """Write what was printed, so that a full disk is noticed while there is still somebody to tell."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def _can_print() -> bool:
+    """True if it was not standard output that failed: another line can be written there."""
+    try:
+        print(flush=True)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _close_output() -> None:
+    """Let what cannot be printed go nowhere when the process ends, without another error."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -11,7 +11,7 @@ import typer
 from lat.cli.command import LABELS, Command
 from lat.cli.modes import next_step
 from lat.cli.options import one_of
-from lat.core.errors import InputError
+from lat.core.errors import InputError, printable
 from lat.core.remote import as_path
 from lat.formats import corrections, exports
 
@@ -52,9 +52,9 @@ def export(
 
     options = ExportOptions(val, val_images, dict(map(_named_file, more or ())), copy=copy, min_score=min_score)
     summary = export_files(labels, images, to, out, options)
-    print(f"wrote {out}: {summary.images} images, {summary.boxes} boxes")
+    print(f"wrote {printable(out)}: {summary.images} images, {summary.boxes} boxes")
     for line in summary.losses:
-        print(f"note: {line}")
+        print(printable(f"note: {line}"))
     if to in corrections.FORMATS:
         print(f"correct them there (see docs/export.md), then: {_way_back(to, labels, min_score)}")
     else:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lat.core.errors import printable
+
 review = typer.Typer(no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
 
 
@@ -29,13 +31,14 @@ def apply(
         Path | None,
         typer.Option(metavar="FILE", help="The labels that were reviewed, if they have moved.", show_default=False),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --out: overwrite an existing file.")] = False,
 ) -> None:
     """Write a corrected labels file: without rejected boxes, and with score 1 for accepted ones. The original stays as it is."""
     from lat.commands.apply_review import apply_decisions
 
-    done = apply_decisions(decisions, labels, out)
+    done = apply_decisions(decisions, labels, out, force=force)
     images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""
-    print(f"wrote {done.path}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
+    print(f"wrote {printable(done.path)}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
 
 
 @review.callback()

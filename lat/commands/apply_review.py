@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lat.core.documents import read_json
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.labels.coco.read import read_labels
@@ -41,7 +40,9 @@ class Reviewed:
     rejected_images: int
 
 
-def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: Path | None = None) -> Reviewed:
+def apply_decisions(
+    decisions_file: Path, labels_file: Path | None = None, out: Path | None = None, *, force: bool = False
+) -> Reviewed:
     """Write the labels file with the decisions applied; the original does not change.
 
     A rejected box is left out. An accepted one gets score 1, since a person has confirmed it. A rejected image is left out with
@@ -51,19 +52,24 @@ def apply_decisions(decisions_file: Path, labels_file: Path | None = None, out: 
     Args:
         decisions_file: the JSON file downloaded from the report.
         labels_file: the labels that were reviewed; by default the file that the decisions name.
-        out: the file to write; by default `NAME.reviewed.json` beside the labels.
+        out: the file to write; by default `NAME.reviewed.json` beside the labels, which is replaced.
+        force: replace `out` if there is such a file.
 
     Raises:
         InputError: if a file is missing or damaged, the labels have changed since the review, the decisions name a box or an
-            image that is not in them, or `out` is the labels file itself.
+            image that is not in them, or `out` exists, or is one of the two files themselves.
     """
     decisions = read_decisions(decisions_file)
     labels_file = labels_file or Path(decisions.labels_file)
-    out = out or labels_file.with_name(f"{labels_file.stem}.reviewed.json")
     if not labels_file.is_file():
         raise InputError(decisions_file, f"is about {labels_file}, which does not exist", "name the labels file with --labels")
-    if out.resolve() == labels_file.resolve():
-        raise InputError(out, "is the labels file itself, which must not change", "choose another file with --out")
+    is_usual = out is None
+    out = out or labels_file.with_name(f"{labels_file.stem}.reviewed.json")
+    for kept, what in ((labels_file, "labels file"), (decisions_file, "file of decisions")):
+        if out.resolve() == kept.resolve() or (out.exists() and out.samefile(kept)):
+            raise InputError(out, f"is the {what} itself, which must not change", "choose another file with --out")
+    if out.exists() and not force and not is_usual:
+        raise InputError(out, "already exists", "name another file with --out, or replace it with --force")
     if sha256_of_file(labels_file) != decisions.labels_sha256:
         what = f"is about another version of {labels_file}: its SHA-256 has changed since the review"
         raise InputError(decisions_file, what, "review the current labels, or name the reviewed file with --labels")
@@ -118,13 +124,11 @@ def read_decisions(path: Path) -> Decisions:
         InputError: if it is missing, not JSON or not a file of decisions, or an entry is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        content = read_json(path, Any, _AGAIN)
+    except FileNotFoundError as error:
         raise InputError(
             path, f"cannot be read ({error.strerror})", "name the file that was downloaded from the report"
         ) from None
-    except ValueError:
-        raise InputError(path, "is not valid JSON", _AGAIN) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(path, "is not a file of review decisions", "name the file that was downloaded from the report")
     if content.get("version") != VERSION:
@@ -138,11 +142,11 @@ def read_decisions(path: Path) -> Decisions:
 
 def _entries(path: Path, entries: Any, name: str, id_key: str) -> dict[int, str]:
     found: dict[int, str] = {}
-    if not isinstance(entries, Sequence):
+    if not isinstance(entries, list):
         raise InputError(path, f"has no list `{name}`", _AGAIN)
     for place, entry in enumerate(entries):
         number = entry.get(id_key) if isinstance(entry, dict) else None
-        if type(number) is not int or entry.get("decision") not in DECISIONS:
+        if type(number) is not int or not 0 <= number < 1 << 63 or entry.get("decision") not in DECISIONS:
             raise InputError(
                 path, f"entry {place} of `{name}` has no `{id_key}`, or a decision other than accept and reject", _AGAIN
             )

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lat.config.load import Config
+from lat.core.errors import printable
 from lat.core.remote import name_of
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset_check import DatasetCheck, check_datasets
@@ -62,7 +63,7 @@ def _tell_foreseen(config: Config) -> int:
         if announce.to_programs():
             announce.event("problem", dataset="", file=problem.where, text=str(problem))
         else:
-            console.print(escape(f"problem: {problem}"))
+            console.print(escape(printable(f"problem: {problem}")))
     return len(problems)
 
 
@@ -83,15 +84,15 @@ def _print_dataset(check: DatasetCheck) -> None:
         table.add_column(column, justify="left" if column in ("part", "image size") else "right")
     table.add_column("boxes per class", overflow="fold")
     for part in check.parts:
-        classes = ", ".join(f"{name} {count}" for name, count in part.boxes_per_class.items())
+        classes = ", ".join(f"{printable(name)} {count}" for name, count in part.boxes_per_class.items())
         figures = (str(part.images), part.image_sizes, str(part.empty_images), str(part.boxes), str(part.crowd_boxes))
         table.add_row(part.part, *figures, escape(classes))
     if check.parts:
         console.print(table)
     for repair in check.repairs:
-        console.print(escape(f"repaired in memory: {name_of(repair.file)}: {repair.what}: {repair.count}"))
+        console.print(escape(printable(f"repaired in memory: {name_of(repair.file)}: {repair.what}: {repair.count}")))
     for note in check.notes:
-        console.print(escape(f"note: {note}"))
+        console.print(escape(printable(f"note: {note}")))
     console = Console(highlight=False, soft_wrap=True, stderr=announce.is_quiet())
     for problem in check.problems:
-        console.print(escape(f"problem: {name_of(problem.file)}: {problem}"))
+        console.print(escape(printable(f"problem: {name_of(problem.file)}: {problem}")))

@@ -22,6 +22,7 @@ from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.reviewed_file import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, draw_evenly, image_samples
 from lat.stages.shared.transfer_model import open_features
+from lat.workspace.run_lock import locked
 from lat.workspace.workspace import Workspace
 
 POOLED_SIZE = 3  # side of the RoIAlign grid over a box
@@ -34,8 +35,14 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
     """Find, or read from `relations.file`, the relations of the run's label spaces, and write one file per pair.
 
     Raises:
-        InputError: if a class has too few boxes, the upstream model is missing, or the reviewed file is wrong.
+        InputError: if a class has too few boxes, the upstream model is missing, the reviewed file is wrong, or another command
+            is at work in the folder of the run.
     """
+    with locked(workspace.paths.root):
+        return _relate(workspace)
+
+
+def _relate(workspace: Workspace) -> list[RelationMatrix]:
     settings = workspace.config.relations
     if settings.file:
         matrices = from_yaml(Path(settings.file), [workspace.data.space(name) for name in workspace.names])

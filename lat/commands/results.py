@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lat.stages.evaluate import TRANSFER_METHODS, last_round_methods, mean_ap, method_of
 from lat.workspace.paths import require
+from lat.workspace.result_files import read_evaluation, read_metrics
 from lat.workspace.workspace import Workspace
 
 Row = dict[str, Any]
@@ -42,25 +42,22 @@ def read_tables(workspace: Workspace) -> dict[str, list[Row]]:
     """The content of `evaluation.json`: rows by table.
 
     Raises:
-        InputError: if it has not been written yet.
+        InputError: if it has not been written yet, or is damaged.
     """
-    content: dict[str, list[Row]] = json.loads(require(workspace.paths.evaluation, "lat evaluate").read_text("utf-8"))
-    return content
+    return read_evaluation(require(workspace.paths.evaluation, "lat evaluate"))
 
 
 def read_results(workspace: Workspace) -> Results:
     """The figures of an evaluated run.
 
     Raises:
-        InputError: if a file has not been written yet.
+        InputError: if a file has not been written yet, or is damaged.
     """
     tables = read_tables(workspace)
     rounds = tuple(method_of(of_round) for of_round in workspace.rounds()) if workspace.config.rounds.count else ()
     last_round = last_round_methods(workspace)
     upstream = {
-        f"{name}, round {of_round.round}" if of_round.round else name: json.loads(
-            of_round.paths.upstream_metrics(name).read_text("utf-8")
-        )
+        f"{name}, round {of_round.round}" if of_round.round else name: read_metrics(of_round.paths.upstream_metrics(name))
         for of_round in workspace.rounds()
         for name in of_round.renewed
     }

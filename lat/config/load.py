@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -19,9 +20,12 @@ from yaml import YAMLError
 
 from lat.config.renamed import refuse_old_keys
 from lat.config.schema import Config
+from lat.core.documents import check_yaml, read_yaml_text
 from lat.core.errors import InputError, did_you_mean
 
 __all__ = ["Config", "config_from", "load_config"]
+
+_SHOWN = 80  # characters of what cannot be read
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -31,11 +35,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest known one is suggested) or has another
             name now, or a value has the wrong type or is out of range.
     """
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise InputError(path, "there is no such configuration file", "check the path")
+    text = read_yaml_text(path)
     try:
-        written = OmegaConf.load(path)
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        check_yaml(path, text)
+        written = OmegaConf.load(StringIO(text))
+    except (YAMLError, ValueError, ArithmeticError, RecursionError, OmegaConfBaseException, OSError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "correct the file") from None
@@ -61,13 +67,21 @@ def _resolve(written: DictConfig, overrides: Sequence[str], where: object) -> Co
         if not re.match(r"[A-Za-z_][\w.\[\]]*=", override):
             raise InputError(where, f"the option '{override}' is not key=value", "write, for example, seed=1")
     try:
+        for override in overrides:
+            check_yaml(f"the option '{override[:_SHOWN]}'", override.partition("=")[2])
         options = OmegaConf.from_dotlist(list(overrides))
+    except (YAMLError, ValueError, ArithmeticError, AttributeError, IndexError, TypeError, OmegaConfBaseException) as error:
+        raise InputError(where, f"an option has no value ({_first_line(error)[:_SHOWN]})", "write, for example, seed=1") from None
+    try:
         refuse_old_keys(written, where, "there")
         refuse_old_keys(options, where, "in the option")
         resolved = OmegaConf.merge(_schema(), written, options)
         content = OmegaConf.to_container(resolved, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise InputError(where, *_explain(error)) from None
+    except (ArithmeticError, MemoryError, RecursionError, ValueError) as error:  # as for a number of a thousand digits
+        raise InputError(where, f"a value cannot be used ({_first_line(error)[:_SHOWN]})", "correct it") from None
+    _check_numbers(where, content)
     assert isinstance(content, dict)
     try:
         config = _made(Config, content)
@@ -91,6 +105,15 @@ def _made(owner: Any, content: Mapping[Any, Any]) -> Any:
             value = [_made(parts[0], entry) for entry in value]  # an entry names itself
         values[one.name] = value
     return owner(**values)
+
+
+def _check_numbers(where: object, value: Any, name: str = "") -> None:
+    """Raise an `InputError` for a whole number that needs more than 64 bits."""
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_numbers(where, one, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise InputError(where, f"'{name}' is {value:.3g}", "write a number of at most 64 bits")
 
 
 def _schema() -> DictConfig:

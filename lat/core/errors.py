@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, marks that turn the direction of text, and halves of characters."""
+
+
+def printable(text: object) -> str:
+    """A text from outside on one line; what a terminal would obey or cannot show is written as `\\x1b`, `\\n`, `\\ud800`."""
+    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), str(text))
+
+
+def is_encodable(text: str) -> bool:
+    """False for a text with half a character, as JSON may have it, which no file name has and no terminal can show."""
+    return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 class InputError(Exception):
@@ -15,7 +29,8 @@ class InputError(Exception):
         where: the file or the setting that is wrong.
         what: what is wrong with it, naming the item.
         remedy: what to do about it; may be empty.
-        details: single problems, where there are several; `str()` puts each on a line of its own below the first.
+        details: single problems, where there are several; `str()` puts each on a line of its own below the first, and shows
+            every part of the message as `printable` does.
     """
 
     def __init__(self, where: object, what: str, remedy: str = "", details: tuple[str, ...] = ()) -> None:
@@ -24,7 +39,7 @@ class InputError(Exception):
         self.remedy = remedy
         self.details = details
         line = ": ".join(part for part in (self.where, what) if part) + (f"; {remedy}" if remedy else "")
-        super().__init__("\n  ".join((line, *details)))
+        super().__init__("\n  ".join(map(printable, (line, *details))))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str, tuple[str, ...]]]:
         """Support pickling, to pass the error between processes."""

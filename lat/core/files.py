@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,14 +12,67 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from lat.core.errors import InputError
 from lat.core.remote import open_file
+
+_REMEDIES = {
+    errno.ENOSPC: "free some of the disk, or write elsewhere",
+    errno.EDQUOT: "free some of the disk, or write elsewhere",
+    errno.EROFS: "write elsewhere",
+    errno.EACCES: "correct its permissions, or choose another path",
+    errno.EPERM: "correct its permissions, or choose another path",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOTDIR: "a file is where a folder should be: move it, or choose another path",
+    errno.EEXIST: "a file is where a folder should be: move it, or choose another path",
+    errno.EISDIR: "a folder is where a file should be: move it, or choose another path",
+}
+_PART = ".tmp"  # the end of the name of a file that is not yet whole
+_CHECK_IT = "check the path, its permissions and the disk"
+
+
+def refused(error: OSError | ValueError, path: Path | str = "") -> InputError:
+    """What the system refuses, as one line: the file, the reason and a remedy.
+
+    Args:
+        error: what it raised; a `ValueError` is about the name itself, as for one with a NUL character.
+        path: the file, where the error does not name it.
+    """
+    where = getattr(error, "filename", None) or path
+    if not isinstance(error, OSError):
+        return InputError(where, f"is no name of a file ({error})", "choose another path")
+    reason = (error.strerror or type(error).__name__).lower()
+    return InputError(where, f"cannot be read or written ({reason})", _REMEDIES.get(error.errno or 0, _CHECK_IT))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while a file or a folder is written into an `InputError` that names it.
+
+    Raises:
+        InputError: see `refused`.
+    """
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        is_own = named is None or str(named).endswith(_PART) or Path(os.fsdecode(named)) in (path, *path.parents)
+        raise refused(OSError(error.errno, error.strerror or str(error), str(path if is_own else named))) from error
+    except ValueError as error:
+        if not _is_about_name(error):
+            raise
+        raise refused(error, path) from error
+
+
+def _is_about_name(error: ValueError) -> bool:
+    """True for a name that the system's encoding lacks, or one with a NUL character."""
+    return isinstance(error, UnicodeEncodeError) or "null" in str(error)
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a whole file through `open_atomically`. Text is written as UTF-8 with its line endings unchanged.
 
     Raises:
-        OSError: see `open_atomically`.
+        InputError: see `open_atomically`.
     """
     with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -32,12 +86,18 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     parent folders are created.
 
     Raises:
-        OSError: if the folder cannot be written; then, as after any exception in the block, the old file is untouched and no
+        InputError: if the file cannot be written; then, as after any exception in the block, the old file is untouched and no
             temporary file is left.
     """
     path = Path(path)
+    with writing(path), _open_atomically(path) as file:
+        yield file
+
+
+@contextmanager
+def _open_atomically(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

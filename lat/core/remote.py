@@ -22,6 +22,7 @@ from typing import Any
 from lat.core import file_cache
 from lat.core.errors import InputError
 from lat.core.file_cache import Stamp
+from lat.core.regular_files import open_regular
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
@@ -85,12 +86,12 @@ def open_file(path: Path, *, renew: bool = False) -> BufferedReader:
     """Open a file for reading, after fetching it if it is remote (see `fetched`).
 
     Raises:
-        InputError: if a remote file cannot be fetched.
+        InputError: if a remote file cannot be fetched, or the path is not that of a regular file.
         OSError: if a file on this machine cannot be opened.
     """
     for _ in range(_TRIES):
         try:
-            return fetched(path, renew=renew).open("rb")
+            return open_regular(fetched(path, renew=renew))
         except FileNotFoundError:  # another process needed its room in between
             if not is_remote(path):
                 raise

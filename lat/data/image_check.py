@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lat.core.errors import InputError
-from lat.core.remote import is_folder, is_remote, stamp_of
+from lat.core.remote import is_folder, is_remote, name_of, stamp_of
+from lat.data.decoder_warnings import decoder_warnings
+from lat.data.image_headers import size_hw_of_header
 from lat.data.images import check_size, decode_image, image_bytes
 from lat.data.manifest import READERS, Entry, Manifest, changes, read_manifest, write_manifest
 from lat.labels.coco.problems import Problem
@@ -50,6 +53,7 @@ class _Checked:
     problem: Problem | None = None
     entry: Entry | None = None
     is_changed: bool = False
+    is_decoded: bool = False
 
 
 def check_images(parts: Sequence[PartImages], progress: Progress | None, *, write_manifests: bool) -> ImageCheck:
@@ -90,7 +94,23 @@ def _check_all(tasks: Sequence[tuple[PartImages, int]], manifest: Manifest, want
     with ThreadPoolExecutor(READERS if is_remote(tasks[0][0].folder) else None) as pool:
         for start in range(0, len(tasks), _IMAGES_AT_ONCE):
             chunk = tasks[start : start + _IMAGES_AT_ONCE]
-            yield from pool.map(lambda task: _check(task[0], task[1], manifest, wanted), chunk)
+            with decoder_warnings() as said:
+                checked = list(pool.map(lambda task: _check(task[0], task[1], manifest, wanted), chunk))
+            yield from map(_with_damage, chunk, checked) if said else checked
+
+
+def _with_damage(task: tuple[PartImages, int], checked: _Checked) -> _Checked:
+    """What a file is, with what its decoder warns of, which somebody among those of its chunk did."""
+    path = task[0].folder / task[0].images.file_names[task[1]]
+    if checked.problem is not None or not checked.is_decoded:
+        return checked
+    with decoder_warnings() as said, suppress(InputError):
+        decode_image(image_bytes(path), path)
+    if not said:
+        return checked
+    what = f"the image file is damaged ({said[0]})"
+    problem = Problem(path, f"image {task[0].images.image_ids[task[1]]}", what, "copy or download it again")
+    return _Checked(problem, None, checked.is_changed)
 
 
 def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Checked:
@@ -98,7 +118,7 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
     path = part.folder / part.images.file_names[i]
     height, width = part.images.sizes_hw[i].tolist()
     promised = (height, width) if height and width else None
-    entry, is_changed = None, False
+    entry, is_changed, is_decoded = None, False, False
     try:
         if wanted or len(manifest):
             stamp = stamp_of(path)
@@ -106,7 +126,10 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
             is_changed = entry is None
         if entry is None or not all(entry.size_hw):
             data = image_bytes(path)
-            decoded = decode_image(data, path).shape
+            header = size_hw_of_header(data, name_of(path))
+            is_other = promised is not None and header is not None and set(header) != set(promised)
+            decoded = header if is_other and header is not None else decode_image(data, path).shape
+            is_decoded = not is_other
             if wanted and stamp is not None:
                 entry = Entry(stamp, hashlib.sha256(data).hexdigest(), (decoded[0], decoded[1]))
             found = decoded[:2]
@@ -117,4 +140,4 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
     except InputError as error:
         item = f"image {part.images.image_ids[i]}"
         return _Checked(Problem(path, item, error.what, error.remedy), entry, is_changed)
-    return _Checked(None, entry, is_changed)
+    return _Checked(None, entry, is_changed, is_decoded)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lat.core.errors import InputError
-from lat.core.remote import name_of, read_bytes
+from lat.core.regular_files import require_size
+from lat.core.remote import name_of, open_file
+from lat.data.image_headers import MOST_IMAGE_BYTES, size_hw_of_header
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
@@ -24,7 +27,7 @@ def read_image(path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray
         size_hw: the height and width that the annotation file states; None skips the check.
 
     Raises:
-        InputError: if the file is missing, empty, truncated, not an image, or of another size than stated.
+        InputError: if the file is missing, empty, truncated, not an image, too large, or of another size than stated.
     """
     return decode_image(image_bytes(path), path, size_hw)
 
@@ -36,7 +39,9 @@ def image_bytes(path: Path) -> bytes:
         InputError: if it is missing or cannot be read.
     """
     try:
-        return read_bytes(Path(path))
+        with open_file(Path(path)) as file:
+            require_size(path, os.fstat(file.fileno()).st_size, MOST_IMAGE_BYTES)
+            return file.read()
     except FileNotFoundError:
         raise InputError(path, "no such image file", "correct `file_name` or the images folder") from None
     except OSError as error:
@@ -44,10 +49,13 @@ def image_bytes(path: Path) -> bytes:
 
 
 def decode_image(data: bytes, path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode the content of the image file `path` as `read_image` does."""
+    """Decode the content of the image file `path` as `read_image` does; what its header says is compared first."""
     where = name_of(path)
     if _is_cut_off(data):
         raise InputError(where, "the image file is cut off", "copy or download it again")
+    found_hw = size_hw_of_header(data, where)
+    if size_hw is not None and found_hw is not None and set(found_hw) != set(size_hw):
+        check_size(path, found_hw, size_hw)
     image = _decode(data)
     if image is None:
         raise InputError(where, "not an image that can be decoded", "copy or download it again, or convert it to PNG or JPEG")

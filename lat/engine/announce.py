@@ -11,6 +11,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from lat.core.errors import printable
+
 
 @dataclass(frozen=True)
 class _Manner:
@@ -58,7 +60,7 @@ def say(line: str) -> None:
     if to_programs():
         event("message", text=line)
     else:
-        print(line)
+        print(printable(line))
 
 
 def event(name: str, /, **fields: Any) -> None:

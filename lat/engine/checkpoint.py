@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,33 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
         raise InputError(path, "is not a checkpoint of lat", f"choose one that contains a {_words(kind)}")
     if content["kind"] != kind:
         raise InputError(path, f"contains a {_words(content['kind'])}", f"choose a checkpoint that contains a {_words(kind)}")
+    _require_numbers(path, content.get("model"))
     return content
+
+
+@contextmanager
+def reading_checkpoint(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while something is made of a checkpoint's content into an `InputError` that names the file.
+
+    Raises:
+        InputError: if parts of it are missing or are not what they should be.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.where != "checkpoint":
+            raise
+        raise InputError(path, " ".join(error.what.split())[:300], error.remedy) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"lacks a part, or has a wrong one ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+        raise InputError(path, what, "delete it and train again") from error
+
+
+def _require_numbers(path: Path, weights: Any) -> None:
+    """Raise an `InputError` if a weight is not a number, as after a training that diverged."""
+    for name, value in weights.items() if isinstance(weights, dict) else ():
+        if isinstance(value, Tensor) and value.is_floating_point() and bool(torch.isnan(value).any()):
+            raise InputError(path, f"its weight {name} is not a number", "delete it and train again, with a lower learning rate")
 
 
 def _words(kind: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from lat.core.files import write_atomically
+from lat.core.documents import parse_json
+from lat.core.files import write_atomically, writing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -63,8 +64,9 @@ class TrainingLog:
             return
         figures = {"learning_rate": learning_rate, **means, "total": sum(means.values())}
         line = {"step": step, **{name: float(f"{value:.6g}") for name, value in figures.items()}}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        with writing(self._out_dir / LOG_NAME):
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.flush()
         if self._writer is not None:
             for name, value in figures.items():
                 self._writer.add_scalar(name, value, step)
@@ -82,8 +84,16 @@ def _lines_until(path: Path, step: int) -> list[str]:
     """Complete lines of a log up to `step`; a killed run may have left more, and an incomplete last line."""
     if step == 0 or not path.is_file():
         return []
-    whole = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    return [line for line in whole if json.loads(line)["step"] <= step]
+    whole = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in whole if _step_of(line) <= step]
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; infinite for a damaged one, which is removed."""
+    try:
+        return float(parse_json(line.encode())["step"])
+    except (TypeError, ValueError, LookupError):
+        return float("inf")
 
 
 def _open_tensorboard(folder: Path, step: int) -> SummaryWriter:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from lat.core.errors import InputError, did_you_mean, invalid_yaml
+from lat.core.documents import read_yaml
+from lat.core.errors import InputError, did_you_mean
 from lat.core.label_space import LabelSpace
 
 ROUNDING = 1e-6  # the sum of a class's shares may exceed 1 by this
@@ -79,11 +79,9 @@ def restricted(counted: Tensor, is_possible: Tensor) -> Tensor:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_yaml(path, Any)
     except FileNotFoundError:
         raise InputError(path, "there is no such table of shares", "correct transfer.prior.table") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise invalid_yaml(path, error) from None
 
 
 def _entries(path: Path, value: object, key: str, where: str = "") -> list[tuple[str, Any]]:

@@ -13,7 +13,8 @@ With several processes, the first decides what to run and records what is done; 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from lat.stages.shared.relation_files import require_relations
 from lat.stages.shared.unused_features import remove_unused_features
 from lat.workspace.label_shards import work_folder
 from lat.workspace.paths import require
+from lat.workspace.run_lock import locked
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
@@ -55,7 +57,8 @@ def run_stages(
         The steps that ran.
 
     Raises:
-        InputError: if a file of an earlier stage is missing; it names the command that writes it.
+        InputError: if a file of an earlier stage is missing; it names the command that writes it. Also if another command is at
+            work in the folder of the run; see `run_lock`.
     """
     processes = workspace.processes
     say = say if processes.is_first else _say_nothing
@@ -63,15 +66,30 @@ def run_stages(
     for stage in STAGES:
         if stage.name in chosen:
             stage.check(workspace)
-    processes.from_first(_begin, workspace, say)
-    records = StepRecords(workspace)
+    with ExitStack() as held:
+        processes.from_first(held.enter_context, locked(workspace.paths.root))
+        processes.from_first(_tell_repairs, workspace, say)
+        done = _run_steps(workspace, _groups(workspace, chosen, select), force, say)
+        if stages is None:
+            processes.from_first(remove_unused_features, workspace, say)
+    return done
+
+
+def _run_steps(
+    workspace: Workspace, groups: Iterable[tuple[Workspace, list[Step]]], force: bool, say: Callable[[str], None]
+) -> list[Step]:
+    """Do the steps of some groups that are not up to date, or all if forced; returns them."""
+    processes, records, is_begun = workspace.processes, StepRecords(workspace), False
     done: list[Step] = []
-    for of_round, candidates in _groups(workspace, chosen, select):
+    for of_round, candidates in groups:
         hashes = processes.from_first(_outdated, records, candidates, force)
         if hashes is None:
             number = of_round.round
             say(f"round {number} is skipped: an earlier stage is not up to date; `lat run` runs every stage")
             break
+        if not is_begun:  # a run that cannot even begin leaves the configuration of the one before
+            processes.from_first(_write_config, workspace)
+            is_begun = True
         outdated = [step for step in candidates if step.title in hashes]
         if outdated:
             _say_what(outdated, say)
@@ -81,8 +99,6 @@ def run_stages(
             done += outdated
     records.save()
     workspace.devices.release()
-    if stages is None:
-        processes.from_first(remove_unused_features, workspace, say)
     return done
 
 
@@ -141,10 +157,14 @@ def _say_nothing(line: str) -> None:
     """The `say` of all processes but the first."""
 
 
-def _begin(workspace: Workspace, say: Callable[[str], None]) -> None:
-    """Write the resolved configuration, and report what was repaired in the data in memory."""
+def _write_config(workspace: Workspace) -> None:
+    """Write the resolved configuration."""
     content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
     write_atomically(workspace.paths.resolved_config, content)
+
+
+def _tell_repairs(workspace: Workspace, say: Callable[[str], None]) -> None:
+    """Report what was repaired in the data in memory."""
     tables = [workspace.data.train_part(name).labels for name in workspace.names]
     tables += [table for labels in workspace.data.label_sets.values() for table in labels.tables.values()]
     for labels in tables:

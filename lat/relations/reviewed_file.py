@@ -9,7 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from lat.core.errors import InputError, did_you_mean, invalid_yaml
+from lat.core.documents import read_yaml
+from lat.core.errors import InputError, did_you_mean
 from lat.core.label_space import LabelSpace
 from lat.relations.relation_matrix import RelationMatrix, RelationType
 from lat.relations.taxonomies import with_standalone
@@ -62,11 +63,9 @@ def from_yaml(path: Path, spaces: Sequence[LabelSpace]) -> list[RelationMatrix]:
 
 def _pairs(path: Path) -> list[dict[str, Any]]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path, Any)
     except FileNotFoundError:
         raise InputError(path, "no such relations file", "`lat relations CONFIG --review` writes one") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise invalid_yaml(path, error) from None
     pairs = content.get("pairs") if isinstance(content, dict) else None
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
         raise InputError(path, "has no `pairs` list", "start from what `lat relations CONFIG --review` writes")
@@ -75,8 +74,8 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
 
 def _known(path: Path, what: str, name: object, known: Sequence[str], owner: str = "") -> str:
     """Return the name if it is known."""
-    if name in known:
-        return str(name)
+    if isinstance(name, str) and name in known:
+        return name
     raise InputError(path, f"there is no {what} '{name}'{owner}", did_you_mean(name, known))
 
 

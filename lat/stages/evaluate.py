@@ -21,6 +21,7 @@ from lat.labels.table import LabelTable
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import counted_labels, read_detections, read_transferred, read_truth
 from lat.workspace.label_shards import work_folder
+from lat.workspace.result_files import read_downstream_metrics
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -111,7 +112,7 @@ class EvaluationShards:
         evaluation = {
             "transfer": [row for one in found for row in one["transfer"]],
             "agreement": [one["agreement"] for one in found],
-            "downstream": [_read_json(path) for path in self.workspace.paths.found_downstream()],
+            "downstream": [read_downstream_metrics(path) for path in self.workspace.paths.found_downstream()],
         }
         write_atomically(self.workspace.paths.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
         shutil.rmtree(self.folder, ignore_errors=True)

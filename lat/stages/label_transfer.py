@@ -25,6 +25,7 @@ from lat.stages.shared.transfer_model import (
     sees_as_detector,
 )
 from lat.workspace.preflight import check_lat
+from lat.workspace.result_files import read_log
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -109,6 +110,6 @@ def _fill(workspace: Workspace, features: FeatureCache, flips: tuple[bool, ...])
 
 def _write_metrics(workspace: Workspace, path: Path) -> None:
     """The last logged losses, as `metrics.json`."""
-    lines = (path.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    last = json.loads(lines[-1]) if lines else {}
+    lines = read_log(path.parent / "log.jsonl")
+    last = lines[-1] if lines else {}
     write_atomically(workspace.paths.transfer_metrics, json.dumps(last, indent=2) + "\n")

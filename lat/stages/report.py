@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lat import __version__
-from lat.core.files import sha256_of_file
+from lat.core.files import sha256_of_file, writing
 from lat.engine.progress import track
 from lat.report.build import Gallery, Progress, ReportContent, write_report
 from lat.report.pictures import LONGEST_SIDE, relative_url
 from lat.stages.doubt import pair_doubt, write_doubt
+from lat.stages.shared.relation_files import read_relation_content
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.paths import require
+from lat.workspace.result_files import read_evaluation, read_log, read_metrics
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -55,15 +56,16 @@ def report(workspace: Workspace) -> None:
         },
         spaces=[workspace.data.space(name) for name in workspace.names],
         counts={name: (len(labels), labels.num_boxes) for name, labels in parts.items()},
-        evaluation=_read_json(require(workspace.paths.evaluation, "lat evaluate")),
-        upstream={name: _read_json(workspace.paths.upstream_metrics(name)) for name in workspace.names},
+        evaluation=read_evaluation(require(workspace.paths.evaluation, "lat evaluate")),
+        upstream={name: _metrics(workspace.paths.upstream_metrics(name)) for name in workspace.names},
         curves={name: rows for name, rows in _curves(workspace).items() if rows},
-        relations=[_read_json(path) for path in workspace.paths.found_relations()],
+        relations=[read_relation_content(path) for path in workspace.paths.found_relations()],
         examples={name: workspace.data.train_part(name) for name in workspace.names},
         galleries=(_gallery(workspace, source, target) for source, target in workspace.transfers()),
         labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )
-    write_report(folder, content, config.report, _pictures)
+    with writing(folder):
+        write_report(folder, content, config.report, _pictures)
 
 
 @contextmanager
@@ -97,10 +99,10 @@ def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
     )
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _metrics(path: Path) -> dict[str, Any]:
+    return read_metrics(path) if path.is_file() else {}
 
 
 def _read_log(folder: Path) -> list[dict[str, Any]]:
     path = folder / "log.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return read_log(path) if path.is_file() else []

@@ -16,7 +16,7 @@ import torch
 from lat.core.files import write_atomically
 from lat.data.training_labels import TransferredDataset
 from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
-from lat.engine.checkpoint import load_checkpoint
+from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
@@ -120,7 +120,8 @@ def _trained_before(workspace: Workspace, dataset: str, member: int, dropout: fl
     """The detector that a round has trained, with dropout from now on, and its description for the next checkpoint."""
     path = require(workspace.paths.upstream_model(dataset, member), "lat train-upstream")
     content = load_checkpoint(path, "detector")
-    return detector_from_checkpoint(content, dropout=dropout), {key: content[key] for key in content if key != "model"}
+    with reading_checkpoint(path):
+        return detector_from_checkpoint(content, dropout=dropout), {key: content[key] for key in content if key != "model"}
 
 
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from lat.core.documents import read_json
 from lat.core.errors import InputError
 from lat.core.file_cache import Stamp
 from lat.core.files import sha256_of_file, sha256_of_json, write_atomically
@@ -24,6 +25,11 @@ from lat.workspace.workspace import Workspace
 _IMAGES_A_TASK = 16
 
 
+class _Record(TypedDict):
+    inputs: str
+    outputs: dict[str, str]
+
+
 class StepRecords:
     """Tells which steps are up to date, and records the finished ones."""
 
@@ -31,7 +37,7 @@ class StepRecords:
         self.workspace = workspace
         self.folder = workspace.paths.root / ".state"
         self._hash_file = self.folder / "hashes.json"
-        self._hashes: dict[str, list[Any]] = _read_json(self._hash_file)
+        self._hashes: dict[str, list[Any]] = _read_json(self._hash_file, dict[str, tuple[int, int, str]])
         self._data_hashes: dict[str, str] = {}
         self._is_changed = False
 
@@ -45,7 +51,7 @@ class StepRecords:
 
         Outputs that it wrote elsewhere, because the run had another number of rounds then, are copied to their place first.
         """
-        record = self._brought(step, _read_json(self._record_file(step)))
+        record = self._brought(step, _read_json(self._record_file(step), _Record))
         if not record or not all(map(is_file, (*step.inputs, *step.outputs))):
             return False
         return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
@@ -73,7 +79,7 @@ class StepRecords:
                 return record
             write_atomically(output, old.read_bytes())
         self.note(step, record["inputs"])
-        return _read_json(self._record_file(step))
+        return _read_json(self._record_file(step), _Record)
 
     def _record_file(self, step: Step) -> Path:
         return self.folder / f"{step.title.replace(' ', '.')}.json"
@@ -151,10 +157,10 @@ class StepRecords:
         return result
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, shape: Any) -> dict[str, Any]:
     """The content of a record file; a missing or damaged one counts as empty, so its step runs again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content: dict[str, Any] = read_json(path, shape, "")
+    except (OSError, InputError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return content

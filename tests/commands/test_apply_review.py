@@ -127,4 +127,4 @@ def test_on_the_command_line(labels: Path, tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as failed:
         main(["review", "apply", str(decisions)])
     assert failed.value.code == 2
-    assert capsys.readouterr().err == f"error: {decisions}: is not valid JSON; download the decisions from the report again\n"
+    assert capsys.readouterr().err.startswith(f"error: {decisions}: is not valid JSON (Expecting property name")

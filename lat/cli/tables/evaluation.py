@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lat.core.errors import printable
+
 if TYPE_CHECKING:  # the figures of two files are printed without torch
     from lat.commands.results import Results, Row
 
@@ -62,7 +64,7 @@ def print_figures(title: str, figures: Mapping[str, Any]) -> None:
 
 
 def _print_titled(console: Console, title: str, table: Table) -> None:
-    console.print(f"\n{escape(title)}", style="bold", soft_wrap=True)
+    console.print(f"\n{escape(printable(title))}", style="bold", soft_wrap=True)
     console.print(table)
 
 
@@ -115,7 +117,7 @@ def class_table(per_class: Mapping[str, float | None]) -> Table:
     table.add_column("class")
     table.add_column("AP", justify="right")
     for name, ap in per_class.items():
-        table.add_row(escape(name), _percent(ap))
+        table.add_row(escape(printable(name)), _percent(ap))
     return table
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from lat.core.errors import printable
 from lat.relations.relation_matrix import RelationMatrix
 
 
@@ -26,9 +27,9 @@ def relation_table(matrix: RelationMatrix) -> Table:
     related, scores = matrix.related, matrix.scores
     for i, j in related.nonzero().tolist():
         names = matrix.first.class_names[i], matrix.relation_type(i, j).value, matrix.second.class_names[j]
-        table.add_row(*names, f"{scores[i, j]:.2f}")
+        table.add_row(*map(printable, names), f"{scores[i, j]:.2f}")
     for i in (~related.any(dim=1)).nonzero().flatten().tolist():
-        table.add_row(matrix.first.class_names[i], "alone", "", f"{scores[i, -1]:.2f}")
+        table.add_row(printable(matrix.first.class_names[i]), "alone", "", f"{scores[i, -1]:.2f}")
     for j in (~related.any(dim=0)).nonzero().flatten().tolist():
-        table.add_row("", "alone", matrix.second.class_names[j], f"{scores[-1, j]:.2f}")
+        table.add_row("", "alone", printable(matrix.second.class_names[j]), f"{scores[-1, j]:.2f}")
     return table

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lat.core import documents
 from lat.core.errors import InputError
 
 
@@ -71,18 +71,16 @@ class CorrectionFormat:
     has_fields: bool = False
 
 
-def read_json(path: Path, remedy: str) -> Any:
-    """The content of a JSON file.
+def read_json(path: Path, shape: Any, remedy: str) -> Any:
+    """The content of a JSON file; see `documents.read_json`.
 
     Raises:
-        InputError: if it is missing or not JSON.
+        InputError: if it is missing, not JSON, or of another shape.
     """
     try:
-        return json.loads(path.read_bytes())
+        return documents.read_json(path, shape, remedy)
     except FileNotFoundError:
         raise InputError(path, "there is no such file", "check the path") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, f"cannot be read as JSON ({error})", remedy) from None
 
 
 def as_id(value: object) -> int | None:
@@ -91,7 +89,7 @@ def as_id(value: object) -> int | None:
         number = int(str(value))
     except ValueError:
         return None
-    return number if number > 0 else None
+    return number if 0 < number < 1 << 63 else None
 
 
 def as_box(path: Path, item: str, values: object) -> tuple[float, float, float, float]:
@@ -101,7 +99,14 @@ def as_box(path: Path, item: str, values: object) -> tuple[float, float, float, 
         InputError: if they are something else.
     """
     try:
-        first, second, third, fourth = (float(value) for value in values)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        raise InputError(path, f"{item}: {values!r} is not a box", "export it from the tool again") from None
+        first, second, third, fourth = (_number(value) for value in values)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(path, f"{item}: {str(values)[:80]} is not a box", "export it from the tool again") from None
     return first, second, third, fourth
+
+
+def _number(value: object) -> float:
+    """A number, or a text that is one."""
+    if isinstance(value, bool):
+        raise TypeError(value)
+    return float(value)  # type: ignore[arg-type]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from lat.core.errors import InputError
+from lat.core.regular_files import open_regular, read_regular, require_size
 from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, CorrectionFormat, Corrections, as_box, as_id
 
 _REMEDY = "export the task as 'CVAT for images 1.1'"
 _IN_ARCHIVE = "annotations.xml"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+
+MOST_XML_BYTES = 256_000_000
+"""Of a file of annotations, unpacked; in memory it takes several times as much."""
 
 
 def read(path: Path, field: str = "") -> Corrections:
@@ -30,16 +38,27 @@ def read(path: Path, field: str = "") -> Corrections:
 
 def _parse(path: Path) -> Element:
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return ElementTree.fromstring(archive.read(_IN_ARCHIVE))
-        return ElementTree.fromstring(path.read_bytes())
+        with open_regular(path) as file:
+            content = _unpacked(path, file) if zipfile.is_zipfile(file) else read_regular(path, MOST_XML_BYTES)
+        return ElementTree.fromstring(content)
     except FileNotFoundError:
         raise InputError(path, "there is no such file", "check the path") from None
-    except KeyError:
-        raise InputError(path, f"holds no {_IN_ARCHIVE}", _REMEDY) from None
-    except (OSError, ElementTree.ParseError, zipfile.BadZipFile) as error:
+    except (OSError, ElementTree.ParseError, LookupError, ValueError, RuntimeError, *_DAMAGED) as error:
         raise InputError(path, f"cannot be read as XML ({error})", _REMEDY) from None
+
+
+def _unpacked(path: Path, file: BinaryIO) -> bytes:
+    """The annotations in an archive; its sizes are looked at before anything is unpacked."""
+    with zipfile.ZipFile(file) as archive:
+        try:
+            entry = archive.getinfo(_IN_ARCHIVE)
+        except KeyError:
+            raise InputError(path, f"holds no {_IN_ARCHIVE}", _REMEDY) from None
+        require_size(path, entry.file_size, MOST_XML_BYTES, _IN_ARCHIVE)
+        with archive.open(entry) as content:
+            found = content.read(MOST_XML_BYTES + 1)
+    require_size(path, len(found), MOST_XML_BYTES, _IN_ARCHIVE)
+    return found
 
 
 def _image(path: Path, image: Element) -> CorrectedImage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lat.core.documents import checked
 from lat.core.errors import InputError, did_you_mean
 from lat.formats.corrections.corrected import (
     CorrectedBox,
@@ -30,10 +31,11 @@ def read(path: Path, field: str) -> Corrections:
         InputError: if the file is missing or not in this format, or no sample has the field.
     """
     path = path / "samples.json" if path.is_dir() else path
-    content = read_json(path, _REMEDY)
+    content = read_json(path, Any, _REMEDY)
     samples = content.get("samples") if isinstance(content, dict) else None
-    if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+    if not isinstance(samples, list):
         raise InputError(path, "holds no samples", _REMEDY)
+    checked(path, samples, list[dict[str, Any]], _REMEDY, "samples")
     fields = {name for sample in samples for name, value in sample.items() if _is_detections(value)}
     if samples and field not in fields:
         raise InputError(path, f"no sample has detections in the field '{field}'", did_you_mean(field, sorted(fields)))
@@ -47,7 +49,8 @@ def _is_detections(value: object) -> bool:
 def _image(path: Path, sample: dict[str, Any], field: str) -> CorrectedImage:
     name = str(sample.get("file_name") or sample.get("filepath") or "")
     found = sample.get(field)
-    detections = found.get("detections") or () if isinstance(found, dict) else ()
+    detections = found.get("detections") or [] if isinstance(found, dict) else []
+    checked(path, detections, list[dict[str, Any]], _REMEDY, f"sample '{name}': detections")
     boxes = tuple(_box(path, f"sample '{name}'", detection) for detection in detections)
     return CorrectedImage(f"sample '{name}'", name, boxes, is_relative=True, image_id=as_id(sample.get("image_id")))
 

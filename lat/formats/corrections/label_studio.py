@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
+from lat.core.documents import checked
 from lat.core.errors import InputError
 from lat.formats.corrections.corrected import (
     CorrectedBox,
@@ -20,6 +21,19 @@ _REMEDY = "export the project as 'JSON' (not JSON-MIN)"
 _ID_PREFIX = "annotation-"
 
 
+class _Region(TypedDict, total=False):
+    meta: dict[str, Any] | None
+
+
+class _Annotation(TypedDict, total=False):
+    result: list[_Region] | None
+
+
+class _Task(TypedDict, total=False):
+    data: Required[dict[str, Any]]
+    annotations: list[_Annotation] | None
+
+
 def read(path: Path, field: str = "") -> Corrections:
     """Read the last annotation of each submitted task; boxes are shares of the image.
 
@@ -28,9 +42,10 @@ def read(path: Path, field: str = "") -> Corrections:
     Raises:
         InputError: if the file is missing or not in this format, or a box is rotated.
     """
-    tasks = read_json(path, _REMEDY)
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in tasks):
+    tasks = read_json(path, Any, _REMEDY)
+    if not isinstance(tasks, list):
         raise InputError(path, "is not a list of tasks", _REMEDY)
+    checked(path, tasks, list[_Task], _REMEDY)
     images, several, others = [], 0, 0
     for task in tasks:
         submitted = [one for one in task.get("annotations") or () if not one.get("was_cancelled")]

@@ -133,7 +133,8 @@ def _read(
         what = f"{image.item}: the class '{box.label}' is not in the class list of {table.path}"
         raise InputError(corrections.path, what, f"its classes are {', '.join(table.space.class_names)}")
     sides = table.sizes_hw[i, [1, 0, 1, 0]].astype(np.float64)
-    corners = np.array(box.box_xyxy) * (sides if image.is_relative else 1.0)
+    with np.errstate(over="ignore"):  # what is too large has no area inside the image
+        corners = np.array(box.box_xyxy) * (sides if image.is_relative else 1.0)
     clipped = np.round(np.clip(corners, 0, sides), 4)
     if not np.isfinite(corners).all() or (clipped[2:] <= clipped[:2]).any():
         what = f"{image.item}: the box {[round(value, 2) for value in corners.tolist()]} has no area inside the image"

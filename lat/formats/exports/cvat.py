@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from lat.data.dataset import DetectionDataset
 from lat.formats.exports.columns import remarks
-from lat.formats.exports.layout import ExportFormat, Split, keep_names, require_xml_names
+from lat.formats.exports.layout import ExportFormat, Split, keep_names, require_xml_names, require_xml_texts
 
 ATTRIBUTES = ("annotation_id", "score", "iscrowd", "origin", "origin_space", "origin_id")
 LABELS = "labels.json"
@@ -22,9 +22,11 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     Paste the latter into the raw label editor of a new task: CVAT drops attributes that its labels do not declare.
 
     Raises:
-        InputError: if XML cannot represent a class name.
+        InputError: if XML cannot represent a class name or a file name.
     """
     require_xml_names(splits[0])
+    for split in splits:
+        require_xml_texts(split)
     attributes = [
         {"name": name, "mutable": False, "input_type": "text", "default_value": "", "values": [""]} for name in ATTRIBUTES
     ]

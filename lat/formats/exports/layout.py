@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 
 _IMAGES_AT_ONCE = 256
 _LONGEST_STEM = 200
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_PLAIN = re.compile(r"[^\w.+-]")
 
 
@@ -85,6 +86,17 @@ def require_xml_names(split: Split) -> None:
     for name in split.dataset.space.class_names:
         if not name.isprintable():
             raise InputError(split.dataset.labels.path, f"class {name!r} has characters that XML cannot hold", "rename it")
+
+
+def require_xml_texts(split: Split) -> None:
+    """Check that XML can hold the name of a dataset and those of its image files.
+
+    Raises:
+        InputError: naming the first that it cannot.
+    """
+    for name in (split.dataset.name, *split.dataset.labels.file_names):
+        if _NOT_XML.search(name):
+            raise InputError(split.dataset.labels.path, f"{name!r} has characters that XML cannot hold", "rename it")
 
 
 def plain_names(datasets: Sequence[DetectionDataset]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -9,9 +10,13 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
+from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
 from lat.formats.exports.layout import ExportFormat, Split, plain_names, require_xml_names
 from lat.labels.table import LabelTable
+
+_NOT_LISTED = re.compile(r"^#|:|^\s|\s$|^background$")
+"""Class names that a reader of `labelmap.txt` takes for something else."""
 
 
 def arrange(datasets: Mapping[str, DetectionDataset]) -> list[Split]:
@@ -31,6 +36,10 @@ def write(folder: Path, splits: Sequence[Split]) -> None:
     """
     require_xml_names(splits[0])
     class_names = splits[0].dataset.space.class_names
+    for name in class_names:
+        if _NOT_LISTED.search(name):
+            what = f"class {name!r} cannot stand in labelmap.txt"
+            raise InputError(splits[0].dataset.labels.path, what, "rename it: no # in front, no colon, no space at an end")
     (folder / "Annotations").mkdir()
     sets = folder / "ImageSets" / "Main"
     sets.mkdir(parents=True)

@@ -22,7 +22,7 @@ class BoxStore:
         left: number of boxes not yet taken.
     """
 
-    def __init__(self, rows: Iterable[tuple[str | int, Box]]) -> None:
+    def __init__(self, rows: Iterable[tuple[str | float, Box]]) -> None:
         self._database = sqlite3.connect("")  # no name: a file that the system deletes
         try:
             self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -41,7 +41,7 @@ class BoxStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._database.close()
 
-    def boxes(self, key: str | int) -> list[Box]:
+    def boxes(self, key: str | float) -> list[Box]:
         """The boxes of an image, in their original order."""
         query = "SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid"
         found = self._database.execute(query, (key,)).fetchall()

@@ -9,7 +9,6 @@ class share one value, and each connected part becomes a crowd box.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lat.core.documents import MOST_JSON_BYTES, parse_json
+from lat.core.regular_files import read_regular
 from lat.formats.importers.class_lists import ClassList, load_class_list
 from lat.formats.importers.folders import require_files, sorted_folders, sorted_names, wrong_root
 from lat.formats.importers.source import Box, Image, Importer, Wanted, choose
@@ -85,7 +86,7 @@ class Cityscapes(Importer):
                 yield Image(self._name(stem), width, height, boxes, path)
 
     def _read_polygons(self, path: Path) -> tuple[int, int, list[Box]]:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_regular(path, MOST_JSON_BYTES))
         width, height = content["imgWidth"], content["imgHeight"]
         drawn = [one for one in content["objects"] if not one.get("deleted") and one["label"] != _NOT_DRAWN]
         known = {*self.class_list.labels, *self.class_list.ignored}

@@ -5,13 +5,17 @@ Pixel convention: `bbox` is x, y, width, height in continuous coordinates, so th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+from msgspec import Meta
+
+from lat.core.documents import checked
 from lat.formats.importers.box_store import BoxStore
 from lat.formats.importers.class_lists import ClassList
 from lat.formats.importers.folders import require_files, wrong_root
@@ -20,6 +24,12 @@ from lat.formats.importers.streams import json_records, reading
 from lat.labels.coco.root_category import ROOT_ID, describe_root, find_root
 
 KIND = "COCO labels (images, annotations, categories)"
+
+
+class _Category(TypedDict):
+    id: Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+    name: str
+
 
 _LAYOUTS = (  # annotations, images: of the original, of Roboflow, of `lat export`
     ("annotations/instances_{split}.json", "{split}"),
@@ -77,7 +87,9 @@ class Coco(Importer):
     @cached_property
     def _listed(self) -> list[dict[str, Any]]:
         with reading(self._file, KIND):
-            return list(json_records(self._file, "categories.item"))
+            listed = list(json_records(self._file, "categories.item"))
+        checked(self._file, listed, list[_Category], "give each category a name, which is a text, and an id", "categories")
+        return listed
 
     @cached_property
     def _root(self) -> dict[str, Any] | None:
@@ -115,15 +127,29 @@ def read_images(path: Path, labels: dict[int, str], wanted: Wanted, left_out: Co
         wanted: see `Importer.images`.
         left_out: boxes of images that are not in the file are counted here.
     """
+    seen: set[int | float | str] = set()
     with reading(path, KIND), BoxStore(_boxes(path, labels)) as store:
         for entry in json_records(path, "images.item"):
+            if not isinstance(entry["id"], int | float | str) or entry["id"] in seen:
+                raise ValueError(f"image {entry['id']!r} is there twice, or its id is no number")
+            seen.add(entry["id"])
             boxes = store.boxes(entry["id"])
             if wanted(entry["file_name"]):
                 yield Image(entry["file_name"], entry["width"], entry["height"], boxes)
         left_out[NO_IMAGE] += store.left
 
 
-def _boxes(path: Path, labels: dict[int, str]) -> Iterator[tuple[int, Box]]:
+def _boxes(path: Path, labels: dict[int, str]) -> Iterator[tuple[str | float, Box]]:
     for entry in json_records(path, "annotations.item"):
-        x, y, width, height = entry["bbox"]
+        x, y, width, height = _numbers(entry)
+        if not isinstance(entry["image_id"], int | float | str):
+            raise ValueError(f"annotation {entry.get('id')}: `image_id` is {str(entry['image_id'])[:60]}")
         yield entry["image_id"], Box(labels[entry["category_id"]], x, y, x + width, y + height, bool(entry.get("iscrowd")))
+
+
+def _numbers(entry: dict[str, Any]) -> list[float]:
+    """The `bbox` of an annotation: four finite numbers."""
+    box = entry["bbox"]
+    if isinstance(box, list) and len(box) == 4 and all(type(value) in (int, float) and math.isfinite(value) for value in box):
+        return box
+    raise ValueError(f"annotation {entry.get('id')}: `bbox` is {str(box)[:60]}, not four finite numbers")

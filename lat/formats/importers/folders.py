@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from lat.core.errors import InputError
+from lat.core.regular_files import open_regular
+from lat.data.image_headers import file_size_hw
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
 _SHOWN = 6
-_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 
 
 def require_files(root: Path, what: str, *expected: Path) -> None:
@@ -67,11 +66,11 @@ def image_size(path: Path) -> tuple[int, int]:
     """Width and height of an image file, upright, from its header only.
 
     Raises:
-        InputError: if the file is not an image.
+        InputError: if the file is not an image, or has too many pixels.
     """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(_ORIENTATION) in _TURNED else (width, height)
-    except (OSError, UnidentifiedImageError):
+        with open_regular(path) as file:
+            height, width = file_size_hw(path, file)
+    except OSError:
         raise InputError(path, "is not an image, or its size cannot be read", "copy or download it again") from None
+    return width, height

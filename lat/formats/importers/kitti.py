@@ -13,7 +13,7 @@ from pathlib import Path
 from lat.formats.importers.class_lists import ClassList, load_class_list
 from lat.formats.importers.folders import image_by_stem, image_size, require_files, sorted_names
 from lat.formats.importers.source import Box, Image, Importer, Wanted
-from lat.formats.importers.streams import reading
+from lat.formats.importers.streams import reading, text_lines
 
 KIND = "a KITTI label file (type truncated occluded alpha left top right bottom ...)"
 
@@ -55,7 +55,7 @@ class Kitti(Importer):
                 continue
             path = self._labels / label_name
             with reading(path, KIND):
-                boxes = [_box(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+                boxes = [_box(line) for line in text_lines(path, KIND) if line.strip()]
             yield Image(name, *image_size(self.images_dir / name), boxes, path)
 
 

@@ -10,8 +10,12 @@ from typing import Any
 
 import ijson
 
+from lat.core.documents import ShallowFile
 from lat.core.errors import InputError
+from lat.core.files import refused
+from lat.core.regular_files import open_regular, read_regular
 
+MOST_TEXT_BYTES = 256_000_000
 _AGAIN = "download or write it again"
 
 
@@ -22,9 +26,11 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(path, f"is missing; it should be {kind}", "download it") from None
+    except OSError as error:
+        raise refused(error, path) from None
     except (ijson.JSONError, json.JSONDecodeError) as error:
         raise InputError(path, f"is not JSON ({_first_line(error)})", _AGAIN) from None
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise InputError(path, f"is not {kind} ({type(error).__name__}: {_first_line(error)})", _AGAIN) from None
 
 
@@ -37,6 +43,17 @@ def json_records(path: Path, prefix: str) -> Iterator[Any]:
 
     Raises:
         ijson.JSONError: if the file is not JSON.
+        ValueError: if it is too deep.
     """
-    with path.open("rb") as file:
-        yield from ijson.items(file, prefix, use_float=True)
+    with open_regular(path) as file:
+        yield from ijson.items(ShallowFile(file), prefix, use_float=True)
+
+
+def text_lines(path: Path, kind: str) -> list[str]:
+    """The lines of a text file, which should be `kind`, in UTF-8.
+
+    Raises:
+        InputError: if it is missing, not a file, or not such text.
+    """
+    with reading(path, kind):
+        return read_regular(path, MOST_TEXT_BYTES).decode("utf-8").splitlines()

@@ -5,14 +5,15 @@ Pixel convention: `bbox2d` is in shares of the image's width and height, continu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lat.core.documents import MOST_JSON_BYTES, parse_json
 from lat.core.errors import InputError
+from lat.core.regular_files import read_regular
 from lat.formats.importers.class_lists import ClassList, load_class_list
 from lat.formats.importers.folders import image_size, require_files, sorted_names, wrong_root
 from lat.formats.importers.source import Box, Image, Importer, Wanted
@@ -64,7 +65,7 @@ class Synscapes(Importer):
             if wanted(name):
                 width, height = image_size(self.images_dir / name)
                 with reading(path, KIND):
-                    boxes = self._boxes(json.loads(path.read_bytes())["instance"], width, height)
+                    boxes = self._boxes(parse_json(read_regular(path, MOST_JSON_BYTES))["instance"], width, height)
                 yield Image(name, width, height, boxes, path)
 
     def _boxes(self, instance: dict[str, dict[str, Any]], width: int, height: int) -> list[Box]:

@@ -12,10 +12,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError
 
+from lat.core.regular_files import read_regular
 from lat.formats.importers.class_lists import ClassList
 from lat.formats.importers.folders import image_by_stem, image_size, require_files, sorted_names
 from lat.formats.importers.source import Box, Image, Importer, Wanted, choose
-from lat.formats.importers.streams import reading
+from lat.formats.importers.streams import MOST_TEXT_BYTES, reading, text_lines
 
 KIND = "a VOC annotation"
 
@@ -52,7 +53,7 @@ class Voc(Importer):
     def _listed_classes(self) -> list[str]:
         """The names in `labelmap.txt`, as annotation tools and `lat export` write it, or none."""
         path = self.root / "labelmap.txt"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = text_lines(path, "a list of classes") if path.is_file() else []
         names = (line.split(":")[0].strip() for line in lines if line.strip() and not line.startswith("#"))
         return [name for name in names if name != "background"]
 
@@ -71,7 +72,7 @@ class Voc(Importer):
         """The images of the split, in its order."""
         if self.split == "all":
             return self._all_stems()
-        return [line.split()[0] for line in self._list.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.split()[0] for line in text_lines(self._list, "a list of images") if line.strip()]
 
     @cached_property
     def _image_names(self) -> dict[str, str]:
@@ -87,8 +88,8 @@ class Voc(Importer):
         path = self._file(stem)
         with reading(path, KIND):
             try:
-                return ElementTree.parse(path).getroot()
-            except ParseError as error:
+                return ElementTree.fromstring(read_regular(path, MOST_TEXT_BYTES))
+            except (ParseError, LookupError) as error:  # the latter for an encoding that nobody knows
                 raise ValueError(error) from None
 
     def names(self) -> Iterator[str]:

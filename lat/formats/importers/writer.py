@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lat.core.errors import InputError
+from lat.core.errors import InputError, is_encodable
 from lat.core.files import open_atomically, sha256_of_file
 from lat.formats.importers.source import Box, Image, Importer
-from lat.labels.coco.scan import CLIP_TOLERANCE, OUTSIDE_FOLDER
+from lat.labels.coco.scan import CLIP_TOLERANCE, MAX_SIDE, OUTSIDE_FOLDER
 from lat.labels.written_boxes import BOX_DECIMALS
 
+_SHOWN = 60  # characters of a wrong value
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 MIN_SIDE = 0.01
@@ -116,8 +117,12 @@ def write_import(
         advance()
         if chosen is not None and name not in chosen:
             return False
-        if OUTSIDE_FOLDER.search(name):
-            raise InputError(importer.root, f"image '{name}' leaves the images folder", "correct its name in the annotations")
+        if OUTSIDE_FOLDER.search(name) or not is_encodable(name):
+            raise InputError(
+                importer.root,
+                f"image '{name}' leaves the images folder, or is no name of a file",
+                "correct its name in the annotations",
+            )
         is_there = importer.writes_images or (importer.images_dir / name).is_file()
         summary.missing += not is_there
         return is_there
@@ -146,6 +151,10 @@ class _DocumentWriter:
     def __init__(self, file: BinaryIO, importer: Importer, summary: ImportSummary) -> None:
         self._file, self._classes, self._summary = file, importer.class_list, summary
         self._class_names = dict(zip(self._classes.space.category_ids, self._classes.space.class_names, strict=True))
+        self._importer, self._seen = importer, set[str]()
+        for name in self._class_names.values():
+            if not is_encodable(name):
+                raise InputError(importer.root, f"class '{name}' has half a character", "correct its name")
         self._annotations = 0
         self._spool = tempfile.TemporaryFile(dir=summary.labels.parent)  # noqa: SIM115 - closed in __exit__
         file.write(b'{"info":' + _json({"method": "ground_truth"}) + b',"categories":' + _json(self._classes.space.categories()))
@@ -164,6 +173,7 @@ class _DocumentWriter:
 
     def add(self, image: Image) -> None:
         summary = self._summary
+        self._check(image)
         summary.images += 1
         summary.file_names.append(image.file_name)
         entry = {"id": summary.images, "file_name": image.file_name, "width": image.width, "height": image.height}
@@ -172,6 +182,17 @@ class _DocumentWriter:
         for box in image.boxes:
             self._add_box(box, image)
         summary.empty += self._annotations == before
+
+    def _check(self, image: Image) -> None:
+        """Raise an `InputError` for an image that nothing could read back."""
+        where = image.annotation or next(iter(self._importer.annotation_files), self._importer.root)
+        for key, side in (("width", image.width), ("height", image.height)):
+            if type(side) is not int or not 1 <= side <= MAX_SIDE:
+                what = f"image '{image.file_name}': `{key}` is {str(side)[:_SHOWN]}"
+                raise InputError(where, what, f"`{key}` must be a whole number from 1 to {MAX_SIDE} pixels")
+        if image.file_name in self._seen:
+            raise InputError(where, f"image '{image.file_name}' is there twice", "give each image one entry")
+        self._seen.add(image.file_name)
 
     def _add_box(self, box: Box, image: Image) -> None:
         known = self._classes.labels.get(box.label)

@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lat.core.errors import InputError, invalid_yaml
+from lat.core.documents import checked, read_yaml
+from lat.core.errors import InputError
 from lat.formats.importers.class_lists import ClassList
 from lat.formats.importers.folders import image_size, is_image, require_files, wrong_root
 from lat.formats.importers.source import Box, Image, Importer, Wanted
-from lat.formats.importers.streams import reading
+from lat.formats.importers.streams import reading, text_lines
 
 KIND = "a YOLO label file (class cx cy w h)"
+_Name = str | int | float  # YAML takes 1 for a number
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,10 @@ class Yolo(Importer):
 
     @cached_property
     def _content(self) -> dict[str, Any]:
-        try:
-            content = yaml.safe_load(self._file.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise invalid_yaml(self._file, error) from None
+        content = read_yaml(self._file, Any)
         if not isinstance(content, dict) or not isinstance(content.get("names"), list | dict):
             raise InputError(self._file, "has no `names`", "list the classes there")
+        checked(self._file, content["names"], list[_Name] | dict[_Name, _Name], "write each name as text, in quotes", "names")
         return content
 
     @property
@@ -68,7 +66,8 @@ class Yolo(Importer):
     @cached_property
     def class_list(self) -> ClassList:
         names = self._content["names"]
-        by_index = dict(enumerate(names)) if isinstance(names, list) else {int(key): name for key, name in names.items()}
+        with reading(self._file, "a YOLO dataset, whose `names` are a list, or numbered from 0"):
+            by_index = dict(enumerate(names)) if isinstance(names, list) else {int(key): name for key, name in names.items()}
         indices = sorted(by_index)
         found = ClassList.of_names(str(self._file), [str(by_index[index]) for index in indices])
         return ClassList(found.space, {str(index): (number, False) for number, index in enumerate(indices, start=1)})
@@ -76,8 +75,8 @@ class Yolo(Importer):
     def names(self) -> Iterator[str]:
         for place in self._places:
             if place.is_file():
-                with place.open(encoding="utf-8") as lines:
-                    yield from (self._relative(place.parent / line.strip()) for line in lines if line.strip())
+                lines = text_lines(place, "a list of images")
+                yield from (self._relative(place.parent / line.strip()) for line in lines if line.strip())
             else:
                 paths = sorted(path for path in place.rglob("*") if is_image(path.name))
                 yield from map(self._relative, paths)
@@ -92,12 +91,12 @@ class Yolo(Importer):
         for name in self.names():
             if wanted(name):
                 labels = _labels_of(self.root / name)
-                yield self._read(name, labels) if labels.is_file() else Image(name, *image_size(self.root / name), ())
+                yield self._read(name, labels) if labels.exists() else Image(name, *image_size(self.root / name), ())
 
     def _read(self, name: str, labels: Path) -> Image:
         width, height = image_size(self.root / name)
+        lines = text_lines(labels, KIND)
         with reading(labels, KIND):
-            lines = labels.read_text(encoding="utf-8").splitlines()
             return Image(name, width, height, [_box(line, width, height) for line in lines if line.strip()], labels)
 
 

@@ -16,6 +16,9 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from lat.core.errors import InputError
+from lat.core.regular_files import open_regular
+
 _PIECE = 500_000
 """Bytes of JSON that are decoded at once: what they become fits into a processor's cache."""
 _TRIED_ENDS = 8
@@ -89,13 +92,13 @@ class SoundFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             values = msgspec.json.decode(self._mapped, type=dict[str, Raw])
             self._annotations: Any = memoryview(values.pop("annotations"))  # `Any` for mypy: bytes are formatted with it
             self._release()
             self.document: dict[str, Any] = {key: json.loads(bytes(value)) for key, value in values.items()}
-        except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
+        except (InputError, OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
             raise Doubt from error
         self.document["annotations"] = []
         if bytes(self._annotations[:1]) != b"[":

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from lat.core.errors import InputError
+from lat.core.documents import parse_json
+from lat.core.errors import InputError, is_encodable
 from lat.core.remote import name_of, read_bytes
 
 SHOWN_PROBLEMS = 10
@@ -45,7 +46,7 @@ class Problem:
 def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...] = dict) -> Any:
     """The JSON value in a file, or None with a problem if it cannot be read or has none of the types `kinds`."""
     try:
-        document = json.loads(read_bytes(path, renew=True))
+        document = parse_json(read_bytes(path, renew=True))
     except InputError as error:
         problems.append(Problem(path, "", error.what, error.remedy))
     except FileNotFoundError:
@@ -168,8 +169,11 @@ class Records:
         return _say(key, self._records[row].get(key, _MISSING))
 
     def texts(self, key: str) -> tuple[list[str], np.ndarray]:
-        """The column `key`, N strings, and (N,) bool: True if valid; anything but a string is reported."""
-        return self._checked(key, self._get(key), {str}, "a string")
+        """The column `key`, N strings, and (N,) bool: True if valid; anything but a string of whole characters is reported."""
+        values, sound = self._checked(key, self._get(key), {str}, "a string")
+        broken = np.fromiter((not is_encodable(value) for value in values), bool, len(self))
+        self.report(broken, lambda row: f"`{key}` {values[row]!r} has half a character", "correct it")
+        return values, sound & ~broken
 
     def number_rows(self, key: str, width: int, instead: Mapping[int, Any] = NOTHING) -> Column:
         """The column `key`, (N, width) float64, and (N,) bool; anything but `width` finite numbers is reported.

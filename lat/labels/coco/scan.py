@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lat.core.errors import InputError
+from lat.core.errors import InputError, is_encodable
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import ClassScores
 from lat.labels.coco.pieces import Doubt, SoundFile
@@ -156,7 +156,7 @@ def _read_images(path: Path, document: dict[str, Any], problems: list[Problem]) 
     records.report(empty & are_texts, lambda row: "`file_name` is empty", "write the name of the image file")
     sizes_hw = np.stack([_read_side(records, "height"), _read_side(records, "width")], axis=1).astype(np.int32)
     splits = tuple(value if isinstance(value, str) else "" for value in records.values("split"))
-    safe_names = tuple("" if leaves else name for name, leaves in zip(file_names, outside, strict=True))
+    safe_names = tuple("" if leaves or not is_encodable(name) else name for name, leaves in zip(file_names, outside, strict=True))
     return ImageList(records.ids, safe_names, sizes_hw, splits)
 
 

@@ -19,7 +19,7 @@ from lat.config.sections import DownstreamSettings
 from lat.core.structures import LabeledBoxes
 from lat.data.data_settings import WeighingSettings
 from lat.data.tensors import boxes_per_image
-from lat.engine.checkpoint import load_checkpoint
+from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.progress import track
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train
@@ -143,7 +143,9 @@ def _lgpl(workspace: Workspace, target: str, path: Path) -> dict[str, list[Label
     """Let an LGPL model move and judge the human boxes of every source."""
     sources = {source: workspace.data.train_part(source) for source in workspace.others(target)}
     boxes = {source: in_target_classes(inputs) for source, inputs in _method_inputs(workspace, target).items()}
-    model = lgpl_from_checkpoint(load_checkpoint(path, "lgpl")).to(workspace.fabric.device)
+    content = load_checkpoint(path, "lgpl")
+    with reading_checkpoint(path):
+        model = lgpl_from_checkpoint(content).to(workspace.fabric.device)
     labels: dict[str, list[LabeledBoxes]] = {}
     with workspace.fabric.autocast(), track(sum(map(len, sources.values())), "LGPL labels") as progress:
         least = validity_thresholds(model, workspace.data.held_out_part(target))

@@ -18,7 +18,7 @@ from lat.data.augment.noise import add_noise
 from lat.data.augment.transforms import augment
 from lat.data.dataset import DetectionDataset
 from lat.detectors.base import detector_from_checkpoint
-from lat.engine.checkpoint import load_checkpoint
+from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.processes import Processes
 from lat.engine.progress import track
 from lat.evaluation.detection_ap import ApResult, detection_ap
@@ -76,7 +76,9 @@ def load_detector(path: Path) -> Any:
     Raises:
         InputError: if the file is missing or damaged, or contains no detector.
     """
-    return detector_from_checkpoint(load_checkpoint(require(path, "lat train-upstream"), "detector")).eval()
+    content = load_checkpoint(require(path, "lat train-upstream"), "detector")
+    with reading_checkpoint(path):
+        return detector_from_checkpoint(content).eval()
 
 
 class Predictor:

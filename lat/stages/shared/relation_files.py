@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 from pathlib import Path
+from typing import Any, TypedDict
 
 from torch import Tensor
 
+from lat.core.documents import read_json
 from lat.core.errors import InputError
 from lat.models.model_settings import LOSSES_OF_RELATIONS
 from lat.relations.joint_tables import positive_sets, universal_members
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.reviewed_file import from_yaml
 from lat.workspace.workspace import Workspace
+
+
+class _Category(TypedDict):
+    id: int
+    name: str
+
+
+class _Space(TypedDict):
+    name: str
+    categories: list[_Category]
+
+
+class _Relation(TypedDict):
+    first: str
+    second: str
+    relation: str
+    score: float
+
+
+class _Relations(TypedDict):
+    first: _Space
+    second: _Space
+    relations: list[_Relation]
+    first_to_second: list[list[float]]
+    second_to_first: list[list[float]]
+    edges: list[tuple[int, int]] | None
 
 
 def relation_files(workspace: Workspace) -> tuple[Path, ...]:
@@ -61,6 +88,21 @@ def read_relations(workspace: Workspace, one: str, other: str) -> RelationMatrix
     return _read(workspace.paths.relations(one, other), workspace)
 
 
+def read_relation_content(path: Path) -> dict[str, Any]:
+    """The content of a file of `lat relations`, as `RelationMatrix.to_dict` gives it.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    remedy = "run `lat relations` again"
+    content: dict[str, Any] = read_json(path, _Relations, remedy)
+    try:
+        RelationMatrix.from_dict(content)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise InputError(path, f"is damaged ({' '.join(str(error).split())[:120]})", remedy) from None
+    return content
+
+
 def require_relations(path: Path) -> Path:
     """The path of a relations file, if it exists.
 
@@ -76,7 +118,7 @@ def _read(path: Path, workspace: Workspace) -> RelationMatrix:
     """The relations of one file of `lat relations`, or of `relations.file` in its place."""
     if workspace.config.relations.file:
         return _read_reviewed(path, workspace)
-    matrix = RelationMatrix.from_dict(json.loads(require_relations(path).read_text(encoding="utf-8")))
+    matrix = RelationMatrix.from_dict(read_relation_content(require_relations(path)))
     if any(space != workspace.data.space(space.name) for space in (matrix.first, matrix.second)):
         raise InputError(path, "is for other label spaces", "run `lat relations` again")
     return matrix

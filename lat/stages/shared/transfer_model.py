@@ -171,14 +171,14 @@ def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferMod
     """
     path = require(workspace.paths.transfer_model, "lat train-lat")
     content = load_checkpoint(path, "label_transfer")
-    if content["spaces"] != [space.to_dict() for space in workspace.data.joint.spaces]:
+    if content.get("spaces") != [space.to_dict() for space in workspace.data.joint.spaces]:
         raise InputError(path, "was trained for other label spaces", "run `lat train-lat` again")
-    if content["backbone"] != features.backbone.weights_fingerprint:
+    if content.get("backbone") != features.backbone.weights_fingerprint:
         raise InputError(path, "was trained on the features of another backbone", "run `lat train-lat` again")
     model = build_model(workspace, features.backbone.channels)
     try:
         model.load_state_dict(content["model"])
-    except RuntimeError:
+    except (RuntimeError, LookupError, TypeError, AttributeError):
         raise InputError(path, "does not fit the settings of `lat`", "run `lat train-lat` again") from None
     return model.eval()
 

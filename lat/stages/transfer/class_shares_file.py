@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TypedDict
 
 import torch
 
+from lat.core.documents import checked, read_json
+from lat.core.errors import InputError
 from lat.core.files import write_atomically
 from lat.labelling.class_shares import ClassShares, equal_shares
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
+
+_AGAIN = "write it again with `lat transfer CONFIG --force`"
+
+
+class _Pair(TypedDict):
+    source: str
+    target: str
+
+
+class _ClassShares(TypedDict):
+    pairs: list[_Pair]
 
 
 def write_class_shares(workspace: Workspace, pairs: Sequence[Sequence[ClassShares]]) -> None:
@@ -23,13 +37,20 @@ def read_class_shares(workspace: Workspace, source: str, target: str, found_by: 
     """The class shares of a pair of datasets, as `write_class_shares` wrote them; equal ones if it did not yet write such.
 
     Raises:
-        InputError: if the file does not exist yet.
+        InputError: if the file does not exist yet, or is damaged.
     """
-    content = json.loads(require(workspace.paths.class_shares, "lat transfer").read_text(encoding="utf-8"))
-    pair = next(pair for pair in content["pairs"] if (pair["source"], pair["target"]) == (source, target))
+    path = require(workspace.paths.class_shares, "lat transfer")
+    content = read_json(path, _ClassShares, _AGAIN)
+    pair = next((pair for pair in content["pairs"] if (pair["source"], pair["target"]) == (source, target)), None)
+    if pair is None:
+        raise InputError(path, f"lacks the pair of {source} and {target}", _AGAIN)
     if found_by not in pair:  # a file of an earlier version has no `scored`
         return equal_shares(workspace.data.space(source), workspace.data.space(target))
-    return ClassShares(workspace.data.space(source), workspace.data.space(target), torch.tensor(pair[found_by]), found_by)
+    spaces = workspace.data.space(source), workspace.data.space(target)
+    rows = checked(path, pair[found_by], list[list[float]], _AGAIN, f"{source}, {target}: {found_by}")
+    if len(rows) != len(spaces[0]) or {len(row) for row in rows} != {len(spaces[1]) + 1}:
+        raise InputError(path, f"{source}, {target}: {found_by} is not of their classes", _AGAIN)
+    return ClassShares(*spaces, torch.tensor(rows), found_by)
 
 
 def _to_dict(found: Sequence[ClassShares]) -> dict[str, object]:

@@ -1,0 +1,175 @@
+"""One command at a time in a run's folder: the lock that `lat run` and the commands of its stages hold while they work.
+
+`.state/lock.json` says which process holds it, and its modification time that the process still lives. Processes that torchrun or
+srun started together hold one lock, the first of them; workers of Ray and `lat work`, which write shards alone, hold none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lat.core.errors import InputError
+from lat.core.files import writing
+
+LOCK = Path(".state") / "lock.json"
+BEAT_SECONDS = 20.0
+"""How often the one who holds the lock says that it lives."""
+STALE_SECONDS = 300.0
+"""How long one on another machine must be silent to count as gone."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds the lock.
+
+    Attributes:
+        host: name of the machine.
+        machine: what tells whether process ids of two processes are of one system: its boot and its namespace of processes.
+        pid: the process.
+        started: when the process began, in clock ticks of the system, since ids are used again.
+        since: when it took the lock, for people.
+        command: what it runs.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    started: int
+    since: str
+    command: str
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        return cls(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()), since, command)
+
+    def is_gone(self, silent_seconds: float) -> bool:
+        """True if the process has ended, or has been silent for too long to tell from here."""
+        if self.machine == _machine():
+            return _started(self.pid) != self.started
+        return silent_seconds > STALE_SECONDS
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder while the block runs.
+
+    Raises:
+        InputError: naming process, host and start of the one that holds it, at once; or if the folder cannot be written.
+    """
+    path, owner = folder / LOCK, Owner.this_process()
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _take(path, owner)
+    ended = threading.Event()
+    beat = threading.Thread(target=_beat, args=(path, ended), name="lock of the run", daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beat.join()
+        _release(path, owner)
+
+
+def _take(path: Path, owner: Owner) -> None:
+    while True:
+        with writing(path), path.open("a+b") as file:
+            _hold(file)
+            if not _is_at(file, path):  # whoever had it has removed it in between
+                continue
+            found = _read(file)
+            silent = time.time() - os.fstat(file.fileno()).st_mtime
+            if found is None or found.is_gone(silent):
+                _write(file, owner)
+                return
+        what = f"is in use by process {found.pid} on {found.host} since {found.since} ({found.command[:200]})"
+        raise InputError(path.parent.parent, what, f"wait until it ends; if it has ended, remove {path}")
+
+
+def _hold(file: BinaryIO) -> None:
+    """Let nobody else look at the file until it is closed, if its file system can do that."""
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(file.fileno()), there)
+
+
+def _read(file: BinaryIO) -> Owner | None:
+    """Who holds the lock; None if nobody does, or nobody can be made out."""
+    file.seek(0)
+    try:
+        content: dict[str, Any] = json.loads(file.read(1 << 16))
+        owner = Owner(**content)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    are_sound = all(type(getattr(owner, one.name)).__name__ == one.type for one in fields(Owner))
+    return owner if are_sound else None
+
+
+def _write(file: BinaryIO, owner: Owner) -> None:
+    file.truncate(0)
+    file.write(json.dumps(asdict(owner)).encode() + b"\n")
+    file.flush()
+
+
+def _beat(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(BEAT_SECONDS):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _release(path: Path, owner: Owner) -> None:
+    """Remove the lock, unless another has it by now."""
+    with suppress(OSError), path.open("r+b") as file:
+        _hold(file)
+        if _is_at(file, path) and _read(file) == owner:
+            path.unlink()
+
+
+def _machine() -> str:
+    """What two processes share that see each other's process ids."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return socket.gethostname()
+
+
+def _started(pid: int) -> int:
+    """When a process began, in clock ticks; 0 if the system does not tell, and -1 if there is no such process."""
+    try:
+        state, *others = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return -1 if state == b"Z" else int(others[18])
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, IndexError):
+        return 0
+    if Path("/proc/self/stat").exists():
+        return -1
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return -1
+    except OSError:
+        pass
+    return 0
