@@ -112,7 +112,9 @@ def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
 
 def _is_of_files(error: OSError | ValueError) -> bool:
     """True if a file, or standard output, is what the system refused, and not a connection or a device."""
-    return isinstance(error, UnicodeEncodeError) or error.filename is not None or error.errno in _OF_DISKS
+    if isinstance(error, OSError):
+        return error.filename is not None or error.errno in _OF_DISKS
+    return isinstance(error, UnicodeEncodeError)
 
 
 def _flush() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -30,6 +31,9 @@ class _Record(TypedDict):
     outputs: dict[str, str]
 
 
+SAVE_SECONDS = 30.0  # between two times that the hashes of all files are written while a run goes on
+
+
 class StepRecords:
     """Tells which steps are up to date, and records the finished ones."""
 
@@ -40,6 +44,7 @@ class StepRecords:
         self._hashes: dict[str, list[Any]] = _read_json(self._hash_file, dict[str, tuple[int, int, str]])
         self._data_hashes: dict[str, str] = {}
         self._is_changed = False
+        self._saved = 0.0
 
     def inputs_hash(self, step: Step) -> str:
         """SHA-256 over everything that goes into a step; its input files must exist."""
@@ -60,13 +65,14 @@ class StepRecords:
         """Record that the outputs of a step were made from inputs of this hash."""
         record = {"inputs": inputs_hash, "outputs": self._files(step.outputs)}
         write_atomically(self._record_file(step), json.dumps(record, indent=2) + "\n")
-        self.save()
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
 
     def save(self) -> None:
         """Save the file hashes that the first process computed, for the next run."""
         if self._is_changed and self.workspace.processes.is_first:
             write_atomically(self._hash_file, json.dumps(self._hashes) + "\n")
-            self._is_changed = False
+            self._is_changed, self._saved = False, time.monotonic()
 
     def _brought(self, step: Step, record: dict[str, Any]) -> dict[str, Any]:
         """The record of a step, after copying its unchanged outputs from their old place to the new one."""

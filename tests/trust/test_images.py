@@ -64,9 +64,10 @@ def test_a_damaged_body_is_found_and_named(kind: str, tmp_path: Path, capfd: pyt
     assert "image 2: the image file is damaged" not in output
 
 
-def test_a_sound_jpeg_stays_sound(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("padding", [b"", bytes(2)])
+def test_a_sound_jpeg_stays_sound(padding: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_coco(tmp_path)
-    (tmp_path / "images" / "001.png").write_bytes(jpeg())
+    (tmp_path / "images" / "001.png").write_bytes(jpeg()[:-2] + padding + jpeg()[-2:])
     assert "damaged" not in checked(tmp_path, capfd)[1]
 
 

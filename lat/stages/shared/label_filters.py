@@ -42,10 +42,8 @@ class Filtering:
     scored_by_class: bool = True
 
 
-def write_chosen(
-    workspace: Workspace, path: Path, shards: LabelShards, filtering: Filtering, info: Mapping[str, Any]
-) -> LabelTable:
-    """Write a labels file with what a filter chooses of the labels in all shards, and return these labels.
+def write_chosen(workspace: Workspace, path: Path, shards: LabelShards, filtering: Filtering, info: Mapping[str, Any]) -> None:
+    """Write a labels file with what a filter chooses of the labels in all shards.
 
     Args:
         workspace: the run.
@@ -56,11 +54,9 @@ def write_chosen(
     """
     if filtering.settings.keeps_all:
         shards.export(path, dict(info))
-        return shards.read()
-    labels = shards.read()
-    kept, decisions = choose_labels(workspace, labels, filtering)
+        return
+    kept, decisions = choose_labels(workspace, shards.read(), filtering)
     stream_coco(path, shards.images, shards.space, _where(shards, kept), info={**info, "filter": decisions})
-    return labels.where(kept)
 
 
 def _where(shards: LabelShards, kept: np.ndarray) -> Iterator[LabelTable]:

@@ -7,6 +7,7 @@ from lat.evaluation.transfer_quality import agreement
 from lat.labelling.class_shares import without_counterpart
 from lat.labels.table import LabelTable
 from lat.stages.transfer.evidence import RunEvidence
+from lat.workspace.label_files import counted_labels, read_transferred
 from lat.workspace.workspace import Workspace
 
 
@@ -17,21 +18,18 @@ def boxes_without_counterpart(workspace: Workspace, source: str, target: str) ->
     return labels.where(~labels.is_crowd & classes[labels.labels])
 
 
-def what_became_of_them(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> str | None:
+def what_became_of_them(workspace: Workspace, source: str, target: str) -> str | None:
     """A line that names the source classes without a counterpart and says what their boxes became; None without any.
 
-    Args:
-        workspace: the run.
-        source: the dataset whose labels were transferred.
-        target: the dataset in whose space they are.
-        transferred: the labels of all training images; those that `evaluation.counted_threshold` leaves out do not count.
+    Transferred labels that `evaluation.counted_threshold` leaves out do not count.
     """
     counts = RunEvidence(workspace, source, target).counts_on_target
     found = without_counterpart(counts).nonzero().flatten().tolist()
     if not found:
         return None
-    threshold, own = workspace.config.evaluation.counted_threshold, workspace.data.train_part(source).labels
-    changes = agreement(boxes_per_image(own), boxes_per_image(transferred.at_least(threshold))).to_dict()["class_changes"]
+    own = workspace.data.train_part(source).labels
+    counted = counted_labels(workspace, read_transferred(workspace, source, target))
+    changes = agreement(boxes_per_image(own), boxes_per_image(counted)).to_dict()["class_changes"]
     parts = []
     for c in found:
         name, boxes = own.space.class_names[c], int((own.labels[~own.is_crowd] == c).sum())

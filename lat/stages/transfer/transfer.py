@@ -117,9 +117,9 @@ class TransferShards:
             info: dict[str, Any] = {**label_info(self.workspace, "label_transfer", self.workspace.paths.transfer_model)}
             info["calibration"] = known.calibration.to_dict()
             filtering = Filtering(settings, known.held_out, scored_by_class=False)
-            kept = write_chosen(self.workspace, path, shards, filtering, info)
+            write_chosen(self.workspace, path, shards, filtering, info)
             shutil.rmtree(evidence_folder(self.workspace, self.source, target), ignore_errors=True)
-            if line := what_became_of_them(self.workspace, self.source, target, kept):
+            if line := what_became_of_them(self.workspace, self.source, target):
                 say(line)
 
     def _decoded(self, batches: Sequence[range]) -> Iterator[Decoded]:
