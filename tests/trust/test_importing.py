@@ -13,6 +13,8 @@ import pytest
 from factories import coco_dict, draw_images, label_space, write_coco, write_json
 from trust.one_line import refused, run
 
+from lat.formats.corrections.cvat import MOST_XML_BYTES
+
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -159,9 +161,9 @@ def archive(path: Path, content: bytes, **options: Any) -> bytes:
 
 
 def bomb(path: Path) -> bytes:
-    """1.5 MB of archive that hold 1.5 GB."""
+    """A quarter of a megabyte of archive that holds a little more than is read."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("annotations.xml", "w", force_zip64=True) as content:
-        for _ in range(1500):
+        for _ in range(MOST_XML_BYTES // 1_000_000 + 1):
             content.write(b" " * 1_000_000)
     return path.read_bytes()
 
