@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from remote_files import cache, put
 
 from lat.core import file_cache, remote
 from lat.core.errors import InputError
-from tests.remote_files import cache, put
 
 __all__ = ["cache"]
 MB = 10**6

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from remote_files import cache, put, remove, s3_server, web_server
 
 from lat.core import remote
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
-from tests.remote_files import cache, put, remove, s3_server, web_server
 
 __all__ = ["cache"]
 

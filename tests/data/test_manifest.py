@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from factories import coco_dict, draw_images, label_space, write_coco
 
 from lat.config.load import config_from
 from lat.core.file_cache import Stamp
@@ -17,7 +18,6 @@ from lat.data.manifest import Entry, read_manifest, write_manifest
 from lat.workspace import step_records
 from lat.workspace.step_records import StepRecords
 from lat.workspace.workspace import Workspace
-from tests.factories import coco_dict, draw_images, label_space, write_coco
 
 BOXES = [[(2, 3, 10, 8)], [(4, 4, 5, 5)], [(1, 1, 9, 9)], []]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from remote_files import cache, put_folder, s3_server
+from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.commands.check import check_all
 from lat.config.load import load_config
 from lat.core import remote
 from lat.pipeline.run import run_stages
-from tests.remote_files import cache, put_folder, s3_server
-from tests.tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 __all__ = ["cache"]
 
