@@ -12,7 +12,7 @@ from pathlib import Path
 from lat.core.errors import InputError
 from lat.core.remote import is_folder, is_remote, name_of, stamp_of
 from lat.data.decoder_warnings import decoder_warnings
-from lat.data.image_headers import size_hw_of_header
+from lat.data.image_headers import other_size_hw
 from lat.data.images import check_size, decode_image, image_bytes
 from lat.data.manifest import READERS, Entry, Manifest, changes, read_manifest, write_manifest
 from lat.labels.coco.problems import Problem
@@ -126,13 +126,11 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
             is_changed = entry is None
         if entry is None or not all(entry.size_hw):
             data = image_bytes(path)
-            header = size_hw_of_header(data, name_of(path))
-            is_other = promised is not None and header is not None and set(header) != set(promised)
-            decoded = header if is_other and header is not None else decode_image(data, path).shape
-            is_decoded = not is_other
+            other_hw = other_size_hw(data, name_of(path), promised)
+            found = other_hw or decode_image(data, path).shape[:2]
+            is_decoded = other_hw is None
             if wanted and stamp is not None:
-                entry = Entry(stamp, hashlib.sha256(data).hexdigest(), (decoded[0], decoded[1]))
-            found = decoded[:2]
+                entry = Entry(stamp, hashlib.sha256(data).hexdigest(), (found[0], found[1]))
         else:
             found = entry.size_hw
         if promised is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -19,22 +20,48 @@ MOST_MEGAPIXELS = "LAT_MOST_MEGAPIXELS"
 MOST_IMAGE_BYTES = 1_000_000_000
 """Of an image file."""
 
+Found = TypeVar("Found")
+
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `require_few_pixels` says what is too large
 
 
-def size_hw_of_header(content: bytes | BinaryIO, where: object) -> tuple[int, int] | None:
-    """Height and width of an upright image, from its header; None if only decoding can tell.
+def other_size_hw(content: bytes, where: object, promised_hw: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Height and width of an image, from its header, if these are not the promised ones in either order; reads no pixels.
+
+    None if they may be those promised, if nothing is promised, or if only decoding can tell.
 
     Raises:
         InputError: naming `where`, if the image has too many pixels.
     """
+
+    def if_other(image: Image.Image) -> tuple[int, int] | None:
+        if promised_hw is None or set(image.size) == set(promised_hw):
+            return None
+        return _upright(image, Image.Image.getexif(image))  # that of a PNG decodes the image, to look behind its pixels
+
+    return _of_header(content, where, if_other)
+
+
+def file_size_hw(path: Path, file: BinaryIO) -> tuple[int, int]:
+    """Height and width of an upright image file.
+
+    Raises:
+        InputError: if it is no image, or has too many pixels.
+    """
+    size_hw = _of_header(file, path, lambda image: _upright(image, image.getexif()))
+    if size_hw is None:
+        raise InputError(path, "is not an image, or its size cannot be read", "copy or download it again")
+    return size_hw
+
+
+def _of_header(content: bytes | BinaryIO, where: object, find: Callable[[Image.Image], Found]) -> Found | None:
+    """What is found in an image whose header alone is read, once its pixels are known to be few; None if it is damaged."""
     try:
         with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
-            width, height = image.size
-            require_few_pixels(width * height, where)
-            return (width, height) if image.getexif().get(_ORIENTATION) in _TURNED else (height, width)
+            require_few_pixels(image.width * image.height, where)
+            return find(image)
     except Image.DecompressionBombError as error:
         require_few_pixels(int(next(iter(re.findall(r"\d+", str(error))), "0")), where)
     except UnidentifiedImageError:
@@ -42,6 +69,11 @@ def size_hw_of_header(content: bytes | BinaryIO, where: object) -> tuple[int, in
     except (OSError, ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError):  # a damaged header
         pass
     return None
+
+
+def _upright(image: Image.Image, exif: Image.Exif) -> tuple[int, int]:
+    """Height and width, swapped where the orientation turns the image."""
+    return (image.width, image.height) if exif.get(_ORIENTATION) in _TURNED else (image.height, image.width)
 
 
 def require_few_pixels(pixels: int, where: object) -> None:
@@ -58,15 +90,3 @@ def require_few_pixels(pixels: int, where: object) -> None:
     if pixels > most:
         what = f"the image has {pixels / 1e6:.0f} million pixels, the most is {float(text):g} million"
         raise InputError(where, what, f"make it smaller, or raise {MOST_MEGAPIXELS}")
-
-
-def file_size_hw(path: Path, file: BinaryIO) -> tuple[int, int]:
-    """Height and width of an upright image file, from its header.
-
-    Raises:
-        InputError: if it is no image, or has too many pixels.
-    """
-    size_hw = size_hw_of_header(file, path)
-    if size_hw is None:
-        raise InputError(path, "is not an image, or its size cannot be read", "copy or download it again")
-    return size_hw

@@ -11,7 +11,7 @@ import numpy as np
 from lat.core.errors import InputError
 from lat.core.regular_files import require_size
 from lat.core.remote import name_of, open_file
-from lat.data.image_headers import MOST_IMAGE_BYTES, size_hw_of_header
+from lat.data.image_headers import MOST_IMAGE_BYTES, other_size_hw
 
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
@@ -53,9 +53,9 @@ def decode_image(data: bytes, path: Path, size_hw: tuple[int, int] | None = None
     where = name_of(path)
     if _is_cut_off(data):
         raise InputError(where, "the image file is cut off", "copy or download it again")
-    found_hw = size_hw_of_header(data, where)
-    if size_hw is not None and found_hw is not None and set(found_hw) != set(size_hw):
-        check_size(path, found_hw, size_hw)
+    other_hw = other_size_hw(data, where, size_hw)
+    if size_hw is not None and other_hw is not None:
+        check_size(path, other_hw, size_hw)
     image = _decode(data)
     if image is None:
         raise InputError(where, "not an image that can be decoded", "copy or download it again, or convert it to PNG or JPEG")

@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import pytest
 from factories import coco_dict, write_coco, write_json
+from PIL.PngImagePlugin import PngImageFile
 from trust.one_line import bounded, refused, run
 
 from lat.core.errors import InputError
+from lat.data.image_headers import other_size_hw
 from lat.data.images import read_image
 from lat.formats.importers.folders import image_size
 
@@ -91,6 +93,12 @@ def test_the_header_is_compared_before_the_pixels_are_made(tmp_path: Path, monke
     monkeypatch.setattr(cv2, "imdecode", None)
     with pytest.raises(InputError, match="is 8000 x 8000 pixels"):
         read_image(path, (32, 48))
+
+
+@pytest.mark.parametrize("promised", [None, (60, 80), (32, 48)])
+def test_reading_a_header_makes_no_pixels(promised: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PngImageFile, "load", None)  # Pillow's own decoder, which the orientation of a PNG would ask
+    assert other_size_hw(png(80, 60), "small.png", promised) == ((60, 80) if promised == (32, 48) else None)
 
 
 def test_the_bound_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
