@@ -7,11 +7,8 @@ from pathlib import Path
 
 from lat.core.errors import InputError
 from lat.engine.claims import Claims
-from lat.engine.jobs import Recipe, ShardJob, missing_shards
+from lat.engine.jobs import Recipe, ShardJob, missing_shards, tracked
 from lat.engine.processes import Processes
-from lat.engine.progress import track
-
-QUIET_SECONDS = 2.0  # a preparation that takes longer shows its progress
 
 
 class Local:
@@ -40,9 +37,7 @@ class InProcesses:
         claims = Claims(self.processes.counters, f"{self._jobs}", len(missing))
         written: list[Path] = []
         try:
-            seconds = QUIET_SECONDS if job.is_preparation else 0.0
-            done = _images(job) - _images(job, missing)
-            with track(_images(job), job.title, done=done, after_seconds=seconds, quiet=not missing) as progress:
+            with tracked(job, missing) as progress:
                 for place in claims:
                     written += job.run(missing[place], lambda images: progress.advance(claims.advance(images)))
             error = None
@@ -78,20 +73,17 @@ class Share:
         do_here(job, [shard for shard in missing_shards(job) if shard % self.parts == self.part])
         if not job.is_preparation:
             raise ShareIsDone(job.title)
-        for other in range(1, self.parts):
-            do_here(job, [shard for shard in missing_shards(job) if shard % self.parts == (self.part + other) % self.parts])
+        rest = sorted(missing_shards(job), key=lambda shard: (shard - self.part) % self.parts)
+        with tracked(job, rest) as progress:
+            for shard in rest:
+                if job.is_done(shard):
+                    progress.advance(job.sizes[shard])
+                else:
+                    job.run(shard, progress.advance)
 
 
 def do_here(job: ShardJob, shards: list[int]) -> None:
     """Do these shards in this process, showing progress."""
-    if not shards:
-        return
-    seconds = QUIET_SECONDS if job.is_preparation else 0.0
-    with track(_images(job), job.title, done=_images(job) - _images(job, shards), after_seconds=seconds) as progress:
+    with tracked(job, shards) as progress:
         for shard in shards:
             job.run(shard, progress.advance)
-
-
-def _images(job: ShardJob, shards: list[int] | None = None) -> int:
-    """The number of images of some shards, by default of all."""
-    return sum(job.sizes) if shards is None else sum(job.sizes[shard] for shard in shards)

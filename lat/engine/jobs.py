@@ -10,7 +10,10 @@ from math import ceil
 from pathlib import Path
 from typing import Protocol
 
+from lat.engine.progress import track
+
 MAX_SHARDS = 256  # of one job: more would only cost files
+QUIET_SECONDS = 2.0  # a preparation that takes longer shows its progress
 MIN_BATCHES = 4  # per shard: fewer would not be worth a file
 
 
@@ -77,6 +80,18 @@ def in_shards(batches: Sequence[range]) -> list[Sequence[range]]:
     return [batches[start : start + size] for start in range(0, len(batches), size)]
 
 
+def sizes_of(shards: Sequence[Sequence[range]]) -> list[int]:
+    """The number of images of each shard."""
+    return [sum(map(len, batches)) for batches in shards]
+
+
 def missing_shards(job: ShardJob) -> list[int]:
     """The numbers of the shards that have yet to be done."""
     return [shard for shard in range(len(job.sizes)) if not job.is_done(shard)]
+
+
+def tracked(job: ShardJob, missing: Sequence[int]) -> track:
+    """The progress of a job of which these shards are missing; nothing is shown if none is."""
+    images, left = sum(job.sizes), sum(job.sizes[shard] for shard in missing)
+    seconds = QUIET_SECONDS if job.is_preparation else 0.0
+    return track(images, job.title, done=images - left, quiet=not missing, after_seconds=seconds)

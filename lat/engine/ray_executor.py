@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lat.engine.jobs import Recipe, ShardJob, missing_shards
-from lat.engine.progress import track
+from lat.engine.jobs import Recipe, ShardJob, missing_shards, tracked
 from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
 
 
@@ -86,13 +85,9 @@ class Ray:
         missing = missing_shards(job)
         if not missing:
             return
-        from lat.engine.executors import QUIET_SECONDS  # needs torch, which workers import only for their jobs
-
         self._join()
         files: dict[int, Sequence[Path]] = {}
-        images = sum(job.sizes)
-        done = images - sum(job.sizes[shard] for shard in missing)
-        with track(images, job.title, done=done, after_seconds=QUIET_SECONDS if job.is_preparation else 0.0) as progress:
+        with tracked(job, missing) as progress:
             try:
                 for shard, written in self._do(recipe, missing):
                     files[shard] = written

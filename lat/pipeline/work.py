@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lat.config.load import Config
 from lat.core.errors import InputError
+from lat.core.remote import is_file
 from lat.engine.executors import Share, ShareIsDone
 from lat.pipeline.plan import STAGES, plan, stages_of_run
 from lat.workspace.devices import DevicesForShare
@@ -73,7 +74,7 @@ def _ready(records: StepRecords) -> Iterator[tuple[Workspace, Sequence[Step]]]:
         for (stage, _), members in groupby(steps, key=lambda step: (step.stage, step.group)):
             outdated = []
             for step in members:
-                is_blocked = not pending.isdisjoint(step.inputs) or not all(path.is_file() for path in step.inputs)
+                is_blocked = not pending.isdisjoint(step.inputs) or not all(map(is_file, step.inputs))
                 if is_blocked:
                     pending.update(step.outputs)
                 elif not records.is_current(step):

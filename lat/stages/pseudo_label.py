@@ -19,7 +19,7 @@ from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
 from lat.data.tensors import boxes_per_image
 from lat.detectors.ensemble import fuse_members
-from lat.engine.jobs import Advance, in_shards, uncounted
+from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
@@ -28,7 +28,7 @@ from lat.stages.shared.detection import Predictor, batches_of, image_batches, lo
 from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
-from lat.workspace.label_shards import shards_of
+from lat.workspace.label_shards import prepared_shards, work_folder
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -147,13 +147,12 @@ class PseudoLabelShards:
         self.title = f"{'label held-out' if held_out else 'pseudo-label'} {dataset} in {', '.join(self.spaces)}"
         batch_size = workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH
         self.batches = in_shards(batches_of(range(len(self.part)), batch_size))
-        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.sizes = sizes_of(self.batches)
         self.files = [(file, self._shards(file, due[file.space])) for file in files]
 
     def _shards(self, file: _LabelsFile, inputs: str) -> LabelShards:
-        shards = shards_of(self.paths.root, file.path, self.part.labels, self.workspace.data.space(file.space))
-        shards.prepare(inputs, [range(batches[0].start, batches[-1].stop) for batches in self.batches])
-        return shards
+        folder, space = work_folder(self.paths.root, file.path), self.workspace.data.space(file.space)
+        return prepared_shards(folder, self.part.labels, space, inputs, self.batches)
 
     @cached_property
     def detectors(self) -> dict[str, list[Predictor]]:

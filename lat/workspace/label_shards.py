@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lat.core.label_space import LabelSpace
@@ -15,9 +16,21 @@ def work_folder(root: Path, path: Path) -> Path:
     return root / ".work" / path.relative_to(root).with_suffix("")
 
 
-def shards_of(root: Path, path: Path, images: LabelTable, space: LabelSpace) -> LabelShards:
-    """The shards of a labels file of a run: of these images, in this space."""
-    return LabelShards(work_folder(root, path), images, space)
+def prepared_shards(
+    folder: Path, images: LabelTable, space: LabelSpace, inputs: str, batches: Sequence[Sequence[range]]
+) -> LabelShards:
+    """The shards of a labels file of a run, ready to be written; what was made from other inputs is deleted.
+
+    Args:
+        folder: see `work_folder`.
+        images: all images.
+        space: the label space of the file.
+        inputs: hash of all that its labels are made from.
+        batches: the batches of images of each shard.
+    """
+    shards = LabelShards(folder, images, space)
+    shards.prepare(inputs, [range(each[0].start, each[-1].stop) for each in batches])
+    return shards
 
 
 def read_run_labels(root: Path, path: Path, images: LabelTable, space: LabelSpace) -> LabelTable:

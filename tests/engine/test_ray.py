@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from counted_job import CountedJob
+from ray_clusters import three_nodes
 from ray_work import train_and_die_once, train_and_tell
 
 from lat.core.errors import InputError
@@ -31,22 +32,9 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A cluster that this process has joined: a head and two more nodes of a CPU each."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        path = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        patch.setenv("PYTHONPATH", os.pathsep.join(path))
-        patch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        try:
-            for _ in range(2):
-                started.add_node(num_cpus=1)
-            ray.init(address=started.address, log_to_driver=False, logging_level="ERROR")
-            yield started
-        finally:
-            ray.shutdown()
-            started.shutdown()
+    path = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with three_nodes({"PYTHONPATH": os.pathsep.join(path)}) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_clusters import three_nodes
 from tiny import draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.core.errors import InputError
@@ -24,19 +25,8 @@ STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        try:
-            for _ in range(2):
-                started.add_node(num_cpus=1)
-            ray.init(address=started.address, log_to_driver=False, logging_level="ERROR")
-            yield started
-        finally:
-            ray.shutdown()
-            started.shutdown()
+    with three_nodes() as started:
+        yield started
 
 
 def lose_a_node_after_the_first_shard(cluster: Any, run: Path) -> threading.Thread:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def build_model(
 
 
 def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferModel:
-    """The trained label-transfer model, in eval mode.
+    """The trained label-transfer model, in eval mode, on the run's device.
 
     Raises:
         InputError: if it was trained for other label spaces, other settings or another backbone.
@@ -180,6 +181,7 @@ def load_model(workspace: Workspace, features: FeatureCache) -> LabelTransferMod
         model.load_state_dict(content["model"])
     except (RuntimeError, LookupError, TypeError, AttributeError):
         raise InputError(path, "does not fit the settings of `lat`", "run `lat train-lat` again") from None
+    workspace.fabric.to_device(model)
     return model.eval()
 
 
@@ -197,3 +199,29 @@ def decode_batches(
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
         yield {target: one.to("cpu") for target, one in decoded.items()}
+
+
+class SourceDecoder:
+    """The trained model on the training images of a dataset; both are loaded when the first batch is decoded.
+
+    Args:
+        workspace: the run.
+        source: the dataset.
+        targets: the datasets in whose spaces proposals are decoded.
+    """
+
+    def __init__(self, workspace: Workspace, source: str, targets: Sequence[str]) -> None:
+        self.workspace, self.source, self.targets = workspace, source, targets
+
+    def decode(self, batches: Sequence[range]) -> Iterator[Decoded]:
+        """See `decode_batches`."""
+        input_of = partial(self._items.transfer_input, self.source)
+        return decode_batches(self.workspace, self._model, input_of, batches, self.targets, self._items.features)
+
+    @cached_property
+    def _items(self) -> TransferItems:
+        return TransferItems(self.workspace, open_features(self.workspace), [self.source])
+
+    @cached_property
+    def _model(self) -> LabelTransferModel:
+        return load_model(self.workspace, self._items.features)

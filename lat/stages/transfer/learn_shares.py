@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping
 from itertools import permutations
 from math import ceil
 from pathlib import Path
@@ -12,13 +11,12 @@ import torch
 from torch import Tensor
 
 from lat.core.decoded_proposals import Decoded
-from lat.engine.jobs import Advance, in_shards, uncounted
+from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.class_shares import counted
 from lat.labelling.consistent_shares import make_consistent
 from lat.labelling.learnt_shares import learn_from_scores, shares_of_scores
-from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
-from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
+from lat.stages.shared.transfer_model import SourceDecoder, images_per_batch
 from lat.stages.transfer.class_shares_file import write_class_shares
 from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.column_shards import ColumnShards
@@ -61,8 +59,9 @@ class HumanBoxShards:
 
     def __init__(self, workspace: Workspace, *, name: str, inputs: str) -> None:
         self.workspace, self.name, self.others = workspace, name, workspace.others(name)
+        self.decoder = SourceDecoder(workspace, name, self.others)
         self.batches = in_shards(_sample(workspace, name))
-        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.sizes = sizes_of(self.batches)
         self.title = f"what human boxes of {name} are in other spaces"
         self.shards = ColumnShards(work_folder(workspace.paths.root, workspace.paths.class_shares) / name, inputs)
 
@@ -71,7 +70,7 @@ class HumanBoxShards:
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, found = self.batches[shard], list[HumanBoxes]()
-        for images, batch in zip(batches, self._decode(batches), strict=True):
+        for images, batch in zip(batches, self.decoder.decode(batches), strict=True):
             found.append(_of_human_boxes(batch))
             advance(len(images))
             if _is_transferred_next(self.workspace, self.name):
@@ -84,20 +83,6 @@ class HumanBoxShards:
         columns = {name: torch.from_numpy(column.copy()) for name, column in self.shards.read(len(self.sizes)).items()}
         none = {target: torch.zeros(0, len(self.workspace.data.space(target)) + 1) for target in self.others}
         return {target: columns.get(target, none[target]) for target in none}, columns.get("", torch.zeros(0, dtype=torch.int64))
-
-    def _decode(self, batches: Sequence[range]) -> Iterator[Decoded]:
-        input_of = partial(self._items.transfer_input, self.name)
-        return decode_batches(self.workspace, self._model, input_of, batches, self.others, self._items.features)
-
-    @cached_property
-    def _items(self) -> TransferItems:
-        return TransferItems(self.workspace, open_features(self.workspace), [self.name])
-
-    @cached_property
-    def _model(self) -> LabelTransferModel:
-        model = load_model(self.workspace, self._items.features)
-        self.workspace.fabric.to_device(model)
-        return model
 
 
 def _sample(workspace: Workspace, name: str) -> list[range]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
-from lat.engine.jobs import Advance, in_shards, uncounted
+from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.calibration import Calibration
 from lat.labelling.class_prior import ClassPrior
@@ -102,7 +102,7 @@ class _HeldOutShards:
         self.held_out = HeldOutImages(workspace, source, target, known.prior)
         batches = batches_of(range(len(self.held_out)), images_per_batch(workspace))
         self.batches = in_shards(self.chosen(batches))
-        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.sizes = sizes_of(self.batches)
         self.title = f"transfer {source} to {target}: {self.what}"
         self.shards = ColumnShards(evidence_folder(workspace, source, target) / self.what.replace(" ", "_"), inputs)
 
@@ -134,9 +134,7 @@ class _HeldOutShards:
 
     @cached_property
     def _model(self) -> LabelTransferModel:
-        model = load_model(self.workspace, open_features(self.workspace))
-        self.workspace.fabric.to_device(model)
-        return model
+        return load_model(self.workspace, open_features(self.workspace))
 
 
 class RedrawnShards(_HeldOutShards):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,19 @@ from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.engine.announce import say
-from lat.engine.jobs import Advance, in_shards, uncounted
+from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
 from lat.labels.written_boxes import table_of_boxes
-from lat.models.feature_cache import FeatureCache
-from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.label_filters import Filtering, write_chosen
-from lat.stages.shared.transfer_model import TransferItems, decode_batches, images_per_batch, load_model, open_features
+from lat.stages.shared.transfer_model import SourceDecoder, images_per_batch
 from lat.stages.transfer.no_counterpart import what_became_of_them
 from lat.stages.transfer.pair_evidence import PairEvidence, evidence_folder, gather_evidence
 from lat.stages.transfer.priors import PriorRecord
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info
-from lat.workspace.label_shards import shards_of
+from lat.workspace.label_shards import prepared_shards, work_folder
 from lat.workspace.workspace import Workspace
 
 TracedLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
@@ -70,7 +67,8 @@ class TransferShards:
         self.part = workspace.data.train_part(source)
         self.title = f"transfer {source} to {', '.join(due)}"
         self.batches = in_shards(batches_of(range(len(self.part)), images_per_batch(workspace)))
-        self.sizes = [sum(map(len, batches)) for batches in self.batches]
+        self.sizes = sizes_of(self.batches)
+        self.decoder = SourceDecoder(workspace, source, list(due))
         self.shards = {target: self._shards(target, inputs) for target, inputs in due.items()}
         written = workspace.config.transfer.decode.written_threshold
         priors = {target: known.prior for target, known in evidence.items()}
@@ -78,9 +76,8 @@ class TransferShards:
 
     def _shards(self, target: str, inputs: str) -> LabelShards:
         paths, space = self.workspace.paths, self.workspace.data.space(target)
-        shards = shards_of(paths.root, paths.transferred(self.source, target), self.part.labels, space)
-        shards.prepare(inputs, [range(batches[0].start, batches[-1].stop) for batches in self.batches])
-        return shards
+        folder = work_folder(paths.root, paths.transferred(self.source, target))
+        return prepared_shards(folder, self.part.labels, space, inputs, self.batches)
 
     def is_done(self, shard: int) -> bool:
         return all(shards.has(shard) for shards in self.shards.values())
@@ -127,25 +124,7 @@ class TransferShards:
         model = self.workspace.paths.transfer_model
         for images in batches:
             waiting = self.workspace.data.decoded.take(model, self.source, images.start)
-            yield next(self._decode([images])) if waiting is None else waiting
-
-    def _decode(self, batches: Sequence[range]) -> Iterator[Decoded]:
-        input_of = partial(self._items.transfer_input, self.source)
-        return decode_batches(self.workspace, self._model, input_of, batches, list(self.shards), self._features)
-
-    @cached_property
-    def _features(self) -> FeatureCache:
-        return open_features(self.workspace)
-
-    @cached_property
-    def _items(self) -> TransferItems:
-        return TransferItems(self.workspace, self._features, [self.source])
-
-    @cached_property
-    def _model(self) -> LabelTransferModel:
-        model = load_model(self.workspace, self._features)
-        self.workspace.fabric.to_device(model)
-        return model
+            yield next(self.decoder.decode([images])) if waiting is None else waiting
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:
