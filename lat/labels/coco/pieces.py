@@ -46,33 +46,30 @@ class ProvenanceEntry(Struct, gc=False):
     prior: PriorEntry | UnsetType = UNSET
 
 
-class Annotation(Struct, gc=False):
+class _AnyAnnotation(Struct, gc=False, kw_only=True):
+    """What all annotations have."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    score: float = 1.0
+    iscrowd: float | None = None
+    area: float | None = None
+    provenance: ProvenanceEntry | None = None
+
+
+class Annotation(_AnyAnnotation, gc=False, kw_only=True):
     """An annotation; its class scores, if any, are a whole vector."""
 
-    id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    score: float = 1.0
-    iscrowd: float | None = None
-    area: float | None = None
     class_scores: tuple[float, ...] | None = None
-    provenance: ProvenanceEntry | None = None
 
 
-class PairsAnnotation(Struct, gc=False):
+class PairsAnnotation(_AnyAnnotation, gc=False, kw_only=True):
     """An annotation whose class scores are pairs of category id and score."""
 
-    id: int
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
     class_scores: tuple[tuple[int, float], ...]
     class_scores_rest: float | None = None
-    score: float = 1.0
-    iscrowd: float | None = None
-    area: float | None = None
-    provenance: ProvenanceEntry | None = None
 
 
 Rows: TypeAlias = list[Annotation] | list[PairsAnnotation]
