@@ -124,9 +124,10 @@ class EvaluationShards:
     def _read(self, shard: int) -> dict[str, Any]:
         """What a shard wrote; {} if it is missing or damaged."""
         try:
-            return _read_json(self._path(shard))
+            content: dict[str, Any] = json.loads(self._path(shard).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return content
 
 
 def _evaluate_pair(
@@ -150,11 +151,6 @@ def _images_to_score(workspace: Workspace, source: str, target: str) -> int:
     methods = len(TRANSFER_METHODS) + workspace.config.rounds.count + len(last_round_methods(workspace))
     has_truth = target in workspace.data.settings_of(source).truth
     return len(workspace.data.train_part(source)) * (1 + methods * has_truth)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 @dataclass(frozen=True)

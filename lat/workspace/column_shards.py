@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lat.core.files import open_atomically
+from lat.labels.store.columns import from_column, to_column
 
 _INPUTS = b"lat.inputs"
 
@@ -38,7 +39,7 @@ class ColumnShards:
 
     def write(self, shard: int, columns: Mapping[str, np.ndarray]) -> Path:
         """Write the columns of a shard: (N,) or (N, W) arrays, at least one."""
-        arrays = {name: _arrow(column) for name, column in columns.items()}
+        arrays = {name: to_column(column) for name, column in columns.items()}
         with open_atomically(self.path(shard)) as file:
             parquet.write_table(pa.table(arrays).replace_schema_metadata({_INPUTS: self.inputs}), file, compression="zstd")
         return self.path(shard)
@@ -51,22 +52,8 @@ class ColumnShards:
         """
         parts = [parquet.read_table(self.path(shard), partitioning=None) for shard in range(count)]
         names = parts[0].column_names if parts else []
-        return {name: np.concatenate([_numpy(part[name]) for part in parts]) for name in names}
+        return {name: np.concatenate([from_column(part[name]) for part in parts]) for name in names}
 
     def remove(self) -> None:
         """Delete all shards, when what was needed of them is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _arrow(column: np.ndarray) -> pa.Array:
-    if column.ndim == 1:
-        return pa.array(column)
-    values = pa.array(np.ascontiguousarray(column).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(values, column.shape[1])
-
-
-def _numpy(column: pa.ChunkedArray) -> np.ndarray:
-    kind, values = column.type, column.combine_chunks()
-    if not pa.types.is_fixed_size_list(kind):
-        return np.asarray(values)
-    return np.asarray(values.flatten()).reshape(len(column), kind.list_size)

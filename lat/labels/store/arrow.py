@@ -20,6 +20,7 @@ import pyarrow as pa
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import ClassScores, TopScores, class_scores_of
 from lat.labels.provenance import AppliedPrior, Provenance
+from lat.labels.store.columns import from_column, to_column
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import on_images
 
@@ -41,9 +42,9 @@ def to_arrow(table: LabelTable, first_image: int = 0) -> pa.Table:
     }
     metadata: dict[str, Any] = {"space": table.space.to_dict(), "images": [first_image, first_image + len(table)]}
     if isinstance(scores := table.class_scores, TopScores):
-        columns |= {"top_classes": _lists(scores.classes), "top_scores": _lists(scores.scores), "rest": scores.rest}
+        columns |= {"top_classes": to_column(scores.classes), "top_scores": to_column(scores.scores), "rest": scores.rest}
     elif scores is not None:
-        columns["class_scores"] = _lists(scores)
+        columns["class_scores"] = to_column(scores)
     if (found := table.provenance) is not None:
         columns["space"], metadata["spaces"] = _used(found.space, found.spaces)
         columns["origin"], columns["annotation_id"] = found.origin, found.annotation_ids
@@ -79,10 +80,10 @@ def from_arrow(
     metadata = metadata_of(found.schema)
     if metadata["space"] != space.to_dict():
         raise ValueError(f"rows in label space {metadata['space']['name']}, not {space.name}")
-    image = _numpy(found, "image").astype(np.int64) - images_range.start
+    image = from_column(found.column("image")).astype(np.int64) - images_range.start
     if len(image) and (image[0] < 0 or image[-1] >= len(images_range) or (np.diff(image) < 0).any()):
         raise ValueError(f"rows that are not those of images {images_range.start} to {images_range.stop} in order")
-    boxes_xyxy = np.stack([_numpy(found, name) for name in _CORNERS], axis=1)
+    boxes_xyxy = np.stack([from_column(found.column(name)) for name in _CORNERS], axis=1)
     if not as_written:
         borders = images.sizes_hw[images_range.start : images_range.stop][image][:, [1, 0, 1, 0]]
         np.clip(boxes_xyxy, 0, borders.astype(np.float32), out=boxes_xyxy)
@@ -93,9 +94,9 @@ def from_arrow(
         space=space,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes_xyxy=boxes_xyxy,
-        labels=_numpy(found, "label").astype(np.int64),
-        scores=_numpy(found, "score"),
-        is_crowd=_numpy(found, "is_crowd"),
+        labels=from_column(found.column("label")).astype(np.int64),
+        scores=from_column(found.column("score")),
+        is_crowd=from_column(found.column("is_crowd")),
         annotation_ids=np.arange(first_id, first_id + len(found)),
         class_scores=_class_scores(found, space),
         provenance=_provenance(found, metadata),
@@ -115,11 +116,6 @@ def metadata_of(schema: pa.Schema) -> dict[str, Any]:
     return metadata
 
 
-def _lists(values: np.ndarray) -> pa.Array:
-    """Rows (A, K) as lists of K numbers."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
-
-
 def _used(indices: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, list[str]]:
     """The column into those names alone that it has, and these; -1 stays."""
     used = np.unique(indices[indices >= 0])
@@ -128,28 +124,18 @@ def _used(indices: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, list
     return place[indices], [names[i] for i in used.tolist()]
 
 
-def _numpy(found: pa.Table, name: str) -> np.ndarray:
-    """A column as an array of its own: those that Arrow lends cannot be written to, which tensors do not like."""
-    return _own(found.column(name).to_numpy())
-
-
-def _own(values: np.ndarray) -> np.ndarray:
-    return values if values.flags.writeable else values.copy()
-
-
 def _class_scores(found: pa.Table, space: LabelSpace) -> ClassScores | None:
     """The class scores of the rows; None if no row has any."""
     if not len(found):
         return class_scores_of(np.zeros((0, len(space)), np.float32), np.zeros(0, np.int64))
     if "top_classes" in found.column_names:
-        return TopScores(_rows(found, "top_classes"), _rows(found, "top_scores"), _numpy(found, "rest"), len(space))
-    return _rows(found, "class_scores") if "class_scores" in found.column_names else None
-
-
-def _rows(found: pa.Table, name: str) -> np.ndarray:
-    """A column of lists of one length as an array (A, length)."""
-    values = found.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return _own(values).reshape(len(found), -1)
+        return TopScores(
+            from_column(found.column("top_classes")),
+            from_column(found.column("top_scores")),
+            from_column(found.column("rest")),
+            len(space),
+        )
+    return from_column(found.column("class_scores")) if "class_scores" in found.column_names else None
 
 
 def _provenance(found: pa.Table, metadata: dict[str, Any]) -> Provenance | None:
@@ -157,9 +143,9 @@ def _provenance(found: pa.Table, metadata: dict[str, Any]) -> Provenance | None:
         return None
     prior = None
     if "source_classes" in metadata:
-        columns = (_numpy(found, f"prior_{name}") for name in ("source_class", "factor", "is_kept"))
+        columns = (from_column(found.column(f"prior_{name}")) for name in ("source_class", "factor", "is_kept"))
         source_class, factor, is_kept = columns
         prior = AppliedPrior(source_class, tuple(metadata["source_classes"]), factor, is_kept)
-    columns = (_numpy(found, name) for name in ("origin", "space", "annotation_id"))
+    columns = (from_column(found.column(name)) for name in ("origin", "space", "annotation_id"))
     origin, space, annotation_ids = columns
     return Provenance(origin, space, tuple(metadata["spaces"]), annotation_ids, prior)

@@ -80,7 +80,7 @@ class HumanBoxShards:
 
     def found(self) -> HumanBoxes:
         """What all shards found."""
-        columns = {name: torch.from_numpy(column.copy()) for name, column in self.shards.read(len(self.sizes)).items()}
+        columns = {name: torch.from_numpy(column) for name, column in self.shards.read(len(self.sizes)).items()}
         none = {target: torch.zeros(0, len(self.workspace.data.space(target)) + 1) for target in self.others}
         return {target: columns.get(target, none[target]) for target in none}, columns.get("", torch.zeros(0, dtype=torch.int64))
 

@@ -130,7 +130,7 @@ class _HeldOutShards:
     def found(self) -> dict[str, Tensor]:
         """The columns of all shards; {} if there are none."""
         columns = self.shards.read(len(self.sizes))
-        return {name: torch.from_numpy(column.copy()) for name, column in columns.items()}
+        return {name: torch.from_numpy(column) for name, column in columns.items()}
 
     @cached_property
     def _model(self) -> LabelTransferModel:
