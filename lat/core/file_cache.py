@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,12 +36,23 @@ class Stamp(NamedTuple):
 def cache_folder() -> Path:
     """`$LAT_CACHE`, or `lat` in the user's folder of caches; links are followed."""
     chosen = os.environ.get(FOLDER) or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "lat")
-    return Path(os.path.realpath(os.path.expanduser(chosen)))
+    return _resolved(os.path.expanduser(chosen))
 
 
 def copies_folder() -> Path:
     """The folder of the copies themselves."""
-    return cache_folder() / "files"
+    return _copies_of(cache_folder())
+
+
+@cache
+def _resolved(folder: str) -> Path:
+    """The folder with links followed: looked up once, for every path of an image is compared with it."""
+    return Path(os.path.realpath(folder))
+
+
+@cache
+def _copies_of(folder: Path) -> Path:
+    return folder / "files"
 
 
 def bound_bytes() -> int:

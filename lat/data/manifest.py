@@ -139,10 +139,7 @@ def write_manifest(labels: Path, images: Path, entries: Iterable[tuple[str, Entr
     if is_remote(path):
         upload(path, file.getvalue())
         return path
-    try:
-        write_atomically(path, file.getvalue())
-    except OSError as error:
-        raise InputError(path, f"cannot be written ({error.strerror})", "make the folder of the labels writable") from None
+    write_atomically(path, file.getvalue())
     return path
 
 
