@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.core.decoded_proposals import DecodedProposals
 from lat.labels.overlaps import overlaps
 from lat.labels.table import LabelTable
 
 PAIR_IOU = 0.3  # overlap from which two boxes are a pair; low, since two conventions may differ in size
 BORDER = 1.5  # a side within this many pixels of the image's border lies on it
+MIN_PAIRS = 5  # with fewer pairs of two classes, the offset of a side is unknown
 ROBUST = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 MEDIAN_ERROR = 1.5708  # squared standard error of a median over that of a mean, of a normal distribution
 MAD_ERROR = 2.33  # relative standard error of a variance from a median absolute deviation of one value; of P, over sqrt(P)
@@ -46,25 +46,31 @@ class BoxPairs:
 
         Both tables are of the same images in the same order.
         """
-        pairs = overlaps(first, second)
-        best, iou = pairs.best()
-        rows = np.flatnonzero(iou >= PAIR_IOU)
-        rows = rows[pairs.turned(second.num_boxes).best()[0][best[rows]] == rows]
-        a, b = torch.from_numpy(first.boxes_xyxy[rows]), torch.from_numpy(second.boxes_xyxy[best[rows]])
+        return cls._of_rows(first, second, *_matched(first, second))
+
+    @classmethod
+    def _of_rows(cls, first: LabelTable, second: LabelTable, rows: np.ndarray, others: np.ndarray) -> Self:
+        a, b = torch.from_numpy(first.boxes_xyxy[rows]), torch.from_numpy(second.boxes_xyxy[others])
         sizes_hw = torch.from_numpy(first.sizes_hw[first.image_of_box[rows]])
         at_border = on_border(a, sizes_hw) | on_border(b, sizes_hw)
         offsets = ((b - a) / sides_of(a)).masked_fill(at_border, float("nan"))
-        return cls(torch.from_numpy(first.labels[rows]), torch.from_numpy(second.labels[best[rows]]), offsets)
+        return cls(torch.from_numpy(first.labels[rows]), torch.from_numpy(second.labels[others]), offsets)
 
     @classmethod
-    def redrawn(cls, decoded: DecodedProposals, least_score: float) -> Self:
-        """Detections of the target's detector of at least this score, and what the model redraws of each."""
-        rows = decoded.detection_rows
-        scores, labels = decoded.detector_scores[rows, :-1].max(dim=1)
-        rows, labels = rows[scores >= least_score], labels[scores >= least_score]
-        seen, drawn = decoded.proposals.boxes_xyxy[rows], decoded.boxes_xyxy[rows, labels]
-        at_border = on_border(seen, decoded.sizes_hw[decoded.images[rows]])
-        return cls(labels, labels, ((drawn - seen) / sides_of(seen)).masked_fill(at_border, float("nan")))
+    def of_three(cls, first: LabelTable, second: LabelTable, third: LabelTable) -> tuple[Self, Self]:
+        """Pairs of the same boxes of the first table with boxes of the second, and with boxes of the third."""
+        (rows, others), (more_rows, more) = _matched(first, second), _matched(first, third)
+        both, one, another = np.intersect1d(rows, more_rows, assume_unique=True, return_indices=True)
+        return cls._of_rows(first, second, both, others[one]), cls._of_rows(first, third, both, more[another])
+
+    def without_medians(self) -> Tensor:
+        """Offsets (P, 4) less the medians of their pair of classes; NaN where fewer than `MIN_PAIRS` sides tell the median."""
+        result = torch.full_like(self.offsets, float("nan"))
+        keys = self.first * (int(self.second.max()) + 1 if len(self.second) else 1) + self.second
+        for key in keys.unique():
+            seen = OffsetSummary.summary(self.offsets[keys == key])
+            result[keys == key] = (seen.offsets - seen.median).masked_fill(seen.count < MIN_PAIRS, float("nan"))
+        return result
 
     @classmethod
     def joined(cls, pairs: Iterable[BoxPairs]) -> Self:
@@ -146,6 +152,15 @@ class ClassPairSummaries:
     def squared_error(self) -> Tensor:
         """(K_s, K_t, 4) squared standard errors of the medians."""
         return MEDIAN_ERROR * self.variance / self.count.clamp(min=1)
+
+
+def _matched(first: LabelTable, second: LabelTable) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (P,) int64 of two tables, those of the first ascending, that overlap each other most, and by `PAIR_IOU` or more."""
+    pairs = overlaps(first, second)
+    best, iou = pairs.best()
+    rows = np.flatnonzero(iou >= PAIR_IOU)
+    rows = rows[pairs.turned(second.num_boxes).best()[0][best[rows]] == rows]
+    return rows, best[rows]
 
 
 def sides_of(boxes_xyxy: Tensor) -> Tensor:

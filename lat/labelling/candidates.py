@@ -78,16 +78,21 @@ class Candidates:
     def drawn(self, best: Tensor) -> Tensor:
         """Boxes (N, 4) that networks draw of the objects of the best (N,) candidates.
 
-        Each candidate that agrees says what the model draws, and each detection among them what the detector draws, weighted by
-        score.
+        That is the mean of what the model draws for each candidate that agrees, weighted by score, and where a detection is
+        among them the mean of that and of what the detector draws.
         """
         into, of = self.agreeing(best, FUSE_IOU)
-        is_detection = self.is_detection[of]
-        boxes = torch.cat([self.drawn_xyxy[of], self.detected_xyxy[of[is_detection]]])
-        into, of = torch.cat([into, into[is_detection]]), torch.cat([of, of[is_detection]])
+        detections = self.is_detection[of]
+        by_model, _ = self._mean(self.drawn_xyxy, into, of, len(best))
+        by_detector, is_detected = self._mean(self.detected_xyxy, into[detections], of[detections], len(best))
+        return torch.where(is_detected[:, None], (by_model + by_detector) / 2, by_model)
+
+    def _mean(self, boxes_xyxy: Tensor, into: Tensor, of: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Mean boxes (count, 4), weighted by score, of candidates `of` (P,) for places `into` (P,), and whether there are any."""
         weights = self.scores[of, None].clamp(min=1e-6)
-        total = weights.new_zeros(len(best), 1).index_add(0, into, weights)
-        return boxes.new_zeros(len(best), 4).index_add(0, into, weights * boxes) / total
+        total = weights.new_zeros(count, 1).index_add(0, into, weights)
+        boxes = boxes_xyxy.new_zeros(count, 4).index_add(0, into, weights * boxes_xyxy[of])
+        return boxes / total.clamp(min=1e-12), total[:, 0] > 0
 
     @cached_property
     def _pairs(self) -> tuple[Tensor, Tensor, Tensor]:

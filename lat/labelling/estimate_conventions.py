@@ -9,35 +9,40 @@ known offsets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lat.labelling.box_pairs import MAD_ERROR, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
+from lat.labelling.box_pairs import MAD_ERROR, MIN_PAIRS, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
+from lat.labelling.witnesses import NOBODY, Witnesses
 
-MIN_PAIRS = 5  # with fewer pairs of boxes, a side's convention stays unknown
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes on images of its own dataset, as a share of a box's side
 FOREIGN_BIAS = 0.03  # how far a detector is expected to be off on foreign images: what it is on real cells annotated twice
 PRIOR_BIASES = 20  # weight, in offsets measured twice, of that expectation
-REDRAWN = 3.0  # a detector's variance is about so many times that of what the model changes when it redraws its boxes
-AVERAGED = 2 / 3  # variance of the mean of all that networks draw of an object, as a share of the detector's own
+AVERAGED = 1 / 3  # variance of the mean of all that networks draw of an object, as a share of the detector's own
 FAR_OFF = 4.0  # a side this many standard deviations away does not follow the convention
 SURELY = 1.0  # standard errors by which more sides must be far off than on held-out images
 
 
 def estimate_conventions(
-    on_source: BoxPairs, on_target: BoxPairs, held_out: BoxPairs, num_source: int, num_target: int
+    on_source: BoxPairs,
+    on_target: BoxPairs,
+    held_out: BoxPairs,
+    num_source: int,
+    num_target: int,
+    witnesses: Witnesses = NOBODY,
 ) -> BoxConventions:
     """Compare two protocols.
 
     An offset errs by chance and by a detector's bias on foreign images. As far as all offsets together, and it alone, may be
     nothing else, it is shrunk towards zero (by 1 less the square of the error's share of the variance: little where the offset
-    is clear). What remains is the bias of the target's detector. Its scatter is that on held-out images; pairs on the
-    source's images scatter more by the human boxes' share, for which the ratio of the two variances of each class and side is
-    pulled towards that of all.
+    is clear). What remains is the bias of the target's detector. Pairs scatter by the errors of both; the detector's part of
+    it, as witnesses tell it, is the same share of what it scatters on held-out images for all classes and sides. The rest is
+    the human boxes', for which the ratio of the variances here and there of each class and side is pulled towards that of
+    all.
 
     Args:
         on_source: human boxes of the source and the target detector's boxes, on images of the source.
@@ -45,6 +50,7 @@ def estimate_conventions(
         held_out: the target detector's boxes and human boxes of the target, on images that it has not seen, if there are any.
         num_source: K_s.
         num_target: K_t.
+        witnesses: how the target's detector and other detectors differ around human boxes.
     """
     detector = _errors_of(held_out, num_target)
     seen = ClassPairSummaries.of(on_source, num_source, num_target)
@@ -56,39 +62,15 @@ def estimate_conventions(
     for (s, t), one in seen.occurring.items():
         far_off[s, t] = _share_far_off(one, follows[t])
     exceptions = _exceptions(far_off, seen.count, detector)
-    human = ((ratio - 1).clamp(min=0.0) * detector.variance).masked_fill(~known, float("inf"))
+    own = witnesses.abroad.detector_share * usual if witnesses.abroad.is_enough else witnesses.at_home.detector_share
+    human = ((ratio - own).clamp(min=0.0) * detector.variance).masked_fill(~known, float("inf"))
     return BoxConventions(
         offsets=offsets,
         human_variance=human,
-        detector_variance=detector.variance,
+        detector_variance=AVERAGED * own * detector.variance,
         detector_bias=_bias(seen, known, offsets),
         exceptions=exceptions.masked_fill(~known, 0.0),
     )
-
-
-def with_scatter_of_target(known: BoxConventions, redrawn: BoxPairs) -> BoxConventions:
-    """Part a detector's variance on held-out images into its own and that of the target's annotators.
-
-    Whatever annotators do, the detector and the model, which redraws its boxes, differ by their own errors alone; most of the
-    detector's errors are common to both, hence `REDRAWN`. What the annotators of the target add to a detector's variance is taken
-    off its own, and what is taken off is human scatter on the source's images. One share serves all classes and sides. It is
-    squared: networks learn a part of what annotators scatter, so where that is much they differ by more than their own errors.
-
-    Args:
-        known: conventions as `estimate_conventions` finds them.
-        redrawn: detections on held-out images and what the model redraws of them (`BoxPairs.redrawn`); without any nothing
-            changes.
-    """
-    ratios = []
-    for target, variance in enumerate(known.detector_variance):
-        seen = OffsetSummary.of(redrawn, target, target)
-        ratios.append((seen.variance / variance)[seen.count >= MIN_PAIRS])
-    every = torch.cat(ratios)
-    if not len(every):
-        return known
-    detector = (REDRAWN * every.median()).clamp(max=1.0).square() * known.detector_variance
-    human = known.human_variance + known.detector_variance - detector
-    return replace(known, detector_variance=AVERAGED * detector, human_variance=human)
 
 
 @dataclass(frozen=True, eq=False)

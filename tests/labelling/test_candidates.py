@@ -55,13 +55,13 @@ def test_human_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None
     assert sorted(zip(into.tolist(), of.tolist(), strict=True)) == [(0, 0), (0, 2), (1, 0), (1, 1)]
 
 
-def test_a_detection_counts_as_it_is_and_as_it_is_redrawn() -> None:
+def test_what_the_detector_draws_counts_as_much_as_all_that_the_model_draws() -> None:
     drawn, detected = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]]), torch.tensor([[0.0, 0, 0, 0], [0, 0, 10, 12]])
     labels, scores = torch.zeros(2, dtype=torch.int64), torch.tensor([0.6, 0.3])
     found = Candidates(drawn, drawn, detected, torch.tensor([False, True]), labels, scores, labels, labels - 1, drawn)
     best = found.best(0.5, 9, human_first=False)
     assert best.tolist() == [0]
-    torch.testing.assert_close(found.drawn(best)[0, 3], torch.tensor((0.6 * 10 + 0.3 * 8 + 0.3 * 12) / 1.2))
+    torch.testing.assert_close(found.drawn(best)[0, 3], torch.tensor(((0.6 * 10 + 0.3 * 8) / 0.9 + 12) / 2))
 
 
 def test_no_candidates() -> None:

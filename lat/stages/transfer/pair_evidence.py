@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,9 @@ from torch import Tensor
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
-from lat.labelling.box_pairs import BoxPairs
 from lat.labelling.calibration import Calibration
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
-from lat.labelling.estimate_conventions import with_scatter_of_target
 from lat.labelling.keep_and_fuse import labels_of
 from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
@@ -31,8 +28,6 @@ from lat.workspace.column_shards import ColumnShards
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_shards import work_folder
 from lat.workspace.workspace import Workspace
-
-REDRAWN_BATCHES = 32  # of held-out images, evenly spread, that show how far the model and the target's detector differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +58,7 @@ class PairEvidence:
 def gather_evidence(workspace: Workspace, source: str, target: str, inputs: str) -> PairEvidence:
     """What is known of a source and a target: the same in all processes of the run, which all call this.
 
-    Scores are calibrated on the target's held-out images, if any; what the model redraws of some of them tells how far its
-    annotators scatter.
+    Scores are calibrated on the target's held-out images, if any.
 
     Args:
         workspace: the run.
@@ -75,14 +69,10 @@ def gather_evidence(workspace: Workspace, source: str, target: str, inputs: str)
     settings, one_for_all = workspace.config.transfer, workspace.processes.from_first
     conventions = one_for_all(compare_conventions, workspace, source, target) if settings.combine.keep else None
     known = PairEvidence(conventions, one_for_all(find_prior, workspace, source, target))
-    on_held_out = {"source": source, "target": target, "inputs": inputs, "known": known}
-    if conventions is not None:
-        redrawn = do_shards(workspace, RedrawnShards, **on_held_out)
-        known = replace(known, conventions=one_for_all(redrawn.conventions))
     calibrates = settings.calibration != "none" and workspace.data.validation_part(target) is not None
     if not calibrates and not settings.filter.needs_held_out:
         return known
-    judged = do_shards(workspace, JudgedShards, **{**on_held_out, "known": known})
+    judged = do_shards(workspace, JudgedShards, source=source, target=target, inputs=inputs, known=known)
     return one_for_all(judged.learn, calibrates)
 
 
@@ -91,23 +81,20 @@ def evidence_folder(workspace: Workspace, source: str, target: str) -> Path:
     return work_folder(workspace.paths.root, workspace.paths.transferred(source, target)) / "evidence"
 
 
-class _HeldOutShards:
-    """Work on the held-out images of a target, as if they were images of a source; see `ShardJob`."""
+class JudgedShards:
+    """The labels of a target's held-out images, as if they were images of a source, that can be compared with the truth; see
+    `ShardJob`.
+    """
 
     is_preparation = True
-    what = ""
 
     def __init__(self, workspace: Workspace, *, source: str, target: str, inputs: str, known: PairEvidence) -> None:
         self.workspace, self.target, self.known = workspace, target, known
         self.held_out = HeldOutImages(workspace, source, target, known.prior)
-        batches = batches_of(range(len(self.held_out)), images_per_batch(workspace))
-        self.batches = in_shards(self.chosen(batches))
+        self.batches = in_shards(batches_of(range(len(self.held_out)), images_per_batch(workspace)))
         self.sizes = sizes_of(self.batches)
-        self.title = f"transfer {source} to {target}: {self.what}"
-        self.shards = ColumnShards(evidence_folder(workspace, source, target) / self.what.replace(" ", "_"), inputs)
-
-    def chosen(self, batches: Sequence[range]) -> Sequence[range]:
-        return batches
+        self.title = f"transfer {source} to {target}: held-out images"
+        self.shards = ColumnShards(evidence_folder(workspace, source, target) / "held-out_images", inputs)
 
     def is_done(self, shard: int) -> bool:
         return self.shards.has(shard)
@@ -118,50 +105,13 @@ class _HeldOutShards:
         decoded = decode_batches(self.workspace, self._model, self.held_out.transfer_input, batches, each, features)
         found = []
         for images, batch in zip(batches, decoded, strict=True):
-            found.append(self.columns(batch[self.target], images.start))
+            found.append(self._columns(batch[self.target], images.start))
             advance(len(images))
         joined = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
         return [self.shards.write(shard, joined)]
 
-    def columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
+    def _columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
         """What is kept of a batch of images from index `first` on."""
-        raise NotImplementedError
-
-    def found(self) -> dict[str, Tensor]:
-        """The columns of all shards; {} if there are none."""
-        columns = self.shards.read(len(self.sizes))
-        return {name: torch.from_numpy(column) for name, column in columns.items()}
-
-    @cached_property
-    def _model(self) -> LabelTransferModel:
-        return load_model(self.workspace, open_features(self.workspace))
-
-
-class RedrawnShards(_HeldOutShards):
-    """What the model redraws of detections on some held-out images."""
-
-    what = "redrawn detections"
-
-    def chosen(self, batches: Sequence[range]) -> Sequence[range]:
-        return batches[:: ceil(len(batches) / REDRAWN_BATCHES)] if batches else batches
-
-    def columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
-        pairs = BoxPairs.redrawn(decoded, self.workspace.config.transfer.combine.sure_threshold)
-        return {name: getattr(pairs, name).numpy() for name in ("first", "second", "offsets")}
-
-    def conventions(self) -> BoxConventions:
-        """The conventions, given what the model redraws."""
-        assert self.known.conventions is not None
-        found = self.found()
-        return with_scatter_of_target(self.known.conventions, BoxPairs(**found) if found else BoxPairs.joined([]))
-
-
-class JudgedShards(_HeldOutShards):
-    """The labels of held-out images that can be compared with the truth."""
-
-    what = "held-out images"
-
-    def columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
         boxes, rows = self.known.labels_of(self.workspace, self.target, decoded)
         counts = decoded.counts(rows)
         on_stand_in = (decoded.support[rows] >= 0).split(counts)
@@ -181,8 +131,16 @@ class JudgedShards(_HeldOutShards):
         return known
 
     def _per_image(self) -> list[LabeledBoxes]:
-        found, space = self.found(), self.workspace.data.space(self.target)
-        if not found:
+        columns = self.shards.read(len(self.sizes))
+        if not columns:
             return []
+        found, space = (
+            {name: torch.from_numpy(column) for name, column in columns.items()},
+            self.workspace.data.space(self.target),
+        )
         boxes = LabeledBoxes(found["boxes_xyxy"], found["labels"], space, found["scores"])
         return boxes.split(torch.bincount(found["image"], minlength=len(self.held_out)).tolist())
+
+    @cached_property
+    def _model(self) -> LabelTransferModel:
+        return load_model(self.workspace, open_features(self.workspace))
