@@ -16,13 +16,13 @@ from torch import Tensor
 
 from lat.labelling.box_pairs import MAD_ERROR, MIN_PAIRS, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
-from lat.labelling.witnesses import NOBODY, Witnesses
+from lat.labelling.witnesses import NOBODY, Witnessed
 
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes on images of its own dataset, as a share of a box's side
 FOREIGN_BIAS = 0.03  # how far a detector is expected to be off on foreign images: what it is on real cells annotated twice
 PRIOR_BIASES = 20  # weight, in offsets measured twice, of that expectation
-AVERAGED = 1 / 3  # variance of the mean of all that networks draw of an object, as a share of the detector's own
+AVERAGED = 1 / 2  # variance of the mean of all that networks draw of an object, as a share of the detector's own
 FAR_OFF = 4.0  # a side this many standard deviations away does not follow the convention
 SURELY = 1.0  # standard errors by which more sides must be far off than on held-out images
 
@@ -33,7 +33,7 @@ def estimate_conventions(
     held_out: BoxPairs,
     num_source: int,
     num_target: int,
-    witnesses: Witnesses = NOBODY,
+    witnessed: Witnessed = NOBODY,
 ) -> BoxConventions:
     """Compare two protocols.
 
@@ -50,7 +50,7 @@ def estimate_conventions(
         held_out: the target detector's boxes and human boxes of the target, on images that it has not seen, if there are any.
         num_source: K_s.
         num_target: K_t.
-        witnesses: how the target's detector and other detectors differ around human boxes.
+        witnessed: what detectors of third datasets tell of the first pairs.
     """
     detector = _errors_of(held_out, num_target)
     seen = ClassPairSummaries.of(on_source, num_source, num_target)
@@ -62,7 +62,7 @@ def estimate_conventions(
     for (s, t), one in seen.occurring.items():
         far_off[s, t] = _share_far_off(one, follows[t])
     exceptions = _exceptions(far_off, seen.count, detector)
-    own = witnesses.abroad.detector_share * usual if witnesses.abroad.is_enough else witnesses.at_home.detector_share
+    own = witnessed.detector_share * usual
     human = ((ratio - own).clamp(min=0.0) * detector.variance).masked_fill(~known, float("inf"))
     return BoxConventions(
         offsets=offsets,

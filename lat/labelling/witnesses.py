@@ -1,14 +1,15 @@
 """How far a detector errs, and how far a person: told by other detectors that have seen the same objects.
 
 Two measurements of a box show only how much both err together. A third one, the witness, parts them: where person and detector
-differ, it lies on the side of whoever is right. Shape letters: P boxes, D sides.
+differ, it lies on the side of whoever is right. The person must have annotated by a protocol that neither detector has learnt, or
+what that protocol has of its own would be taken for the other's error. Shape letters: P boxes, D sides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from lat.labelling.box_pairs import ROBUST, BoxPairs
 
 ALIKE = 0.5  # share of the variance of a detector's errors that other detectors have too: what is hard to see in an image
-EQUAL_SIDES = 50  # weight, in sides, of the expectation that person and detector err alike; so many are needed to decide
+EQUAL_SIDES = 50  # weight, in sides, of the expectation that person and detector err alike
 FAR = 4.0  # sides this many standard deviations apart are of different objects, or follow no convention
 
 
@@ -46,11 +47,6 @@ class Witnessed:
         return cls(torch.cat([one.human for one in every]), torch.cat([one.witness for one in every]))
 
     @property
-    def is_enough(self) -> bool:
-        """Whether they decide more than the expectation that person and detector err alike."""
-        return len(self._usual[0]) >= EQUAL_SIDES
-
-    @property
     def detector_share(self) -> Tensor:
         """() in [0, 1]: the detector's share of the variance between it and the person.
 
@@ -72,19 +68,7 @@ class Witnessed:
         return human[is_usual], witness[is_usual]
 
 
-class Witnesses(NamedTuple):
-    """What other detectors tell of the target's detector and people.
-
-    Attributes:
-        abroad: on images of the source, with its human boxes; only detectors that have learnt neither protocol are witnesses.
-        at_home: on held-out images of the target, with its human boxes.
-    """
-
-    abroad: Witnessed
-    at_home: Witnessed
-
-
-NOBODY = Witnesses(Witnessed.joined([]), Witnessed.joined([]))
+NOBODY = Witnessed.joined([])
 """No witness: person and detector are taken to err alike."""
 
 
