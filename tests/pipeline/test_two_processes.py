@@ -107,7 +107,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
     killed = start(TORCHRUN, run_arguments(config, run, LONGER))
     wait_until(checkpoint.exists, killed)
     os.kill(process_of_rank(killed, 1), signal.SIGKILL)
-    _, err = killed.communicate(timeout=60)
+    _, err = killed.communicate(timeout=180)
     assert killed.returncode != 0
     assert "Signal 9 (SIGKILL) received" in err
     step = load_checkpoint(checkpoint, "training_run")["step"]
@@ -117,7 +117,7 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
     stopped = start(TORCHRUN, run_arguments(config, run, LONGER, "training.checkpoint_every=1000"))
     wait_until(lambda: steps_logged(run) > logged, stopped)
     stopped.send_signal(signal.SIGTERM)
-    _, err = stopped.communicate(timeout=60)
+    _, err = stopped.communicate(timeout=180)
     assert stopped.returncode != 0
     assert step <= load_checkpoint(checkpoint, "training_run")["step"] < LONGER_STEPS
 
