@@ -76,12 +76,12 @@ def read_manifest(labels: Path, images: Path) -> Manifest:
     from pyarrow import ArrowException
 
     try:
-        table = pq.read_table(io.BytesIO(read_bytes(path, renew=True)))
+        table = pq.ParquetFile(io.BytesIO(read_bytes(path, renew=True))).read()
         said = table.schema.metadata or {}
         if (said.get(b"version"), said.get(b"images")) != (_VERSION, _folder_from(labels, images).encode()):
             return Manifest()
         names, hashes = (table[key].to_pylist() for key in ("file_name", "sha256"))
-        sizes, times, heights, widths = (table[key].to_numpy().tolist() for key in ("size", "mtime_ns", "height", "width"))
+        sizes, times, heights, widths = (table[key].to_pylist() for key in ("size", "mtime_ns", "height", "width"))
     except (ArrowException, KeyError, OSError, ValueError):
         return Manifest()
     stamps = map(Stamp, sizes, times)

@@ -32,7 +32,7 @@ class ColumnShards:
 
     def has(self, shard: int) -> bool:
         try:
-            found = parquet.read_schema(self.path(shard)).metadata or {}
+            found = parquet.read_metadata(self.path(shard)).metadata or {}
         except (OSError, pa.ArrowException):
             return False
         return found.get(_INPUTS) == self.inputs
@@ -50,7 +50,7 @@ class ColumnShards:
         Raises:
             OSError: if one is missing.
         """
-        parts = [parquet.read_table(self.path(shard), partitioning=None) for shard in range(count)]
+        parts = [parquet.ParquetFile(self.path(shard)).read(use_threads=False) for shard in range(count)]
         names = parts[0].column_names if parts else []
         return {name: np.concatenate([from_column(part[name]) for part in parts]) for name in names}
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.parquet import FileMetaData
 
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import ClassScores, TopScores, class_scores_of
@@ -33,25 +34,26 @@ def to_arrow(table: LabelTable, first_image: int = 0) -> pa.Table:
 
     Annotation ids are left out: readers number the rows.
     """
-    columns: dict[str, Any] = {
+    columns: dict[str, np.ndarray] = {
         "image": (table.image_of_box + first_image).astype(np.int32),
-        **{name: np.ascontiguousarray(table.boxes_xyxy[:, i]) for i, name in enumerate(_CORNERS)},
+        **{name: table.boxes_xyxy[:, i] for i, name in enumerate(_CORNERS)},
         "label": table.labels.astype(np.int32),
         "score": table.scores,
         "is_crowd": table.is_crowd,
     }
     metadata: dict[str, Any] = {"space": table.space.to_dict(), "images": [first_image, first_image + len(table)]}
     if isinstance(scores := table.class_scores, TopScores):
-        columns |= {"top_classes": to_column(scores.classes), "top_scores": to_column(scores.scores), "rest": scores.rest}
+        columns |= {"top_classes": scores.classes, "top_scores": scores.scores, "rest": scores.rest}
     elif scores is not None:
-        columns["class_scores"] = to_column(scores)
+        columns["class_scores"] = scores
     if (found := table.provenance) is not None:
         columns["space"], metadata["spaces"] = _used(found.space, found.spaces)
         columns["origin"], columns["annotation_id"] = found.origin, found.annotation_ids
         if (prior := found.prior) is not None and (prior.source_class >= 0).any():
             columns["prior_source_class"], metadata["source_classes"] = _used(prior.source_class, prior.source_classes)
             columns["prior_factor"], columns["prior_is_kept"] = prior.factor, prior.is_kept
-    return pa.table(columns).replace_schema_metadata({_METADATA: json.dumps(metadata)})
+    arrays = {name: to_column(column) for name, column in columns.items()}
+    return pa.table(arrays).replace_schema_metadata({_METADATA: json.dumps(metadata)})
 
 
 def from_arrow(
@@ -103,13 +105,14 @@ def from_arrow(
     )
 
 
-def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """What `to_arrow` put into a schema: `space`, `images`, and where there are such columns `spaces` and `source_classes`.
+def metadata_of(described: pa.Schema | FileMetaData) -> dict[str, Any]:
+    """What `to_arrow` put into a schema, which a file's footer repeats: `space`, `images`, and where there are such columns
+    `spaces` and `source_classes`.
 
     Raises:
         ValueError: if there is nothing of the kind.
     """
-    content = (schema.metadata or {}).get(_METADATA)
+    content = (described.metadata or {}).get(_METADATA)
     if content is None:
         raise ValueError("a table that `to_arrow` did not make: its schema has no metadata of labels")
     metadata: dict[str, Any] = json.loads(content)

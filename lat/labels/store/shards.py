@@ -166,7 +166,7 @@ class LabelShards:
             ValueError: if some boxes have class scores or provenance and others have none.
         """
         files = [parquet.read_metadata(self.path(i)) for i in range(len(self._prepared().parts))]
-        of_parts = [metadata_of(file.schema.to_arrow_schema()) for file in files]
+        of_parts = [metadata_of(file) for file in files]
         spaces, source_classes = (
             tuple(sorted({name for metadata in of_parts for name in metadata.get(key, ())}))
             for key in ("spaces", "source_classes")
@@ -196,17 +196,17 @@ class LabelShards:
 
     def _is_sound(self, number: int, manifest: Manifest) -> bool:
         try:
-            schema = parquet.read_schema(self.path(number))
-            metadata = metadata_of(schema)
+            found = parquet.read_metadata(self.path(number))
+            metadata = metadata_of(found)
         except (OSError, ValueError, pa.ArrowException):
             return False
-        return (schema.metadata.get(_INPUTS), metadata["images"]) == (manifest.inputs.encode(), manifest.parts[number])
+        return (found.metadata.get(_INPUTS), metadata["images"]) == (manifest.inputs.encode(), manifest.parts[number])
 
     def _tables(self, *, as_written: bool) -> Iterator[LabelTable]:
         first_id = 1
         for i, (first, stop) in enumerate(self._prepared().parts):
-            with parquet.ParquetFile(self.path(i)) as file:
-                rows = file.read()
+            with parquet.ParquetFile(self.path(i), pre_buffer=False) as file:  # so small that threads cost more than they save
+                rows = file.read(use_threads=False)
             yield from_arrow(rows, self.images, self.space, range(first, stop), first_id=first_id, as_written=as_written)
             first_id += len(rows)
 

@@ -3,10 +3,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from factories import coco_dict, label_space, labeled_boxes, write_json
@@ -17,6 +21,7 @@ from lat.data.tensors import boxes_of
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import stream_coco, write_labels
 from lat.labels.store import LabelShards, from_arrow, stored_labels, to_arrow
+from lat.labels.store.columns import from_column, to_column
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import table_of_boxes
 
@@ -139,6 +144,40 @@ def test_rows_and_columns_of_a_part(tmp_path: Path) -> None:
         from_arrow(rows, images, SPACE, range(4, 6))
     with pytest.raises(ValueError, match="in label space city, not nu"):
         from_arrow(rows, images, label_space("nu"), range(3, 5))
+
+
+def test_columns_come_back_bit_by_bit_whatever_their_chunks() -> None:
+    columns = {
+        "numbers": np.array([7, -1, 2**15 - 1, 0, 5], np.int16),
+        "flags": np.array([True, False, False, True, True]),
+        "lists": np.arange(10, dtype=np.float32).reshape(5, 2) / 3,
+        "slices": np.arange(15, dtype=np.float64).reshape(5, 3)[:, 1],
+    }
+    table = pa.table({name: to_column(column) for name, column in columns.items()})
+    for name, column in columns.items():
+        for found, wanted in (
+            (table, column),
+            (table.slice(1, 3), column[1:4]),
+            (pa.concat_tables([table.slice(3), table]), np.concatenate([column[3:], column])),
+            (table.slice(0, 0), column[:0]),
+        ):
+            back = from_column(found.column(name))
+            assert (back.dtype, back.flags.writeable) == (column.dtype, True)
+            np.testing.assert_array_equal(back, wanted)
+
+
+def test_parts_are_written_and_read_without_pandas(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+import numpy as np
+from lat.workspace.column_shards import ColumnShards
+shards = ColumnShards(Path(sys.argv[1]), "inputs")
+shards.write(0, {"numbers": np.arange(3), "flags": np.array([True, False, True]), "lists": np.zeros((3, 2))})
+assert shards.has(0) and shards.read(1)["flags"].tolist() == [True, False, True]
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
 
 
 # Which parts are there
