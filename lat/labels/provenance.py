@@ -72,13 +72,10 @@ class Provenance:
             for origin, space, number in columns
         ]
         if (prior := self.prior) is not None:
-            for i in np.flatnonzero(prior.source_class >= 0).tolist():
-                name = prior.source_classes[prior.source_class[i]]
-                entries[i]["prior"] = {
-                    "source_class": name,
-                    "factor": float(prior.factor[i]),
-                    "kept": bool(prior.is_kept[i]),
-                }
+            applied = zip(entries, prior.source_class.tolist(), prior.factor.tolist(), prior.is_kept.tolist(), strict=True)
+            for entry, k, factor, kept in applied:
+                if k >= 0:
+                    entry["prior"] = {"source_class": prior.source_classes[k], "factor": factor, "kept": kept}
         return entries
 
 

@@ -87,3 +87,18 @@ def test_class_scores_of_all_boxes_are_written_in_class_order(tmp_path: Path) ->
     boxes = labeled_boxes(SPACE, [[1, 2, 4, 4]], [1], [0.5], [[1e-6, 0.5, 0.00002]])
     write_labels(tmp_path / "labels.json", images, SPACE, [boxes], info={})
     assert '"score":0.5,"class_scores":[1e-06,0.5,2e-05]}]}' in (tmp_path / "labels.json").read_text()
+
+
+@pytest.mark.parametrize("column", ["boxes_xyxy", "scores", "class_scores", "factor"])
+def test_what_json_has_no_number_for_is_not_written(column: str, tmp_path: Path) -> None:
+    images = read_labels(write_json(tmp_path / "images.json", coco_dict([[]] * 5)), "city")
+    found, provenance = boxes_on(images)
+    write_labels(tmp_path / "labels.json", images, SPACE, found, info={}, provenance=provenance)
+    table = read_labels(tmp_path / "labels.json", "city")
+    assert table.provenance is not None
+    assert table.provenance.prior is not None
+    numbers = table.provenance.prior.factor if column == "factor" else getattr(table, column)
+    numbers.reshape(-1)[-1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        write_table(tmp_path / "again.json", table)
+    assert not (tmp_path / "again.json").exists()

@@ -13,6 +13,7 @@ import numpy as np
 from lat.core.files import open_atomically
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import SCORE_DECIMALS, written_scores
+from lat.labels.coco.json_rows import json_of_rows
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import BOX_DECIMALS, ImageBoxes, rounded, table_of_boxes
 
@@ -132,13 +133,23 @@ def _annotations(table: LabelTable, ids: np.ndarray, first_keys: tuple[str, ...]
     image_ids = np.repeat(table.image_ids, np.diff(table.offsets))
     for first in range(0, table.num_boxes, _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
+        _check_finite(table, rows)
         columns = _box_columns(table, rows)
         columns["id"], columns["image_id"] = ids[rows].tolist(), image_ids[rows].tolist()
         columns["iscrowd"] = table.is_crowd[rows].astype(int).tolist()
         if table.provenance is not None:
             columns["provenance"] = table.provenance[rows].entries()
-        ordered = {key: columns[key] for key in dict.fromkeys((*first_keys, *columns))}
-        yield _json([dict(zip(ordered, row, strict=True)) for row in zip(*ordered.values(), strict=True)])
+        yield json_of_rows({key: columns[key] for key in dict.fromkeys((*first_keys, *columns))})
+
+
+def _check_finite(table: LabelTable, rows: slice) -> None:
+    """Raise for numbers that JSON has not."""
+    of_classes = table.class_scores
+    numbers = [table.boxes_xyxy, table.scores, *([] if of_classes is None else [getattr(of_classes, "scores", of_classes)])]
+    if table.provenance is not None and table.provenance.prior is not None:
+        numbers.append(table.provenance.prior.factor)
+    if not all(np.isfinite(column[rows]).all() for column in numbers):
+        raise ValueError(f"{table.path}: a number is NaN or infinite, which JSON has not")
 
 
 def _box_columns(table: LabelTable, rows: slice) -> dict[str, list[Any]]:
