@@ -37,6 +37,13 @@ class AppliedPrior:
     factor: np.ndarray
     is_kept: np.ndarray
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[AppliedPrior]) -> AppliedPrior:
+        """All rows of some, at least one, with the same names."""
+        columns = ("source_class", "factor", "is_kept")
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+        return cls(source_classes=parts[0].source_classes, **joined)
+
     def __getitem__(self, rows: np.ndarray | slice) -> AppliedPrior:
         return AppliedPrior(self.source_class[rows], self.source_classes, self.factor[rows], self.is_kept[rows])
 
@@ -58,6 +65,18 @@ class Provenance:
     spaces: tuple[str, ...]
     annotation_ids: np.ndarray
     prior: AppliedPrior | None = None
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[Provenance]) -> Provenance:
+        """All rows of some, at least one, with the same names, of which all have a prior or none has."""
+        columns = ("origin", "space", "annotation_ids")
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+        priors = [part.prior for part in parts if part.prior is not None]
+        assert len(priors) in (0, len(parts)), "a prior for all rows or none"
+        return cls(spaces=parts[0].spaces, prior=AppliedPrior.concatenated(priors) if priors else None, **joined)
+
+    def __len__(self) -> int:
+        return len(self.origin)
 
     def __getitem__(self, rows: np.ndarray | slice) -> Provenance:
         prior = None if self.prior is None else self.prior[rows]

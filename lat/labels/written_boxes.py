@@ -35,7 +35,7 @@ def table_of_boxes(
     images: LabelTable,
     space: LabelSpace,
     boxes: Sequence[ImageBoxes],
-    provenance: Sequence[Sequence[Mapping[str, Any]]] | None = None,
+    provenance: Provenance | Sequence[Sequence[Mapping[str, Any]]] | None = None,
     first_image: int = 0,
 ) -> LabelTable:
     """The boxes of consecutive images as a table: corners rounded to 4 decimals, scores to 6, annotation ids from 1.
@@ -46,9 +46,9 @@ def table_of_boxes(
         images: all images.
         space: the label space of the boxes.
         boxes: one entry per image from `first_image` on, float32, inside the image and with an area after rounding.
-        provenance: one entry per image: for each box {"origin": "ground_truth" | "pseudo_label", "space": str,
-            "annotation_id": int or None}, the proposal that it came from; and, if a prior weighed its class, "prior":
-            {"source_class": str, "factor": float, "kept": bool}, see `AppliedPrior`.
+        provenance: of all boxes, with prior factors of 6 decimals; or one entry per image: for each box {"origin":
+            "ground_truth" | "pseudo_label", "space": str, "annotation_id": int or None}, the proposal that it came from; and, if
+            a prior weighed its class, "prior": {"source_class": str, "factor": float, "kept": bool}, see `AppliedPrior`.
         first_image: index in `images` of the first image with an entry in `boxes`.
 
     Raises:
@@ -131,9 +131,13 @@ def _class_scores(images: LabelTable, boxes: Sequence[ImageBoxes], labels: np.nd
     return class_scores_of(vectors, labels)
 
 
-def _provenance(entries: Sequence[Sequence[Mapping[str, Any]]] | None, offsets: np.ndarray) -> Provenance | None:
+def _provenance(entries: Provenance | Sequence[Sequence[Mapping[str, Any]]] | None, offsets: np.ndarray) -> Provenance | None:
     if entries is None:
         return None
+    if isinstance(entries, Provenance):
+        if len(entries) != offsets[-1]:
+            raise ValueError(f"provenance of {len(entries)} boxes for {offsets[-1]}")
+        return entries if len(entries) else None
     counts = np.diff(offsets).tolist()
     rows = [
         file_entry(entry)

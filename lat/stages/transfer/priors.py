@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +13,8 @@ from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import ESTIMATORS, counted, equal_shares, without_counterpart
+from lat.labels.provenance import FACTOR_DECIMALS, AppliedPrior
+from lat.labels.written_boxes import rounded
 from lat.stages.shared.relation_files import relation_file
 from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.workspace import Workspace
@@ -56,20 +58,21 @@ class PriorRecord:
     prior: ClassPrior
     threshold: float
 
-    def entries(self, decoded: DecodedProposals, boxes: LabeledBoxes, rows: Tensor) -> list[dict[str, Any]]:
-        """For each label {"prior": {"source_class", "factor", "kept"}}, or {} if its proposal lies on no human box.
+    def applied(self, decoded: DecodedProposals, boxes: LabeledBoxes, rows: Tensor) -> AppliedPrior:
+        """What it did to each label; nothing to one whose proposal lies on no human box.
 
         Args:
             decoded: proposals of some images.
             boxes: their N labels, with uncalibrated scores.
             rows: (N,) int64 rows of the labels' proposals.
         """
-        class_names = self.prior.shares.source.class_names
         human = decoded.support[rows]
-        classes = torch.where(human >= 0, decoded.source_labels[human], -1)
-        factors = self.prior.factors[classes, boxes.labels].tolist()
-        kept = (boxes.scores < self.threshold).tolist()
-        return [
-            {} if c < 0 else {"prior": {"source_class": class_names[c], "factor": factor, "kept": is_kept}}
-            for c, factor, is_kept in zip(classes.tolist(), factors, kept, strict=True)
-        ]
+        lies_on_one = human >= 0
+        classes = torch.where(lies_on_one, decoded.source_labels[human], -1)
+        factors = torch.where(lies_on_one, self.prior.factors[classes, boxes.labels].double(), 1.0)
+        return AppliedPrior(
+            classes.cpu().numpy().astype(np.int32),
+            self.prior.shares.source.class_names,
+            rounded(factors.cpu().numpy(), FACTOR_DECIMALS),
+            (lies_on_one & (boxes.scores < self.threshold)).cpu().numpy(),
+        )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from lat.core.decoded_proposals import Decoded, DecodedProposals
 from lat.core.label_space import JointLabelSpace
-from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.engine.announce import say
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
+from lat.labels.provenance import Provenance
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
 from lat.labels.written_boxes import table_of_boxes
@@ -30,8 +32,8 @@ from lat.workspace.label_files import label_info
 from lat.workspace.label_shards import prepared_shards, work_folder
 from lat.workspace.workspace import Workspace
 
-TracedLabels = tuple[LabeledBoxes, list[dict[str, Any]]]
-"""The labels of one image and their provenance."""
+TracedLabels = tuple[list[LabeledBoxes], Provenance]
+"""The labels of each of some images, and the provenance of all."""
 
 
 def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
@@ -86,25 +88,26 @@ class TransferShards:
         labels: dict[str, list[TracedLabels]] = {target: [] for target in self.shards}
         for images, batch in zip(self.batches[shard], self._decoded(self.batches[shard]), strict=True):
             for target, found in labels.items():
-                found += self.label(target, batch[target])
+                found.append(self.label(target, batch[target]))
             advance(len(images))
         first = self.batches[shard][0].start
         for target, found in labels.items():
-            boxes, provenance = zip(*found, strict=True)
+            boxes, provenance = (
+                [one for of_batch, _ in found for one in of_batch],
+                Provenance.concatenated([one for _, one in found]),
+            )
             table = table_of_boxes(self.part.labels, self.workspace.data.space(target), boxes, provenance, first)
             self.shards[target].write(shard, to_arrow(table, first))
         return [shards.path(shard) for shards in self.shards.values()]
 
-    def label(self, target: str, decoded: DecodedProposals) -> list[TracedLabels]:
-        """The labels of each image of a batch and their provenance."""
+    def label(self, target: str, decoded: DecodedProposals) -> TracedLabels:
+        """The labels of the images of a batch."""
         known = self.evidence[target]
         boxes, rows = known.labels_of(self.workspace, target, decoded)
         provenance = provenance_of(decoded.proposals, rows, self.workspace.data.joint)
         if target in self.records:
-            priors = self.records[target].entries(decoded, boxes, rows)
-            provenance = [{**origin, **prior} for origin, prior in zip(provenance, priors, strict=True)]
-        entries = iter(provenance)
-        return [(one, list(islice(entries, len(one)))) for one in known.calibrated(boxes).split(decoded.counts(rows))]
+            provenance = replace(provenance, prior=self.records[target].applied(decoded, boxes, rows))
+        return known.calibrated(boxes).split(decoded.counts(rows)), provenance
 
     def finish(self) -> None:
         """Write `transferred/S.T.json` of each target, and say which source classes have no counterpart."""
@@ -127,11 +130,12 @@ class TransferShards:
             yield next(self.decoder.decode([images])) if waiting is None else waiting
 
 
-def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> list[dict[str, Any]]:
+def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> Provenance:
     """For each of `rows` (N,), the proposal that a box came from: its origin, its space and its annotation id."""
-    chosen = proposals[rows]
-    ids = chosen.annotation_ids.tolist()
-    return [
-        {"origin": Origin(origin).name.lower(), "space": joint.names[space], "annotation_id": ids[i] if ids[i] > 0 else None}
-        for i, (origin, space) in enumerate(zip(chosen.origin.tolist(), chosen.space_index.tolist(), strict=True))
-    ]
+    chosen = proposals[rows].to("cpu")
+    return Provenance(
+        origin=chosen.origin.numpy().astype(np.int8),
+        space=chosen.space_index.numpy().astype(np.int16),
+        spaces=tuple(joint.names),
+        annotation_ids=torch.where(chosen.annotation_ids > 0, chosen.annotation_ids, -1).numpy(),
+    )
