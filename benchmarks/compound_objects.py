@@ -63,9 +63,10 @@ class Direction:
         assert truth is not None
         self.truth = truth
         self.objects = [ridden_boxes(truth, i, source, target) for i in range(len(truth))]
-        methods = candidate_labels(workspace, source, read_transferred(workspace, source, target))
+        methods = {method: labels() for method, labels in candidate_labels(workspace, source, target).items()}
         self.labels = {
-            method: boxes_per_image(labels) if isinstance(labels, LabelTable) else list(labels) for method, labels in methods
+            method: boxes_per_image(labels) if isinstance(labels, LabelTable) else list(labels)
+            for method, labels in methods.items()
         }
 
     def __len__(self) -> int:

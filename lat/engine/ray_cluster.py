@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lat.core.errors import InputError
+from lat.engine.outcome import WorkerError
 
 LAUNCHERS = ("TORCHELASTIC_", "SLURM_")  # variables by which torchrun and srun tell a process of others
 OF_A_GROUP = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -23,39 +23,8 @@ Item = TypeVar("Item")
 DEATHS = 5  # of workers that were doing the same thing; one more ends the run
 
 
-class RayWorkerError(RuntimeError):
-    """A worker failed for a reason that is no fault of the user's input; the text is its traceback."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a function in a worker came to: its value, an `InputError`, or the traceback of any other error."""
-
-    value: Any = None
-    error: InputError | None = None
-    trace: str = ""
-
-    @staticmethod
-    def of(function: Callable[..., Any], *arguments: Any) -> Outcome:
-        try:
-            return Outcome(function(*arguments))
-        except InputError as error:
-            return Outcome(error=error)
-        except Exception:
-            return Outcome(trace=traceback.format_exc())
-
-    def unwrap(self) -> Any:
-        """The value.
-
-        Raises:
-            InputError: the one that the function raised.
-            RayWorkerError: if it raised any other error.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.trace:
-            raise RayWorkerError(f"a Ray worker failed:\n{self.trace.rstrip()}")
-        return self.value
+class RayWorkerError(WorkerError):
+    """Workers on Ray died, or could not do what they were asked."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lat.engine.jobs import Recipe, ShardJob, missing_shards, tracked
-from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
+from lat.engine.outcome import Outcome
+from lat.engine.ray_cluster import DEATHS, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
 
 
 class Worker:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lat.core.files import write_atomically
+from lat.engine.outcome import Outcome
 from lat.engine.processes import join_group
 from lat.engine.progress import track
-from lat.engine.ray_cluster import DEATHS, Outcome, Place, RayWorkerError, join_cluster, not_installed
+from lat.engine.ray_cluster import DEATHS, Place, RayWorkerError, join_cluster, not_installed
 
 Function = Callable[[], None]
 """What a worker does; it can be pickled, writes to a folder that all machines see, and can be begun anew after any end."""
@@ -32,7 +33,7 @@ def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) 
 
     Raises:
         InputError: if a function raised it.
-        RayWorkerError: if a function raised another error, or its workers died again and again.
+        WorkerError: if a function raised another error, or its workers died again and again.
     """
     ray = join_cluster()
     place = Place.of_driver()
@@ -74,7 +75,7 @@ def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int)
 
     Raises:
         InputError: if the function raised it in any worker.
-        RayWorkerError: if it raised another error, or workers died again and again.
+        WorkerError: if it raised another error, or workers died again and again.
     """
     join_cluster()
     os.environ |= {"RAY_TRAIN_V2_ENABLED": "1", "RAY_CHDIR_TO_TRIAL_DIR": "0"}

@@ -3,32 +3,89 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from lat.core.files import open_atomically, sha256_of_file
-from lat.engine.progress import track
+from lat.engine.jobs import Advance, uncounted
 from lat.evaluation.box_doubt import Doubt, doubt
 from lat.labels.table import LabelTable
 from lat.stages.transfer.no_counterpart import boxes_without_counterpart
-from lat.workspace.label_files import read_pseudo_labels
+from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred
 from lat.workspace.workspace import Workspace
 
 DECIMALS = 4
 ROWS_AT_ONCE = 10_000
 
+_PART = "part "  # before the name of each of the parts in a shard's file
 
-def pair_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable) -> Doubt:
-    """Doubt of the labels transferred from the training images of `source` to `target`."""
+
+class DoubtShards:
+    """The doubt of the labels of every direction, a shard for each; see `ShardJob`. A shard also writes its `doubt/S.T.json`.
+
+    Args:
+        workspace: the run.
+        inputs: hash of all that it depends on.
+    """
+
+    is_preparation = True
+
+    def __init__(self, workspace: Workspace, *, inputs: str) -> None:
+        self.workspace, self.inputs, self.title = workspace, inputs, "doubt"
+        self.pairs = workspace.transfers()
+        self.sizes = [2 * len(workspace.data.train_part(source)) for source, _ in self.pairs]  # images are gone through twice
+        self.folder = workspace.paths.root / ".work" / "doubt"
+
+    def is_done(self, shard: int) -> bool:
+        return self.workspace.paths.doubt(*self.pairs[shard]).is_file() and self._load(shard) is not None
+
+    def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
+        source, target = self.pairs[shard]
+        transferred = counted_labels(self.workspace, read_transferred(self.workspace, source, target))
+        found = pair_doubt(self.workspace, source, target, transferred, advance)
+        write_doubt(self.workspace, source, target, transferred, found)
+        columns: dict[str, Any] = {"boxes": found.boxes, "images": found.images, "overlooked": found.overlooked}
+        columns |= {_PART + name: column for name, column in found.parts.items()}
+        with open_atomically(self._path(shard)) as file:
+            np.savez(file, inputs=np.array(self.inputs), **columns)
+        return [self.workspace.paths.doubt(source, target), self._path(shard)]
+
+    def found(self, source: str, target: str) -> Doubt:
+        """The doubt of a direction, of which the shard is done."""
+        doubt = self._load(self.pairs.index((source, target)))
+        assert doubt is not None
+        return doubt
+
+    def finish(self) -> None:
+        """Delete what is not needed once the report is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{'.'.join(self.pairs[shard])}.npz"
+
+    def _load(self, shard: int) -> Doubt | None:
+        """What a shard found; None if it is missing, damaged, or of other inputs."""
+        try:
+            with np.load(self._path(shard), allow_pickle=False) as columns:
+                if str(columns["inputs"]) != self.inputs:
+                    return None
+                parts = {name.removeprefix(_PART): columns[name] for name in columns.files if name.startswith(_PART)}
+                return Doubt(columns["boxes"], parts, columns["images"], columns["overlooked"])
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            return None
+
+
+def pair_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, advance: Advance = uncounted) -> Doubt:
+    """Doubt of the labels transferred from the training images of `source` to `target`; counts each image twice."""
     views = [workspace.data.train_part(source).labels.where(~workspace.data.train_part(source).labels.is_crowd)]
     views += [read_pseudo_labels(workspace, source, space) for space in workspace.data.proposal_spaces(source)]
     odd = boxes_without_counterpart(workspace, source, target)
-    pseudo = read_pseudo_labels(workspace, source, target)
-    with track(2 * len(transferred), f"doubt of {source} to {target}", after_seconds=2) as progress:
-        return doubt(transferred, pseudo, views, odd, progress.advance)
+    return doubt(transferred, read_pseudo_labels(workspace, source, target), views, odd, advance)
 
 
 def write_doubt(workspace: Workspace, source: str, target: str, transferred: LabelTable, found: Doubt) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,22 @@ from lat.evaluation.label_figures import label_figures
 from lat.evaluation.transfer_quality import agreement
 from lat.labels.chunks import in_chunks
 from lat.labels.table import LabelTable
-from lat.workspace.jobs import do_shards
+from lat.workspace.jobs import do_shards_without_device
 from lat.workspace.label_files import counted_labels, read_detections, read_transferred, read_truth
 from lat.workspace.label_shards import work_folder
 from lat.workspace.result_files import read_downstream_metrics
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
-TRANSFER_METHODS = ("class_names", "pseudo_label", "union", "union_averaged", "label_transfer")
+RESULT = "label_transfer"  # the last round's transferred labels
+AGREEMENT = "agreement"  # of the result with the human boxes: no method
+TRANSFER_METHODS = ("class_names", "pseudo_label", "union", "union_averaged", RESULT)
 DETECTOR_METHODS = ("pseudo_label", "union_averaged")  # scored with the detector of the last round too
 
 
 def method_of(of_round: Workspace) -> str:
     """The method name of a round's transferred labels; the last round's are the result."""
-    return "label_transfer" if of_round.round == of_round.config.rounds.count else f"label_transfer_round_{of_round.round}"
+    return RESULT if of_round.round == of_round.config.rounds.count else f"{RESULT}_round_{of_round.round}"
 
 
 def last_round_methods(workspace: Workspace) -> dict[str, str]:
@@ -77,12 +80,12 @@ def evaluate(workspace: Workspace, inputs: str = "") -> dict[str, Any]:
     Returns:
         What is written to `evaluation.json`.
     """
-    job = do_shards(workspace, EvaluationShards, inputs=inputs)
+    job = do_shards_without_device(workspace, EvaluationShards, inputs=inputs)
     return workspace.processes.from_first(job.finish)
 
 
 class EvaluationShards:
-    """The figures of every direction, a shard for each; see `ShardJob`.
+    """The figures of every direction: a shard for each method, where there is truth, and one for its agreement; see `ShardJob`.
 
     Args:
         workspace: the run.
@@ -93,25 +96,31 @@ class EvaluationShards:
 
     def __init__(self, workspace: Workspace, *, inputs: str) -> None:
         self.workspace, self.inputs, self.title = workspace, inputs, "evaluate"
-        self.pairs = workspace.transfers()
-        self.sizes = [_images_to_score(workspace, *pair) for pair in self.pairs]
+        pairs = workspace.transfers()
+        self.shards = [(*pair, method) for pair in pairs for method in (*_scored_methods(workspace, *pair), AGREEMENT)]
+        self.sizes = [len(workspace.data.train_part(source)) for source, _, _ in self.shards]
         self.folder = work_folder(workspace.paths.root, workspace.paths.evaluation)
+        self._last: _Direction | None = None
 
     def is_done(self, shard: int) -> bool:
         return self._read(shard).get("inputs") == self.inputs
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
-        rows, changes = _evaluate_pair(self.workspace, *self.pairs[shard], advance)
-        content = {"inputs": self.inputs, "transfer": rows, "agreement": changes}
-        write_atomically(self._path(shard), json.dumps(content, allow_nan=False) + "\n")
+        source, target, method = self.shards[shard]
+        if self._last is None or (self._last.source, self._last.target) != (source, target):
+            self._last = None  # its labels go before others are read
+            self._last = _Direction(self.workspace, source, target)
+        row = self._last.changes() if method == AGREEMENT else self._last.figures(method)
+        write_atomically(self._path(shard), json.dumps({"inputs": self.inputs, "row": row}, allow_nan=False) + "\n")
+        advance(self.sizes[shard])
         return [self._path(shard)]
 
     def finish(self) -> dict[str, Any]:
         """Write `evaluation.json` from all shards."""
-        found = [self._read(shard) for shard in range(len(self.pairs))]
+        rows = [(method == AGREEMENT, self._read(shard)["row"]) for shard, (_, _, method) in enumerate(self.shards)]
         evaluation = {
-            "transfer": [row for one in found for row in one["transfer"]],
-            "agreement": [one["agreement"] for one in found],
+            "transfer": [row for is_agreement, row in rows if not is_agreement],
+            "agreement": [row for is_agreement, row in rows if is_agreement],
             "downstream": [read_downstream_metrics(path) for path in self.workspace.paths.found_downstream()],
         }
         write_atomically(self.workspace.paths.evaluation, json.dumps(evaluation, indent=2, allow_nan=False) + "\n")
@@ -119,7 +128,7 @@ class EvaluationShards:
         return evaluation
 
     def _path(self, shard: int) -> Path:
-        return self.folder / f"{'.'.join(self.pairs[shard])}.json"
+        return self.folder / f"{'.'.join(self.shards[shard])}.json"
 
     def _read(self, shard: int) -> dict[str, Any]:
         """What a shard wrote; {} if it is missing or damaged."""
@@ -130,27 +139,37 @@ class EvaluationShards:
         return content
 
 
-def _evaluate_pair(
-    workspace: Workspace, source: str, target: str, advance: Advance
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A row of figures per method, where there is truth, and what transfer changed."""
-    own, transferred = workspace.data.train_part(source).labels, read_transferred(workspace, source, target)
-    truth, rows = read_truth(workspace, source, target), []
-    if truth is not None:
-        for method, labels in candidate_labels(workspace, source, transferred):
-            figures = label_figures(truth, labels, workspace.config.evaluation.counted_threshold)
-            rows.append({"source": source, "target": target, "method": method, **figures})
-            advance(len(own))
-    changes = agreement(boxes_per_image(own), boxes_per_image(counted_labels(workspace, transferred)))
-    advance(len(own))
-    return rows, {"source": source, "target": target, **changes.to_dict()}
+class _Direction:
+    """What is compared in one direction; each file is read when it is needed first."""
+
+    def __init__(self, workspace: Workspace, source: str, target: str) -> None:
+        self.workspace, self.source, self.target = workspace, source, target
+        self.candidates = candidate_labels(workspace, source, target)
+
+    @cached_property
+    def truth(self) -> LabelTable:
+        """Only where there is truth."""
+        truth = read_truth(self.workspace, self.source, self.target)
+        assert truth is not None
+        return truth
+
+    def figures(self, method: str) -> dict[str, Any]:
+        """The row of a method."""
+        found = label_figures(self.truth, self.candidates[method](), self.workspace.config.evaluation.counted_threshold)
+        return {"source": self.source, "target": self.target, "method": method, **found}
+
+    def changes(self) -> dict[str, Any]:
+        """What transfer changed."""
+        own, transferred = self.workspace.data.train_part(self.source).labels, self.candidates[RESULT]()
+        assert isinstance(transferred, LabelTable)
+        found = agreement(boxes_per_image(own), boxes_per_image(counted_labels(self.workspace, transferred)))
+        return {"source": self.source, "target": self.target, **found.to_dict()}
 
 
-def _images_to_score(workspace: Workspace, source: str, target: str) -> int:
-    """Number of images of a direction, counted once per method, where there is truth, and once for its agreement."""
-    methods = len(TRANSFER_METHODS) + workspace.config.rounds.count + len(last_round_methods(workspace))
+def _scored_methods(workspace: Workspace, source: str, target: str) -> tuple[str, ...]:
+    """The methods whose labels of a direction are scored: none without truth."""
     has_truth = target in workspace.data.settings_of(source).truth
-    return len(workspace.data.train_part(source)) * (1 + methods * has_truth)
+    return tuple(candidate_labels(workspace, source, target)) if has_truth else ()
 
 
 @dataclass(frozen=True)
@@ -165,14 +184,20 @@ class LabelsInChunks:
             yield from self.make(*chunk)
 
 
-def candidate_labels(
-    workspace: Workspace, source: str, transferred: LabelTable
-) -> Iterator[tuple[str, LabelTable | LabelsInChunks]]:
-    """Each method and its labels for the training images of `source` in the space of its transferred labels.
+def candidate_labels(workspace: Workspace, source: str, target: str) -> dict[str, Callable[[], LabelTable | LabelsInChunks]]:
+    """Each method, and what reads or makes its labels for the training images of `source` in the space of `target`.
 
     Pseudo-labels have all their scores, as transferred labels do, below `pseudo_label.threshold` too.
     """
-    space, own = transferred.space, workspace.data.train_part(source).labels
+    space, own = workspace.data.space(target), workspace.data.train_part(source).labels
+
+    @lru_cache(maxsize=1)
+    def detections(number: int) -> LabelTable:
+        return read_detections(workspace.at(number), source, target)
+
+    @lru_cache(maxsize=1)
+    def transferred(number: int) -> LabelTable:
+        return read_transferred(workspace.at(number), source, target)
 
     def by_name(own: LabelTable) -> list[LabeledBoxes]:
         return labels_by_class_names(own, space)
@@ -183,19 +208,18 @@ def candidate_labels(
     def averaged(own: LabelTable, pseudo: LabelTable) -> list[LabeledBoxes]:
         return averaged_union_labels(by_name(own), boxes_per_image(pseudo))
 
-    first, *last = _compared_rounds(workspace)
-    pseudo = read_detections(first, source, space.name)
-    yield "class_names", LabelsInChunks(by_name, (own,))
-    yield "pseudo_label", pseudo
-    yield "union", LabelsInChunks(union, (own, pseudo))
-    yield "union_averaged", LabelsInChunks(averaged, (own, pseudo))
-    for of_round in workspace.rounds()[:-1]:
-        yield method_of(of_round), read_transferred(of_round, source, space.name)
-    for of_round in last:
-        named, pseudo = last_round_methods(workspace), read_detections(of_round, source, space.name)
-        yield named["pseudo_label"], pseudo
-        yield named["union_averaged"], LabelsInChunks(averaged, (own, pseudo))
-    yield "label_transfer", transferred
+    found: dict[str, Callable[[], LabelTable | LabelsInChunks]] = {
+        "class_names": lambda: LabelsInChunks(by_name, (own,)),
+        "pseudo_label": lambda: detections(0),
+        "union": lambda: LabelsInChunks(union, (own, detections(0))),
+        "union_averaged": lambda: LabelsInChunks(averaged, (own, detections(0))),
+    }
+    *earlier, last = workspace.rounds()
+    found |= {method_of(of_round): partial(transferred, of_round.round) for of_round in earlier}
+    if named := last_round_methods(workspace):
+        found[named["pseudo_label"]] = lambda: detections(last.round)
+        found[named["union_averaged"]] = lambda: LabelsInChunks(averaged, (own, detections(last.round)))
+    return {**found, RESULT: partial(transferred, last.round)}
 
 
 def mean_ap(rows: Sequence[dict[str, Any]], method: str, key: str = "ap") -> float | None:

@@ -12,8 +12,9 @@ from lat.core.files import sha256_of_file, writing
 from lat.engine.progress import track
 from lat.report.build import Gallery, Progress, ReportContent, write_report
 from lat.report.pictures import LONGEST_SIDE, relative_url
-from lat.stages.doubt import pair_doubt, write_doubt
+from lat.stages.doubt import DoubtShards
 from lat.stages.shared.relation_files import read_relation_content
+from lat.workspace.jobs import do_shards_without_device
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.paths import require
 from lat.workspace.result_files import read_evaluation, read_log, read_metrics
@@ -32,14 +33,26 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 
 
 def _run(workspace: Workspace, *, due: Mapping[str, str]) -> None:
-    workspace.processes.from_first(report, workspace)
+    (inputs,) = due.values()
+    report(workspace, inputs)
 
 
 STAGE = Stage("report", steps)
 
 
-def report(workspace: Workspace) -> None:
-    """Write the report of a run from its files, and rank its labels by doubt."""
+def report(workspace: Workspace, inputs: str = "") -> None:
+    """Write the report of a run from its files, and rank its labels by doubt. All processes of a run call this.
+
+    Args:
+        workspace: the run.
+        inputs: hash of all that the report shows: what an interrupted report found of the same is used.
+    """
+    doubts = do_shards_without_device(workspace, DoubtShards, inputs=inputs)
+    workspace.processes.from_first(_write, workspace, doubts)
+
+
+def _write(workspace: Workspace, doubts: DoubtShards) -> None:
+    """Write the report, given the doubt of all labels."""
     config, folder = workspace.config, workspace.paths.report.parent
     parts = {name: workspace.data.train_part(name).labels for name in workspace.names}
     content = ReportContent(
@@ -61,11 +74,12 @@ def report(workspace: Workspace) -> None:
         curves={name: rows for name, rows in _curves(workspace).items() if rows},
         relations=[read_relation_content(path) for path in workspace.paths.found_relations()],
         examples={name: workspace.data.train_part(name) for name in workspace.names},
-        galleries=(_gallery(workspace, source, target) for source, target in workspace.transfers()),
+        galleries=(_gallery(workspace, doubts, source, target) for source, target in workspace.transfers()),
         labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )
     with writing(folder):
         write_report(folder, content, config.report, _pictures)
+    doubts.finish()
 
 
 @contextmanager
@@ -83,17 +97,14 @@ def _curves(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     return curves | {f"downstream {path.parent.name}": _read_log(path.parent) for path in workspace.paths.found_downstream()}
 
 
-def _gallery(workspace: Workspace, source: str, target: str) -> Gallery:
-    transferred = counted_labels(workspace, read_transferred(workspace, source, target))
-    found = pair_doubt(workspace, source, target, transferred)
-    write_doubt(workspace, source, target, transferred, found)
+def _gallery(workspace: Workspace, doubts: DoubtShards, source: str, target: str) -> Gallery:
     return Gallery(
         source=source,
         target=target,
         dataset=workspace.data.train_part(source),
         pseudo=read_pseudo_labels(workspace, source, target),
-        transferred=transferred,
-        doubt=found,
+        transferred=counted_labels(workspace, read_transferred(workspace, source, target)),
+        doubt=doubts.found(source, target),
         labels_sha256=sha256_of_file(workspace.paths.transferred(source, target)),
         truth=read_truth(workspace, source, target),
     )

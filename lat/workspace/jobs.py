@@ -51,7 +51,15 @@ def do_shards(workspace: Workspace, kind: Callable[..., Job], **arguments: Any) 
     Returns:
         The job in this process, all of whose shards exist.
     """
+    return _do(workspace, workspace.executor, kind, arguments)
+
+
+def do_shards_without_device(workspace: Workspace, kind: Callable[..., Job], **arguments: Any) -> Job:
+    """The same for a job that needs no device: a process alone lets others on this machine help."""
+    return _do(workspace, workspace.devices.executor_without_device, kind, arguments)
+
+
+def _do(workspace: Workspace, executor: Executor, kind: Callable[..., Job], arguments: Mapping[str, Any]) -> Job:
     job = kind(workspace, **arguments)
-    executor: Executor = workspace.executor
     executor.run(job, JobRecipe(workspace.config, workspace.round, kind, arguments))
     return job

@@ -21,7 +21,7 @@ from ray_work import train_and_die_once, train_and_tell
 
 from lat.core.errors import InputError
 from lat.engine.jobs import missing_shards
-from lat.engine.ray_cluster import RayWorkerError
+from lat.engine.outcome import WorkerError
 from lat.engine.ray_executor import Ray
 from lat.engine.ray_training import train_in_group, train_side_by_side
 
@@ -79,7 +79,7 @@ def test_wrong_input_arrives_as_it_was_raised_and_other_errors_with_their_traceb
     with pytest.raises(InputError, match=r"^shard 3: is bad; mend it$"):
         run(executor, bad)
     missing = CountedJob(tmp_path / "nowhere", [1])
-    with pytest.raises(RayWorkerError, match=r"(?s)counted_job\.py.*FileNotFoundError") as raised:
+    with pytest.raises(WorkerError, match=r"(?s)counted_job\.py.*FileNotFoundError") as raised:
         run(executor, missing)
     assert str(raised.value).count("Traceback") == 1
 

@@ -11,7 +11,8 @@ import torch
 
 from lat.core.errors import InputError
 from lat.engine import processes
-from lat.engine.ray_cluster import Outcome, Place, RayWorkerError, count_gpus, join_cluster, require_seen
+from lat.engine.outcome import Outcome, WorkerError
+from lat.engine.ray_cluster import Place, count_gpus, join_cluster, require_seen
 
 
 class Resources:
@@ -60,7 +61,7 @@ def test_an_outcome_is_a_value_an_input_error_or_a_traceback() -> None:
     assert Outcome.of(divmod, 7, 2).unwrap() == (3, 1)
     with pytest.raises(InputError, match=r"^a: is bad; mend it$"):
         Outcome.of(fail, InputError("a", "is bad", "mend it")).unwrap()
-    with pytest.raises(RayWorkerError, match=r"(?s)Traceback.*in fail.*KeyError: 'b'$"):
+    with pytest.raises(WorkerError, match=r"(?s)Traceback.*in fail.*KeyError: 'b'$"):
         Outcome.of(fail, KeyError("b")).unwrap()
 
 

@@ -11,12 +11,16 @@ from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_wo
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
+from lat.engine.jobs import missing_shards
+from lat.engine.local_workers import LocalWorkers
 from lat.labels import chunks
 from lat.labels.coco.read import read_labels
 from lat.pipeline.run import run_stages
 from lat.stages import doubt
-from lat.stages.evaluate import TRANSFER_METHODS, evaluate
+from lat.stages.doubt import DoubtShards
+from lat.stages.evaluate import TRANSFER_METHODS, EvaluationShards, candidate_labels, evaluate
 from lat.stages.report import report
+from lat.workspace.jobs import do_shards_without_device
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,25 @@ def test_evaluation_doubt_and_report_do_not_depend_on_how_many_images_are_compar
     evaluate(workspace)
     report(workspace)
     assert result_bytes(run) == before
+
+
+def test_workers_find_the_same_figures_and_doubt(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    before = result_bytes(run)
+    for path in [run / "evaluation.json", *(run / "doubt").iterdir()]:
+        path.unlink()
+    workspace = tiny_workspace(config, run)
+    pairs = workspace.transfers()
+    done, left = EvaluationShards(workspace, inputs=""), DoubtShards(workspace, inputs="")
+    done.run(0)  # as if interrupted
+    workspace.devices.executor_without_device = LocalWorkers(2, worth_images=1)
+    evaluate(workspace)
+    do_shards_without_device(workspace, DoubtShards, inputs="")
+    assert missing_shards(left) == []
+    assert len(done.sizes) == len(pairs) * (1 + len(candidate_labels(workspace, *pairs[0])))  # all have truth
+    report(workspace)
+    assert result_bytes(run) == before
+    assert not left.folder.exists()
 
 
 @pytest.mark.parametrize("kind", ["pseudo_labels", "transferred"])
