@@ -79,7 +79,7 @@ PARTS = {
     "stages": Part(stage_rows, 120),
     "features": Part(feature_rows, 40),
     "same": Part(same_label_rows, 40),
-    "paper": Part(paper_rows, 120),
+    "paper": Part(paper_rows, 130),
     "pseudo-labels": Part(labelling_rows, 50),
     "training": Part(training_rows, 25),
     "processes": Part(process_rows, 30),
@@ -119,6 +119,7 @@ def measure(bench: Bench, parts: Mapping[str, Part], file: Path) -> dict[str, di
                 print(f"{name}: {result[word]}", flush=True)
         if result["rows"]:
             print_rows(name, result["rows"])
+        print(f"\n{result['seconds']} s", flush=True)
     return results
 
 

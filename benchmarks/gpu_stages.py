@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
+from math import isnan, nan
 from pathlib import Path
 from types import ModuleType
 
@@ -111,12 +114,18 @@ class Stages:
         yield self._transfer()
         yield self._trained("downstream training", downstream, "train-downstream")
 
-    def _row(self, stage: str, reached: float, ceiling: float, memory: Memory) -> Row:
+    def _row(self, stage: str, reached: float, measure_ceiling: Callable[[], float], memory: Memory) -> Row:
+        """The figures of a stage; a ceiling that cannot be measured leaves those of the stage itself."""
+        try:
+            ceiling = measure_ceiling()
+        except Exception:
+            traceback.print_exc()
+            ceiling = nan
         return {
             "stage": stage,
             "images/s": rounded(reached),
-            "ceiling (images/s)": rounded(ceiling),
-            "share": f"{100 * reached / ceiling:.0f} %",
+            "ceiling (images/s)": "failed" if isnan(ceiling) else rounded(ceiling),
+            "share": "-" if isnan(ceiling) else f"{100 * reached / ceiling:.0f} %",
             "peak MiB": mib(memory),
         }
 
@@ -124,7 +133,7 @@ class Stages:
         """A training of the first dataset's detector, or of the label-transfer model."""
         with self.bench.memory() as memory, watched_training(module, self.bench) as training:
             run_stages(self.workspace, [stage], select=lambda step: step.group in ("", self.source), say=_quiet)
-        return self._row(title, training.images_per_second, training.ceiling(), memory)
+        return self._row(title, training.images_per_second, training.ceiling, memory)
 
     def _write_detector(self, name: str) -> None:
         """A detector as it is before its training."""
@@ -145,8 +154,8 @@ class Stages:
                 for one in detectors:
                     one.detector.predict(images)
 
-        reached, ceiling = self.shards.images_per_second("PseudoLabelShards"), count / self.bench.seconds(detect)
-        return self._row(f"pseudo-labels of {len(others)} detectors", reached, ceiling, memory)
+        reached = self.shards.images_per_second("PseudoLabelShards")
+        return self._row(f"pseudo-labels of {len(others)} detectors", reached, partial(self._per_second, count, detect), memory)
 
     def _features(self) -> Row:
         ready: list[tuple[float, int]] = []
@@ -160,7 +169,8 @@ class Stages:
             with self.fabric.autocast(), torch.no_grad():
                 features.backbone.feature_maps(images)
 
-        return self._row(f"features of {self.size.features}", reached, len(images) / self.bench.seconds(forward), memory)
+        ceiling = partial(self._per_second, len(images), forward)
+        return self._row(f"features of {self.size.features}", reached, ceiling, memory)
 
     def _transfer(self) -> Row:
         with self.bench.memory() as memory:
@@ -175,8 +185,11 @@ class Stages:
             with torch.no_grad(), self.fabric.autocast():
                 model.decode(images, targets)
 
-        ceiling = count / self.bench.seconds(decode)
-        return self._row(f"transfer to {len(targets)} targets", self.shards.images_per_second("TransferShards"), ceiling, memory)
+        reached, ceiling = self.shards.images_per_second("TransferShards"), partial(self._per_second, count, decode)
+        return self._row(f"transfer to {len(targets)} targets", reached, ceiling, memory)
+
+    def _per_second(self, images: int, action: Callable[[], object]) -> float:
+        return images / self.bench.seconds(action)
 
 
 def stage_rows(bench: Bench) -> Iterator[Row]:
