@@ -92,7 +92,7 @@ def same_label_rows(bench: Bench) -> Iterator[Row]:
         for pair in workspace.transfers():
             name = f"{'.'.join(pair)}.json"
             found.add(folder / "run" / "transferred" / name, other / "transferred" / name)
-        yield found.row(f"{what}, {bench.device.type}")
+        yield found.row(what if bench.is_gpu else f"{what}, in batches of 3 instead of 16")
 
 
 def _trained_run(folder: Path, bench: Bench) -> Path:

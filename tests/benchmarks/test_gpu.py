@@ -17,6 +17,8 @@ from lat.core.label_space import LabelSpace
 from lat.engine.runtime import build_fabric
 from lat.engine.training_settings import RuntimeSettings
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 IN_ONE_PROCESS = ("stages", "features", "same", "paper", "pseudo-labels", "training")
 
