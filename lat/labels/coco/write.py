@@ -12,7 +12,7 @@ import numpy as np
 
 from lat.core.files import open_atomically
 from lat.core.label_space import LabelSpace
-from lat.labels.class_scores import SCORE_DECIMALS, written_scores
+from lat.labels.class_scores import SCORE_DECIMALS, TopScores, written_scores
 from lat.labels.coco.json_rows import json_of_rows
 from lat.labels.table import LabelTable
 from lat.labels.written_boxes import BOX_DECIMALS, ImageBoxes, rounded, table_of_boxes
@@ -144,8 +144,9 @@ def _annotations(table: LabelTable, ids: np.ndarray, first_keys: tuple[str, ...]
 
 def _check_finite(table: LabelTable, rows: slice) -> None:
     """Raise for numbers that JSON has not."""
-    of_classes = table.class_scores
-    numbers = [table.boxes_xyxy, table.scores, *([] if of_classes is None else [getattr(of_classes, "scores", of_classes)])]
+    numbers: list[np.ndarray] = [table.boxes_xyxy, table.scores]
+    if (of_classes := table.class_scores) is not None:
+        numbers.append(of_classes.scores if isinstance(of_classes, TopScores) else of_classes)
     if table.provenance is not None and table.provenance.prior is not None:
         numbers.append(table.provenance.prior.factor)
     if not all(np.isfinite(column[rows]).all() for column in numbers):
