@@ -62,6 +62,7 @@ def _ask_torch() -> dict[str, Any]:
     import torch
 
     from lat.detectors.base import detectron2_problem
+    from lat.engine.runtime import precision_of
     from lat.engine.training_settings import RuntimeSettings
 
     problem = detectron2_problem()
@@ -74,7 +75,7 @@ def _ask_torch() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "used": {
             "accelerator": "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu",
-            "precision": RuntimeSettings().precision,
+            "precision": precision_of(RuntimeSettings()),
             "auto_detector": "torchvision" if problem else "detectron2",
         },
     }
@@ -147,7 +148,7 @@ def advice(facts: dict[str, Any]) -> list[str]:
     if facts["used"]["accelerator"] == "cpu":
         lines.append("no GPU: the default settings are sized for a CPU; keep `image_size` small")
     elif facts["used"]["accelerator"] == "cuda":
-        lines.append("a GPU: choose larger models and `runtime.precision=bf16-mixed`; the README has settings to start from")
+        lines.append("a GPU: choose larger models; the README has settings to start from")
     if facts["disk"]["free_gib"] < 5:
         lines.append("less than 5 GiB of disk space is free: set `output_dir` to another disk, or `lat.backbone.cache: memory`")
     available = facts["memory_gib"]["available"]

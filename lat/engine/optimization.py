@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from lat.core.errors import InputError
 from lat.engine.training_settings import Training
@@ -34,8 +35,14 @@ def learning_rate_at(training: Training, step: int) -> float:
     return own.learning_rate * warmup * factor
 
 
-def build_optimizer(model: nn.Module, training: Training) -> Optimizer:
+def build_optimizer(model: nn.Module, training: Training, *, is_fused: bool = False) -> Optimizer:
     """An optimizer for the model's trainable parameters; those of fewer than two dimensions get no weight decay.
+
+    Args:
+        model: on the device on which it is trained.
+        training: which optimizer, with which weight decay.
+        is_fused: whether one kernel updates all parameters: faster on a GPU, rounds otherwise, and never with a gradient scaler,
+            which it would have to know.
 
     Raises:
         InputError: if the model has no trainable parameter.
@@ -48,9 +55,10 @@ def build_optimizer(model: nn.Module, training: Training) -> Optimizer:
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    fused = True if is_fused else None
     if training.own.optimizer == "sgd":
-        return SGD(groups, lr=training.own.learning_rate, momentum=MOMENTUM)
-    return AdamW(groups, lr=training.own.learning_rate)
+        return SGD(groups, lr=training.own.learning_rate, momentum=MOMENTUM, fused=fused)
+    return AdamW(groups, lr=training.own.learning_rate, fused=fused)
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> float:
@@ -66,15 +74,24 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel | None:
     It starts as a copy of the model's weights after the first step. Integer buffers (counters, index tables) are copied,
     because an average would round them down.
     """
-    if not decay:
-        return None
-    average_floats = get_ema_multi_avg_fn(decay)
+    return _Average(model, decay) if decay else None
 
-    def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            average_floats(averaged, current, count)
-        else:
-            for one, new in zip(averaged, current, strict=True):
-                one.copy_(new)
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)  # type: ignore[arg-type]
+class _Average(AveragedModel):
+    """PyTorch's average, with an update that does not wait for a GPU."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        averaged, current = ([*one.parameters(), *one.buffers()] for one in (self.module, model))
+        pairs = list(zip(averaged, current, strict=True))
+        is_first = bool(self.n_averaged == 0)  # a counter on the CPU
+        floats = [] if is_first else [pair for pair in pairs if pair[0].is_floating_point()]
+        for one, new in pairs if is_first else [pair for pair in pairs if not pair[0].is_floating_point()]:
+            one.copy_(new)
+        if floats:
+            torch._foreach_lerp_([one for one, _ in floats], [new for _, new in floats], 1 - self.decay)
+        self.n_averaged += 1

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+from torch import nn
 
 from lat.core.errors import InputError
 from lat.engine.processes import Processes, in_joined_group, meet, started_processes
@@ -25,6 +26,8 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
         InputError: if the machine lacks the device.
     """
     _check_accelerator(runtime.accelerator)
+    if runtime.precision == "tf32" and uses_cuda(runtime):
+        torch.set_float32_matmul_precision("high")
     processes, nodes = started_processes()
     meet()
     joined = JoinedGroup() if in_joined_group() else None
@@ -32,10 +35,10 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     is_one = processes * nodes == 1
     fabric = Fabric(
         accelerator=runtime.accelerator,
-        devices=[torch.cuda.current_device()] if joined and _uses_cuda(runtime) else processes,
+        devices=[torch.cuda.current_device()] if joined and uses_cuda(runtime) else processes,
         num_nodes=nodes,
         strategy="auto" if is_one else "ddp_find_unused_parameters_true",
-        precision=runtime.precision,  # type: ignore[arg-type]
+        precision=precision_of(runtime),  # type: ignore[arg-type]
         plugins=LightningEnvironment() if is_one else joined,  # even in a SLURM batch script
     )
     fabric.launch()
@@ -68,11 +71,22 @@ def fabric_alone(runtime: RuntimeSettings, fabric: Fabric) -> Fabric:
         accelerator=runtime.accelerator,
         devices=1,
         strategy=SingleDeviceStrategy(fabric.device),
-        precision=runtime.precision,  # type: ignore[arg-type]
+        precision=precision_of(runtime),  # type: ignore[arg-type]
         plugins=LightningEnvironment(),
     )
     alone.launch()
     return alone
+
+
+def laid_out(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model itself on a device; on a GPU its convolutions are channels last, as the images are."""
+    model.to(device)
+    return model.to(memory_format=torch.channels_last) if device.type == "cuda" else model
+
+
+def gradient_scaler(fabric: Fabric) -> torch.amp.GradScaler | None:
+    """The scaler of gradients, which only 16-mixed has."""
+    return getattr(fabric.strategy.precision, "scaler", None)
 
 
 def processes_of(fabric: Fabric) -> Processes:
@@ -88,7 +102,16 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _uses_cuda(runtime: RuntimeSettings) -> bool:
+def precision_of(runtime: RuntimeSettings) -> str:
+    """What Fabric calls the precision of these settings on this machine: 32-true, 16-mixed or bf16-mixed."""
+    if runtime.precision == "auto":
+        has_bfloat16 = uses_cuda(runtime) and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if has_bfloat16 else "32-true"
+    return "32-true" if runtime.precision == "tf32" else runtime.precision
+
+
+def uses_cuda(runtime: RuntimeSettings) -> bool:
+    """Whether these settings take a GPU of CUDA on this machine."""
     return runtime.accelerator in ("auto", "cuda") and torch.cuda.is_available()
 
 

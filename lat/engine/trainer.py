@@ -18,6 +18,7 @@ from lat.core.files import sha256_of_json
 from lat.engine.interrupts import InterruptsBetweenSteps
 from lat.engine.optimization import learning_rate_at, set_learning_rate
 from lat.engine.progress import track
+from lat.engine.runtime import gradient_scaler
 from lat.engine.sampling import Draw, Group, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training, check_batch_size
@@ -160,7 +161,7 @@ def _fingerprint(training: Training, job: TrainJob, num_items: int, fabric: Fabr
     chosen = asdict(training)
     for name in ("checkpoint_every", "tensorboard"):
         del chosen["shared"][name]
-    precision = getattr(fabric.strategy.precision, "precision", "32-true")
+    precision = "32-true" if gradient_scaler(fabric) is None else "16-mixed"  # any other has no state: training may move to a GPU
     return sha256_of_json([chosen, job.seed, dict(job.description), job.inputs, num_items, precision])
 
 
@@ -204,13 +205,13 @@ def _finite_figures(
         NonFiniteLossError: naming every loss with its value, and the settings to change; unchanged, the same command would meet
             the same draws again.
     """
-    asked = torch.tensor(float(interrupts.asked), device=gradient_norm.device)
+    asked = torch.full_like(gradient_norm, interrupts.asked, dtype=torch.float32)  # does not wait for a GPU
     stacked = torch.stack([*(loss.detach().float() for loss in losses.values()), gradient_norm.float(), asked])
     if fabric.world_size > 1:
         stacked = fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
     *values, norm, share_asked = stacked.tolist()
     figures = dict(zip(losses, values, strict=True))
-    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    scaled = gradient_scaler(fabric) is not None
     if all(map(math.isfinite, values)) and (scaled or math.isfinite(norm)):
         return figures, share_asked > 0
     parts = ", ".join(f"{name} = {value:.6g}" for name, value in [*figures.items(), ("gradient norm", norm)])

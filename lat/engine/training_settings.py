@@ -10,7 +10,7 @@ from lat.core.errors import InputError
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "constant", "multistep")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+PRECISIONS = ("auto", "32-true", "tf32", "16-mixed", "bf16-mixed")
 UPSTREAM_PARALLEL = ("datasets", "batch")
 EXECUTORS = ("local", "ray")
 
@@ -96,7 +96,8 @@ class RuntimeSettings:
     """
 
     accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
-    precision: str = "32-true"  # 32-true, 16-mixed or bf16-mixed (weights stay float32)
+    precision: str = "auto"  # auto (bf16-mixed on a GPU that has it, else 32-true), 32-true, tf32 (matrix products of GPUs
+    # alone), 16-mixed or bf16-mixed (weights stay float32)
     upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
     num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
     images_per_batch: int = 0  # images labelled at once; 0 for 4 with upstream detectors and 16 at transfer
@@ -113,6 +114,11 @@ class RuntimeSettings:
         _check_range("ray_workers", workers, is_range, "write [fewest, most], at least 1; 0 for the most is as many as fit")
         for name, least in (("num_workers", 0), ("images_per_batch", 0)):
             _check_range(name, getattr(self, name), getattr(self, name) >= least, f"must be at least {least}")
+
+    @property
+    def recorded_precision(self) -> str:
+        """The precision that results are recorded with: `auto` counts as 32-true on any device, so that a run may move."""
+        return "32-true" if self.precision == "auto" else self.precision
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -38,7 +38,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     if config.lat.dataset_power == 1.0:  # as before there was a choice
         del settings["lat"]["dataset_power"]
     depends_on = [settings["lat"], settings["training"], settings["augmentation"]["horizontal_flip"]]
-    depends_on += [settings["seed"], settings["runtime"]["precision"]]
+    depends_on += [settings["seed"], config.runtime.recorded_precision]
     if config.label_sets:
         depends_on += [[[one.name, sorted(one.files)] for one in config.label_sets], config.pseudo_label.threshold]
     if sees_as_detector(workspace):  # its features once ignored the longest side

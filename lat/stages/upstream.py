@@ -49,7 +49,7 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
         how = describe_detector(own.model, workspace.data.space(dataset))
         data, inputs = (dataset,), weights_file(own.model.weights)
     depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
-    depends_on += [settings["seed"], settings["runtime"]["precision"]]
+    depends_on += [settings["seed"], workspace.config.runtime.recorded_precision]
     runtime = workspace.config.runtime
     is_apart = (workspace.processes.size > 1 or runtime.executor == "ray") and runtime.upstream_parallel == "datasets"
     run = partial(train_upstream, dataset=dataset)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from factories import training
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lat.core.errors import InputError
 from lat.engine.optimization import build_average, build_optimizer, learning_rate_at
@@ -65,6 +66,31 @@ def test_the_average_covers_float_buffers_and_copies_whole_numbers():
     assert average.module.num_batches_tracked.item() == 2
     assert average.module.table.tolist() == [7, 9]
     assert build_average(model, 0.0) is None
+
+
+def test_the_average_is_that_of_pytorch():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Linear(4, 2).double())
+    own, reference = build_average(model, 0.7), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.7), use_buffers=True)
+    for _ in range(3):
+        for tensor in (*model.parameters(), model[1].running_mean):
+            tensor.data.normal_()
+        own.update_parameters(model)
+        reference.update_parameters(model)
+    assert own.state_dict().keys() == reference.state_dict().keys()
+    assert all(torch.equal(tensor, reference.state_dict()[name]) for name, tensor in own.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_one_kernel_updates_as_many_do(name):
+    models = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, is_fused in zip(models, (False, True), strict=True):
+        optimizer = build_optimizer(model, training(optimizer=name, learning_rate=0.1), is_fused=is_fused)
+        for step in (1.0, 2.0):
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, step)
+            optimizer.step()
+    torch.testing.assert_close(models[0].weight, models[1].weight, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
 from lat.engine.processes import started_processes
-from lat.engine.runtime import build_fabric
+from lat.engine.runtime import build_fabric, precision_of
 from lat.engine.training_settings import RuntimeSettings
 
 
@@ -31,6 +31,28 @@ def test_settings_out_of_range_are_named(field, value):
 def test_settings_are_a_structured_config():
     merged = OmegaConf.merge(OmegaConf.structured(RuntimeSettings), {"num_workers": 2})
     assert OmegaConf.to_object(merged) == RuntimeSettings(num_workers=2)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "has_gpu", "has_bfloat16", "expected"),
+    [
+        ("auto", False, True, "32-true"),
+        ("auto", True, False, "32-true"),
+        ("auto", True, True, "bf16-mixed"),
+        ("tf32", True, True, "32-true"),
+        ("16-mixed", False, False, "16-mixed"),
+    ],
+)
+def test_the_precision_of_a_machine(monkeypatch, chosen, has_gpu, has_bfloat16, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
+    assert precision_of(RuntimeSettings(precision=chosen)) == expected
+    assert precision_of(RuntimeSettings(precision=chosen, accelerator="cpu")) == ("32-true" if chosen != "16-mixed" else chosen)
+
+
+def test_results_are_recorded_with_one_precision_wherever_auto_runs():
+    assert RuntimeSettings().recorded_precision == "32-true"
+    assert RuntimeSettings(precision="bf16-mixed").recorded_precision == "bf16-mixed"
 
 
 def test_everything_is_seeded():

@@ -33,7 +33,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 
 def _labels_step(workspace: Workspace, target: str) -> Step:
     settings, member = workspace.config.to_dict(), workspace.config.downstream.name
-    depends_on = [*label_settings(workspace), settings["seed"], settings["runtime"]["precision"]]
+    depends_on = [*label_settings(workspace), settings["seed"], workspace.config.runtime.recorded_precision]
     inputs, outputs = label_inputs(workspace, target), _labels_files(workspace, target)
     run = partial(write_downstream_labels, target=target)
     return Step("train-downstream", f"{target} labels", member, depends_on, workspace.names, inputs, outputs, run)
@@ -51,7 +51,7 @@ def _training_step(workspace: Workspace, target: str) -> Step:
     # settings of other methods and detectors are left out
     section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
     depends_on = [section, settings["training"], settings["augmentation"], detector]
-    depends_on += [settings["seed"], settings["runtime"]["precision"]]
+    depends_on += [settings["seed"], workspace.config.runtime.recorded_precision]
     inputs = (*_labels_files(workspace, target), *weights)
     outputs = (workspace.paths.downstream_model(target), workspace.paths.downstream_metrics(target))
     run = partial(train_downstream, target=target)

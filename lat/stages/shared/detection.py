@@ -21,6 +21,7 @@ from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.processes import Processes
 from lat.engine.progress import track
+from lat.engine.runtime import laid_out
 from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.workspace.paths import require
 
@@ -85,7 +86,7 @@ class Predictor:
     """A detector on a run's device, at its precision."""
 
     def __init__(self, detector: Any, fabric: Fabric) -> None:
-        self.detector = fabric.to_device(detector)
+        self.detector: Any = laid_out(detector, fabric.device)
         self.fabric = fabric
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:

@@ -18,6 +18,7 @@ from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
 from lat.data.tensors import boxes_of
 from lat.engine.checkpoint import load_checkpoint
+from lat.engine.runtime import laid_out
 from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
@@ -147,7 +148,7 @@ def _frozen_backbone(workspace: Workspace, settings: BackboneSettings) -> Frozen
             detector = workspace.config.upstream.model
             max_image_size, settings = detector.max_image_size, replace(settings, image_size=detector.image_size)
     backbone = build_backbone(settings, upstream, max_image_size=max_image_size)
-    workspace.fabric.to_device(backbone)
+    laid_out(backbone, workspace.fabric.device)
     return backbone
 
 
