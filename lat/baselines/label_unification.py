@@ -34,8 +34,8 @@ class ImageItems(Protocol):
         """Number of images."""
         ...
 
-    def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
-        """Image `index` (3, H, W) and its boxes, augmented at random from `generator`."""
+    def item(self, index: int, generator: torch.Generator) -> tuple[Any, LabeledBoxes]:
+        """Image `index` (3, H, W), or what becomes it when it is moved, and its boxes, augmented at random from `generator`."""
         ...
 
 
@@ -61,7 +61,7 @@ class UnifiedItems:
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def item(self, index: int, generator: torch.Generator) -> tuple[Tensor, LabeledBoxes]:
+    def item(self, index: int, generator: torch.Generator) -> tuple[Any, LabeledBoxes]:
         """An image of the dataset that item `index` of the epoch belongs to, and its boxes in that dataset's space."""
         which = next(i for i, end in enumerate(self._ends) if index < end)
         part = self.parts[which]
@@ -70,7 +70,7 @@ class UnifiedItems:
             place = int(torch.randint(len(part), (1,), generator=generator))
         return part.item(place % len(part), generator)
 
-    def collate(self, items: list[tuple[Tensor, LabeledBoxes]]) -> tuple[list[Tensor], list[LabeledBoxes], list[Tensor]]:
+    def collate(self, items: list[tuple[Any, LabeledBoxes]]) -> tuple[list[Any], list[LabeledBoxes], list[Tensor]]:
         """Images, their boxes in the joint label space, and for each the supervised classes (K,) bool."""
         images, boxes = [image for image, _ in items], [one for _, one in items]
         masks = [self.joint.mask(one.space.name)[:-1] for one in boxes]

@@ -51,7 +51,6 @@ _GPU = """\
 # lat:
 #   backbone: {{name: dinov2_vitb14, weights: pretrained, image_size: 518}} # weights may also be a file
 #   training: {{steps: 10000, batch_size: 16}}
-# runtime: {{precision: bf16-mixed, num_workers: 8}}
 """
 
 

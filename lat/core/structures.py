@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lat.core.label_space import LabelSpace
+from lat.core.moved import moved
 
 
 def _check(tensor: Tensor, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -43,8 +44,8 @@ class _PerBox:
         return [self[rows] for rows in torch.arange(sum(counts)).split(counts)]
 
     def to(self, device: torch.device | str) -> Self:
-        """The same boxes on another device."""
-        return self._with({name: column.to(device) for name, column in self._columns().items()})
+        """The same boxes on another device; nobody waits for a copy to a GPU."""
+        return self._with({name: moved(column, torch.device(device)) for name, column in self._columns().items()})
 
     def _with(self, columns: dict[str, Tensor]) -> Self:
         """A copy with other columns, unchecked: they are rows of checked columns."""

@@ -59,9 +59,15 @@ class DetectionDataset:
         Raises:
             InputError: if the file is missing, cannot be decoded, or its size differs from the labels file.
         """
-        from lat.data.tensors import image_to_tensor
+        from lat.data.tensors import unit_range
 
-        return image_to_tensor(read_image(self.image_path(i), self.size_hw(i)))
+        return unit_range(self.pixels(i))
+
+    def pixels(self, i: int) -> Tensor:
+        """Decode image `i` as (3, H, W) uint8 RGB, channels last in memory; raises as `image` does."""
+        import torch
+
+        return torch.from_numpy(read_image(self.image_path(i), self.size_hw(i))).permute(2, 0, 1)
 
     def boxes(self, i: int) -> LabeledBoxes:
         """The boxes of image `i`, including crowd boxes with weight 0."""

@@ -18,9 +18,15 @@ from lat.labels.table import LabelTable
 _checked: WeakKeyDictionary[LabelTable, LabeledBoxes] = WeakKeyDictionary()  # the boxes of all images of a table, checked once
 
 
-def image_to_tensor(image: np.ndarray) -> Tensor:
-    """Turn an image (H, W, 3) uint8 into a tensor (3, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255.0)
+def unit_range(pixels: Tensor) -> Tensor:
+    """Pixels (3, H, W) uint8 as float32 in [0, 1] on their device; any other tensor is in that range and unchanged.
+
+    On a CPU the result is contiguous; on a GPU it keeps the order of a decoder, channels last.
+    """
+    if pixels.dtype != torch.uint8:
+        return pixels
+    floats = torch.empty(pixels.shape).copy_(pixels) if pixels.device.type == "cpu" else pixels.float()
+    return floats.div_(255.0)
 
 
 def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lat.core.moved import numbers_on
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,7 +58,14 @@ class ImageBatch:
 def scale_xyxy(resized_hw: tuple[int, int], original_hw: tuple[int, int], device: torch.device) -> Tensor:
     """(4,) float32: ratio of resized to original size along x, y, x, y, exact for each axis."""
     sy, sx = (size / original for size, original in zip(resized_hw, original_hw, strict=True))
-    return torch.tensor([sx, sy, sx, sy], device=device)
+    return numbers_on(device, [sx, sy, sx, sy])
+
+
+@lru_cache(maxsize=16)
+def _of_colors(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(3, 1, 1): a number for red, green and blue."""
+    with torch.inference_mode(False):  # it outlives the prediction that first asks for it
+        return numbers_on(device, values, dtype).view(3, 1, 1)
 
 
 def batch_images(
@@ -80,7 +90,7 @@ def batch_images(
     originals = [(image.shape[1], image.shape[2]) for image in images]
     sizes = [resized_hw(size, image_size, max_image_size) for size in originals]
     height, width = (math.ceil(max(sides) / divisible_by) * divisible_by for sides in zip(*sizes, strict=True))
-    shift, scale = (images[0].new_tensor(values).view(3, 1, 1) for values in (mean, std))
+    shift, scale = (_of_colors(tuple(values), images[0].device, images[0].dtype) for values in (mean, std))
     pixels = images[0].new_zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
     for row, image, size in zip(pixels, images, sizes, strict=True):
         row[:, : size[0], : size[1]] = (resized(image, size) - shift) / scale

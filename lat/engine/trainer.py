@@ -18,6 +18,7 @@ from lat.core.files import sha256_of_json
 from lat.engine.interrupts import InterruptsBetweenSteps
 from lat.engine.optimization import learning_rate_at, set_learning_rate
 from lat.engine.progress import track
+from lat.engine.reading import BATCHES_AHEAD
 from lat.engine.runtime import gradient_scaler
 from lat.engine.sampling import Draw, Group, Reserved, StepSampler, derive_seed
 from lat.engine.training_log import TrainingLog
@@ -171,6 +172,7 @@ def _load_batches(items: TrainItems, training: Training, job: TrainJob, start: i
         _DrawnItems(items),
         batch_sampler=StepSampler(job.groups or len(items), training.own.batch_size, job.seed, steps, job.reserved, process),
         num_workers=job.num_workers,
+        prefetch_factor=BATCHES_AHEAD if job.num_workers else None,
         collate_fn=items.collate,
         pin_memory=fabric.device.type == "cuda",
         generator=torch.Generator().manual_seed(derive_seed("workers", job.seed)),

@@ -99,7 +99,8 @@ class RuntimeSettings:
     precision: str = "auto"  # auto (bf16-mixed on a GPU that has it, else 32-true), 32-true, tf32 (matrix products of GPUs
     # alone), 16-mixed or bf16-mixed (weights stay float32)
     upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
-    num_workers: int = 0  # processes that read and augment items; 0 does it in the training process; the result is the same
+    num_workers: int = -1  # processes that read and augment items beside each that computes; 0 for none, -1 for what the machine
+    # has cores and shared memory for; the result is the same
     images_per_batch: int = 0  # images labelled at once; 0 for 4 with upstream detectors and 16 at transfer
     executor: str = "local"  # who labels and trains: local (this process, or those of torchrun or srun) or ray
     ray_workers: list[int] = field(default_factory=lambda: [1, 0])  # the fewest and the most that Ray holds; 0: as many as fit
@@ -112,7 +113,7 @@ class RuntimeSettings:
         workers = self.ray_workers
         is_range = len(workers) == 2 and workers[0] >= 1 and (workers[1] == 0 or workers[1] >= workers[0])
         _check_range("ray_workers", workers, is_range, "write [fewest, most], at least 1; 0 for the most is as many as fit")
-        for name, least in (("num_workers", 0), ("images_per_batch", 0)):
+        for name, least in (("num_workers", -1), ("images_per_batch", 0)):
             _check_range(name, getattr(self, name), getattr(self, name) >= least, f"must be at least {least}")
 
     @property

@@ -25,6 +25,7 @@ from lat.stages.shared.transfer_model import (
     sees_as_detector,
 )
 from lat.workspace.preflight import check_lat
+from lat.workspace.reading import check_reading, reading_workers
 from lat.workspace.result_files import read_log
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
@@ -55,6 +56,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
 def _check(workspace: Workspace) -> None:
     sizes_hw = [part.size_hw(i) for part in map(workspace.data.train_part, workspace.names) for i in range(len(part))]
     check_lat(workspace.config, sizes_hw, workspace.processes.size, workspace.processes.here)
+    check_reading(workspace)
 
 
 STAGE = Stage("train-lat", steps, is_of_round=True, check=_check)
@@ -93,7 +95,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
         },
         inputs=due[""],
         groups=Group.by_power([len(workspace.data.train_part(name)) for name in workspace.names], settings.dataset_power),
-        num_workers=workspace.config.runtime.num_workers,
+        num_workers=reading_workers(workspace),
         complete=items.complete,
     )
     path = train(model, items, workspace.config.lat_training, job, workspace.fabric)

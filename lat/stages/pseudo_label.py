@@ -29,6 +29,7 @@ from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
 from lat.workspace.label_shards import prepared_shards, work_folder
+from lat.workspace.reading import reading_threads
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
@@ -166,7 +167,8 @@ class PseudoLabelShards:
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, mirrored = self.batches[shard], _are_mirrored(self.workspace)
         found: dict[str, list[LabeledBoxes]] = {space: [] for space in self.spaces}
-        for images in image_batches(self.part, batches):
+        device, readers = self.workspace.fabric.device, reading_threads(self.workspace)
+        for images in image_batches(self.part, batches, device, readers):
             for space, members in self.detectors.items():
                 found[space] += _detections(members, images, mirrored=mirrored)
             advance(len(images))

@@ -24,6 +24,7 @@ from lat.stages.shared.label_filters import surest_labels
 from lat.workspace.label_files import read_transferred
 from lat.workspace.paths import require
 from lat.workspace.preflight import check_upstream
+from lat.workspace.reading import check_reading, reading_threads, reading_workers
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -58,6 +59,7 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
 
 def _check(workspace: Workspace) -> None:
     check_upstream(workspace.config, workspace.processes.size)
+    check_reading(workspace)
 
 
 STAGE = Stage("train-upstream", steps, is_of_round=True, check=_check)
@@ -99,6 +101,7 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
         settings = config.upstream.all_members[member].model
         model = build_detector(settings, workspace.data.space(dataset))
         description = describe_detector(settings, workspace.data.space(dataset))
+    items = DetectionItems(datasets, config.augmentation, noise, workspace.fabric.device)
     job = TrainJob(
         section="upstream",
         title=" ".join(filter(None, ("train upstream", dataset, _title(member)))),
@@ -107,11 +110,11 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
         description=description,
         inputs=inputs,
         reserved=reserved,
-        num_workers=config.runtime.num_workers,
+        num_workers=reading_workers(workspace),
     )
-    path = train(model, DetectionItems(datasets, config.augmentation, noise), training, job, workspace.fabric)
-    predictor = Predictor(load_detector(path), workspace.fabric)
-    metrics = evaluate_detector(predictor, workspace.data.validation_part(dataset), workspace.processes)
+    path = train(model, items, training, job, workspace.fabric)
+    predictor, part = Predictor(load_detector(path), workspace.fabric), workspace.data.validation_part(dataset)
+    metrics = evaluate_detector(predictor, part, workspace.processes, reading_threads(workspace))
     if workspace.processes.is_first:
         write_atomically(workspace.paths.upstream_metrics(dataset, member), json.dumps(metrics, indent=2) + "\n")
 

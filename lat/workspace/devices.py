@@ -44,6 +44,11 @@ class Devices:
             raise InputError("runtime.executor", what, "start `lat` once, without torchrun or srun")
         return processes_of(self.fabric)
 
+    @property
+    def here(self) -> int:
+        """Number of processes of the run on this machine."""
+        return self.processes.here
+
     @cached_property
     def executor(self) -> Executor:
         """Who does the shards of jobs."""
@@ -76,6 +81,10 @@ class DevicesAlone(Devices):
     @cached_property
     def fabric(self) -> Fabric:
         return fabric_alone(self.config.runtime, self.together.fabric)
+
+    @property
+    def here(self) -> int:
+        return self.together.here
 
     @cached_property
     def processes(self) -> Processes:

@@ -9,7 +9,7 @@ import torch
 
 from lat.core.errors import InputError
 from lat.data.images import read_image
-from lat.data.tensors import image_to_tensor
+from lat.data.tensors import unit_range
 
 ORIENTATION_6 = bytes.fromhex(
     "ffe1 0022 457869660000 4d4d002a00000008 0001 0112 0003 00000001 00060000 00000000".replace(" ", "")
@@ -102,11 +102,13 @@ def test_missing_files_folders_and_text_are_refused(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
-def test_image_to_tensor_scales_and_moves_channels_first() -> None:
+def test_pixels_become_contiguous_numbers_from_0_to_1() -> None:
     image = np.zeros((2, 3, 3), np.uint8)
     image[1, 2] = (255, 51, 0)
-    tensor = image_to_tensor(image)
+    tensor = unit_range(torch.from_numpy(image).permute(2, 0, 1))
     assert tensor.shape == (3, 2, 3)
+    assert tensor.is_contiguous()
+    assert unit_range(tensor) is tensor
     assert tensor.dtype == torch.float32
     torch.testing.assert_close(tensor[:, 1, 2], torch.tensor([1.0, 0.2, 0.0]))
     assert float(tensor.sum()) == pytest.approx(1.2)

@@ -19,7 +19,7 @@ from lat.engine.training_settings import RuntimeSettings
         ("upstream_parallel", "both"),
         ("executor", "cluster"),
         ("ray_workers", [2, 1]),
-        ("num_workers", -1),
+        ("num_workers", -2),
         ("images_per_batch", -1),
     ],
 )

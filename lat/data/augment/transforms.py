@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxFormat
 
+from lat.core.moved import moved
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.augment_settings import AugmentationSettings
+from lat.data.tensors import unit_range
 
 
 def augment(
@@ -29,19 +31,67 @@ def augment(
     Returns:
         An image of the same size, dtype and range, and its boxes with their other columns unchanged.
     """
-    chances = torch.rand(4, generator=generator).tolist()
-    for adjust, chance in zip((F.adjust_brightness, F.adjust_contrast, F.adjust_saturation), chances[1:], strict=True):
-        if settings.color_jitter:
-            image = adjust(image, 1.0 + settings.color_jitter * (2.0 * chance - 1.0))
-    if chances[0] < settings.horizontal_flip:
-        image, boxes = flip_horizontally(image, boxes)
-    return image, boxes
+    variation = Variation.drawn(settings, generator)
+    return variation.of_image(image), variation.of_boxes(boxes, (image.shape[-2], image.shape[-1]))
 
 
 def flip_horizontally(image: Tensor, boxes: LabeledBoxes) -> tuple[Tensor, LabeledBoxes]:
     """Mirror an image (3, H, W) and its boxes left to right."""
-    height, width = image.shape[-2:]
-    return F.horizontal_flip(image), mirror_boxes(boxes, (height, width))
+    variation = Variation(is_mirrored=True)
+    return variation.of_image(image), variation.of_boxes(boxes, (image.shape[-2], image.shape[-1]))
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How one training image is varied.
+
+    Attributes:
+        color_factors: of brightness, contrast and saturation, in this order; none leaves colours as they are.
+        is_mirrored: whether the image is mirrored left to right.
+    """
+
+    color_factors: tuple[float, ...] = ()
+    is_mirrored: bool = False
+
+    @classmethod
+    def drawn(cls, settings: AugmentationSettings, generator: torch.Generator) -> Variation:
+        """A variation by four numbers from the generator."""
+        chances = torch.rand(4, generator=generator).tolist()
+        jitter = settings.color_jitter
+        factors = tuple(1.0 + jitter * (2.0 * chance - 1.0) for chance in chances[1:]) if jitter else ()
+        return cls(factors, chances[0] < settings.horizontal_flip)
+
+    def of_image(self, image: Tensor) -> Tensor:
+        """The image (3, H, W) float32 in [0, 1], varied."""
+        adjustments = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
+        for adjust, factor in zip(adjustments, self.color_factors, strict=False):
+            image = adjust(image, factor)
+        return F.horizontal_flip(image) if self.is_mirrored else image
+
+    def of_boxes(self, boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
+        """The boxes of an image of `size_hw`, varied."""
+        return mirror_boxes(boxes, size_hw) if self.is_mirrored else boxes
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentedThere:
+    """A training image that is augmented on the device that it is moved to: until then it takes a quarter of the memory.
+
+    Attributes:
+        pixels: (3, H, W) uint8.
+        variation: what becomes of it.
+    """
+
+    pixels: Tensor
+    variation: Variation
+
+    def pin_memory(self) -> AugmentedThere:
+        """The same image, ready for a copy that nobody waits for."""
+        return replace(self, pixels=self.pixels.pin_memory())
+
+    def to(self, device: torch.device) -> Tensor:
+        """(3, H, W) float32 in [0, 1] on the device, as `augment` returns it."""
+        return self.variation.of_image(unit_range(moved(self.pixels, device)))
 
 
 def mirror_boxes(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:

@@ -19,6 +19,7 @@ from lat.stages.downstream.source_labels import (
 )
 from lat.stages.downstream.train import train_downstream
 from lat.workspace.preflight import check_downstream
+from lat.workspace.reading import check_reading
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -71,6 +72,7 @@ def _check(workspace: Workspace) -> None:
         remedy = "set downstream.in_run=false, and start `lat train-downstream` without torchrun or srun"
         raise InputError("downstream.model.detector", "is yolo, which trains in one process", remedy)
     check_downstream(workspace.config, workspace.processes.size)
+    check_reading(workspace)
 
 
 STAGE = Stage("train-downstream", steps, is_in_run=lambda config: config.downstream.in_run, check=_check)

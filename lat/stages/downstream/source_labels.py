@@ -25,6 +25,7 @@ from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train
 from lat.labels.coco.write import write_labels
 from lat.workspace.label_files import config_sha256, read_detections, read_held_out_labels, read_pseudo_labels
+from lat.workspace.reading import reading_workers
 from lat.workspace.workspace import Workspace
 
 OWN_THRESHOLDS = ("class_thresholds", "lgpl")  # train on every label that these methods keep
@@ -134,7 +135,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
         description=describe_lgpl(settings, detector, space),
         inputs=inputs,
         reserved=Reserved.half(items.num_target, config.downstream.training.batch_size),
-        num_workers=workspace.config.runtime.num_workers,
+        num_workers=reading_workers(workspace),
     )
     return train(LgplModel(settings, detector, space), items, config.downstream_training, job, workspace.fabric)
 

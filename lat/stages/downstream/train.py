@@ -30,6 +30,7 @@ from lat.stages.downstream.source_labels import weighing_of
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.workspace.label_files import read_downstream_labels
+from lat.workspace.reading import reading_threads, reading_workers
 from lat.workspace.workspace import Workspace
 
 
@@ -53,7 +54,7 @@ def train_downstream(workspace: Workspace, *, target: str, due: Mapping[str, str
         training = others.get(settings.method, training)
     detector = training(workspace, target, inputs)
     part = workspace.data.test_part(target) or workspace.data.validation_part(target)
-    metrics = evaluate_detector(Predictor(detector, workspace.fabric), part, workspace.processes)
+    metrics = evaluate_detector(Predictor(detector, workspace.fabric), part, workspace.processes, reading_threads(workspace))
     described = {
         "target": target,
         "name": settings.name,
@@ -87,7 +88,7 @@ def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Modul
     """Train a detector on ground truth and the sources' labels, by `downstream.strategy`."""
     config, datasets = workspace.config, training_datasets(workspace, target)
     model, description = _build(workspace, workspace.data.space(target))
-    items = DetectionItems(datasets, config.augmentation)
+    items = DetectionItems(datasets, config.augmentation, device=workspace.fabric.device)
     job = replace(_job(workspace, target, inputs, description), reserved=reserved(config.downstream, len(datasets[0])))
     result: nn.Module = load_detector(train(model, items, config.downstream_training, job, workspace.fabric))
     return result
@@ -122,7 +123,8 @@ def _train_student_teacher(workspace: Workspace, target: str, inputs: str) -> nn
 def _train_unified(workspace: Workspace, target: str, inputs: str) -> nn.Module:
     """Train one detector for all label spaces, each image supervised in its own; return it as a detector of the target."""
     config, settings = workspace.config, workspace.config.downstream
-    parts = [DetectionItems([workspace.data.train_part(name)], config.augmentation) for name in workspace.names]
+    device = workspace.fabric.device
+    parts = [DetectionItems([workspace.data.train_part(name)], config.augmentation, device=device) for name in workspace.names]
     items = UnifiedItems(parts, workspace.data.joint)
     is_detr, is_binary = settings.model.detector in TRANSFORMERS_DETECTORS, settings.label_unification.is_binary
     model, description = _build(workspace, items.space, is_binary=is_binary)
@@ -143,7 +145,7 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         repeat=max(1, round(others / own)) if settings.strategy == "half_and_half" else 1,
         min_score=weighing_of(settings).trained_threshold,
         device=workspace.fabric.device,
-        num_workers=workspace.config.runtime.num_workers,
+        num_workers=reading_workers(workspace),
     )
     path = train_yolo(datasets, workspace.data.validation_part(target), settings.yolo, workspace.config.downstream_training, job)
     return YoloDetector(path, workspace.data.space(target), settings.yolo)
@@ -166,5 +168,5 @@ def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[st
         seed=workspace.config.seed,
         description=description,
         inputs=inputs,
-        num_workers=workspace.config.runtime.num_workers,
+        num_workers=reading_workers(workspace),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from lat.core.moved import moved
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.augment_settings import AugmentationSettings, NoiseSettings
 from lat.data.augment.geometry import Sample
 from lat.data.augment.noise import add_noise
-from lat.data.augment.transforms import augment
+from lat.data.augment.transforms import AugmentedThere, Variation, augment
 from lat.data.dataset import DetectionDataset
+from lat.data.read_ahead import READERS, read_ahead
+from lat.data.tensors import unit_range
 from lat.detectors.base import detector_from_checkpoint
 from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.processes import Processes
@@ -26,8 +28,7 @@ from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.workspace.paths import require
 
 DetectorBatch = tuple[list[Tensor], list[LabeledBoxes]]
-
-READERS = 2  # threads that decode images ahead
+CPU = torch.device("cpu")
 
 
 class DetectionItems:
@@ -37,6 +38,7 @@ class DetectionItems:
         datasets: all in one label space.
         augmentation: how each image is varied.
         noise: further variation, or None; a mosaic draws its other images from all of these datasets.
+        device: where the detector is trained; a GPU augments images itself, unless there is further variation.
     """
 
     def __init__(
@@ -44,15 +46,22 @@ class DetectionItems:
         datasets: Sequence[DetectionDataset],
         augmentation: AugmentationSettings,
         noise: NoiseSettings | None = None,
+        device: torch.device = CPU,
     ) -> None:
         self.images = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
         self.augmentation, self.noise = augmentation, noise or NoiseSettings()
+        self.is_augmented_there = device.type == "cuda" and not self.noise.changes_images
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def item(self, index: int, generator: torch.Generator) -> Sample:
-        """Image `index` and its boxes, varied."""
+    def item(self, index: int, generator: torch.Generator) -> Sample | tuple[AugmentedThere, LabeledBoxes]:
+        """Image `index` and its boxes, varied, or as pixels that are yet to be varied."""
+        if self.is_augmented_there:
+            dataset, i = self.images[index]
+            pixels, variation = dataset.pixels(i), Variation.drawn(self.augmentation, generator)
+            boxes = variation.of_boxes(dataset.boxes(i), (pixels.shape[-2], pixels.shape[-1]))
+            return AugmentedThere(pixels, variation), boxes
         sample = self._augmented(index, generator)
         if not self.noise.changes_images:
             return sample
@@ -66,7 +75,7 @@ class DetectionItems:
         dataset, i = self.images[index]
         return augment(dataset.image(i), dataset.boxes(i), self.augmentation, generator)
 
-    def collate(self, items: list[Sample]) -> DetectorBatch:
+    def collate(self, items: list[tuple[Any, LabeledBoxes]]) -> DetectorBatch:
         """The arguments of a detector's `losses`."""
         return [image for image, _ in items], [boxes for _, boxes in items]
 
@@ -90,7 +99,7 @@ class Predictor:
         self.fabric = fabric
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
-        """Detections of each image, on the CPU."""
+        """Detections of each image, float32 in [0, 1] on any device; on the CPU."""
         with self.fabric.autocast():
             found = self.detector.predict([self.fabric.to_device(image) for image in images])
         return [boxes.to("cpu") for boxes in found]
@@ -101,24 +110,29 @@ def batches_of(images: range, batch_size: int) -> list[range]:
     return [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
 
 
-def image_batches(part: DetectionDataset, batches: Sequence[range]) -> Iterator[list[Tensor]]:
-    """The images of a part, (3, H, W) each, in batches; decodes the next batch while the caller works on this one."""
-    with ThreadPoolExecutor(READERS) as readers:
-        ahead = [readers.submit(part.image, i) for i in (batches[0] if batches else ())]
-        for after in (*batches[1:], range(0)) if batches else ():
-            now, ahead = ahead, [readers.submit(part.image, i) for i in after]
-            yield [image.result() for image in now]
+def image_batches(
+    part: DetectionDataset, batches: Sequence[range], device: torch.device = CPU, readers: int = READERS
+) -> Iterator[list[Tensor]]:
+    """The images of a part in batches, (3, H, W) float32 in [0, 1] each, on a device; decodes the next ones meanwhile.
+
+    A GPU gets bytes, from memory that it copies by itself, and makes numbers of them.
+    """
+    if device.type != "cuda":
+        yield from read_ahead(part.image, batches, readers)
+        return
+    for pixels in read_ahead(lambda i: part.pixels(i).pin_memory(), batches, readers):
+        yield [unit_range(moved(one, device)) for one in pixels]
 
 
 def evaluate_detector(
-    predictor: Predictor, part: DetectionDataset | None, processes: Processes, batch_size: int = 16
+    predictor: Predictor, part: DetectionDataset | None, processes: Processes, readers: int = READERS, batch_size: int = 16
 ) -> dict[str, Any]:
     """AP of a detector on a part of a dataset in its label space, as in metrics.json; null without a part."""
     if part is None:
         return ApResult(None, None, None, None, {}, 0, 0, 0).to_dict()
     found: list[LabeledBoxes] = []
     batches = batches_of(range(len(part)), batch_size)
-    detections = map(predictor.predict, image_batches(part, processes.share(batches)))
+    detections = map(predictor.predict, image_batches(part, processes.share(batches), predictor.fabric.device, readers))
     with track(len(part), f"evaluate on {part.name}") as progress:
         for boxes in processes.in_order(detections, len(batches)):
             found += boxes
