@@ -58,16 +58,17 @@ class RandomImages:
     """A batch of images of noise, as a source of the feature cache."""
 
     def __init__(self, size_hw: tuple[int, int]) -> None:
-        self.pixels = torch.rand(BATCH_SIZE, 3, *size_hw, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.randint(256, (BATCH_SIZE, 3, *size_hw), dtype=torch.uint8, generator=generator)
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.images)
 
     def size_hw(self, index: int) -> tuple[int, int]:
-        return self.pixels.shape[2], self.pixels.shape[3]
+        return self.images.shape[2], self.images.shape[3]
 
-    def image(self, index: int) -> Tensor:
-        return self.pixels[index]
+    def pixels(self, index: int) -> Tensor:
+        return self.images[index]
 
     def image_path(self, index: int) -> Path:
         raise NotImplementedError("only a cache on disk needs files")
@@ -134,7 +135,7 @@ def measure(case: Case, device: str) -> Row:
     fill = (time.perf_counter() - start) / BATCH_SIZE
     training = Training(backbone, case.size_hw)
     cached = seconds(lambda: training.step(lambda: [cache.get(DATASET, i) for i in range(BATCH_SIZE)]), CACHED_STEPS)
-    recomputed = seconds(lambda: training.step(lambda: list(backbone.feature_maps(source.pixels))), case.recomputed_steps)
+    recomputed = seconds(lambda: training.step(lambda: list(backbone.feature_maps(source.images))), case.recomputed_steps)
     return {
         "backbone": case.name,
         "image": f"{case.size_hw[1]} x {case.size_hw[0]}",

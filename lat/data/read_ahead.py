@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 READERS = 2  # threads, unless there are more
 
 
-def read_ahead(read: Callable[[int], Item], batches: Iterable[Sequence[int]], readers: int = READERS) -> Iterator[list[Item]]:
+def read_ahead(read: Callable[[Key], Item], batches: Iterable[Sequence[Key]], readers: int = READERS) -> Iterator[list[Item]]:
     """Yield the items of each batch, while the next ones are being read: one batch, or more where that leaves readers idle.
 
     Args:
-        read: reads an item by its number; called in threads.
-        batches: numbers of items.
+        read: reads an item by its key; called in threads.
+        batches: keys of items.
         readers: number of threads, at least 1.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 
 from lat.core.errors import InputError
+from lat.core.moved import moved
+from lat.data.read_ahead import READERS, read_ahead
 from lat.models.backbones.frozen import FrozenBackbone
 from lat.models.feature_files import ImageFiles, Shard, available_memory, backbone_folder, file_name, plan_shards
-from lat.models.model_settings import BackboneSettings
+from lat.models.feature_range import FeatureRange
+from lat.models.model_settings import BackboneSettings, images_at_once
+from lat.models.shard_reader import Pixels, ShardReader
 
 
-class ImageSource(ImageFiles, Protocol):
+class ImageSource(ImageFiles, Pixels, Protocol):
     """The images of one dataset."""
-
-    def image(self, index: int) -> Tensor:
-        """(3, H, W) float32 RGB in [0, 1]; called from several threads."""
-        ...
 
 
 class WorkSharing(Protocol):
@@ -55,6 +55,7 @@ class FeatureCache:
         sources: the images of each dataset, by dataset name.
         settings: only `cache` and `cache_dtype` are used.
         folder: where `cache: disk` keeps its files.
+        readers: threads that read images.
 
     Raises:
         InputError: if `cache: memory` needs more memory than there is.
@@ -66,54 +67,64 @@ class FeatureCache:
         sources: Mapping[str, ImageSource],
         settings: BackboneSettings,
         folder: Path | None = None,
+        readers: int = READERS,
     ) -> None:
         assert settings.cache != "disk" or folder is not None
         self.backbone = backbone
         self.sources = sources
         self.settings = settings
         self.folder = folder
-        self.dtype = getattr(torch, settings.cache_dtype)
+        self.readers = readers
+        self.dtype: torch.dtype = getattr(torch, settings.cache_dtype)
+        self.range = FeatureRange(settings.cache_dtype)
         self.shards = [shard for name, source in sources.items() for shard in plan_shards(name, source)]
         self._place = {(shard.dataset, index): (shard, row) for shard in self.shards for row, index in enumerate(shard.indices)}
+        self._images = list(self._place)
+        self._numbers = {image: number for number, image in enumerate(self._images)}
+        self._reader = ShardReader(sources, readers)
         self._kept: dict[tuple[Shard, bool], Tensor] = {}
         self._files: dict[tuple[Shard, bool], Path] = {}
 
     def get(self, dataset: str, index: int, flip: bool = False) -> Tensor:
         """The map (C, h, w) of one image, float16 or float32 as set, on the CPU; computed if missing."""
-        shard, row = self._place[dataset, index]
-        if self.settings.cache == "none":
-            return self._compute(self.sources[dataset].image(index)[None], flip)[0].cpu()
-        if self.settings.cache == "memory":
-            if (shard, flip) not in self._kept:
-                self._kept[shard, flip] = self._compute(self._read_images(shard), flip).cpu()
-            return self._kept[shard, flip][row]
-        stored = self._open(shard, flip)
-        if stored is None:
-            self._write(shard, flip, self._compute(self._read_images(shard), flip).cpu())
-            stored = self._open(shard, flip)
-            assert stored is not None
-        return torch.from_numpy(np.array(stored[row]))
+        (one,) = self.complete([self.load(dataset, index, flip)])
+        return one.cpu()
 
     def load(self, dataset: str, index: int, flip: bool = False) -> Tensor:
-        """What any process can read of one image: its map or, where none are kept, its pixels (3, H, W) uint8 for `complete`.
+        """What any thread or process can read of one image, for `complete`: its map from disk, its pixels, or its number.
 
-        Workers that read images must not run the backbone: after a fork they cannot use a GPU.
+        Workers that read images must not run the backbone: after a fork they cannot use a GPU. The images of a map that is
+        missing are read from now on, in threads.
+
+        Returns:
+            (C, h, w) of the cache's number format; where none are kept (3, H, W) uint8; else (2,) int64, number and flip.
         """
-        if self.settings.cache != "none":
-            return self.get(dataset, index, flip)
-        image = self.sources[dataset].image(index)
-        return (image.flip(2) if flip else image).mul(255).round().to(torch.uint8)
+        if self.settings.cache == "none":
+            pixels = self.sources[dataset].pixels(index)
+            return pixels.flip(2) if flip else pixels
+        shard, row = self._place[dataset, index]
+        if self.settings.cache == "disk" and (stored := self._open(shard, flip)) is not None:
+            return torch.from_numpy(np.array(stored[row]))
+        if not self._has(shard, flip):
+            self._reader.begin(shard)
+        return torch.tensor([self._numbers[dataset, index], flip])
 
     def complete(self, loaded: Sequence[Tensor]) -> list[Tensor]:
-        """The maps (C, h, w) of some loaded images; those of one size go through the backbone together, on its device."""
+        """The maps (C, h, w) of some loaded images, computed where missing: those of one size go through the backbone together.
+
+        Maps that were kept are where they are kept, others on the backbone's device.
+        """
         maps = list(loaded)
         by_size: dict[torch.Size, list[int]] = {}
         for place, one in enumerate(loaded):
             if one.dtype == torch.uint8:
                 by_size.setdefault(one.shape, []).append(place)
+            elif one.dtype == torch.int64:
+                number, flip = one.tolist()
+                maps[place] = self._kept_map(self._images[number], bool(flip))
         for places in by_size.values():
-            images = torch.stack([loaded[place] for place in places]).to(self.backbone.device).float().div(255)
-            for place, one in zip(places, self._compute(images, False), strict=True):
+            images = torch.stack([moved(loaded[place], self.backbone.device) for place in places])
+            for place, one in zip(places, self._compute(images), strict=True):
                 maps[place] = one
         return maps
 
@@ -141,13 +152,18 @@ class FeatureCache:
             return
         self._check_memory(len(flips) * (1 if processes is None else processes.here))
         mine = self.shards if processes is None else processes.share(self.shards)
-        filled: Iterator[tuple[int, dict[bool, Tensor]]] = (self._fill(shard, flips) for shard in mine)
+        images = read_ahead(self._pixels, (self._images_of(shard, self._missing(shard, flips)) for shard in mine), self.readers)
+        filled: Iterator[tuple[int, dict[bool, Tensor]]] = map(partial(self._fill, flips=flips), mine, images)
         if processes is not None:
+            if len(mine) < len(self.shards):
+                filled = ((computed, {flip: one.cpu() for flip, one in maps.items()}) for computed, maps in filled)
             filled = processes.in_order(filled, len(self.shards), everywhere=True)
         for shard, (computed, maps) in zip(self.shards, filled, strict=True):
-            self._kept |= {(shard, flip): one for flip, one in maps.items()}
+            for flip, one in maps.items():
+                self._keep(shard, flip, one)
             if computed:
                 progress(computed)
+        self.range.settle()
 
     def count_missing(self, flips: Sequence[bool] = (False, True)) -> int:
         """Number of maps that `fill` would compute."""
@@ -164,19 +180,39 @@ class FeatureCache:
         result: int = cells * flips * self.backbone.channels * self.dtype.itemsize
         return result
 
-    def _fill(self, shard: Shard, flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
+    def _fill(self, shard: Shard, pixels: Sequence[Tensor], flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
         """Compute the missing maps of a shard; returns their number, and the maps of all flips unless they are on disk."""
-        missing = [flip for flip in flips if not self._has(shard, flip)]
-        images = self._read_images(shard) if missing else None
+        missing = self._missing(shard, flips)
         for flip in missing:
-            assert images is not None
-            maps = self._compute(images, flip).cpu()
-            if self.settings.cache == "memory":
-                self._kept[shard, flip] = maps
-            else:
-                self._write(shard, flip, maps)
+            self._keep(shard, flip, self._of_pixels(pixels, flip))
         kept = {flip: self._kept[shard, flip] for flip in flips} if self.settings.cache == "memory" else {}
         return len(missing) * len(shard.indices), kept
+
+    def _missing(self, shard: Shard, flips: Sequence[bool]) -> list[bool]:
+        return [flip for flip in flips if not self._has(shard, flip)]
+
+    def _images_of(self, shard: Shard, flips: Sequence[bool]) -> list[tuple[str, int]]:
+        """The images of a shard, if it has maps to compute."""
+        return [(shard.dataset, index) for index in shard.indices] if flips else []
+
+    def _kept_map(self, image: tuple[str, int], flip: bool) -> Tensor:
+        """One map (C, h, w) of those that are kept, computed with its shard if missing."""
+        shard, row = self._place[image]
+        if not self._has(shard, flip):
+            self._keep(shard, flip, self._of_pixels(self._reader.take(shard), flip))
+        if self.settings.cache == "memory":
+            return self._kept[shard, flip][row]
+        stored = self._open(shard, flip)
+        assert stored is not None
+        return torch.from_numpy(np.array(stored[row]))
+
+    def _keep(self, shard: Shard, flip: bool, maps: Tensor) -> None:
+        if self.settings.cache == "memory":
+            self._kept[shard, flip] = maps.to(self._home)
+        elif not self._has(shard, flip):
+            on_host = maps.cpu()
+            self.range.settle()
+            self._write(shard, flip, on_host)
 
     def _check_memory(self, flips: int) -> None:
         if self.settings.cache != "memory" or self._kept:
@@ -186,17 +222,27 @@ class FeatureCache:
             what = f"is 'memory', but the features take {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are available"
             raise InputError("lat.backbone.cache", what, "set lat.backbone.cache=disk")
 
-    def _read_images(self, shard: Shard) -> Tensor:
-        with ThreadPoolExecutor(min(len(shard.indices), os.cpu_count() or 1)) as readers:
-            return torch.stack(list(readers.map(self.sources[shard.dataset].image, shard.indices)))
+    @cached_property
+    def _home(self) -> torch.device:
+        """Where maps are kept in memory: on a GPU with room for all of them twice over, else on the CPU."""
+        device = self.backbone.device
+        is_roomy = device.type == "cuda" and 2 * self.estimate_bytes() < torch.cuda.mem_get_info(device)[0]
+        return device if is_roomy else torch.device("cpu")
 
-    def _compute(self, images: Tensor, flip: bool) -> Tensor:
-        maps = self.backbone.feature_maps(images.flip(3) if flip else images).to(self.dtype)
-        if not torch.isfinite(maps).all():
-            what = f"is '{self.settings.cache_dtype}', but the backbone's features exceed its range or are not finite"
-            raise InputError(
-                "lat.backbone.cache_dtype", what, "set lat.backbone.cache_dtype=float32, or check the backbone's weights"
-            )
+    def _pixels(self, image: tuple[str, int]) -> Tensor:
+        return self.sources[image[0]].pixels(image[1])
+
+    def _of_pixels(self, pixels: Sequence[Tensor], flip: bool) -> Tensor:
+        """The maps of images of one size, or of the flipped images."""
+        images = torch.stack([moved(one, self.backbone.device) for one in pixels])
+        return self._compute(images.flip(3) if flip else images)
+
+    def _compute(self, images: Tensor) -> Tensor:
+        """Maps (B, C, h, w) of images (B, 3, H, W) uint8: all at once on a CPU, as many as suit the backbone on a GPU."""
+        at_once = images_at_once(self.settings.name) if self.backbone.device.type == "cuda" else len(images)
+        parts = [self.backbone.feature_maps(part, self.dtype) for part in images.split(at_once)]
+        maps = parts[0] if len(parts) == 1 else torch.cat(parts)
+        self.range.watch(maps)
         return maps
 
     def _has(self, shard: Shard, flip: bool) -> bool:

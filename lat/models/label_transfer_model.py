@@ -11,7 +11,7 @@ logits of a proposal (K + 1 unless `classification_loss` says otherwise).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from lat.core.boxes import clip_to_images, pairwise_iou
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import matched_box_loss
+from lat.core.moved import moved
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.models.backbones.frozen import pool_regions, stack_maps
@@ -36,7 +37,7 @@ class TransferInput:
     """One image as the label-transfer model sees it.
 
     Attributes:
-        features: (C, h, w) map of the frozen backbone; before `FeatureCache.complete` perhaps (3, H, W) uint8 pixels.
+        features: (C, h, w) map of the frozen backbone; before `FeatureCache.complete` whatever `FeatureCache.load` gives.
         scale_yx: map cells per pixel of the original image, down and across.
         size_hw: height and width of the original image in pixels.
         proposals: its privileged proposals, in pixels of the original image.
@@ -49,7 +50,12 @@ class TransferInput:
 
     def to(self, device: torch.device | str) -> TransferInput:
         """The same image on another device."""
-        return TransferInput(self.features.to(device), self.scale_yx, self.size_hw, self.proposals.to(device))
+        features = moved(self.features, torch.device(device))
+        return TransferInput(features, self.scale_yx, self.size_hw, self.proposals.to(device))
+
+    def pin_memory(self) -> TransferInput:
+        """The same image, ready for a copy to a GPU that nobody waits for."""
+        return replace(self, features=self.features.pin_memory())
 
 
 class LabelTransferModel(nn.Module):

@@ -16,6 +16,7 @@ DINOV2_MODELS = {
 """Names of timm by ours."""
 BACKBONES = ("upstream", *DINOV2_MODELS, "random")
 """Names of frozen backbones beside those of timm's convolutional networks."""
+IMAGES_AT_ONCE = {"s": 32, "b": 16, "l": 8, "g": 4}  # through DINOv2 on a GPU, by the size in the name; others have 16
 CONVNET_STRIDES = (8, 16)  # of the two maps of a convolutional network
 CACHES = ("memory", "disk", "none")
 CACHE_DTYPES = ("float16", "float32")
@@ -59,6 +60,12 @@ class BackboneSettings:
             nearest = max(DINOV2_PATCH, round(self.image_size / DINOV2_PATCH) * DINOV2_PATCH)
             what = f"is {self.image_size}, not a multiple of DINOv2's patch side {DINOV2_PATCH}"
             raise InputError("image_size", what, f"give {nearest}")
+
+
+def images_at_once(backbone: str) -> int:
+    """The most images that go through a frozen backbone together on a GPU: enough to fill it, few enough for 24 GB."""
+    is_dinov2 = backbone in DINOV2_MODELS
+    return IMAGES_AT_ONCE[backbone.removeprefix("dinov2_vit")[0]] if is_dinov2 else 16
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The feature cache returns what the backbone would, computes it once, and never serves a stale or half-written map."""
 
 import os
+import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from lat.models import feature_cache
 from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.models.feature_files import IMAGES_PER_SHARD, file_identity
+from lat.models.feature_range import FeatureRange
 from lat.models.model_settings import BackboneSettings
 
 
@@ -23,7 +25,7 @@ class Pixels:
 
     def __init__(self, folder: Path, sizes_hw: list[tuple[int, int]], seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self.images = [torch.rand(3, *size_hw, generator=generator) for size_hw in sizes_hw]
+        self.images = [torch.randint(256, (3, *size_hw), dtype=torch.uint8, generator=generator) for size_hw in sizes_hw]
         self.folder = folder
         folder.mkdir()
         for index in range(len(sizes_hw)):
@@ -35,7 +37,7 @@ class Pixels:
     def size_hw(self, index: int) -> tuple[int, int]:
         return self.images[index].shape[1], self.images[index].shape[2]
 
-    def image(self, index: int) -> Tensor:
+    def pixels(self, index: int) -> Tensor:
         return self.images[index]
 
     def image_path(self, index: int) -> Path:
@@ -96,7 +98,7 @@ def test_every_map_is_the_backbones_own(make_cache: MakeCache, sources: dict[str
     if filled:
         cache.fill()
     for name, index, flip in KEYS:
-        image = sources[name].image(index)[None]
+        image = sources[name].pixels(index)[None]
         expected = cache.backbone.feature_maps(image.flip(3) if flip else image)[0]
         torch.testing.assert_close(cache.get(name, index, flip), expected)
         assert cache.scales(name, index) == (0.25, 0.25)
@@ -276,3 +278,52 @@ def test_a_real_backbone_with_resized_images_estimates_its_size_exactly(sources:
     cache.fill()
     kept = [cache.get(*key) for key in KEYS]
     assert sum(maps.numel() * maps.element_size() for maps in kept) == cache.estimate_bytes()
+
+
+def test_a_cache_may_be_sent_to_another_process(make_cache: MakeCache) -> None:
+    cache, _ = make_cache("memory")
+    cache.load("city", 0)  # begins to read
+    copied = pickle.loads(pickle.dumps(cache))
+    assert torch.equal(copied.get("city", 0), cache.get("city", 0))
+
+
+def test_images_of_missing_maps_are_read_when_they_are_loaded_and_computed_when_they_are_completed(
+    make_cache: MakeCache,
+) -> None:
+    cache, network = make_cache("memory")
+    loaded = [cache.load(*key) for key in KEYS]
+    assert {one.dtype for one in loaded} == {torch.int64}
+    assert network.seen == 0
+    maps = cache.complete(loaded)
+    assert network.seen == len(KEYS)
+    assert all(torch.equal(one, cache.get(*key)) for one, key in zip(maps, KEYS, strict=True))
+    assert network.seen == len(KEYS)
+
+
+def test_maps_can_be_trained_on(make_cache: MakeCache) -> None:
+    for mode, dtype in (("none", "float16"), ("none", "float32"), ("memory", "float32")):
+        (features,) = (cache := make_cache(mode, dtype=dtype)[0]).complete([cache.load("city", 0)])
+        layer = nn.Conv2d(6, 1, 1)
+        layer(features[None].float()).sum().backward()
+        assert layer.weight.grad is not None
+
+
+def test_the_backbone_computes_in_the_precision_of_the_run() -> None:
+    backbone = build_backbone(BackboneSettings(name="random"))
+    images = torch.randint(256, (2, 3, 16, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    exact = backbone.feature_maps(images)
+    torch.testing.assert_close(exact, backbone.feature_maps(images.float() / 255), rtol=0, atol=0)
+    backbone.precision = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
+    rounded = backbone.feature_maps(images)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_one_number_that_is_not_finite_is_found(value: float) -> None:
+    watched, maps = FeatureRange("float16"), torch.zeros(2, 3, 4, 5, dtype=torch.float16)
+    watched.watch(maps)
+    maps[1, 2, 3, 4] = value
+    with pytest.raises(InputError, match="float16"):
+        watched.watch(maps)

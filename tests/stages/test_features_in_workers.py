@@ -28,10 +28,10 @@ def test_the_backbone_runs_in_the_main_process_once_per_batch(
 ) -> None:
     calls, original = tmp_path / "calls", FrozenBackbone.feature_maps
 
-    def watched(self: FrozenBackbone, images: Tensor) -> Tensor:
+    def watched(self: FrozenBackbone, images: Tensor, dtype: torch.dtype) -> Tensor:
         with calls.open("a") as lines:  # a file, which other processes share
             lines.write(f"{os.getpid()} {len(images)}\n")
-        return original(self, images)
+        return original(self, images, dtype)
 
     monkeypatch.setattr(FrozenBackbone, "feature_maps", watched)
     workspace = tiny_workspace(config, tmp_path / "run", *UNCACHED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 from lat.core.errors import InputError
+from lat.core.moved import moved
+from lat.data.tensors import unit_range
 from lat.models.backbones.convnet import load_convnet
 from lat.models.backbones.dinov2 import load_dinov2
 from lat.models.model_settings import DINOV2_MODELS, BackboneSettings
@@ -46,14 +49,20 @@ class FrozenBackbone(nn.Module):
         network: frozen in place; its `feature_maps` computes the features.
         image_size: shorter side in pixels to which images are resized first; 0 keeps their own size.
         max_image_size: the longer side stays at most this when images are resized; 0 for any.
+
+    Attributes:
+        channels: C of its maps.
+        precision: opens the context in which the network computes: float32 as it is, or the autocast of a run.
     """
 
     channels: int
+    precision: Callable[[], AbstractContextManager[Any]]
 
     def __init__(self, network: FeatureExtractor, image_size: int = 0, max_image_size: int = 0) -> None:
         super().__init__()
         assert isinstance(network, nn.Module)
         self.image_size, self.max_image_size = image_size, max_image_size
+        self.precision: Callable[[], AbstractContextManager[Any]] = nullcontext
         # in a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
         super().train(False)
@@ -103,21 +112,28 @@ class FrozenBackbone(nn.Module):
         return height / (size_hw[0] * stride), width / (size_hw[1] * stride)
 
     @torch.no_grad()
-    def feature_maps(self, images: Tensor) -> Tensor:
-        """Features of images of one size.
+    def feature_maps(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Features of images of one size, at the run's precision; bytes are resized and normalised on the network's device.
 
         Args:
-            images: (B, 3, H, W) float RGB in [0, 1], original pixels.
+            images: (B, 3, H, W) RGB, float in [0, 1] or uint8, original pixels.
+            dtype: number format of the result.
 
         Returns:
-            (B, C, h, w) float32. The image covers exactly H * scale_y by W * scale_x cells; the rest is padding.
+            (B, C, h, w) on the network's device. The image covers exactly H * scale_y by W * scale_x cells; the rest is padding.
         """
         self.network.eval()  # the network's owner may have called train()
-        images = images.to(self.device)
-        size_hw = self.resized_hw((images.shape[2], images.shape[3]))
-        if size_hw != tuple(images.shape[2:]):
-            images = F.interpolate(images, size_hw, mode="bilinear", align_corners=False, antialias=True)
-        return self._held[1].feature_maps(images.to(self.dtype)).float()
+        with torch.inference_mode():
+            pixels = unit_range(moved(images, self.device))
+            size_hw = self.resized_hw((pixels.shape[2], pixels.shape[3]))
+            if size_hw != tuple(pixels.shape[2:]):
+                pixels = F.interpolate(pixels, size_hw, mode="bilinear", align_corners=False, antialias=True)
+            pixels = pixels.to(self.dtype)
+            if self.device.type == "cuda":
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+            with self.precision():
+                maps = self._held[1].feature_maps(pixels)
+        return torch.empty_like(maps, dtype=dtype).copy_(maps)  # a tensor that a trained model may use
 
     @cached_property
     def weights_fingerprint(self) -> str:

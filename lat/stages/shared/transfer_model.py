@@ -16,6 +16,7 @@ from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
+from lat.data.read_ahead import read_ahead
 from lat.data.tensors import boxes_of
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.runtime import laid_out
@@ -29,6 +30,7 @@ from lat.stages.shared.detection import load_detector
 from lat.stages.shared.relation_files import joint_relation_table
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.paths import require
+from lat.workspace.reading import reading_threads
 from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
@@ -126,7 +128,8 @@ def _open_features(workspace: Workspace, key: str, parts: dict[str, DetectionDat
         kept.clear()
     if (backbone_model, key) not in kept:
         settings = workspace.config.lat.backbone
-        kept[backbone_model, key] = FeatureCache(_frozen_backbone(workspace, settings), parts, settings, workspace.paths.features)
+        backbone, readers = _frozen_backbone(workspace, settings), reading_threads(workspace)
+        kept[backbone_model, key] = FeatureCache(backbone, parts, settings, workspace.paths.features, readers)
     return kept[backbone_model, key]
 
 
@@ -149,6 +152,7 @@ def _frozen_backbone(workspace: Workspace, settings: BackboneSettings) -> Frozen
             max_image_size, settings = detector.max_image_size, replace(settings, image_size=detector.image_size)
     backbone = build_backbone(settings, upstream, max_image_size=max_image_size)
     laid_out(backbone, workspace.fabric.device)
+    backbone.precision = workspace.fabric.autocast
     return backbone
 
 
@@ -194,9 +198,9 @@ def decode_batches(
     targets: Sequence[str],
     features: FeatureCache,
 ) -> Iterator[Decoded]:
-    """The model's decoded proposals for each batch of images, by target, on the CPU."""
-    for batch in batches:
-        images = [one.to(workspace.fabric.device) for one in with_maps(features, [input_of(i) for i in batch])]
+    """The model's decoded proposals for each batch of images, by target, on the CPU; the next images are read meanwhile."""
+    for batch in read_ahead(input_of, batches, reading_threads(workspace)):
+        images = [one.to(workspace.fabric.device) for one in with_maps(features, batch)]
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
         yield {target: one.to("cpu") for target, one in decoded.items()}

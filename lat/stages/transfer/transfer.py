@@ -124,10 +124,11 @@ class TransferShards:
 
     def _decoded(self, batches: Sequence[range]) -> Iterator[Decoded]:
         """The decoded proposals of some batches: those that wait in this process, or the model's."""
-        model = self.workspace.paths.transfer_model
-        for images in batches:
-            waiting = self.workspace.data.decoded.take(model, self.source, images.start)
-            yield next(self.decoder.decode([images])) if waiting is None else waiting
+        model, store = self.workspace.paths.transfer_model, self.workspace.data.decoded
+        waiting = [store.take(model, self.source, images.start) for images in batches]
+        decoded = self.decoder.decode([images for images, found in zip(batches, waiting, strict=True) if found is None])
+        for found in waiting:
+            yield next(decoded) if found is None else found
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> Provenance:
