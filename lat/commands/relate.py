@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from lat.core.files import write_atomically
 from lat.data.dataset import DetectionDataset
+from lat.data.read_ahead import read_ahead
 from lat.engine import announce
 from lat.engine.progress import track
 from lat.labels.table import LabelTable
@@ -22,9 +24,11 @@ from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.reviewed_file import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, draw_evenly, image_samples
 from lat.stages.shared.transfer_model import open_features
+from lat.workspace.reading import reading_threads
 from lat.workspace.run_lock import locked
 from lat.workspace.workspace import Workspace
 
+IMAGES_AT_ONCE = 8  # through the frozen backbone
 POOLED_SIZE = 3  # side of the RoIAlign grid over a box
 CROP_SIZE = 48  # pixels of a side to which each crop is resized
 MOST_BYTES = 2**30
@@ -79,13 +83,16 @@ def region_samples(workspace: Workspace, dataset: str) -> LabeledSamples:
     shape = (features.backbone.channels, POOLED_SIZE, POOLED_SIZE)
     boxes = _drawn_boxes(workspace, part, shape)
     pooled = torch.empty(boxes.num_boxes, *shape)
-    with track(len(part), f"box features of {dataset}") as progress:
-        for i in range(len(part)):
-            rows = boxes.rows(i)
-            if rows.start < rows.stop:
-                one, scales = features.get(dataset, i)[None], [features.scales(dataset, i)]
-                pooled[rows] = pool_regions(one, [torch.from_numpy(boxes.boxes_xyxy[rows])], scales, POOLED_SIZE)
-            progress.advance(1)
+    filled = [i for i in range(len(part)) if boxes.rows(i).start < boxes.rows(i).stop]
+    batches = [filled[start : start + IMAGES_AT_ONCE] for start in range(0, len(filled), IMAGES_AT_ONCE)]
+    loaded = read_ahead(partial(features.load, dataset), batches, reading_threads(workspace))
+    with track(len(filled), f"box features of {dataset}") as progress:
+        for batch, images in zip(batches, loaded, strict=True):
+            for i, one in zip(batch, features.complete(images), strict=True):
+                rows, scales = boxes.rows(i), [features.scales(dataset, i)]
+                corners = torch.from_numpy(boxes.boxes_xyxy[rows]).to(one.device)
+                pooled[rows] = pool_regions(one[None], [corners], scales, POOLED_SIZE)
+            progress.advance(len(batch))
     return LabeledSamples(pooled, torch.from_numpy(boxes.labels), part.space)
 
 

@@ -151,6 +151,10 @@ def test_dinov2_has_a_scale_of_a_fourteenth_of_the_resized_frame() -> None:
     assert FrozenBackbone(backbone.network).scales((30, 43)) == (1 / 14, 1 / 14)
 
 
+def test_dinov2_attends_in_one_kernel() -> None:
+    assert all(block.attn.fused_attn for block in tiny_dinov2(registers=0, seed=0, depth=2).blocks)
+
+
 @pytest.mark.parametrize("registers", [0, 4])
 def test_dinov2_sees_the_image_in_imagenet_colours_with_normalised_patch_tokens(registers: int) -> None:
     model = tiny_dinov2(registers, seed=0).eval()
