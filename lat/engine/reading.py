@@ -17,8 +17,8 @@ _GIB = 2**30
 def wanted_workers(runtime: RuntimeSettings, here: int, *, has_gpu: bool) -> int:
     """How many processes read beside this one: as set, or what the machine has.
 
-    Beside a GPU they have all cores but one. On a CPU, where the cores compute, they have a fourth of them: none on a laptop of
-    two.
+    Beside a GPU they have all cores but one. On a CPU, where the cores compute, they have a fourth of those on which this process
+    may: none on a laptop of two, nor where `OMP_NUM_THREADS` leaves it one.
 
     Args:
         runtime: the settings.
@@ -28,12 +28,17 @@ def wanted_workers(runtime: RuntimeSettings, here: int, *, has_gpu: bool) -> int
     if runtime.num_workers >= 0:
         return runtime.num_workers
     cores = available_cores() // here
-    return min(MOST_WORKERS, max(1, cores - 1) if has_gpu else cores // 4)
+    return min(MOST_WORKERS, max(1, cores - 1) if has_gpu else min(cores, _allowed_threads()) // 4)
 
 
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _allowed_threads() -> int:
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdecimal() and int(given) else available_cores()
 
 
 def shared_bytes(workers: int, batch_bytes: int) -> int:

@@ -230,7 +230,8 @@ class FeatureCache:
         return device if is_roomy else torch.device("cpu")
 
     def _pixels(self, image: tuple[str, int]) -> Tensor:
-        return self.sources[image[0]].pixels(image[1])
+        pixels = self.sources[image[0]].pixels(image[1])
+        return pixels.pin_memory() if self.backbone.device.type == "cuda" else pixels
 
     def _of_pixels(self, pixels: Sequence[Tensor], flip: bool) -> Tensor:
         """The maps of images of one size, or of the flipped images."""

@@ -15,12 +15,21 @@ from lat.engine.training_settings import RuntimeSettings
     [(1, 1, 0, 1), (2, 1, 0, 1), (4, 1, 1, 3), (16, 1, 4, 15), (16, 4, 1, 3), (128, 1, 16, 16), (4, 8, 0, 1)],
 )
 def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, here: int, on_cpu: int, beside_gpu: int) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(reading, "available_cores", lambda: cores)
     runtime = RuntimeSettings()
     assert wanted_workers(runtime, here, has_gpu=False) == on_cpu
     assert wanted_workers(runtime, here, has_gpu=True) == beside_gpu
     assert wanted_workers(RuntimeSettings(num_workers=7), here, has_gpu=False) == 7
     assert wanted_workers(RuntimeSettings(num_workers=0), here, has_gpu=True) == 0
+
+
+def test_a_process_of_one_thread_computes_alone_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "available_cores", lambda: 16)
+    for threads, expected in (("1", 0), ("8", 2), ("8,2", 2), ("many", 4), ("64", 4)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        assert wanted_workers(RuntimeSettings(), 1, has_gpu=False) == expected
+        assert wanted_workers(RuntimeSettings(), 1, has_gpu=True) == 15
 
 
 def test_shared_memory_holds_the_batches_read_ahead_and_the_one_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ def test_the_largest_batch_is_that_of_the_largest_images(config: Path, tmp_path:
 def test_without_shared_memory_nothing_reads_beside_the_run_unless_it_is_asked_for(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(reading, "available_cores", lambda: 8)
     assert reading_workers(tiny_workspace(config, tmp_path)) == 2
     monkeypatch.setattr(reading, "free_shared_memory", lambda: 0)

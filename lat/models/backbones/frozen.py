@@ -94,7 +94,13 @@ class FrozenBackbone(nn.Module):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenBackbone:
-        return copy(self)
+        other = copy(self)
+        other.precision = self.precision
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets, which reads images and computes no maps: the run's precision does not go along."""
+        return {**self.__dict__, "precision": nullcontext}
 
     def resized_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """(height, width) in pixels of an image of `size_hw` after resizing for the network."""

@@ -199,8 +199,13 @@ def decode_batches(
     features: FeatureCache,
 ) -> Iterator[Decoded]:
     """The model's decoded proposals for each batch of images, by target, on the CPU; the next images are read meanwhile."""
-    for batch in read_ahead(input_of, batches, reading_threads(workspace)):
-        images = [one.to(workspace.fabric.device) for one in with_maps(features, batch)]
+    device = workspace.fabric.device
+
+    def read(image: int) -> TransferInput:
+        return input_of(image).pin_memory() if device.type == "cuda" else input_of(image)
+
+    for batch in read_ahead(read, batches, reading_threads(workspace)):
+        images = [one.to(device) for one in with_maps(features, batch)]
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
         yield {target: one.to("cpu") for target, one in decoded.items()}
