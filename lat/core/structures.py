@@ -7,8 +7,7 @@ K classes of the space (of the joint label space for proposals).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -41,7 +40,12 @@ class _PerBox:
 
     def split(self, counts: list[int]) -> list[Self]:
         """Split into consecutive parts of `counts` boxes, such as one part per image; copies, not views."""
-        return [self[rows] for rows in torch.arange(sum(counts)).split(counts)]
+        columns = {name: column[: sum(counts)].split(counts) for name, column in self._columns().items()}
+        return [self._with({name: parts[i].clone() for name, parts in columns.items()}) for i in range(len(counts))]
+
+    def copied(self, rows: slice) -> Self:
+        """Consecutive rows of every per-box field as copies, not views: pickling a view would pickle all rows."""
+        return self._with({name: column[rows].clone() for name, column in self._columns().items()})
 
     def to(self, device: torch.device | str) -> Self:
         """The same boxes on another device; nobody waits for a copy to a GPU."""
@@ -49,13 +53,12 @@ class _PerBox:
 
     def _with(self, columns: dict[str, Tensor]) -> Self:
         """A copy with other columns, unchecked: they are rows of checked columns."""
-        other = copy(self)
-        for name, column in columns.items():
-            object.__setattr__(other, name, column)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **columns)
         return other
 
     def _columns(self) -> dict[str, Any]:
-        return {field.name: column for field in fields(self) if isinstance(column := getattr(self, field.name), Tensor)}
+        return {name: column for name, column in self.__dict__.items() if isinstance(column, Tensor)}
 
 
 @dataclass(frozen=True, eq=False)

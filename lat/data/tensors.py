@@ -32,8 +32,7 @@ def unit_range(pixels: Tensor) -> Tensor:
 def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
     """The boxes of image `i` of a table, including crowd boxes with weight 0."""
     rows = table.rows(i)
-    copied = torch.arange(rows.start, rows.stop)  # pickling a view would send the whole table to the other process
-    boxes = _all_boxes(table)[copied]
+    boxes = _all_boxes(table).copied(rows)
     if isinstance(table.class_scores, TopScores):
         return replace(boxes, class_scores=torch.from_numpy(table.class_scores[rows].dense()))
     return boxes

@@ -14,6 +14,7 @@ from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
 
 if TYPE_CHECKING:
+    from lat.core.label_space import LabelSpace
     from lat.core.structures import LabeledBoxes
 
 ID_LIMIT = 5
@@ -46,13 +47,13 @@ class BoxColumns:
         return np.searchsorted(self.image, np.arange(images.start, images.stop + 1))
 
 
-def paired_columns(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes]) -> tuple[BoxColumns, BoxColumns]:
+def paired_columns(truth: LabelTable, labels: LabelTable | FoundBoxes | Iterable[LabeledBoxes]) -> tuple[BoxColumns, BoxColumns]:
     """The columns of truth, including crowd boxes, and of labels, without crowd boxes.
 
     Args:
         truth: a labels file.
         labels: a labels file of the same images, matched by image id, with the same categories, matched by id; or the boxes
-            of each image, in the order of the truth's images, of which only a chunk is in memory at a time.
+            of each image, in the order of the truth's images, of which only a chunk is in memory at a time, or as `FoundBoxes`.
 
     Raises:
         InputError: if the categories differ, or an image is in only one file.
@@ -61,6 +62,8 @@ def paired_columns(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes
     wanted = _table_columns(truth, places)
     if isinstance(labels, LabelTable):
         return wanted, _matched_columns(truth, labels, places)
+    if isinstance(labels, FoundBoxes):
+        return wanted, labels.columns(places)
     return wanted, _listed_columns(truth, labels, places)
 
 
@@ -101,17 +104,37 @@ def _category_list(table: LabelTable) -> str:
 
 
 def _listed_columns(truth: LabelTable, labels: Iterable[LabeledBoxes], places: np.ndarray) -> BoxColumns:
-    counts, chunks, left = [np.zeros(0, np.int64)], [_joined(())], iter(labels)
+    found, left = FoundBoxes(truth.space), iter(labels)
     for images in chunks_of(len(truth)):
-        some = list(islice(left, len(images)))
-        assert len(some) == len(images), "one entry per image of the truth"
-        assert all(boxes.space.categories() == truth.space.categories() for boxes in some), "labels in the truth's label space"
-        counts.append(np.array([len(boxes) for boxes in some]))
-        chunks.append(_joined(some))
+        found.add(list(islice(left, len(images))))
     assert next(left, None) is None, "one entry per image of the truth"
-    boxes_xyxy, classes, scores = (np.concatenate(column) for column in zip(*chunks, strict=True))
-    image = np.repeat(places, np.concatenate(counts))
-    return _in_order(BoxColumns(image, boxes_xyxy, classes, scores, np.zeros(len(image), bool)))
+    return found.columns(places)
+
+
+class FoundBoxes:
+    """The boxes of one image after another, of which only what AP needs is kept.
+
+    Args:
+        space: their label space.
+    """
+
+    def __init__(self, space: LabelSpace) -> None:
+        self.space = space
+        self._counts, self._chunks = [np.zeros(0, np.int64)], [_joined(())]
+
+    def add(self, images: Sequence[LabeledBoxes]) -> None:
+        """Add the boxes of each of the next images."""
+        assert all(boxes.space.categories() == self.space.categories() for boxes in images), "labels in the truth's label space"
+        self._counts.append(np.array([len(boxes) for boxes in images], np.int64))
+        self._chunks.append(_joined(images))
+
+    def columns(self, places: np.ndarray) -> BoxColumns:
+        """All boxes; image i has index `places[i]` (I,) int64."""
+        counts = np.concatenate(self._counts)
+        assert len(counts) == len(places), "one entry per image of the truth"
+        boxes_xyxy, classes, scores = (np.concatenate(column) for column in zip(*self._chunks, strict=True))
+        image = np.repeat(places, counts)
+        return _in_order(BoxColumns(image, boxes_xyxy, classes, scores, np.zeros(len(image), bool)))
 
 
 def _joined(some: Sequence[LabeledBoxes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

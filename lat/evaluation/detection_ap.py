@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lat.evaluation.box_columns import BoxColumns, paired_columns
+from lat.core.collector import uncollected
+from lat.evaluation.box_columns import BoxColumns, FoundBoxes, paired_columns
 from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
 
@@ -45,7 +46,7 @@ class ApResult:
         return asdict(self)
 
 
-def detection_ap(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes]) -> ApResult:
+def detection_ap(truth: LabelTable, labels: LabelTable | FoundBoxes | Iterable[LabeledBoxes]) -> ApResult:
     """Score labels against truth, over all object sizes.
 
     All labels of an image count, with no limit on their number (COCO's own limit of the best 100 would drop boxes). In the
@@ -54,7 +55,7 @@ def detection_ap(truth: LabelTable, labels: LabelTable | Iterable[LabeledBoxes])
     Args:
         truth: the boxes to find.
         labels: a labels file of the same images, matched by image id, with the same categories, matched by id; or the boxes
-            of each image, in the order of the truth's images.
+            of each image, in the order of the truth's images, or those that were kept of them.
 
     Raises:
         InputError: if the categories differ, or an image is in only one file.
@@ -93,8 +94,9 @@ def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_class
     params.max_dets = [int(np.bincount(found.image).max())]
     params.area_rng, params.area_rng_lbl = [[0.0, 1e10]], ["all"]
     matching = StreamingEval([{"id": k, "name": str(k)} for k in range(num_classes)], "bbox", params=params)
-    for images in chunks_of(num_images):
-        matching.update([{"id": i} for i in images], _truth_rows(wanted.of(images)), _label_rows(found.of(images)))
+    with uncollected():
+        for images in chunks_of(num_images):
+            matching.update([{"id": i} for i in images], _truth_rows(wanted.of(images)), _label_rows(found.of(images)))
     evaluation = matching.finalize()
     evaluation.accumulate()
     assert evaluation.eval is not None
@@ -103,11 +105,15 @@ def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_class
 
 
 def _truth_rows(columns: BoxColumns) -> list[dict[str, Any]]:
-    """Annotations as in a COCO file, with ids from 1 (evaluators may take 0 for "not matched")."""
+    """Annotations as in a COCO file, with ids from 1 (evaluators may take 0 for "not matched"); without what goes without saying:
+    crowd flags of 0, and areas, as boxes of all sizes count.
+    """
     rows = zip(columns.image.tolist(), columns.labels.tolist(), _xywh(columns).tolist(), columns.is_crowd.tolist(), strict=True)
     return [
-        {"id": i, "image_id": image, "category_id": k, "bbox": box, "area": box[2] * box[3], "iscrowd": int(crowd)}
-        for i, (image, k, box, crowd) in enumerate(rows, start=1)
+        {"id": i, "image_id": image, "category_id": k, "bbox": box, "iscrowd": 1}
+        if is_crowd
+        else {"id": i, "image_id": image, "category_id": k, "bbox": box}
+        for i, (image, k, box, is_crowd) in enumerate(rows, start=1)
     ]
 
 

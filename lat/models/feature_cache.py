@@ -18,7 +18,15 @@ from lat.core.errors import InputError
 from lat.core.moved import moved
 from lat.data.read_ahead import READERS, read_ahead
 from lat.models.backbones.frozen import FrozenBackbone
-from lat.models.feature_files import ImageFiles, Shard, available_memory, backbone_folder, file_name, plan_shards
+from lat.models.feature_files import (
+    IMAGES_PER_SHARD,
+    ImageFiles,
+    Shard,
+    available_memory,
+    backbone_folder,
+    file_name,
+    plan_shards,
+)
 from lat.models.feature_range import FeatureRange
 from lat.models.model_settings import BackboneSettings, images_at_once
 from lat.models.shard_reader import Pixels, ShardReader
@@ -78,9 +86,7 @@ class FeatureCache:
         self.dtype: torch.dtype = getattr(torch, settings.cache_dtype)
         self.range = FeatureRange(settings.cache_dtype)
         self.shards = [shard for name, source in sources.items() for shard in plan_shards(name, source)]
-        self._place = {(shard.dataset, index): (shard, row) for shard in self.shards for row, index in enumerate(shard.indices)}
-        self._images = list(self._place)
-        self._numbers = {image: number for number, image in enumerate(self._images)}
+        self._numbers = _numbers_in(self.shards, sources)
         self._reader = ShardReader(sources, readers)
         self._kept: dict[tuple[Shard, bool], Tensor] = {}
         self._files: dict[tuple[Shard, bool], Path] = {}
@@ -102,12 +108,12 @@ class FeatureCache:
         if self.settings.cache == "none":
             pixels = self.sources[dataset].pixels(index)
             return pixels.flip(2) if flip else pixels
-        shard, row = self._place[dataset, index]
+        shard, row = self._place(number := int(self._numbers[dataset][index]))
         if self.settings.cache == "disk" and (stored := self._open(shard, flip)) is not None:
             return torch.from_numpy(np.array(stored[row]))
         if not self._has(shard, flip):
             self._reader.begin(shard)
-        return torch.tensor([self._numbers[dataset, index], flip])
+        return torch.tensor([number, flip])
 
     def complete(self, loaded: Sequence[Tensor]) -> list[Tensor]:
         """The maps (C, h, w) of some loaded images, computed where missing: those of one size go through the backbone together.
@@ -121,7 +127,7 @@ class FeatureCache:
                 by_size.setdefault(one.shape, []).append(place)
             elif one.dtype == torch.int64:
                 number, flip = one.tolist()
-                maps[place] = self._kept_map(self._images[number], bool(flip))
+                maps[place] = self._kept_map(number, bool(flip))
         for places in by_size.values():
             images = torch.stack([moved(loaded[place], self.backbone.device) for place in places])
             for place, one in zip(places, self._compute(images), strict=True):
@@ -130,7 +136,7 @@ class FeatureCache:
 
     def scales(self, dataset: str, index: int) -> tuple[float, float]:
         """Exact (scale_y, scale_x) of one image's map, map cells per original pixel."""
-        return self.backbone.scales(self._place[dataset, index][0].size_hw)
+        return self.backbone.scales(self._place(int(self._numbers[dataset][index]))[0].size_hw)
 
     def fill(
         self,
@@ -195,9 +201,13 @@ class FeatureCache:
         """The images of a shard, if it has maps to compute."""
         return [(shard.dataset, index) for index in shard.indices] if flips else []
 
-    def _kept_map(self, image: tuple[str, int], flip: bool) -> Tensor:
+    def _place(self, number: int) -> tuple[Shard, int]:
+        """The shard of an image, and which of the shard's images it is."""
+        return self.shards[number // IMAGES_PER_SHARD], number % IMAGES_PER_SHARD
+
+    def _kept_map(self, number: int, flip: bool) -> Tensor:
         """One map (C, h, w) of those that are kept, computed with its shard if missing."""
-        shard, row = self._place[image]
+        shard, row = self._place(number)
         if not self._has(shard, flip):
             self._keep(shard, flip, self._of_pixels(self._reader.take(shard), flip))
         if self.settings.cache == "memory":
@@ -280,3 +290,11 @@ class FeatureCache:
             except BaseException:
                 os.unlink(temporary.name)
                 raise
+
+
+def _numbers_in(shards: Sequence[Shard], sources: Mapping[str, ImageSource]) -> dict[str, np.ndarray]:
+    """The number (I,) int64 of each image of each dataset: `IMAGES_PER_SHARD` for each shard before its own, and its row there."""
+    numbers = {name: np.zeros(len(source), np.int64) for name, source in sources.items()}
+    for place, shard in enumerate(shards):
+        numbers[shard.dataset][list(shard.indices)] = place * IMAGES_PER_SHARD + np.arange(len(shard.indices))
+    return numbers

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, cast
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from lat.core.collector import uncollected
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import WHOLE_CLASSES, ClassScores, TopScores
 from lat.labels.coco.pieces import Doubt, PairsAnnotation, PriorEntry, Rows, SoundFile
@@ -36,7 +35,7 @@ class TypedAnnotations:
     def __init__(self, file: SoundFile, space: LabelSpace) -> None:
         columns = _Columns(space)
         try:
-            with _uncollected():
+            with uncollected():
                 for rows in file.annotations():
                     columns.add(rows)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
@@ -201,18 +200,6 @@ class _Columns:
 def _missing(values: list[float | None]) -> np.ndarray:
     """NaN for None, 0 for any number: that there is one is all that is asked of it."""
     return np.array([np.nan if value is None else 0.0 for value in values]) if None in values else np.zeros(len(values))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's garbage collector, which would look in vain for cycles among millions of tuples of numbers."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _indices(names: list[str], known: dict[str, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -24,6 +25,7 @@ from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.processes import Processes
 from lat.engine.progress import track
 from lat.engine.runtime import laid_out
+from lat.evaluation.box_columns import FoundBoxes
 from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.workspace.paths import require
 
@@ -48,17 +50,18 @@ class DetectionItems:
         noise: NoiseSettings | None = None,
         device: torch.device = CPU,
     ) -> None:
-        self.images = [(dataset, i) for dataset in datasets for i in range(len(dataset))]
+        self.datasets = datasets
+        self._ends = np.cumsum([len(dataset) for dataset in datasets], dtype=np.int64)
         self.augmentation, self.noise = augmentation, noise or NoiseSettings()
         self.is_augmented_there = device.type == "cuda" and not self.noise.changes_images
 
     def __len__(self) -> int:
-        return len(self.images)
+        return int(self._ends[-1]) if len(self._ends) else 0
 
     def item(self, index: int, generator: torch.Generator) -> Sample | tuple[AugmentedThere, LabeledBoxes]:
         """Image `index` and its boxes, varied, or as pixels that are yet to be varied."""
         if self.is_augmented_there:
-            dataset, i = self.images[index]
+            dataset, i = self._place(index)
             pixels, variation = dataset.pixels(i), Variation.drawn(self.augmentation, generator)
             boxes = variation.of_boxes(dataset.boxes(i), (pixels.shape[-2], pixels.shape[-1]))
             return AugmentedThere(pixels, variation), boxes
@@ -67,13 +70,18 @@ class DetectionItems:
             return sample
 
         def draw_another() -> Sample:
-            return self._augmented(int(torch.randint(len(self.images), (), generator=generator)), generator)
+            return self._augmented(int(torch.randint(len(self), (), generator=generator)), generator)
 
         return add_noise(sample, draw_another, self.noise, generator)
 
     def _augmented(self, index: int, generator: torch.Generator) -> Sample:
-        dataset, i = self.images[index]
+        dataset, i = self._place(index)
         return augment(dataset.image(i), dataset.boxes(i), self.augmentation, generator)
+
+    def _place(self, index: int) -> tuple[DetectionDataset, int]:
+        """The dataset of image `index`, and its index there."""
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self.datasets[number], index - int(self._ends[number]) + len(self.datasets[number])
 
     def collate(self, items: list[tuple[Any, LabeledBoxes]]) -> DetectorBatch:
         """The arguments of a detector's `losses`."""
@@ -130,11 +138,11 @@ def evaluate_detector(
     """AP of a detector on a part of a dataset in its label space, as in metrics.json; null without a part."""
     if part is None:
         return ApResult(None, None, None, None, {}, 0, 0, 0).to_dict()
-    found: list[LabeledBoxes] = []
+    found = FoundBoxes(part.space)
     batches = batches_of(range(len(part)), batch_size)
     detections = map(predictor.predict, image_batches(part, processes.share(batches), predictor.fabric.device, readers))
     with track(len(part), f"evaluate on {part.name}") as progress:
         for boxes in processes.in_order(detections, len(batches)):
-            found += boxes
+            found.add(boxes)
             progress.advance(len(boxes))
     return processes.from_first(detection_ap, part.labels, found).to_dict()
