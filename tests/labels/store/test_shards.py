@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,27 @@ assert shards.has(0) and shards.read(1)["flags"].tolist() == [True, False, True]
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+
+
+def test_memory_of_an_export_does_not_grow_with_the_number_of_parts(tmp_path: Path) -> None:
+    corners = np.tile(np.array([[1, 2, 30, 20]], np.float32), (800, 1))
+    scores = np.full((800, len(SPACE)), 1 / 3, np.float32)
+    boxes = labeled_boxes(SPACE, corners.tolist(), [0] * 800, [0.5] * 800, scores.tolist())
+
+    def peak(parts: int) -> int:
+        (tmp_path / str(parts)).mkdir()
+        images = image_list(tmp_path / str(parts), parts)
+        shards = LabelShards(tmp_path / str(parts) / "parts", images, SPACE)
+        shards.prepare("inputs", [range(i, i + 1) for i in range(parts)])
+        for i in range(parts):
+            shards.write(i, to_arrow(table_of_boxes(images, SPACE, [boxes], first_image=i), i))
+        tracemalloc.start()
+        shards.export(tmp_path / str(parts) / "labels.json", {})
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    assert peak(24) < 1.2 * peak(6)
 
 
 # Which parts are there
