@@ -293,7 +293,7 @@ class FeatureCache:
 
 
 def _numbers_in(shards: Sequence[Shard], sources: Mapping[str, ImageSource]) -> dict[str, np.ndarray]:
-    """The number (I,) int64 of each image of each dataset: `IMAGES_PER_SHARD` for each shard before its own, and its row there."""
+    """The number (I,) int64 of each image of each dataset: `IMAGES_PER_SHARD` for each shard before its own, and its row."""
     numbers = {name: np.zeros(len(source), np.int64) for name, source in sources.items()}
     for place, shard in enumerate(shards):
         numbers[shard.dataset][list(shard.indices)] = place * IMAGES_PER_SHARD + np.arange(len(shard.indices))
