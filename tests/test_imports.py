@@ -42,7 +42,7 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 WITHOUT_TORCH = {"lat.core.errors", "lat.core.files", "lat.core.label_space", "lat.core.origin"}
-WITHOUT_TORCH |= {"lat.core.file_cache", "lat.core.remote", "lat.core.regular_files", "lat.core.documents"}
+WITHOUT_TORCH |= {"lat.core.file_cache", "lat.core.remote", "lat.core.regular_files", "lat.core.documents", "lat.core.collector"}
 FACES = {"lat.formats.importers", "lat.formats.exports", "lat.formats.corrections"}  # the tables of formats
 LAZY = re.compile(r"(lat(?:\.\w+)+):\w+")  # an entry of a `LazyTable`
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
