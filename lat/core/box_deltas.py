@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-_FACTORS = (10.0, 10.0, 5.0, 5.0)
+_OF_CENTRE, _OF_SIDE = 10.0, 5.0
 _LARGEST_LOG = math.log(1000.0 / 16)  # of a side over the region's: keeps exp from overflowing
 
 
@@ -22,16 +22,14 @@ def encode_boxes(boxes_xyxy: Tensor, regions_xyxy: Tensor) -> Tensor:
     """Deltas (R, 4) that lead from regions (R, 4) to boxes (R, 4), both with an area."""
     box_centres, box_sides = _centres_and_sides(boxes_xyxy)
     centres, sides = _centres_and_sides(regions_xyxy)
-    factors = boxes_xyxy.new_tensor(_FACTORS)
-    return torch.cat([factors[:2] * (box_centres - centres) / sides, factors[2:] * torch.log(box_sides / sides)], dim=1)
+    return torch.cat([_OF_CENTRE * (box_centres - centres) / sides, _OF_SIDE * torch.log(box_sides / sides)], dim=1)
 
 
 def decode_boxes(deltas: Tensor, regions_xyxy: Tensor) -> Tensor:
     """Boxes (R, K, 4) that deltas (R, K, 4) draw from regions (R, 4); no side is more than 62.5 times the region's."""
     centres, sides = (part[:, None] for part in _centres_and_sides(regions_xyxy.to(deltas.dtype)))
-    factors = deltas.new_tensor(_FACTORS)
-    box_centres = deltas[..., :2] / factors[:2] * sides + centres
-    half_sides = 0.5 * (torch.exp((deltas[..., 2:] / factors[2:]).clamp(max=_LARGEST_LOG)) * sides)
+    box_centres = deltas[..., :2] / _OF_CENTRE * sides + centres
+    half_sides = 0.5 * (torch.exp((deltas[..., 2:] / _OF_SIDE).clamp(max=_LARGEST_LOG)) * sides)
     return torch.cat([box_centres - half_sides, box_centres + half_sides], dim=-1)
 
 

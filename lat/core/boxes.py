@@ -5,6 +5,8 @@ For all pairs of two sets of boxes, `torchvision.ops` has `box_iou`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,22 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
 
 def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU of each box of a (..., 4) with the corresponding box of b (..., 4): (...); 0 if neither has an area."""
-    return pairwise_iou(a[..., None, :], b[..., None, :])[..., 0, 0]
+    return _iou(a.unbind(-1), b.unbind(-1), _area(a) + _area(b))
+
+
+def iou_of_pairs(boxes_xyxy: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """IoU (P,) of pairs of boxes (C, 4), rows `first` (P,) and `second` (P,) int64; as `aligned_iou` of them, but faster."""
+    columns, area = boxes_xyxy.T.contiguous(), _area(boxes_xyxy)
+    of_both = area.index_select(0, first) + area.index_select(0, second)
+    return _iou(columns.index_select(1, first).unbind(0), columns.index_select(1, second).unbind(0), of_both)
+
+
+def _iou(a: Sequence[Tensor], b: Sequence[Tensor], area_of_both: Tensor) -> Tensor:
+    """IoU of boxes, x1, y1, x2 and y2 of each, and the sum of their areas, all of one shape."""
+    width = (torch.minimum(a[2], b[2]) - torch.maximum(a[0], b[0])).clamp_(min=0)
+    height = (torch.minimum(a[3], b[3]) - torch.maximum(a[1], b[1])).clamp_(min=0)
+    shared = width.mul_(height)
+    return shared / (area_of_both - shared).clamp_(min=1e-9)
 
 
 def rows_of_one_group(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,16 +5,48 @@ Shape letters: B images, M proposals over all images, K_t classes of the target'
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from lat.core.boxes import aligned_iou, rows_of_one_group
+from lat.core.copies import to_device, to_host
 from lat.core.structures import Proposals
 
 SUPPORT_IOU = 0.5  # a proposal that overlaps a human box this much belongs to the same object
+
+
+@dataclass(frozen=True, eq=False)
+class KnownProposals:
+    """What is known of the proposals of B images before any model sees them.
+
+    Attributes:
+        proposals: the M proposals of all images, image after image.
+        images: (M,) int64 image index of each proposal, ascending.
+        sizes_hw: (B, 2) int64 height and width of each image in pixels.
+        source_labels: (M,) int64 classes of the human boxes in the source's label space; -1 for other proposals.
+        support: (M,) int64 row of the human box that each proposal overlaps, its own row for a human box; -1 for none. Found by
+            default.
+    """
+
+    proposals: Proposals
+    images: Tensor
+    sizes_hw: Tensor
+    source_labels: Tensor
+    support: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.support is None:
+            found = _support(self.proposals.boxes_xyxy, self.images, self.source_labels)
+            object.__setattr__(self, "support", found)
+
+    def to(self, device: torch.device | str) -> KnownProposals:
+        """The same on another device; the program does not wait for it."""
+        columns = (self.images, self.sizes_hw, self.source_labels, self.support)
+        return KnownProposals(self.proposals.to(device), *(to_device(column, device) for column in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,62 +54,67 @@ class DecodedProposals:
     """The label-transfer model's output for the proposals of B images, in a target's label space.
 
     Attributes:
-        proposals: the M proposals of all images, image after image.
-        images: (M,) int64 image index of each proposal, ascending.
-        sizes_hw: (B, 2) int64 height and width of each image in pixels.
-        source_labels: (M,) int64 classes of the human boxes in the source's label space; -1 for other proposals.
+        known: what was known of the proposals, on the model's device.
         class_scores: (M, K_t + 1) float32, the model's; each row sums to 1, background last.
         detector_scores: (M, K_t + 1) float32, the scores of the target's upstream detector for its own detections, in the same
             layout; zeros for all other proposals.
         boxes_xyxy: (M, K_t, 4) float32, the box that the model predicts for each proposal and class.
+        on_host: `known` on the CPU.
     """
 
-    proposals: Proposals
-    images: Tensor
-    sizes_hw: Tensor
-    source_labels: Tensor
+    known: KnownProposals
     class_scores: Tensor
     detector_scores: Tensor
     boxes_xyxy: Tensor
+    on_host: KnownProposals = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.on_host is None:
+            object.__setattr__(self, "on_host", self.known)
 
     def __len__(self) -> int:
-        return len(self.sizes_hw)
+        return len(self.known.sizes_hw)
 
-    def to(self, device: torch.device | str) -> DecodedProposals:
-        """The same on another device."""
-        return DecodedProposals(*(getattr(self, one.name).to(device) for one in fields(self)))
+    @property
+    def proposals(self) -> Proposals:
+        return self.known.proposals
+
+    @property
+    def device(self) -> torch.device:
+        return self.class_scores.device
 
     def counts(self, rows: Tensor) -> list[int]:
-        """Number of `rows` (N,) int64 that belong to each image."""
-        return torch.bincount(self.images[rows], minlength=len(self)).tolist()
+        """Number of `rows` (N,) int64, on the CPU, that belong to each image."""
+        return torch.bincount(self.on_host.images[rows], minlength=len(self)).tolist()
 
     @property
     def human_rows(self) -> Tensor:
-        """(G,) int64 rows of the human boxes."""
-        return (self.source_labels >= 0).nonzero().flatten()
+        """(G,) int64 rows of the human boxes, on the CPU."""
+        return (self.on_host.source_labels >= 0).nonzero().flatten()
 
     @cached_property
     def is_detection(self) -> Tensor:
         """(M,) bool, True for detections of the target's detector."""
         return self.detector_scores.sum(dim=1) > 0
 
-    @property
-    def detection_rows(self) -> Tensor:
-        """(D,) int64 their rows."""
-        return self.is_detection.nonzero().flatten()
-
-    @cached_property
-    def support(self) -> Tensor:
-        """(M,) int64 row of the human box that each proposal overlaps, its own row for a human box; -1 for none."""
-        human, boxes = self.human_rows, self.proposals.boxes_xyxy
-        rows, places = rows_of_one_group(self.images, self.images[human])
-        iou = aligned_iou(boxes[rows], boxes[human[places]])
-        best = boxes.new_full((len(boxes),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
-        is_best = iou >= best[rows]
-        none = len(boxes)  # more than any row
-        support = human.new_full((len(boxes),), none).scatter_reduce(0, rows[is_best], human[places[is_best]], "amin")
-        return torch.where(support < none, support, -1)
-
 
 Decoded = dict[str, DecodedProposals]
 """Decoded proposals of one batch of images, by target."""
+
+
+def on_host(decoded: Mapping[str, DecodedProposals]) -> Decoded:
+    """Decoded proposals of one batch on the CPU, in one copy of all of them."""
+    columns = [column for one in decoded.values() for column in (one.class_scores, one.detector_scores, one.boxes_xyxy)]
+    copied = iter(to_host(columns))
+    return {name: DecodedProposals(one.on_host, next(copied), next(copied), next(copied)) for name, one in decoded.items()}
+
+
+def _support(boxes_xyxy: Tensor, images: Tensor, source_labels: Tensor) -> Tensor:
+    human = (source_labels >= 0).nonzero().flatten()
+    rows, places = rows_of_one_group(images, images[human])
+    iou = aligned_iou(boxes_xyxy[rows], boxes_xyxy[human[places]])
+    best = boxes_xyxy.new_full((len(boxes_xyxy),), SUPPORT_IOU).scatter_reduce(0, rows, iou, "amax")
+    is_best = iou >= best[rows]
+    none = len(boxes_xyxy)  # more than any row
+    support = human.new_full((none,), none).scatter_reduce(0, rows[is_best], human[places[is_best]], "amin")
+    return torch.where(support < none, support, -1)

@@ -207,4 +207,5 @@ class SemanticFeatureFusionROIHeads(nn.Module):
         transferred = transfer_labels(self.model, inputs, names, self.decode)
         found = [transferred[str(name)][i] for i, name in enumerate(targets)]
         pairs = zip(found, inputs, strict=True)
-        return [detections(boxes, rows, one.proposals, one.size_hw) for (boxes, rows), one in pairs], {}
+        device = maps.device
+        return [detections(boxes.to(device), rows.to(device), one.proposals, one.size_hw) for (boxes, rows), one in pairs], {}

@@ -1,5 +1,6 @@
 """Candidates for labels: proposals as one class each. The best suppresses those that overlap it, and is averaged with them.
 
+What is found here has a size that the host knows before: no function waits for a device, but for those that say so.
 Shape letters: C candidates of all images of a batch, P pairs of candidates of one image and class, N best candidates.
 """
 
@@ -11,14 +12,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lat.core.boxes import aligned_iou, rows_of_one_group
+from lat.core.boxes import iou_of_pairs
+from lat.core.suppression import Suppression, Survivors, order_by_image, pairs_in_groups
 
 FUSE_IOU = 0.6  # the box of a candidate that overlaps the best one of its class this much is averaged with it
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Candidates of some images; only those of one image and one class affect each other.
+    """Candidates of some images; only those of one image and one class affect each other, and only those that have an area.
 
     Attributes:
         boxes_xyxy: (C, 4) float32, the best that each alone says of its object.
@@ -30,6 +32,7 @@ class Candidates:
         images: (C,) int64 image index of each.
         source_labels: (C,) int64 classes of human boxes in the source's label space; -1 for other candidates.
         proposals_xyxy: (C, 4) float32, the boxes of the proposals before the model moved them.
+        num_pairs: how many pairs there are of one image and class.
     """
 
     boxes_xyxy: Tensor
@@ -41,39 +44,44 @@ class Candidates:
     images: Tensor
     source_labels: Tensor
     proposals_xyxy: Tensor
+    num_pairs: int
 
-    def best(self, nms_iou: float, max_per_image: int, *, human_first: bool) -> Tensor:
-        """Candidates (N,) int64 that no better one suppresses, image after image, best first, at most `max_per_image` of each.
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def contest(self, nms_iou: float, max_per_image: int, *, human_first: bool) -> Survivors:
+        """Who suppresses whom, so that at most `max_per_image` candidates of each image are left.
 
         With `human_first`, human boxes beat all others, whatever the scores. Two human boxes of one class that overlap as drawn
         are then two objects, and both stay. Two that overlap only in the target's protocol, such as a rider's and a bicycle's if
         the target draws one box around both, are one object.
         """
-        first, second, iou = self._pairs
-        suppresses = iou >= nms_iou
+        first, second, iou = self.close_pairs(min(nms_iou, FUSE_IOU))
+        suppresses, by_image = iou >= nms_iou, order_by_image(self.images, self.scores)
         order = self.scores.argsort(descending=True, stable=True)
         if human_first:
             order = order[(self.source_labels[order] < 0).int().argsort(stable=True)]
-            suppresses &= ~self._are_drawn_on_each_other(nms_iou)
+            suppresses &= ~self._are_drawn_on_each_other(first, second, nms_iou)
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order), device=order.device)
-        suppresses &= rank[first] < rank[second]
-        kept = _unsuppressed(first[suppresses], second[suppresses], len(self.scores)).nonzero().flatten()
-        kept = kept[order_by_image(self.images[kept], self.scores[kept])]
-        images = self.images[kept]
-        place = torch.arange(len(kept), device=kept.device) - torch.searchsorted(images, images)
-        return kept[place < max_per_image]
+        first_wins = rank[first] < rank[second]
+        better, other = torch.where(first_wins, first, second), torch.where(first_wins, second, first)
+        return Survivors(Suppression(better, other, suppresses, self.has_area), by_image, self.images, max_per_image)
 
     def agreeing(self, best: Tensor, least_iou: float) -> tuple[Tensor, Tensor]:
-        """Places (P,) int64 in the best (N,) candidates, and (P,) the candidates that overlap these by an IoU, themselves among
-        them. A human box agrees only with itself.
+        """Places (A,) int64 in the best (N,) candidates, and (A,) candidates that overlap these by an IoU, themselves among them.
+
+        A human box agrees only with itself. What agrees with none of the best has the place N. The candidates of one place are
+        ascending.
         """
-        first, second, iou = self._pairs
-        place = torch.full_like(self.labels, -1)
+        first, second, iou = self.close_pairs(least_iou)
+        itself = torch.arange(len(self), device=iou.device)
+        place = torch.full_like(self.labels, len(best))
         place[best] = torch.arange(len(best), device=best.device)
-        agrees = (first == second) | ((iou >= least_iou) & (self.source_labels[second] < 0))
-        agrees &= place[first] >= 0
-        return place[first[agrees]], second[agrees]
+        agrees = iou >= least_iou
+        of_first, of_second = (agrees & (self.source_labels[other] < 0) for other in (second, first))
+        into = [torch.where(of_second, place[second], len(best)), place, torch.where(of_first, place[first], len(best))]
+        return torch.cat(into), torch.cat([first, itself, second])
 
     def drawn(self, best: Tensor) -> Tensor:
         """Boxes (N, 4) that networks draw of the objects of the best (N,) candidates.
@@ -82,47 +90,44 @@ class Candidates:
         among them the mean of that and of what the detector draws.
         """
         into, of = self.agreeing(best, FUSE_IOU)
-        detections = self.is_detection[of]
-        by_model, _ = self._mean(self.drawn_xyxy, into, of, len(best))
-        by_detector, is_detected = self._mean(self.detected_xyxy, into[detections], of[detections], len(best))
+        weights, detected = self.scores[of, None].clamp(min=1e-6), torch.where(self.is_detection[of], into, len(best))
+        by_model, _ = _mean(self.drawn_xyxy[of], weights, into, len(best))
+        by_detector, is_detected = _mean(self.detected_xyxy[of], weights, detected, len(best))
         return torch.where(is_detected[:, None], (by_model + by_detector) / 2, by_model)
 
-    def _mean(self, boxes_xyxy: Tensor, into: Tensor, of: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Mean boxes (count, 4), weighted by score, of candidates `of` (P,) for places `into` (P,), and whether there are any."""
-        weights = self.scores[of, None].clamp(min=1e-6)
-        total = weights.new_zeros(count, 1).index_add(0, into, weights)
-        boxes = boxes_xyxy.new_zeros(count, 4).index_add(0, into, weights * boxes_xyxy[of])
-        return boxes / total.clamp(min=1e-12), total[:, 0] > 0
+    @cached_property
+    def has_area(self) -> Tensor:
+        """(C,) bool."""
+        return (self.boxes_xyxy[:, 2:] > self.boxes_xyxy[:, :2]).all(dim=1)
+
+    def close_pairs(self, least_iou: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Two (P,) int64: pairs of one image and class, each once, the first before the second; and (P,) their IoU.
+
+        Pairs of a lower IoU than `least_iou` may be left out. That of a candidate without an area is NaN.
+        """
+        order, first, second, iou = self._pairs
+        if iou.device.type == "cpu":  # another device would have to say how many there are
+            rows = (iou >= least_iou).nonzero().flatten()
+            first, second, iou = (one.index_select(0, rows) for one in (first, second, iou))
+        return order.index_select(0, first), order.index_select(0, second), iou
 
     @cached_property
-    def _pairs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Two (P,) int64: ordered pairs of one image and class, including each candidate with itself; and (P,) their IoU."""
-        group = self.images * (self.labels.amax() + 1 if len(self.labels) else 1) + self.labels
-        first, second = rows_of_one_group(group, group)
-        return first, second, aligned_iou(self.boxes_xyxy[first], self.boxes_xyxy[second])
+    def _pairs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `pairs_in_groups` finds, and the IoU of each pair."""
+        num_classes = self.labels.amax() + 1 if len(self) else 1
+        order, first, second = pairs_in_groups(self.images * num_classes + self.labels, self.num_pairs)
+        boxes = torch.where(self.has_area[:, None], self.boxes_xyxy, float("nan"))
+        return order, first, second, iou_of_pairs(boxes.index_select(0, order), first, second)
 
-    def _are_drawn_on_each_other(self, nms_iou: float) -> Tensor:
+    def _are_drawn_on_each_other(self, first: Tensor, second: Tensor, nms_iou: float) -> Tensor:
         """(P,) bool: pairs of human boxes of one class that overlap as drawn."""
-        first, second, _ = self._pairs
-        of_one_class = (self.source_labels[first] >= 0) & (self.source_labels[first] == self.source_labels[second])
-        return of_one_class & (aligned_iou(self.proposals_xyxy[first], self.proposals_xyxy[second]) >= nms_iou)
+        of_first = self.source_labels[first]
+        of_one_class = (of_first >= 0) & (of_first == self.source_labels[second])
+        return of_one_class & (iou_of_pairs(self.proposals_xyxy, first, second) >= nms_iou)
 
 
-def order_by_image(images: Tensor, scores: Tensor) -> Tensor:
-    """The order (N,) int64 of boxes of `images` (N,) with `scores` (N,): image after image, best first in each."""
-    order = scores.argsort(descending=True, stable=True)
-    return order[images[order].argsort(stable=True)]
-
-
-def _unsuppressed(first: Tensor, second: Tensor, count: int) -> Tensor:
-    """(count,) bool: the candidates that remain if each of `first` (S,), unless suppressed itself, suppresses its `second` (S,).
-
-    Each pass resolves at least one more link of every chain of suppressions, so a few passes are enough.
-    """
-    kept = torch.ones(count, dtype=torch.bool, device=first.device)
-    while True:
-        now = torch.ones_like(kept)
-        now[second[kept[first]]] = False
-        if torch.equal(now, kept):
-            return kept
-        kept = now
+def _mean(boxes_xyxy: Tensor, weights: Tensor, into: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Weighted mean (count, 4) of the boxes (A, 4) for each place `into` (A,), and whether there are any; `count` is no place."""
+    total = weights.new_zeros(count + 1, 1).index_add(0, into, weights)[:-1]
+    boxes = boxes_xyxy.new_zeros(count + 1, 4).index_add(0, into, weights * boxes_xyxy)[:-1]
+    return boxes / total.clamp(min=1e-12), total[:, 0] > 0

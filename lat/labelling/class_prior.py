@@ -30,6 +30,11 @@ class ClassPrior:
     factors: Tensor
     shares: ClassShares
 
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        shares = replace(self.shares, shares=self.shares.shares.to(device))
+        return replace(self, factors=self.factors.to(device), shares=shares)
+
     @classmethod
     def of_shares(cls, new: ClassShares, old: ClassShares, floor: float) -> Self:
         """The prior for class shares `new`, for scores that were learnt under class shares `old`.
@@ -101,15 +106,17 @@ class ClassPrior:
             score_threshold: labels with at least this score are written anyway.
             share_threshold: minimum share of the source class in the target class.
         """
-        found, lies_on_human = torch.zeros_like(scores, dtype=torch.bool), support >= 0
-        reached = support[lies_on_human & (scores >= score_threshold).any(dim=1)]
-        human = support[lies_on_human].unique()
-        for human_row in human[~torch.isin(human, reached)].tolist():
-            rows = (support == human_row).nonzero().flatten()
-            candidates = scores[rows] * (self.shares.shares[source_labels[human_row], :-1] >= share_threshold)
-            row, label = divmod(int(candidates.argmax()), scores.shape[1])
-            found[rows[row], label] = candidates[row, label] > 0
-        return found
+        none, rows = len(support), torch.arange(len(support), device=support.device)
+        human = torch.where(support >= 0, support, none)  # where a proposal lies on no human box, one more
+        reaches = (scores >= score_threshold).any(dim=1).int()
+        is_reached = reaches.new_zeros(none + 1).scatter_reduce(0, human, reaches, "amax") > 0
+        allowed = self.shares.shares[source_labels[support], :-1] >= share_threshold
+        highest, label = (scores * allowed).max(dim=1)
+        of_human = highest.new_zeros(none + 1).scatter_reduce(0, human, highest, "amax")
+        is_best = (support >= 0) & ~is_reached[human] & (highest > 0) & (highest == of_human[human])
+        first = rows.new_full((none + 1,), none).scatter_reduce(0, torch.where(is_best, human, none), rows, "amin")
+        is_kept = is_best & (first[human] == rows)
+        return torch.zeros_like(scores, dtype=torch.bool).scatter(1, label[:, None], is_kept[:, None])
 
 
 def weighed(class_scores: Tensor, factors: Tensor) -> Tensor:

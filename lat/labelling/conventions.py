@@ -6,7 +6,7 @@ Shape letters: N boxes, K_s and K_t classes of the source's and of the target's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import pi
 from typing import Self
 
@@ -45,6 +45,10 @@ class BoxConventions:
         unseen = torch.full((num_source, num_target, 4), float("inf"))
         nothing, none = torch.zeros(num_source, num_target, 4), torch.zeros(num_target, 4)
         return cls(nothing, unseen, torch.full((num_target, 4), MIN_SPREAD**2), none, nothing.clone())
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return type(self)(*(getattr(self, one.name).to(device) for one in fields(self)))
 
     def moved(self, boxes_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor, sizes_hw: Tensor) -> Tensor:
         """Source boxes (N, 4) as the target's protocol draws them; sides on the border of the image (N, 2) stay there."""

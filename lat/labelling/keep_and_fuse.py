@@ -1,21 +1,29 @@
 """Keep and fuse: from decoded proposals to labels, in six steps that `labels_of` lists.
 
+All of it runs where the model does, on all images of a batch at once; boxes of different images do not affect each other. The
+program waits for a device three times, however many targets there are: to know how many candidates there are, how many of these
+are left, and for the labels.
+
 Shape letters: B images, M proposals of all of them, K_t classes of the target's label space, C candidates (a proposal as one
-class), N labels. All images of a batch are labelled at once; boxes of different images do not affect each other.
+class), N labels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lat.core.boxes import aligned_iou
+from lat.core.copies import to_host
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.label_space import LabelSpace
+from lat.core.selection import rows_where
 from lat.core.structures import LabeledBoxes
-from lat.labelling.candidates import Candidates, order_by_image
+from lat.core.suppression import Survivors, count_pairs, order_by_image, settle
+from lat.labelling.candidates import Candidates
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
@@ -25,16 +33,43 @@ SAME_BOX_IOU = 0.5  # below this overlap a drawn box and the moved human box dif
 
 PAPER = CombineSettings(keep=False, fuse=False, detector_share=0.0)
 
+Labels = tuple[LabeledBoxes, Tensor]
+"""The labels of B images, on the CPU, and the (N,) int64 rows of the proposals that they came from."""
+
 
 @dataclass(frozen=True, eq=False)
-class _Scores:
-    """What the model, the target's detector and both together say of the class of each proposal: (M, K_t + 1) each, background
-    last; the detector says nothing (zeros) of other proposals than its own.
+class TargetRules:
+    """How decoded proposals become labels of a target.
+
+    Attributes:
+        space: the target's label space.
+        decoding: thresholds.
+        combining: which of the steps beyond the paper are on.
+        conventions: how human boxes become boxes of the target, and how far each measurement is trusted; human boxes are kept
+            only with them.
+        prior: the class prior of human boxes.
     """
 
-    model: Tensor
-    detector: Tensor
-    both: Tensor
+    space: LabelSpace
+    decoding: DecodeSettings
+    combining: CombineSettings = PAPER
+    conventions: BoxConventions | None = None
+    prior: ClassPrior | None = None
+
+    def to(self, device: torch.device) -> TargetRules:
+        """The same with what is known on another device; these rules if it is there."""
+        of_conventions = None if self.conventions is None else self.conventions.offsets.device
+        of_prior = None if self.prior is None else self.prior.factors.device
+        if {of_conventions, of_prior} <= {None, device}:
+            return self
+        conventions = None if self.conventions is None else self.conventions.to(device)
+        prior = None if self.prior is None else self.prior.to(device)
+        return replace(self, conventions=conventions, prior=prior)
+
+    @property
+    def known(self) -> BoxConventions | None:
+        """The conventions, where human boxes are kept."""
+        return self.conventions if self.combining.keep else None
 
 
 def labels_of(
@@ -44,8 +79,14 @@ def labels_of(
     combining: CombineSettings = PAPER,
     conventions: BoxConventions | None = None,
     prior: ClassPrior | None = None,
-) -> tuple[LabeledBoxes, Tensor]:
-    """The labels of B images in the target's label space, and the (N,) int64 rows of the proposals that they came from.
+) -> Labels:
+    """The labels of B images in one target's label space; see `labels_of_targets`, and for the arguments `TargetRules`."""
+    rules = TargetRules(space, decoding, combining, conventions, prior)
+    return labels_of_targets([(decoded, rules.to(decoded.device))])[0]
+
+
+def labels_of_targets(work: Sequence[tuple[DecodedProposals, TargetRules]]) -> list[Labels]:
+    """The labels of B images in the label spaces of some targets, on the CPU.
 
     1. The class scores of proposals on a human box are multiplied with the class prior of its class, and those of the target
        detector's own detections averaged with the model's.
@@ -60,144 +101,166 @@ def labels_of(
     below the score threshold.
 
     Args:
-        decoded: the proposals of B images.
-        space: the target's label space.
-        decoding: thresholds.
-        combining: which of the steps beyond the paper are on.
-        conventions: how human boxes become boxes of the target, and how far each measurement is trusted; human boxes are kept
-            only with them.
-        prior: the class prior of human boxes.
+        work: for each target the proposals of B images, and its rules, on the same device.
     """
-    scores = _class_scores(decoded, combining.detector_share, prior)
-    known = conventions if combining.keep else None
-    is_candidate = _are_candidates(decoded, scores.both[:, :-1], decoding, prior)
-    found, rows = _candidates(decoded, scores.both, _Measured.of(decoded, known, fuse=combining.fuse), is_candidate)
-    best = found.best(decoding.nms_iou, decoding.max_detections, human_first=combining.keep)
-    rows_of_best = rows[best]
-    if combining.fuse:
-        boxes = found.drawn(best) if known is None else _averaged_with_human(found, best, rows, decoded, known)
-        label_scores = _agreed_scores(found, best, rows, scores, combining.detector_share, decoding.nms_iou)
-    else:
+    labellings = [_Labelling(*one) for one in work]
+    counts = to_host([one.counts for one in labellings])
+    contests = [one.contest(*each.tolist()) for one, each in zip(labellings, counts, strict=True)]
+    settle(contests)
+    columns = [one.columns(each.best()) for one, each in zip(labellings, contests, strict=True)]
+    copied = iter(to_host([column for each in columns for column in each]))
+    return [one.labels(*(next(copied) for _ in each)) for one, each in zip(labellings, columns, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What the model, the target's detector and both together say of the class of each proposal: (M, K_t + 1) each, background
+    last; the detector says nothing (zeros) of other proposals than its own.
+    """
+
+    model: Tensor
+    detector: Tensor
+    both: Tensor
+
+
+class _Labelling:
+    """The labels of B images in a target's label space in the making."""
+
+    def __init__(self, decoded: DecodedProposals, rules: TargetRules) -> None:
+        self.decoded, self.rules = decoded, rules
+        self.scores = _class_scores(decoded, rules)
+        self.is_candidate = _are_candidates(decoded, self.scores.both[:, :-1], rules)
+
+    @property
+    def counts(self) -> Tensor:
+        """(2,) int64 numbers of candidates, and of pairs of them of one image and class."""
+        per_image = self.is_candidate.new_zeros(len(self.decoded), self.is_candidate.shape[1], dtype=torch.int64)
+        per_image.index_add_(0, self.decoded.known.images, self.is_candidate.long())
+        return torch.stack([per_image.sum(), count_pairs(per_image)])
+
+    def contest(self, num_candidates: int, num_pairs: int) -> Survivors:
+        """Steps 2 to 4; sets `found`, the candidates, and `rows` (C,) int64, the proposal of each."""
+        decoded, rules = self.decoded, self.rules
+        cells = rows_where(self.is_candidate.flatten(), num_candidates)
+        num_classes = self.is_candidate.shape[1]
+        self.rows, labels = rows, _ = cells // num_classes, cells % num_classes
+        measured = _Measured.of(decoded, rules, rows, labels)
+        self.found = Candidates(
+            boxes_xyxy=measured.alone,
+            drawn_xyxy=measured.drawn,
+            detected_xyxy=measured.detected,
+            is_detection=decoded.is_detection[rows],
+            labels=labels,
+            scores=self.scores.both[rows, labels],
+            images=decoded.known.images[rows],
+            source_labels=decoded.known.source_labels[rows],
+            proposals_xyxy=decoded.proposals.boxes_xyxy[rows],
+            num_pairs=num_pairs,
+        )
+        decoding = rules.decoding
+        return self.found.contest(decoding.nms_iou, decoding.max_detections, human_first=rules.combining.keep)
+
+    def columns(self, best: Tensor) -> tuple[Tensor, ...]:
+        """Steps 5 and 6: boxes, classes, scores, class scores and rows of the best (N,) candidates."""
+        found, rows = self.found, self.rows[best]
         boxes, label_scores = found.boxes_xyxy[best], found.scores[best]
-    class_scores = scores.both[rows_of_best, :-1]
-    labels = LabeledBoxes(boxes, found.labels[best], space, scores=label_scores, class_scores=class_scores)
-    order = order_by_image(decoded.images[rows_of_best], label_scores)
-    return labels[order], rows_of_best[order]
+        if self.rules.combining.fuse:
+            boxes, label_scores = self._averaged(best), self._agreed_scores(best)
+        return boxes, found.labels[best], label_scores, self.scores.both[rows, :-1], rows
+
+    def labels(self, boxes: Tensor, classes: Tensor, scores: Tensor, class_scores: Tensor, rows: Tensor) -> Labels:
+        """The labels of these columns, on the CPU."""
+        order = order_by_image(self.decoded.on_host.images[rows], scores)
+        columns = boxes[order], classes[order], self.rules.space, scores[order], class_scores[order]
+        return LabeledBoxes(*columns), rows[order]
+
+    def _averaged(self, best: Tensor) -> Tensor:
+        """Step 5: what networks draw of the best (N,) candidates, averaged with the human boxes among these: boxes (N, 4)."""
+        drawn = self.found.drawn(best)
+        if self.rules.known is None:
+            return drawn
+        with_human = _with_human(self.decoded, self.rules.known, self.rows[best], self.found.labels[best], drawn)
+        return torch.where(self.found.source_labels[best, None] >= 0, with_human, drawn)
+
+    def _agreed_scores(self, best: Tensor) -> Tensor:
+        """Step 6: the scores (N,) of the best (N,) candidates: of the highest that the model and that the detector says of its
+        class among the candidates that it suppresses, the mean; without a detection the detector's is 0.
+        """
+        into, of = self.found.agreeing(best, self.rules.decoding.nms_iou)
+        cells, share = (self.rows[of], self.found.labels[of]), self.rules.combining.detector_share
+        model, detector = (
+            each.new_zeros(len(best) + 1).scatter_reduce(0, into, each[cells], "amax")[:-1]
+            for each in (self.scores.model, self.scores.detector)
+        )
+        return (1 - share) * model + share * detector
 
 
-def _class_scores(decoded: DecodedProposals, detector_share: float, prior: ClassPrior | None) -> _Scores:
+def _class_scores(decoded: DecodedProposals, rules: TargetRules) -> _Scores:
     """Step 1."""
-    model, detector = decoded.class_scores, decoded.detector_scores
-    if prior:
-        model, detector = _multiplied_with_prior(decoded, model, prior), _multiplied_with_prior(decoded, detector, prior)
-    both = torch.where(decoded.is_detection[:, None], detector_share * detector + (1 - detector_share) * model, model)
+    model, detector, share = decoded.class_scores, decoded.detector_scores, rules.combining.detector_share
+    if rules.prior is not None:
+        model, detector = (_multiplied_with_prior(decoded, each, rules.prior) for each in (model, detector))
+    both = torch.where(decoded.is_detection[:, None], share * detector + (1 - share) * model, model)
     return _Scores(model, detector, both)
 
 
 def _multiplied_with_prior(decoded: DecodedProposals, scores: Tensor, prior: ClassPrior) -> Tensor:
     """Scores (M, K_t + 1), those of proposals on a human box multiplied with the prior of its class."""
-    support = decoded.support
-    supported, multiplied = support >= 0, scores.clone()
-    multiplied[supported] = prior.applied(scores[supported], decoded.source_labels[support[supported]])
-    return multiplied
+    support = decoded.known.support
+    multiplied = prior.applied(scores, decoded.known.source_labels[support])
+    return torch.where(support[:, None] >= 0, multiplied, scores)
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Step 2: boxes (M, K_t, 4) of every proposal as every class.
+    """Step 2: boxes (C, 4) of proposals as one class each.
 
     Attributes:
         alone: the best that the proposal alone says: a human box averaged with what the model draws from it, a detection with
             what the model draws from that; what the model draws for others.
+        drawn: as the model draws it.
         detected: as the target's detector draws it, without its bias; only rows of detections are meant.
     """
 
     alone: Tensor
+    drawn: Tensor
     detected: Tensor
 
     @classmethod
-    def of(cls, decoded: DecodedProposals, conventions: BoxConventions | None, *, fuse: bool) -> _Measured:
-        """Without conventions human boxes are left to the model, and detections are as they are."""
-        alone, num_target = decoded.boxes_xyxy.clone(), decoded.boxes_xyxy.shape[1]
-        detected = decoded.proposals.boxes_xyxy[:, None].repeat(1, num_target, 1)
-        if conventions is not None:
-            rows, targets = _by_class(decoded.detection_rows, num_target)
-            boxes, sizes_hw = decoded.proposals.boxes_xyxy[rows], decoded.sizes_hw[decoded.images[rows]]
-            detected[rows, targets] = conventions.unbiased(boxes, targets, sizes_hw)
-            rows, targets = _by_class(decoded.human_rows, num_target)
-            alone[rows, targets] = _with_human(decoded, conventions, rows, targets, alone[rows, targets])
-        if fuse:
-            rows = decoded.detection_rows
-            alone[rows] = (alone[rows] + detected[rows]) / 2
-        return cls(alone, detected)
-
-
-def _by_class(rows: Tensor, num_target: int) -> tuple[Tensor, Tensor]:
-    """Each of `rows` (R,) as every class: (R * K_t,) rows and classes."""
-    return rows.repeat_interleave(num_target), torch.arange(num_target, device=rows.device).repeat(len(rows))
+    def of(cls, decoded: DecodedProposals, rules: TargetRules, rows: Tensor, labels: Tensor) -> _Measured:
+        """Proposals `rows` (C,) as classes `labels` (C,). Where human boxes are not kept, they are left to the model, and
+        detections are as they are.
+        """
+        detected, drawn = decoded.proposals.boxes_xyxy[rows], decoded.boxes_xyxy[rows, labels]
+        alone = drawn
+        if (conventions := rules.known) is not None:
+            detected = conventions.unbiased(detected, labels, decoded.known.sizes_hw[decoded.known.images[rows]])
+            is_human = decoded.known.source_labels[rows, None] >= 0
+            alone = torch.where(is_human, _with_human(decoded, conventions, rows, labels, drawn), drawn)
+        if rules.combining.fuse:
+            alone = torch.where(decoded.is_detection[rows, None], (alone + detected) / 2, alone)
+        return cls(alone, drawn, detected)
 
 
 def _with_human(decoded: DecodedProposals, conventions: BoxConventions, rows: Tensor, targets: Tensor, drawn: Tensor) -> Tensor:
     """Boxes (R, 4) that networks drew, averaged with the human boxes of rows (R,) moved to the convention of classes (R,).
 
-    Where the two differ in extent, the human box follows no convention and the drawn one is used.
+    Where the two differ in extent, the human box follows no convention and the drawn one is used. Rows that are no human box
+    mean nothing.
     """
-    sources = decoded.source_labels[rows]
-    moved = conventions.moved(decoded.proposals.boxes_xyxy[rows], sources, targets, decoded.sizes_hw[decoded.images[rows]])
+    sources = decoded.known.source_labels[rows]
+    sizes_hw = decoded.known.sizes_hw[decoded.known.images[rows]]
+    moved = conventions.moved(decoded.proposals.boxes_xyxy[rows], sources, targets, sizes_hw)
     is_same = aligned_iou(moved, drawn) >= SAME_BOX_IOU
     share = conventions.human_share(moved, drawn, sources, targets) * is_same[:, None]
     return share * moved + (1 - share) * drawn
 
 
-def _are_candidates(decoded: DecodedProposals, scores: Tensor, decoding: DecodeSettings, prior: ClassPrior | None) -> Tensor:
+def _are_candidates(decoded: DecodedProposals, scores: Tensor, rules: TargetRules) -> Tensor:
     """Step 3: (M, K_t) bool, the candidate classes of each proposal: by its score, or because a human box vouches for it."""
-    threshold, share_threshold = decoding.written_threshold, decoding.keep_supported
+    threshold, share_threshold = rules.decoding.written_threshold, rules.decoding.keep_supported
     is_high = scores >= threshold
-    if prior is None or not share_threshold:
+    if rules.prior is None or not share_threshold:
         return is_high
-    return is_high | prior.supported(scores, decoded.support, decoded.source_labels, threshold, share_threshold)
-
-
-def _candidates(
-    decoded: DecodedProposals, scores: Tensor, measured: _Measured, is_candidate: Tensor
-) -> tuple[Candidates, Tensor]:
-    """Step 3: the candidates that have an area, and the (C,) int64 row of the proposal of each."""
-    rows, labels = is_candidate.nonzero(as_tuple=True)
-    has_area = (measured.alone[rows, labels, 2:] > measured.alone[rows, labels, :2]).all(dim=1)
-    rows, labels = rows[has_area], labels[has_area]
-    candidates = Candidates(
-        boxes_xyxy=measured.alone[rows, labels],
-        drawn_xyxy=decoded.boxes_xyxy[rows, labels],
-        detected_xyxy=measured.detected[rows, labels],
-        is_detection=decoded.is_detection[rows],
-        labels=labels,
-        scores=scores[rows, labels],
-        images=decoded.images[rows],
-        source_labels=decoded.source_labels[rows],
-        proposals_xyxy=decoded.proposals.boxes_xyxy[rows],
-    )
-    return candidates, rows
-
-
-def _averaged_with_human(
-    found: Candidates, best: Tensor, rows: Tensor, decoded: DecodedProposals, conventions: BoxConventions
-) -> Tensor:
-    """Step 5: what networks draw of the best (N,) candidates, averaged with the human boxes among these: boxes (N, 4)."""
-    boxes, is_human = found.drawn(best), found.source_labels[best] >= 0
-    human = best[is_human]
-    boxes[is_human] = _with_human(decoded, conventions, rows[human], found.labels[human], boxes[is_human])
-    return boxes
-
-
-def _agreed_scores(
-    found: Candidates, best: Tensor, rows: Tensor, scores: _Scores, detector_share: float, least_iou: float
-) -> Tensor:
-    """Step 6: the scores (N,) of the best (N,) candidates: of the highest that the model and that the detector says of its class
-    among the candidates that it suppresses, the mean; without a detection the detector's is 0.
-    """
-    into, of = found.agreeing(best, least_iou)
-    highest = [
-        each.new_zeros(len(best)).scatter_reduce(0, into, each[rows[of], found.labels[of]], "amax")
-        for each in (scores.model, scores.detector)
-    ]
-    return (1 - detector_share) * highest[0] + detector_share * highest[1]
+    known = decoded.known
+    return is_high | rules.prior.supported(scores, known.support, known.source_labels, threshold, share_threshold)

@@ -85,8 +85,8 @@ class Classification(nn.Module):
         """Class scores (..., K_t + 1) float32 of logits (..., L) in a target space, background last; each row sums to 1."""
         classes, index = self.joint.slice(target), self.joint.index(target)
         if self.loss == "masked_softmax":
-            mask = self.space_masks[index]
-            return masked_softmax(logits, mask)[..., mask]
+            scores = masked_softmax(logits, self.space_masks[index])
+            return torch.cat([scores[..., classes], scores[..., -1:]], dim=-1)
         if self.is_binary:
             return _with_background(logits[..., classes].float().sigmoid())
         rows = torch.cat([self.relations[classes], self.relations[None, len(self.joint) + index]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class BoxHead(nn.Module):
@@ -39,5 +40,10 @@ class TransferPredictor(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
-        deltas = self.deltas(fused)
-        return self.classes(fused), deltas.unflatten(-1, (-1, 4))
+        return self.classes(fused), self.deltas_of(fused, slice(None))
+
+    def deltas_of(self, fused: Tensor, classes: slice) -> Tensor:
+        """Box deltas (..., K_t, 4) of some classes alone: the rest of the layer is not computed."""
+        weight, bias = self.deltas.weight.unflatten(0, (-1, 4))[classes], self.deltas.bias.unflatten(0, (-1, 4))[classes]
+        result: Tensor = F.linear(fused, weight.flatten(0, 1), bias.flatten(0, 1)).unflatten(-1, (-1, 4))
+        return result

@@ -10,7 +10,7 @@ logits of a proposal (K + 1 unless `classification_loss` says otherwise).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from lat.core import box_deltas
 from lat.core.boxes import clip_to_images, pairwise_iou
-from lat.core.decoded_proposals import DecodedProposals
+from lat.core.copies import to_device
+from lat.core.decoded_proposals import DecodedProposals, KnownProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import matched_box_loss
 from lat.core.moved import moved
@@ -96,12 +97,7 @@ class LabelTransferModel(nn.Module):
 
     def forward(self, images: Sequence[TransferInput]) -> tuple[Tensor, Tensor]:
         """Logits (B, M, L) and box deltas (B, M, K, 4) of the padded proposals; ignore padding rows."""
-        counts = [len(image.proposals) for image in images]
-        regions = pad(self.box_head(self._pool(images)).split(counts))
-        attendable = self._attendable(images)
-        class_scores = pad([image.proposals.class_scores for image in images])
-        confidence = pad([image.proposals.confidence for image in images])
-        result: tuple[Tensor, Tensor] = self.predictor(self.fusion(regions, class_scores, confidence, attendable))
+        result: tuple[Tensor, Tensor] = self.predictor(self._fused(images, [image.proposals for image in images]))
         return result
 
     def losses(self, images: Sequence[TransferInput], ground_truth: Sequence[LabeledBoxes]) -> dict[str, Tensor]:
@@ -139,42 +135,49 @@ class LabelTransferModel(nn.Module):
         """Decode each proposal in each target space: class scores, and one box per class.
 
         Scores are those of `Classification.scores`. Boxes are decoded with the deltas of their class and clipped to the image,
-        in pixels of the original image.
+        in pixels of the original image. Proposals may be on the CPU, from where they are copied at once.
         """
-        logits, deltas = self(images)
-        proposals = Proposals.joined([image.proposals for image in images])
-        is_proposal = _are_proposals(images, logits.shape[1])
-        of_image = is_proposal.nonzero()[:, 0]
-        sizes_hw = torch.tensor([image.size_hw for image in images], device=logits.device)
-        source_labels, deltas = source_labels_of(proposals, self.joint), deltas[is_proposal]
+        device = self.predictor.classes.weight.device
+        on_host = known_proposals(images, self.joint)
+        known, counts = on_host.to(device), [len(image.proposals) for image in images]
+        fused = self._fused(images, [known.proposals[rows] for rows in _ranges(counts)])
+        rows, logits = to_device(_padded_rows(counts), device), self.predictor.classes(fused)
+        fused, of_image = fused.flatten(0, 1)[rows], known.sizes_hw[known.images]
         return {
             target: DecodedProposals(
-                proposals,
-                of_image,
-                sizes_hw,
-                source_labels,
-                self.classification.scores(logits, target)[is_proposal],
-                detector_scores_of(proposals, self.joint, target),
-                decode_inside_images(deltas[:, self.joint.slice(target)], proposals.boxes_xyxy, sizes_hw[of_image]),
+                known,
+                self.classification.scores(logits, target).flatten(0, 1)[rows],
+                detector_scores_of(known.proposals, self.joint, target),
+                decode_inside_images(
+                    self.predictor.deltas_of(fused, self.joint.slice(target)), known.proposals.boxes_xyxy, of_image
+                ),
+                on_host,
             )
             for target in targets
         }
 
-    def _pool(self, images: Sequence[TransferInput]) -> Tensor:
+    def _fused(self, images: Sequence[TransferInput], proposals: Sequence[Proposals]) -> Tensor:
+        """Fused features (B, M, D) of the padded proposals, given on the model's device."""
+        counts, boxes = [len(of_image) for of_image in proposals], [of_image.boxes_xyxy for of_image in proposals]
+        regions = pad(self.box_head(self._pool(images, boxes)).split(counts))
+        class_scores = pad([of_image.class_scores for of_image in proposals])
+        confidence = pad([of_image.confidence for of_image in proposals])
+        is_key = pad([of_image.origin != Origin.BACKGROUND for of_image in proposals])  # padding is never a key
+        result: Tensor = self.fusion(regions, class_scores, confidence, self._attendable(pad(boxes), is_key))
+        return result
+
+    def _pool(self, images: Sequence[TransferInput], boxes_xyxy: Sequence[Tensor]) -> Tensor:
         """Region features (sum of M_i, C, S, S) of all images, in order."""
         dtype = self.predictor.classes.weight.dtype  # before stacking: autocast refuses to stack a cache's float16 maps
         maps = stack_maps([image.features.to(dtype) for image in images])
-        boxes = [image.proposals.boxes_xyxy for image in images]
-        return pool_regions(maps, boxes, [image.scale_yx for image in images], self.head.pooled_size)
+        return pool_regions(maps, boxes_xyxy, [image.scale_yx for image in images], self.head.pooled_size)
 
-    def _attendable(self, images: Sequence[TransferInput]) -> Tensor:
+    def _attendable(self, boxes_xyxy: Tensor, is_key: Tensor) -> Tensor:
         """(B, M, M) bool, query row, key column: keys are non-background proposals that overlap the query or are the query."""
-        boxes = pad([image.proposals.boxes_xyxy for image in images])
-        is_key = pad([image.proposals.origin != Origin.BACKGROUND for image in images])  # padding is never a key
         if self.attend_image:
-            return is_key[:, None, :].expand(-1, boxes.shape[1], -1)
-        itself = torch.eye(boxes.shape[1], dtype=torch.bool, device=boxes.device)
-        return ((pairwise_iou(boxes, boxes) > 0) | itself) & is_key[:, None, :]
+            return is_key[:, None, :].expand(-1, boxes_xyxy.shape[1], -1)
+        itself = torch.eye(boxes_xyxy.shape[1], dtype=torch.bool, device=boxes_xyxy.device)
+        return ((pairwise_iou(boxes_xyxy, boxes_xyxy) > 0) | itself) & is_key[:, None, :]
 
     def _share_of_batch(self, weights: Tensor) -> Tensor:
         """This process's number of regions relative to the mean over processes, so that averaging losses weighs regions alike."""
@@ -187,9 +190,17 @@ def decode_inside_images(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -
     return clip_to_images(box_deltas.decode_boxes(deltas.float(), boxes_xyxy), sizes_hw[:, None])
 
 
+def known_proposals(images: Sequence[TransferInput], joint: JointLabelSpace) -> KnownProposals:
+    """What is known of the proposals of images, on the CPU."""
+    proposals = Proposals.joined([image.proposals for image in images]).to("cpu")
+    counts = torch.tensor([len(image.proposals) for image in images])
+    of_image, sizes_hw = torch.arange(len(images)).repeat_interleave(counts), torch.tensor([image.size_hw for image in images])
+    return KnownProposals(proposals, of_image, sizes_hw, source_labels_of(proposals, joint))
+
+
 def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:
-    """(M,) int64 class of each human box in the source's label space; -1 for other proposals."""
-    offsets = torch.tensor([joint.offset(name) for name in joint.names], device=proposals.origin.device)
+    """(M,) int64 class of each human box in the source's label space; -1 for other proposals. All on the CPU."""
+    offsets = torch.tensor([joint.offset(name) for name in joint.names])
     labels = proposals.class_scores.argmax(dim=1) - offsets[proposals.space_index]
     return torch.where(proposals.origin == Origin.GROUND_TRUTH, labels, -1)
 
@@ -210,5 +221,19 @@ def _deltas_of_class(deltas: Tensor, labels: Tensor) -> Tensor:
 def _are_proposals(images: Sequence[TransferInput], count: int) -> Tensor:
     """(B, M) bool: True for proposals, False for padding."""
     device = images[0].proposals.boxes_xyxy.device
-    counts = torch.tensor([len(image.proposals) for image in images], device=device)
+    counts = to_device(torch.tensor([len(image.proposals) for image in images]), device)
     return torch.arange(count, device=device)[None, :] < counts[:, None]
+
+
+def _padded_rows(counts: Sequence[int]) -> Tensor:
+    """(M,) int64, on the CPU: the places of all proposals in the B times `max(counts)` rows of a padded batch."""
+    longest = max(counts)
+    return torch.cat([torch.arange(count) + i * longest for i, count in enumerate(counts)])
+
+
+def _ranges(counts: Sequence[int]) -> Iterator[slice]:
+    """The rows of each image among those of all."""
+    stop = 0
+    for count in counts:
+        start, stop = stop, stop + count
+        yield slice(start, stop)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lat.core.decoded_proposals import DecodedProposals
+from lat.core.decoded_proposals import DecodedProposals, KnownProposals
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.origin import Origin
@@ -25,7 +25,7 @@ TARGET = LabelSpace.from_names("target", ["bus", "truck"])
 DECODE = DecodeSettings(written_threshold=0.1)
 OFF = PAPER
 ALONE = CombineSettings(keep=False, detector_share=0.0)  # agreeing boxes are averaged, with the model's scores
-PER_PROPOSAL = ("source_labels", "class_scores", "detector_scores", "boxes_xyxy")
+PER_PROPOSAL = ("class_scores", "detector_scores", "boxes_xyxy")
 SIZE_HW = (100, 100)
 
 
@@ -54,14 +54,18 @@ def decoded(
     detector_scores = torch.zeros(count, 3) if detector is None else torch.tensor(detector)
     model_scores = torch.tensor(scores).reshape(-1, 3)
     images, source_labels = torch.zeros(count, dtype=torch.int64), torch.where(is_human, 0, -1)
-    return DecodedProposals(proposals, images, torch.tensor([SIZE_HW]), source_labels, model_scores, detector_scores, drawn)
+    known = KnownProposals(proposals, images, torch.tensor([SIZE_HW]), source_labels)
+    return DecodedProposals(known, model_scores, detector_scores, drawn)
 
 
 def together(images: Sequence[DecodedProposals]) -> DecodedProposals:
     """Images one by one as a batch."""
-    joined = [torch.cat([getattr(image, name) for image in images]) for name in ("sizes_hw", *PER_PROPOSAL)]
+    sizes_hw, source_labels = (
+        torch.cat([getattr(image.known, name) for image in images]) for name in ("sizes_hw", "source_labels")
+    )
     numbers = torch.arange(len(images)).repeat_interleave(torch.tensor([len(image.proposals) for image in images]))
-    return DecodedProposals(Proposals.joined([image.proposals for image in images]), numbers, *joined)
+    known = KnownProposals(Proposals.joined([image.proposals for image in images]), numbers, sizes_hw, source_labels)
+    return DecodedProposals(known, *(torch.cat([getattr(image, name) for image in images]) for name in PER_PROPOSAL))
 
 
 def class_prior(factors: Tensor, shares: Tensor) -> ClassPrior:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import roi_align
 
+from lat.core.copies import to_device
 from lat.core.errors import InputError
 from lat.core.moved import moved
 from lat.data.tensors import unit_range
@@ -242,7 +243,7 @@ def pool_regions(
         (M_1 + ... + M_B, C, S, S) float32, regions in the order of the images.
     """
     image_index = torch.cat([boxes.new_full((len(boxes), 1), i) for i, boxes in enumerate(boxes_xyxy)])
-    factors = features.new_tensor([(x, y, x, y) for y, x in scales], dtype=torch.float32)
+    factors = to_device(torch.tensor([(x, y, x, y) for y, x in scales], dtype=torch.float32), features.device)
     on_map = torch.cat(list(boxes_xyxy)) * factors[image_index[:, 0].long()]
     regions = torch.cat([image_index, on_map], dim=1)
     result: Tensor = roi_align(features.float(), regions, output_size, spatial_scale=1.0, aligned=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lat.core.decoded_proposals import Decoded
 from lat.core.errors import InputError
+from lat.core.moved import moved
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
@@ -198,17 +199,19 @@ def decode_batches(
     targets: Sequence[str],
     features: FeatureCache,
 ) -> Iterator[Decoded]:
-    """The model's decoded proposals for each batch of images, by target, on the CPU; the next images are read meanwhile."""
+    """The model's decoded proposals for each batch of images, by target, on the run's device; the next images are read
+    meanwhile."""
     device = workspace.fabric.device
 
     def read(image: int) -> TransferInput:
         return input_of(image).pin_memory() if device.type == "cuda" else input_of(image)
 
     for batch in read_ahead(read, batches, reading_threads(workspace)):
-        images = [one.to(device) for one in with_maps(features, batch)]
+        images = with_maps(features, batch)
+        images = [replace(one, features=moved(one.features, device)) for one in images]  # proposals follow in one copy
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
-        yield {target: one.to("cpu") for target, one in decoded.items()}
+        yield decoded
 
 
 class SourceDecoder:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lat.core.decoded_proposals import Decoded
+from lat.core.decoded_proposals import Decoded, on_host
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.class_shares import counted
 from lat.labelling.consistent_shares import make_consistent
@@ -70,7 +70,7 @@ class HumanBoxShards:
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, found = self.batches[shard], list[HumanBoxes]()
-        for images, batch in zip(batches, self.decoder.decode(batches), strict=True):
+        for images, batch in zip(batches, map(on_host, self.decoder.decode(batches)), strict=True):
             found.append(_of_human_boxes(batch))
             advance(len(images))
             if _is_transferred_next(self.workspace, self.name):
@@ -100,7 +100,7 @@ def _is_transferred_next(workspace: Workspace, name: str) -> bool:
 def _of_human_boxes(batch: Decoded) -> HumanBoxes:
     some = next(iter(batch.values()))
     rows = some.human_rows
-    return {target: decoded.class_scores[rows] for target, decoded in batch.items()}, some.source_labels[rows]
+    return {target: decoded.class_scores[rows] for target, decoded in batch.items()}, some.known.source_labels[rows]
 
 
 def _learn_and_write(workspace: Workspace, human: dict[str, HumanBoxes]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
@@ -17,7 +16,7 @@ from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.calibration import Calibration
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.conventions import BoxConventions
-from lat.labelling.keep_and_fuse import labels_of
+from lat.labelling.keep_and_fuse import TargetRules, labels_of_targets
 from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.transfer_model import decode_batches, images_per_batch, load_model, open_features
@@ -46,10 +45,11 @@ class PairEvidence:
     calibration: Calibration = field(default_factory=Calibration)
     held_out: Sequence[LabeledBoxes] = ()
 
-    def labels_of(self, workspace: Workspace, target: str, decoded: DecodedProposals) -> tuple[LabeledBoxes, Tensor]:
-        """The labels of a batch of images, not calibrated, and the (N,) rows of their proposals."""
+    def rules(self, workspace: Workspace, target: str) -> TargetRules:
+        """How decoded proposals become labels of the target, not calibrated; on the run's device."""
         settings, space = workspace.config.transfer, workspace.data.space(target)
-        return labels_of(decoded, space, settings.decode, settings.combine, self.conventions, self.prior)
+        rules = TargetRules(space, settings.decode, settings.combine, self.conventions, self.prior)
+        return rules.to(workspace.fabric.device)
 
     def calibrated(self, boxes: LabeledBoxes) -> LabeledBoxes:
         return replace(boxes, scores=self.calibration(boxes.scores))
@@ -112,9 +112,9 @@ class JudgedShards:
 
     def _columns(self, decoded: DecodedProposals, first: int) -> dict[str, np.ndarray]:
         """What is kept of a batch of images from index `first` on."""
-        boxes, rows = self.known.labels_of(self.workspace, self.target, decoded)
+        ((boxes, rows),) = labels_of_targets([(decoded, self._rules)])
         counts = decoded.counts(rows)
-        on_stand_in = (decoded.support[rows] >= 0).split(counts)
+        on_stand_in = (decoded.on_host.support[rows] >= 0).split(counts)
         judged = self.held_out.judged(list(zip(boxes.split(counts), on_stand_in, strict=True)), first)
         return {
             "image": np.repeat(np.arange(first, first + len(judged)), [len(one) for one in judged]),
@@ -140,6 +140,10 @@ class JudgedShards:
         )
         boxes = LabeledBoxes(found["boxes_xyxy"], found["labels"], space, found["scores"])
         return boxes.split(torch.bincount(found["image"], minlength=len(self.held_out)).tolist())
+
+    @cached_property
+    def _rules(self) -> TargetRules:
+        return self.known.rules(self.workspace, self.target)
 
     @cached_property
     def _model(self) -> LabelTransferModel:

@@ -66,13 +66,13 @@ class PriorRecord:
             boxes: their N labels, with uncalibrated scores.
             rows: (N,) int64 rows of the labels' proposals.
         """
-        human = decoded.support[rows]
+        human = decoded.on_host.support[rows]
         lies_on_one = human >= 0
-        classes = torch.where(lies_on_one, decoded.source_labels[human], -1)
+        classes = torch.where(lies_on_one, decoded.on_host.source_labels[human], -1)
         factors = torch.where(lies_on_one, self.prior.factors[classes, boxes.labels].double(), 1.0)
         return AppliedPrior(
-            classes.cpu().numpy().astype(np.int32),
+            classes.numpy().astype(np.int32),
             self.prior.shares.source.class_names,
-            rounded(factors.cpu().numpy(), FACTOR_DECIMALS),
-            (lies_on_one & (boxes.scores < self.threshold)).cpu().numpy(),
+            rounded(factors.numpy(), FACTOR_DECIMALS),
+            (lies_on_one & (boxes.scores < self.threshold)).numpy(),
         )

@@ -17,6 +17,7 @@ from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.engine.announce import say
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
+from lat.labelling.keep_and_fuse import labels_of_targets
 from lat.labels.provenance import Provenance
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
@@ -74,6 +75,7 @@ class TransferShards:
         self.shards = {target: self._shards(target, inputs) for target, inputs in due.items()}
         written = workspace.config.transfer.decode.written_threshold
         priors = {target: known.prior for target, known in evidence.items()}
+        self.rules = {target: known.rules(workspace, target) for target, known in evidence.items()}
         self.records = {target: PriorRecord(prior, written) for target, prior in priors.items() if prior is not None}
 
     def _shards(self, target: str, inputs: str) -> LabelShards:
@@ -87,8 +89,9 @@ class TransferShards:
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         labels: dict[str, list[TracedLabels]] = {target: [] for target in self.shards}
         for images, batch in zip(self.batches[shard], self._decoded(self.batches[shard]), strict=True):
-            for target, found in labels.items():
-                found.append(self.label(target, batch[target]))
+            work = [(batch[target], self.rules[target].to(batch[target].device)) for target in labels]
+            for (target, found), each in zip(labels.items(), labels_of_targets(work), strict=True):
+                found.append(self._traced(target, batch[target], *each))
             advance(len(images))
         first = self.batches[shard][0].start
         for target, found in labels.items():
@@ -100,14 +103,12 @@ class TransferShards:
             self.shards[target].write(shard, to_arrow(table, first))
         return [shards.path(shard) for shards in self.shards.values()]
 
-    def label(self, target: str, decoded: DecodedProposals) -> TracedLabels:
-        """The labels of the images of a batch."""
-        known = self.evidence[target]
-        boxes, rows = known.labels_of(self.workspace, target, decoded)
-        provenance = provenance_of(decoded.proposals, rows, self.workspace.data.joint)
+    def _traced(self, target: str, decoded: DecodedProposals, boxes: LabeledBoxes, rows: Tensor) -> TracedLabels:
+        """The labels of the images of a batch, calibrated, and where they come from."""
+        provenance = provenance_of(decoded.on_host.proposals, rows, self.workspace.data.joint)
         if target in self.records:
             provenance = replace(provenance, prior=self.records[target].applied(decoded, boxes, rows))
-        return known.calibrated(boxes).split(decoded.counts(rows)), provenance
+        return self.evidence[target].calibrated(boxes).split(decoded.counts(rows)), provenance
 
     def finish(self) -> None:
         """Write `transferred/S.T.json` of each target, and say which source classes have no counterpart."""
@@ -133,7 +134,7 @@ class TransferShards:
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> Provenance:
     """For each of `rows` (N,), the proposal that a box came from: its origin, its space and its annotation id."""
-    chosen = proposals[rows].to("cpu")
+    chosen = proposals[rows]
     return Provenance(
         origin=chosen.origin.numpy().astype(np.int8),
         space=chosen.space_index.numpy().astype(np.int16),
