@@ -25,7 +25,7 @@ from lat.detectors.detectron2.detectron2_parts import (
 )
 from lat.detectors.detectron2.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
-from lat.detectors.region_detections import TwoStagePrediction, keep_detections
+from lat.detectors.region_detections import TwoStagePrediction, keep_detections_of_batch
 
 
 class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
@@ -112,11 +112,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         boxes = self.roi_heads.box_predictor.predict_boxes(predictions, proposals)
         scores = self.roi_heads.box_predictor.predict_probs(predictions, proposals)
         originals_hw = [(image.shape[-2], image.shape[-1]) for image in images]
-        sizes_hw = zip(batch.image_sizes, originals_hw, strict=True)
-        return [self._keep(*image) for image in zip(boxes, scores, sizes_hw, strict=True)]
-
-    def _keep(self, boxes_xyxy: Tensor, scores: Tensor, sizes_hw: tuple[tuple[int, int], tuple[int, int]]) -> LabeledBoxes:
-        """Detections of one image from its regions' boxes (R, 4K or 4) in pixels of the resized image and scores (R, K + 1)."""
-        class_scores = scores[:, :-1].clamp(max=1.0)
-        of_class = boxes_xyxy.view(len(scores), -1, 4).expand(-1, class_scores.shape[1], -1)
-        return keep_detections(of_class, class_scores, sizes_hw, self.settings, self.space)
+        sizes_hw = list(zip(batch.image_sizes, originals_hw, strict=True))
+        class_scores = [one[:, :-1].clamp(max=1.0) for one in scores]  # without background
+        of_class = [each.view(len(of), -1, 4).expand(-1, of.shape[1], -1) for each, of in zip(boxes, class_scores, strict=True)]
+        return keep_detections_of_batch(of_class, class_scores, sizes_hw, self.settings, self.space)

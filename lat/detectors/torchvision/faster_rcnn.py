@@ -13,7 +13,7 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detector_settings import DetectorSettings
-from lat.detectors.region_detections import TwoStagePrediction, keep_detections
+from lat.detectors.region_detections import TwoStagePrediction, keep_detections_of_batch
 from lat.detectors.torchvision.convnet_pyramid import ConvnetPyramid
 from lat.detectors.torchvision.rcnn_parts import build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
@@ -91,6 +91,7 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         logits, deltas = self.roi_heads.logits_and_deltas(features, proposals, batch.sizes_hw)
         counts = [len(regions) for regions in proposals]
         scores = self.roi_heads.class_scores(logits).split(counts)
-        boxes = self.roi_heads.box_coder.decode(deltas, proposals)[:, 1:].split(counts)
-        sizes_hw = zip(batch.sizes_hw, batch.originals_hw, strict=True)
-        return [keep_detections(*image, self.settings, self.space) for image in zip(boxes, scores, sizes_hw, strict=True)]
+        decoded = self.roi_heads.box_coder.decode(deltas, proposals)
+        boxes = decoded.reshape(len(deltas), deltas.shape[1] // 4, 4)[:, 1:].split(counts)  # it leaves no regions as they are
+        sizes_hw = list(zip(batch.sizes_hw, batch.originals_hw, strict=True))
+        return keep_detections_of_batch(boxes, scores, sizes_hw, self.settings, self.space)

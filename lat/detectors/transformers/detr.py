@@ -12,8 +12,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import box_convert, clip_boxes_to_image
+from torchvision.ops import box_convert
 
+from lat.core.boxes import clip_to_images
+from lat.core.copies import to_device, to_host
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import BatchedPrediction, handed_out, is_solid
@@ -101,17 +103,18 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
 
     def _frame_xyxy(self, batch: ImageBatch, index: int) -> Tensor:
-        """(4,) float32: width, height, width, height in pixels of the frame that box shares refer to.
+        """(4,) float32 on the CPU: width, height, width, height in pixels of the frame that box shares refer to.
 
         That is the resized image for Deformable-DETR, and the padded image for RT-DETR, which knows no padding.
         """
         height, width = batch.sizes_hw[index] if self.is_deformable else batch.pixels.shape[-2:]
-        return torch.tensor([width, height, width, height], dtype=torch.float32, device=batch.pixels.device)
+        return torch.tensor([width, height, width, height], dtype=torch.float32)
 
     def _to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes, supervised: Tensor) -> Target:
         boxes = boxes.to(batch.pixels.device)
         scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
-        shares = box_convert(scaled / self._frame_xyxy(batch, index), "xyxy", "cxcywh")
+        frame = to_device(self._frame_xyxy(batch, index), scaled.device)
+        shares = box_convert(scaled / frame, "xyxy", "cxcywh")
         usable, counts = is_solid(scaled), boxes.weights > 0
         return {
             "class_labels": boxes.labels[usable & counts],
@@ -135,15 +138,18 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         """
         batch = self._batch(images)
         output = self._run(batch)
-        found = zip(output.logits.sigmoid(), output.pred_boxes, strict=True)
-        return [self._keep(batch, index, *queries) for index, queries in enumerate(found)]
+        return self._selected(batch, output.logits.sigmoid(), output.pred_boxes)
 
-    def _keep(self, batch: ImageBatch, index: int, class_scores: Tensor, shares: Tensor) -> LabeledBoxes:
-        sizes_hw = (batch.sizes_hw[index], batch.originals_hw[index])
-        boxes_xyxy = box_convert(shares, "cxcywh", "xyxy") * self._frame_xyxy(batch, index)
-        boxes_xyxy = clip_boxes_to_image(boxes_xyxy, sizes_hw[0])
-        scores, labels = class_scores.max(dim=1)
-        best_first = scores.argsort(descending=True, stable=True)
-        usable = is_solid(boxes_xyxy) & (scores > self.settings.detection_threshold)
-        kept = best_first[usable[best_first]][: self.settings.max_detections]
-        return handed_out(boxes_xyxy[kept], labels[kept], class_scores[kept], sizes_hw, self.space)
+    def _selected(self, batch: ImageBatch, class_scores: Tensor, shares: Tensor) -> list[LabeledBoxes]:
+        """Detections of class scores (B, Q, K) and boxes (B, Q, 4) as shares of the frame; a device is waited for once."""
+        frames = torch.stack([self._frame_xyxy(batch, index) for index in range(len(shares))])
+        boxes_xyxy = box_convert(shares, "cxcywh", "xyxy") * to_device(frames, shares.device)[:, None]
+        boxes_xyxy = clip_to_images(boxes_xyxy, to_device(torch.tensor(batch.sizes_hw), shares.device)[:, None])
+        scores, labels = class_scores.max(dim=2)
+        usable = is_solid(boxes_xyxy.flatten(0, 1)).view_as(scores) & (scores > self.settings.detection_threshold)
+        best = scores.masked_fill(~usable, -1.0).argsort(dim=1, descending=True, stable=True)[:, : self.settings.max_detections]
+        columns = [one.gather(1, best[..., None].expand(-1, -1, one.shape[2])) for one in (boxes_xyxy, class_scores)]
+        boxes_xyxy, class_scores, labels, counts = to_host([*columns, labels.gather(1, best), usable.sum(dim=1)])
+        sizes_hw = zip(batch.sizes_hw, batch.originals_hw, strict=True)
+        found = zip(boxes_xyxy, labels, class_scores, sizes_hw, counts.tolist(), strict=True)
+        return [handed_out(boxes[:n], of[:n], each[:n], sizes, self.space) for boxes, of, each, sizes, n in found]
