@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from lat.core.label_space import LabelSpace
-from lat.core.moved import moved
 
 
 def _check(tensor: Tensor, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -49,7 +48,7 @@ class _PerBox:
 
     def to(self, device: torch.device | str) -> Self:
         """The same boxes on another device; nobody waits for a copy to a GPU."""
-        return self._with({name: moved(column, torch.device(device)) for name, column in self._columns().items()})
+        return self._with({name: to_device(column, device) for name, column in self._columns().items()})
 
     def _with(self, columns: dict[str, Tensor]) -> Self:
         """A copy with other columns, unchecked: they are rows of checked columns."""
