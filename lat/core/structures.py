@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from lat.core.copies import to_device
 from lat.core.label_space import LabelSpace
 
 
