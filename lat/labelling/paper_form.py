@@ -27,7 +27,7 @@ def transfer_labels(
     labels: dict[str, list[tuple[LabeledBoxes, Tensor]]] = {}
     for target, decoded in model.decode(images, targets).items():
         boxes, rows = labels_of(decoded, model.joint.spaces[model.joint.index(target)], settings)
-        images = decoded.on_host.images
-        rows, counts = rows - torch.searchsorted(images, images[rows]), decoded.counts(rows)
+        of_image = decoded.on_host.images
+        rows, counts = rows - torch.searchsorted(of_image, of_image[rows]), decoded.counts(rows)
         labels[target] = list(zip(boxes.split(counts), rows.split(counts), strict=True))
     return labels
