@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +25,16 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor on a device; unless that is the CPU, the program does not wait for the copy."""
+    """A tensor on a device; the program does not wait for a copy to a GPU of CUDA."""
     device = torch.device(device)
     if tensor.device.type == "cpu" and device.type == "cuda":
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=device.type != "cpu")
+    return tensor.to(device, non_blocking=device.type not in ("cpu", "mps"))
+
+
+def numbers_on(device: torch.device, values: Any, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor of numbers, given as for `torch.tensor`, on a device; the program does not wait for the copy."""
+    return to_device(torch.tensor(values, dtype=dtype), device)
 
 
 def _bytes_of(tensor: Tensor) -> Tensor:

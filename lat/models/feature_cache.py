@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lat.core.copies import to_device
 from lat.core.errors import InputError
-from lat.core.moved import moved
 from lat.data.read_ahead import READERS, read_ahead
 from lat.models.backbones.frozen import FrozenBackbone
 from lat.models.feature_files import (
@@ -129,7 +129,7 @@ class FeatureCache:
                 number, flip = one.tolist()
                 maps[place] = self._kept_map(number, bool(flip))
         for places in by_size.values():
-            images = torch.stack([moved(loaded[place], self.backbone.device) for place in places])
+            images = torch.stack([to_device(loaded[place], self.backbone.device) for place in places])
             for place, one in zip(places, self._compute(images), strict=True):
                 maps[place] = one
         return maps
@@ -245,7 +245,7 @@ class FeatureCache:
 
     def _of_pixels(self, pixels: Sequence[Tensor], flip: bool) -> Tensor:
         """The maps of images of one size, or of the flipped images."""
-        images = torch.stack([moved(one, self.backbone.device) for one in pixels])
+        images = torch.stack([to_device(one, self.backbone.device) for one in pixels])
         return self._compute(images.flip(3) if flip else images)
 
     def _compute(self, images: Tensor) -> Tensor:

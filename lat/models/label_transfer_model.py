@@ -22,7 +22,6 @@ from lat.core.copies import to_device
 from lat.core.decoded_proposals import DecodedProposals, KnownProposals
 from lat.core.label_space import JointLabelSpace
 from lat.core.losses import matched_box_loss
-from lat.core.moved import moved
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.models.backbones.frozen import pool_regions, stack_maps
@@ -51,7 +50,7 @@ class TransferInput:
 
     def to(self, device: torch.device | str) -> TransferInput:
         """The same image on another device."""
-        features = moved(self.features, torch.device(device))
+        features = to_device(self.features, torch.device(device))
         return TransferInput(features, self.scale_yx, self.size_hw, self.proposals.to(device))
 
     def pin_memory(self) -> TransferInput:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxFormat
 
-from lat.core.moved import moved
+from lat.core.copies import to_device
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.tensors import unit_range
@@ -91,7 +91,7 @@ class AugmentedThere:
 
     def to(self, device: torch.device) -> Tensor:
         """(3, H, W) float32 in [0, 1] on the device, as `augment` returns it."""
-        return self.variation.of_image(unit_range(moved(self.pixels, device)))
+        return self.variation.of_image(unit_range(to_device(self.pixels, device)))
 
 
 def mirror_boxes(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:

@@ -19,7 +19,6 @@ from torchvision.ops import roi_align
 
 from lat.core.copies import to_device
 from lat.core.errors import InputError
-from lat.core.moved import moved
 from lat.data.tensors import unit_range
 from lat.models.backbones.convnet import load_convnet
 from lat.models.backbones.dinov2 import load_dinov2
@@ -131,7 +130,7 @@ class FrozenBackbone(nn.Module):
         """
         self.network.eval()  # the network's owner may have called train()
         with torch.inference_mode():
-            pixels = unit_range(moved(images, self.device))
+            pixels = unit_range(to_device(images, self.device))
             size_hw = self.resized_hw((pixels.shape[2], pixels.shape[3]))
             if size_hw != tuple(pixels.shape[2:]):
                 pixels = F.interpolate(pixels, size_hw, mode="bilinear", align_corners=False, antialias=True)

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from lat.core.moved import moved
+from lat.core.copies import to_device
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.augment_settings import AugmentationSettings, NoiseSettings
 from lat.data.augment.geometry import Sample
@@ -129,7 +129,7 @@ def image_batches(
         yield from read_ahead(part.image, batches, readers)
         return
     for pixels in read_ahead(lambda i: part.pixels(i).pin_memory(), batches, readers):
-        yield [unit_range(moved(one, device)) for one in pixels]
+        yield [unit_range(to_device(one, device)) for one in pixels]
 
 
 def evaluate_detector(

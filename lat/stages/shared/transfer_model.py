@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lat.core.copies import to_device
 from lat.core.decoded_proposals import Decoded
 from lat.core.errors import InputError
-from lat.core.moved import moved
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
@@ -208,7 +208,7 @@ def decode_batches(
 
     for batch in read_ahead(read, batches, reading_threads(workspace)):
         images = with_maps(features, batch)
-        images = [replace(one, features=moved(one.features, device)) for one in images]  # proposals follow in one copy
+        images = [replace(one, features=to_device(one.features, device)) for one in images]  # proposals follow in one copy
         with torch.no_grad(), workspace.fabric.autocast():
             decoded = model.decode(images, targets)
         yield decoded
