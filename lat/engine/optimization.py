@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lat.core.errors import InputError
 from lat.engine.training_settings import Training
@@ -82,7 +82,7 @@ class _Average(AveragedModel):
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__(model, use_buffers=True)
-        self.decay = decay
+        self.average_floats = get_ema_multi_avg_fn(decay)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -93,5 +93,5 @@ class _Average(AveragedModel):
         for one, new in pairs if is_first else [pair for pair in pairs if not pair[0].is_floating_point()]:
             one.copy_(new)
         if floats:
-            torch._foreach_lerp_([one for one, _ in floats], [new for _, new in floats], 1 - self.decay)
+            self.average_floats([one for one, _ in floats], [new for _, new in floats], 0)
         self.n_averaged += 1

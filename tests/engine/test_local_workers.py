@@ -85,7 +85,12 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_was_done(tmp_path: Path) -> None
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", script],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell start with it ignored
     )
     job, deadline = CountedJob(tmp_path, [3, 2, 1, 1]), time.monotonic() + 60
     while not job.is_done(0) and time.monotonic() < deadline:
