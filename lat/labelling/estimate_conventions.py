@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lat.labelling.box_pairs import MAD_ERROR, MIN_PAIRS, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
-from lat.labelling.witnesses import NOBODY, Witnessed
+from lat.labelling.witnesses import NOBODY, Witnesses
 
 PRIOR_PAIRS = 20  # weight, in pairs, of a detector's errors over all classes when those of one class are estimated
 BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes on images of its own dataset, as a share of a box's side
@@ -33,7 +33,7 @@ def estimate_conventions(
     held_out: BoxPairs,
     num_source: int,
     num_target: int,
-    witnessed: Witnessed = NOBODY,
+    witnesses: Witnesses = NOBODY,
 ) -> BoxConventions:
     """Compare two protocols.
 
@@ -50,7 +50,7 @@ def estimate_conventions(
         held_out: the target detector's boxes and human boxes of the target, on images that it has not seen, if there are any.
         num_source: K_s.
         num_target: K_t.
-        witnessed: what detectors of third datasets tell of the first pairs.
+        witnesses: what other detectors tell of the first and the last pairs.
     """
     detector = _errors_of(held_out, num_target)
     seen = ClassPairSummaries.of(on_source, num_source, num_target)
@@ -62,7 +62,7 @@ def estimate_conventions(
     for (s, t), one in seen.occurring.items():
         far_off[s, t] = _share_far_off(one, follows[t])
     exceptions = _exceptions(far_off, seen.count, detector)
-    own = witnessed.detector_share * usual
+    own = witnesses.detector_share(usual)
     human = ((ratio - own).clamp(min=0.0) * detector.variance).masked_fill(~known, float("inf"))
     return BoxConventions(
         offsets=offsets,

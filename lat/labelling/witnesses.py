@@ -1,15 +1,16 @@
 """How far a detector errs, and how far a person: told by other detectors that have seen the same objects.
 
 Two measurements of a box show only how much both err together. A third one, the witness, parts them: where person and detector
-differ, it lies on the side of whoever is right. The person must have annotated by a protocol that neither detector has learnt, or
-what that protocol has of its own would be taken for the other's error. Shape letters: P boxes, D sides.
+differ, it lies on the side of whoever is right. Best, the person has annotated by a protocol that neither detector has learnt: a
+detector that has learnt it shares habits with the person that the witness does not, and seems better than it is. Shape letters:
+P boxes, D sides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -60,6 +61,11 @@ class Witnessed:
         return (grows_by / (1 - ALIKE)).clamp(0.0, 1.0)
 
     @property
+    def is_enough(self) -> bool:
+        """Whether they count for more than the expectation that person and detector err alike."""
+        return len(self._usual[0]) > EQUAL_SIDES
+
+    @property
     def _usual(self) -> tuple[Tensor, Tensor]:
         """Two (D,): offsets of the sides that both know, without those that are far apart."""
         is_known = ~(self.human.isnan() | self.witness.isnan())
@@ -68,7 +74,32 @@ class Witnessed:
         return human[is_usual], witness[is_usual]
 
 
-NOBODY = Witnessed.joined([])
+class Witnesses(NamedTuple):
+    """What other detectors tell of the target's detector and people.
+
+    Attributes:
+        abroad: on images of the source, with its human boxes; the witnesses are detectors of third datasets.
+        at_home: on held-out images of the target, with its human boxes; the witnesses are detectors of all other datasets.
+    """
+
+    abroad: Witnessed
+    at_home: Witnessed
+
+    def detector_share(self, usual: Tensor) -> Tensor:
+        """() the variance of the target's detector on images of the source, as a share of that of pairs at home.
+
+        Without third datasets it errs on the source's images as it does at home. The target's detector has learnt the protocol of
+        its annotators there, so witnesses count only as much as the expectation that both err alike.
+
+        Args:
+            usual: () how many times as much as at home pairs scatter on the source's images.
+        """
+        if self.abroad.is_enough:
+            return self.abroad.detector_share * usual
+        return (self.at_home.detector_share + 0.5) / 2
+
+
+NOBODY = Witnesses(Witnessed.joined([]), Witnessed.joined([]))
 """No witness: person and detector are taken to err alike."""
 
 

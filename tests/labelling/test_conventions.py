@@ -14,7 +14,7 @@ from lat.core.label_space import LabelSpace
 from lat.labelling.box_pairs import BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
 from lat.labelling.estimate_conventions import AVERAGED, FOREIGN_BIAS, estimate_conventions
-from lat.labelling.witnesses import ALIKE, Witnessed
+from lat.labelling.witnesses import ALIKE, Witnessed, Witnesses
 from lat.labels.table import LabelTable
 
 SIZE_HW = (400, 400)
@@ -52,10 +52,10 @@ def pairs_of(offsets: Tensor, noise: float, count: int, seed: int) -> BoxPairs:
     return BoxPairs(labels, labels, offsets + noise * torch.randn(count, 4, generator=generator))
 
 
-def telling(share: float) -> Witnessed:
-    """A witness who tells that this share of the variance is the detector's."""
+def telling(share: float) -> Witnesses:
+    """A witness who tells that this share of the variance on the source's images is the detector's."""
     human = 0.05 * torch.randn(20_000, 4, generator=torch.Generator().manual_seed(9))
-    return Witnessed(human, share * (1 - ALIKE) * human)
+    return Witnesses(Witnessed(human, share * (1 - ALIKE) * human), Witnessed.joined([]))
 
 
 def nothing() -> BoxPairs:

@@ -8,7 +8,7 @@ from tables import row, table
 
 from lat.core.label_space import LabelSpace
 from lat.labelling.box_pairs import BoxPairs
-from lat.labelling.witnesses import ALIKE, NOBODY, Witnessed
+from lat.labelling.witnesses import ALIKE, NOBODY, Witnessed, Witnesses
 
 COUNT = 20_000
 
@@ -38,7 +38,7 @@ def test_wrong_pairs_do_not_decide() -> None:
 
 
 def test_without_a_witness_both_err_alike_and_a_few_sides_decide_little() -> None:
-    assert NOBODY.detector_share.item() == 0.5
+    assert NOBODY.detector_share(torch.tensor(3.0)).item() == 0.5
     human = torch.full((10, 1), 0.05) * torch.tensor([[1.0, -1, 1, -1]])
     few = Witnessed(human, human * (1 - ALIKE))  # as if all were the detector's
     assert few.detector_share.item() == pytest.approx((40 * 1 + 50 * 0.5) / 90)
@@ -65,3 +65,10 @@ def test_conventions_are_taken_off_and_only_boxes_that_both_overlap_count() -> N
     assert not found.witness.any()
     few = Witnessed.of_pairs([BoxPairs.of_three(*(one.select(torch.arange(4).numpy()) for one in (detected, human, witness)))])
     assert few.human.isnan().all()  # four pairs tell no convention
+
+
+def test_witnesses_on_the_sources_images_decide_alone_and_others_half() -> None:
+    abroad, at_home, nobody = seen(0.04, 0.03, 0.03), seen(0.03, 0.04, 0.04), NOBODY.abroad
+    usual = torch.tensor(2.0)
+    assert Witnesses(abroad, at_home).detector_share(usual).item() == pytest.approx(2 * 0.36, abs=0.04)
+    assert Witnesses(nobody, at_home).detector_share(usual).item() == pytest.approx((0.64 + 0.5) / 2, abs=0.02)

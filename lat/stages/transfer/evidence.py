@@ -15,7 +15,7 @@ from lat.labelling.class_shares import ClassShares, count_pairs
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.estimate_conventions import estimate_conventions
 from lat.labelling.share_table import read_share_table
-from lat.labelling.witnesses import Witnessed
+from lat.labelling.witnesses import Witnessed, Witnesses
 from lat.labels.chunks import in_chunks
 from lat.labels.table import LabelTable
 from lat.relations.relation_matrix import RelationMatrix
@@ -76,17 +76,31 @@ def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxCo
         BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _held_out(workspace, target)),
         len(workspace.data.space(source)),
         len(workspace.data.space(target)),
-        Witnessed.joined(_witnessed(workspace, source, target, by) for by in workspace.others(source) if by != target),
+        Witnesses(
+            Witnessed.joined(_abroad(workspace, source, target, other) for other in workspace.others(source) if other != target),
+            Witnessed.joined(_at_home(workspace, target, other) for other in workspace.others(target)),
+        ),
     )
 
 
-def _witnessed(workspace: Workspace, source: str, target: str, by: str) -> Witnessed:
-    """What the detector of a third dataset tells of sure pseudo-labels and human boxes, in chunks of images."""
-    part, threshold = workspace.data.train_part(source), workspace.config.transfer.combine.sure_threshold
-    tables = (read_pseudo_labels(workspace, source, space) for space in (target, by))
+def _abroad(workspace: Workspace, source: str, target: str, witness: str) -> Witnessed:
+    """What the detector of a third dataset tells of human boxes and the target's detector on the source's images."""
+    tables = (read_pseudo_labels(workspace, source, space) for space in (target, witness))
+    return _witnessed(workspace, workspace.data.train_part(source), *tables)
+
+
+def _at_home(workspace: Workspace, target: str, witness: str) -> Witnessed:
+    """What another detector tells of human boxes and the target's detector on the target's held-out images."""
+    tables = (read_held_out_labels(workspace, target, space) for space in (target, witness))
+    return _witnessed(workspace, workspace.data.held_out_part(target), *tables)
+
+
+def _witnessed(workspace: Workspace, part: DetectionDataset, detected: LabelTable, witness: LabelTable) -> Witnessed:
+    """Of sure detections alone, in chunks of images."""
+    threshold = workspace.config.transfer.combine.sure_threshold
     return Witnessed.of_pairs(
         BoxPairs.of_three(own.at_least(threshold), human.where(~human.is_crowd), other.at_least(threshold))
-        for own, other, human in in_chunks(*tables, part.labels)
+        for own, human, other in in_chunks(detected, part.labels, witness)
     )
 
 
