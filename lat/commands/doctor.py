@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from lat import __version__
 from lat.core.convnet_names import ALIASES, packaged_file
+from lat.engine.reading import available_cores
 
 OPTIONAL_PACKAGES = {
     "transformers": "RT-DETR and Deformable-DETR",
@@ -51,7 +51,7 @@ def describe_machine(folder: Path) -> dict[str, Any]:
         "torchvision": _version("torchvision"),
         "pretrained": [name for name in ALIASES if packaged_file(name) is not None],
         "packages": {name: _version(name) for name in OPTIONAL_PACKAGES},
-        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_cores": available_cores(),
         "memory_gib": _memory(),
         "disk": {"folder": str(folder), "free_gib": round(disk.free / _GIB, 1), "total_gib": round(disk.total / _GIB, 1)},
     }

@@ -24,11 +24,6 @@ WORTH_IMAGES = 100_000  # for fewer, at a third of a millisecond each, one proce
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def idle_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class LocalWorkers:
     """Does shards in processes on this machine, each with one thread and no GPU: whoever is free takes the largest that is left.
 

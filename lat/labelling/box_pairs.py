@@ -20,6 +20,7 @@ from lat.labels.table import LabelTable
 PAIR_IOU = 0.3  # overlap from which two boxes are a pair; low, since two conventions may differ in size
 BORDER = 1.5  # a side within this many pixels of the image's border lies on it
 MIN_PAIRS = 5  # with fewer pairs of two classes, the offset of a side is unknown
+FAR_OFF = 4.0  # a side this many standard deviations away is of another object, or follows no convention
 ROBUST = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 MEDIAN_ERROR = 1.5708  # squared standard error of a median over that of a mean, of a normal distribution
 MAD_ERROR = 2.33  # relative standard error of a variance from a median absolute deviation of one value; of P, over sqrt(P)

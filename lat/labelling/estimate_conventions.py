@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lat.labelling.box_pairs import MAD_ERROR, MIN_PAIRS, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
+from lat.labelling.box_pairs import FAR_OFF, MAD_ERROR, MIN_PAIRS, ROBUST, BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
 from lat.labelling.witnesses import NOBODY, Witnesses
 
@@ -23,7 +23,6 @@ BIAS_SPREAD = 0.02  # how much a detector's bias differs between classes on imag
 FOREIGN_BIAS = 0.03  # how far a detector is expected to be off on foreign images: what it is on real cells annotated twice
 PRIOR_BIASES = 20  # weight, in offsets measured twice, of that expectation
 AVERAGED = 1 / 2  # variance of the mean of all that networks draw of an object, as a share of the detector's own
-FAR_OFF = 4.0  # a side this many standard deviations away does not follow the convention
 SURELY = 1.0  # standard errors by which more sides must be far off than on held-out images
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from lat.labelling.box_pairs import ROBUST, BoxPairs
+from lat.labelling.box_pairs import FAR_OFF, ROBUST, BoxPairs
 
 ALIKE = 0.5  # share of the variance of a detector's errors that other detectors have too: what is hard to see in an image
 EQUAL_SIDES = 50  # weight, in sides, of the expectation that person and detector err alike
-FAR = 4.0  # sides this many standard deviations apart are of different objects, or follow no convention
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Witnessed:
         """Whether they count for more than the expectation that person and detector err alike."""
         return len(self._usual[0]) > EQUAL_SIDES
 
-    @property
+    @cached_property
     def _usual(self) -> tuple[Tensor, Tensor]:
         """Two (D,): offsets of the sides that both know, without those that are far apart."""
         is_known = ~(self.human.isnan() | self.witness.isnan())
@@ -105,4 +105,4 @@ NOBODY = Witnesses(Witnessed.joined([]), Witnessed.joined([]))
 
 def _is_near(offsets: Tensor) -> Tensor:
     """(D,) bool: offsets (D,) from 0 that are usual among them."""
-    return offsets.abs() < FAR * ROBUST * offsets.abs().median() if len(offsets) else offsets > 0
+    return offsets.abs() < FAR_OFF * ROBUST * offsets.abs().median() if len(offsets) else offsets > 0

@@ -10,9 +10,10 @@ from lat.config.load import Config
 from lat.core.errors import InputError
 from lat.engine.executors import InProcesses, Local, Share
 from lat.engine.jobs import Executor
-from lat.engine.local_workers import LocalWorkers, idle_cores
+from lat.engine.local_workers import LocalWorkers
 from lat.engine.processes import Processes, started_processes
 from lat.engine.ray_executor import Ray
+from lat.engine.reading import available_cores
 from lat.engine.runtime import build_fabric, fabric_alone, processes_of
 from lat.models.feature_files import available_memory
 
@@ -62,7 +63,7 @@ class Devices:
     def executor_without_device(self) -> Executor:
         """Who does the shards of jobs that need no device: if this process is alone, others on the machine's idle cores."""
         if isinstance(self.executor, Local):
-            return LocalWorkers(min(idle_cores(), available_memory() // BYTES_OF_A_WORKER))
+            return LocalWorkers(min(available_cores(), available_memory() // BYTES_OF_A_WORKER))
         return self.executor
 
     def release(self) -> None:
