@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,13 +101,23 @@ def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         status = _STOPPED
     except _UsageError as error:
-        say(printable(f"error: {error}; see `lat --help`"))
+        say(printable(f"error: {error}; see `{_help_of(error)}`"))
         status = 2
     if status == _STOPPED:
         command = shlex.join(["lat", *(sys.argv[1:] if arguments is None else arguments)])
         say(f"stopped; the same command resumes from here: {command}")
         status = 1
     return status or 0
+
+
+def _help_of(error: Exception) -> str:
+    """The command whose help says what is right."""
+    context: Any = getattr(error, "ctx", None)
+    names = []
+    while context is not None and context.parent is not None:
+        names.append(context.info_name)
+        context = context.parent
+    return " ".join(["lat", *reversed(names), "--help"])
 
 
 def _is_of_files(error: OSError | ValueError) -> bool:

@@ -56,7 +56,7 @@ def export(
     for line in summary.losses:
         print(printable(f"note: {line}"))
     if to in corrections.FORMATS:
-        print(f"correct them there (see docs/export.md), then: {_way_back(to, labels, min_score)}")
+        print(f"correct them there (see docs/export.md), then: {_way_back(to, labels)}")
     else:
         next_step(exports.FORMATS[to].train_with.format(out=out) or f"ls {shlex.quote(str(out))}")
 
@@ -68,11 +68,10 @@ def _named_file(text: str) -> tuple[str, Path]:
     return name, as_path(path)
 
 
-def _way_back(tool: str, labels: Path, min_score: float) -> str:
+def _way_back(tool: str, labels: Path) -> str:
     """The command that imports the corrected labels."""
     exported = corrections.FORMATS[tool].exported_as
-    words = [tool, "--root", exported, "--labels", str(labels), "--out", str(labels.with_suffix(".corrected.json"))]
-    return f"lat import {shlex.join(words)}" + (f" min_score={min_score:g}" if min_score else "")
+    return f"lat import {shlex.join([tool, '--root', exported, '--labels', str(labels)])}"
 
 
 COMMANDS = {

@@ -44,6 +44,15 @@ def with_modes(command: Callable[..., Any]) -> Callable[..., Any]:
     return speaking
 
 
+def next_with_review(reviewed: Path, labels: Path) -> None:
+    """Say which command trains on reviewed labels, if they lie where their run finds them."""
+    from lat.labels.reviewed import reviewed_path
+
+    run = labels.parent.parent
+    if reviewed == reviewed_path(labels) and labels.parent.name == "transferred" and (run / "config.yaml").is_file():
+        next_step("lat train-downstream", run)
+
+
 def next_step(command: str, config: Path | None = None, overrides: list[str] | None = None) -> None:
     """Say what to run next, with the configuration and the overrides of this command, if any."""
     words = [] if config is None else [str(config), *(overrides or ())]

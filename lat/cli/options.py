@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from lat.workspace.workspace import Workspace
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run.", show_default=False)]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The YAML file of the run, or its folder.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings that override those of the file, for example lat.fusion.attention=none."),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lat.cli.modes import next_with_review
 from lat.core.errors import printable
 
 review = typer.Typer(no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
@@ -39,6 +40,7 @@ def apply(
     done = apply_decisions(decisions, labels, out, force=force)
     images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""
     print(f"wrote {printable(done.path)}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
+    next_with_review(done.path, done.labels_file)
 
 
 @review.callback()

@@ -13,6 +13,7 @@ from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_table
+from lat.labels.reviewed import reviewed_path, with_review
 from lat.labels.table import LabelTable, find_ids
 
 FORMAT, VERSION = "lat review decisions", 1
@@ -32,9 +33,10 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What `apply_decisions` wrote: the file, and how many boxes and images it accepted and left out."""
+    """What `apply_decisions` wrote, from which labels, and how many boxes and images it accepted and left out."""
 
     path: Path
+    labels_file: Path
     accepted: int
     rejected: int
     rejected_images: int
@@ -64,7 +66,7 @@ def apply_decisions(
     if not labels_file.is_file():
         raise InputError(decisions_file, f"is about {labels_file}, which does not exist", "name the labels file with --labels")
     is_usual = out is None
-    out = out or labels_file.with_name(f"{labels_file.stem}.reviewed.json")
+    out = out or reviewed_path(labels_file)
     for kept, what in ((labels_file, "labels file"), (decisions_file, "file of decisions")):
         if out.resolve() == kept.resolve() or (out.exists() and out.samefile(kept)):
             raise InputError(out, f"is the {what} itself, which must not change", "choose another file with --out")
@@ -76,7 +78,7 @@ def apply_decisions(
     table = read_labels(labels_file, labels_file.stem)
     reviewed = reviewed_table(table, decisions, decisions_file)
     accepted, kept_images = np.isin(reviewed.annotation_ids, _ids(_box_decisions(table, decisions), "accept")), len(reviewed)
-    counts = Reviewed(out, int(accepted.sum()), table.num_boxes - reviewed.num_boxes, len(table) - kept_images)
+    counts = Reviewed(out, labels_file, int(accepted.sum()), table.num_boxes - reviewed.num_boxes, len(table) - kept_images)
     review = {
         "labels_sha256": decisions.labels_sha256,
         "decisions_sha256": sha256_of_file(decisions_file),
@@ -84,7 +86,8 @@ def apply_decisions(
         "removed_boxes": counts.rejected,
         "removed_images": counts.rejected_images,
     }
-    write_table(out, replace(reviewed, info={**table.info, "review": review}))
+    info = with_review(table, decisions.labels_sha256, _decided_images(table, decisions))
+    write_table(out, replace(reviewed, info={**info, "review": review}))
     return counts
 
 
@@ -104,6 +107,13 @@ def _box_decisions(table: LabelTable, decisions: Decisions) -> dict[int, str]:
     images = np.repeat(table.image_ids, np.diff(table.offsets))
     implied = table.annotation_ids[np.isin(images, _ids(decisions.images, "accept"))]
     return dict.fromkeys(implied.tolist(), "accept") | decisions.boxes
+
+
+def _decided_images(table: LabelTable, decisions: Decisions) -> list[int]:
+    """Ids of the images with a decision, on the image or on one of its boxes."""
+    by_box = np.isin(table.annotation_ids, list(decisions.boxes))
+    images: list[int] = np.unique(np.repeat(table.image_ids, np.diff(table.offsets))[by_box]).tolist()
+    return [*images, *decisions.images]
 
 
 def _ids(chosen: dict[int, str], decision: str) -> np.ndarray:

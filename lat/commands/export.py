@@ -121,7 +121,7 @@ def export(
         if not len(dataset):
             raise InputError(dataset.labels.path, "has no images", "name a labels file with images")
     chosen = {name: replace(part, labels=part.labels.at_least(min_score)) for name, part in datasets.items()}
-    splits = FORMATS[form].arrange(chosen)
+    splits = [replace(split, min_score=min_score) for split in FORMATS[form].arrange(chosen)]
     splits = [replace(split, layers=layers or {}) if split.name == "train" else split for split in splits]
     with track(sum(map(len, datasets.values())), "check images") as progress:
         hashes = [hash_images(split.dataset, progress.advance) for split in splits]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lat.core.errors import InputError, did_you_mean
 from lat.core.files import sha256_of_file
@@ -14,6 +12,10 @@ from lat.formats.corrections.merge import CorrectedLabels, merge_corrections
 from lat.formats.exports.fiftyone import field_of
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_table
+from lat.labels.reviewed import reviewed_path, with_review
+
+MOST_DELETED = 0.1
+"""The share of the boxes of images that came back that may be missing without a word: more are rarely deleted on purpose."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,23 @@ class CorrectionOptions:
 
     Attributes:
         field: for tools with label fields, the one that was corrected; by default the one that the labels were exported as.
-        min_score: the `--min-score` of the export.
+        min_score: the `--min-score` of the export, for exports that have not kept it.
+        allow_deletions: whether any number of boxes may have been deleted, and not just `MOST_DELETED`.
     """
 
     field: str = ""
-    min_score: float = 0.0
+    min_score: float | None = None
+    allow_deletions: bool = False
 
 
 def import_corrections(
-    tool: str, corrections: Path, labels: Path, out: Path, options: CorrectionOptions | None = None, *, force: bool = False
+    tool: str,
+    corrections: Path,
+    labels: Path,
+    out: Path | None = None,
+    options: CorrectionOptions | None = None,
+    *,
+    force: bool = False,
 ) -> tuple[CorrectedLabels, tuple[str, ...]]:
     """Write a corrected copy of a labels file, in its own label space; the file itself does not change.
 
@@ -38,7 +48,7 @@ def import_corrections(
         tool: a key of `FORMATS`.
         corrections: what the tool has exported.
         labels: the labels file that was exported to it.
-        out: the file to write.
+        out: the file to write; by default `NAME.reviewed.json` beside the labels, which is replaced.
         options: the defaults of `CorrectionOptions` if not given.
         force: overwrite an existing file.
 
@@ -46,46 +56,38 @@ def import_corrections(
         What became of the boxes, and what was skipped, one line each.
 
     Raises:
-        InputError: if a file is missing or wrong, `out` is the labels file itself or already exists, or the corrections are
-            not of these labels; see `merge_corrections`.
+        InputError: if a file is missing or wrong, `out` is the labels file itself or already exists, the corrections are not of
+            these labels (see `merge_corrections`), or too many boxes are missing from them.
     """
-    options = options or CorrectionOptions()
+    options, force = options or CorrectionOptions(), force or out is None
+    out = out or reviewed_path(labels)
     if tool not in FORMATS:
         raise InputError("FORMAT", f"is '{tool}'", did_you_mean(tool, list(FORMATS)))
     if out.exists() and labels.exists() and out.samefile(labels):
         raise InputError(out, "is the labels file itself, which must not change", "name another file with --out")
     if out.exists() and not force:
         raise InputError(out, "already exists", "name another file with --out, or replace it with --force")
+    if options.field and not FORMATS[tool].has_fields:
+        raise InputError("--field", f"is given, but {tool} has no label fields", "leave it out")
     table = read_labels(labels, labels.stem)
     has_fields = FORMATS[tool].has_fields
     found = FORMATS[tool].read(corrections, (options.field or field_of(table)) if has_fields else "")
-    merged = merge_corrections(table, found, min_score=options.min_score)
-    corrected = {"tool": tool, "file_sha256": sha256_of_file(found.path), "labels_sha256": sha256_of_file(labels)}
-    write_table(out, replace(merged.table, info={**table.info, "corrected": corrected}))
+    merged = merge_corrections(table, found, min_score=found.min_score(options.min_score))
+    if not options.allow_deletions:
+        _require_few_deleted(corrections, merged)
+    sha256 = sha256_of_file(labels)
+    corrected = {"tool": tool, "file_sha256": sha256_of_file(found.path), "labels_sha256": sha256}
+    info = with_review(table, sha256, merged.seen_images)
+    write_table(out, replace(merged.table, info={**info, "corrected": corrected}))
     notes = list(found.notes)
     if merged.untouched_images:
         notes.append(f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes")
     return merged, tuple(notes)
 
 
-def parse_options(tool: str, settings: Sequence[str]) -> CorrectionOptions:
-    """The `key=value` settings of `lat import` for corrections.
-
-    Raises:
-        InputError: if one is not `key=value`, not known to the tool, or not of its type.
-    """
-    known = {"min_score": float, **({"field": str} if FORMATS[tool].has_fields else {})}
-    values: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(
-                f"lat import {tool}", f"the setting '{setting}' is not key=value", "write, for example, min_score=0.3"
-            )
-        if key not in known:
-            raise InputError(f"lat import {tool}", f"there is no setting '{key}'", did_you_mean(key, sorted(known)))
-        try:
-            values[key] = known[key](value)
-        except ValueError:
-            raise InputError(f"lat import {tool}", f"{key} is '{value}'", "use a number") from None
-    return CorrectionOptions(**values)
+def _require_few_deleted(path: Path, merged: CorrectedLabels) -> None:
+    exported = merged.accepted + merged.changed + merged.deleted
+    if merged.deleted > MOST_DELETED * exported:
+        what = f"{merged.deleted} of the {exported} boxes that were exported did not come back"
+        remedy = "if a person deleted them, add --allow-deletions; if the export left them out, give its --min-score"
+        raise InputError(path, what, remedy)

@@ -6,6 +6,7 @@ configures. Reading them imports neither torch nor what needs it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -28,15 +29,27 @@ __all__ = ["Config", "config_from", "load_config"]
 _SHOWN = 80  # characters of what cannot be read
 
 
+MADE_WITH = "config.yaml"
+"""The file in a run's folder with the settings that it was made with."""
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key=value` options, check everything.
+
+    Args:
+        path: the file; or the folder of a run, for the settings that it was made with, in the place where it lies now.
+        overrides: the options.
 
     Raises:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest known one is suggested) or has another
             name now, or a value has the wrong type or is out of range.
     """
-    if not path.exists() or path.is_dir():
-        raise InputError(path, "there is no such configuration file", "check the path")
+    if path.is_dir():
+        if not (path / MADE_WITH).is_file():
+            raise InputError(path, f"is a folder without {MADE_WITH}: no run", "name a configuration file or the folder of a run")
+        return load_config(path / MADE_WITH, [f"output_dir={json.dumps(str(path))}", *overrides])
+    if not path.exists():
+        raise InputError(path, f"there is no such configuration file (looked for {path.absolute()})", "check the path")
     text = read_yaml_text(path)
     try:
         check_yaml(path, text)

@@ -23,6 +23,7 @@ import yaml
 from lat.core.files import write_atomically
 from lat.core.remote import is_file, name_of
 from lat.engine import announce
+from lat.pipeline.made_with import require_made_with
 from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
 from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
 from lat.stages.shared.relation_files import require_relations
@@ -58,11 +59,12 @@ def run_stages(
 
     Raises:
         InputError: if a file of an earlier stage is missing; it names the command that writes it. Also if another command is at
-            work in the folder of the run; see `run_lock`.
+            work in the folder of the run (see `run_lock`), or it was made with other settings (see `require_made_with`).
     """
     processes = workspace.processes
     say = say if processes.is_first else _say_nothing
     chosen = stages_of_run(workspace.config) if stages is None else stages
+    require_made_with(workspace, chosen)
     for stage in STAGES:
         if stage.name in chosen:
             stage.check(workspace)

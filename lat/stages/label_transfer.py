@@ -27,6 +27,7 @@ from lat.stages.shared.transfer_model import (
 from lat.workspace.preflight import check_lat
 from lat.workspace.reading import check_reading, reading_workers
 from lat.workspace.result_files import read_log
+from lat.workspace.reviewed_labels import review_files, reviewed_images
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -48,6 +49,8 @@ def steps(workspace: Workspace) -> Iterator[Step]:
         depends_on.append(settings["relations"]["threshold"])
     inputs = (*paths.all_pseudo_labels(), *label_set_files(workspace, workspace.names), *backbone_files(workspace))
     inputs += (*weights_file(config.lat.backbone.weights), *relations)
+    if workspace.round:
+        inputs += review_files(workspace.previous())
     outputs = (paths.transfer_model, paths.transfer_metrics)
     run = train_label_transfer
     yield Step("train-lat", "", "", depends_on, workspace.names, inputs, outputs, run, workspace.round)
@@ -80,7 +83,9 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
         return workspace.fabric.all_reduce(value.clone(), reduce_op="mean")  # type: ignore[return-value]
 
     model = build_model(workspace, features.backbone.channels, mean_over_processes)
-    items = TransferItems(workspace, features, workspace.names)
+    reviewed = reviewed_images(workspace.previous()) if workspace.round else []
+    items = TransferItems(workspace, features, workspace.names, reviewed)
+    sizes = [len(workspace.data.train_part(name)) for name in workspace.names] + [len(one.images) for one in reviewed]
     job = TrainJob(
         section="lat",
         title="train label transfer",
@@ -94,7 +99,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
             "backbone": features.backbone.weights_fingerprint,
         },
         inputs=due[""],
-        groups=Group.by_power([len(workspace.data.train_part(name)) for name in workspace.names], settings.dataset_power),
+        groups=Group.by_power(sizes, settings.dataset_power),
         num_workers=reading_workers(workspace),
         complete=items.complete,
     )

@@ -21,10 +21,10 @@ from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.stages.shared.label_filters import surest_labels
-from lat.workspace.label_files import read_transferred
 from lat.workspace.paths import require
 from lat.workspace.preflight import check_upstream
 from lat.workspace.reading import check_reading, reading_threads, reading_workers
+from lat.workspace.reviewed_labels import read_trained, trained_labels
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -42,10 +42,10 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
     settings["upstream"] = {**settings["upstream"], **asdict(own)}
     del settings["upstream"]["members"]  # others do not concern it
     if workspace.round:
-        before = workspace.previous().paths
-        transferred = tuple(before.transferred(source, dataset) for source in workspace.others(dataset))
+        before = workspace.previous()
+        transferred = tuple(trained_labels(before, source, dataset) for source in workspace.others(dataset))
         how = workspace.config.rounds.described(workspace.round)
-        data, inputs = workspace.names, (before.upstream_model(dataset, member), *transferred)
+        data, inputs = workspace.names, (before.paths.upstream_model(dataset, member), *transferred)
     else:  # also the library version and the files behind names
         how = describe_detector(own.model, workspace.data.space(dataset))
         data, inputs = (dataset,), weights_file(own.model.weights)
@@ -130,7 +130,7 @@ def _trained_before(workspace: Workspace, dataset: str, member: int, dropout: fl
 def _transferred(workspace: Workspace, source: str, target: str) -> TransferredDataset:
     """The training images of `source` with the labels that the previous round transferred to `target`."""
     rounds = workspace.config.rounds
-    labels = read_transferred(workspace.previous(), source, target)
+    part, labels = read_trained(workspace.previous(), source, target)
     if (ratio := rounds.ratio_of(workspace.round)) is not None:
         labels = surest_labels(workspace, target, labels, rounds.labels.trained_threshold, ratio)
-    return TransferredDataset.of(workspace.data.train_part(source), labels, rounds.labels)
+    return TransferredDataset.of(part, labels, rounds.labels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from lat.config.load import Config
+from lat.config.load import MADE_WITH, Config
 from lat.core.errors import InputError
 
 
@@ -143,7 +143,7 @@ class RunPaths:
 
     @property
     def resolved_config(self) -> Path:
-        return self.root / "config.yaml"
+        return self.root / MADE_WITH
 
 
 def require(path: Path, command: str) -> Path:

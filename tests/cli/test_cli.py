@@ -33,7 +33,10 @@ def run(*arguments: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "none.yaml"], "none.yaml: there is no such configuration file; check the path"),
+        (
+            ["run", "none.yaml"],
+            f"none.yaml: there is no such configuration file (looked for {Path('none.yaml').absolute()}); check the path",
+        ),
         (["runn"], "No such command 'runn'"),
         (["run"], "Missing"),
         (["evaluate"], "takes either CONFIG or both --truth and --labels"),

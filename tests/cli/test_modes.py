@@ -66,7 +66,7 @@ def test_quiet_shows_problems_alone(config: Path, capsys: pytest.CaptureFixture[
 def test_an_error_is_an_event_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("run", "none.yaml", "--json-lines") == 2
     out, err = capsys.readouterr()
-    message = "none.yaml: there is no such configuration file; check the path"
+    message = f"none.yaml: there is no such configuration file (looked for {Path('none.yaml').absolute()}); check the path"
     assert json.loads(out) == {"event": "error", "message": message}
     assert err == f"error: {message}\n"
 

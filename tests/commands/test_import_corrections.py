@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,9 @@ from factories import coco_dict, label_space, write_coco
 
 from lat.cli import main
 from lat.commands.export import ExportOptions, export_files
-from lat.commands.import_corrections import FORMATS, CorrectionOptions, import_corrections, parse_options
+from lat.commands.import_corrections import FORMATS, CorrectionOptions, import_corrections
 from lat.core.errors import InputError
+from lat.core.files import sha256_of_file
 
 BOXES = [(4, 5, 10.123, 2.5), (20, 1, 9, 9), (1, 1, 3.3333, 3), (30, 10, 5, 5)]
 PROVENANCE = {"origin": "pseudo_label", "space": "nu", "annotation_id": 5}
@@ -102,9 +104,22 @@ def test_there_and_back(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture
     export_files(file, images, tool, tmp_path / "out")
     back = CHANGES[tool](tmp_path / "out")
     with pytest.raises(SystemExit) as caught:
-        main(["import", tool, "--root", str(back), "--labels", str(file), "--out", str(tmp_path / "corrected.json")])
+        main(
+            [
+                "import",
+                tool,
+                "--root",
+                str(back),
+                "--labels",
+                str(file),
+                "--out",
+                str(tmp_path / "corrected.json"),
+                "--allow-deletions",
+            ]
+        )
     assert caught.value.code == 0
-    assert capsys.readouterr().out.splitlines()[0].endswith("corrected.json: 5 boxes, 2 unchanged, 2 changed, 1 new; 2 deleted")
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.endswith("corrected.json: 5 boxes, 2 accepted, 2 changed, 1 new, 0 not seen; 2 deleted")
     assert file.read_bytes() == before
     old, new = json.loads(before), json.loads((tmp_path / "corrected.json").read_text())
     assert (new["images"], new["categories"]) == (old["images"], old["categories"])
@@ -112,7 +127,8 @@ def test_there_and_back(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture
     kept = {annotation["id"]: annotation for annotation in old["annotations"]}
     assert list(found) == [11, 17, 18, 19, 15]  # ids go on behind the last one of the file, 16
     for number in (11, 15):
-        assert {**found[number], "area": None} == {**kept[number], "area": None}  # byte for byte but for how area is rounded
+        seen = {**kept[number], "score": 1, "area": None}  # a person let it stand; byte for byte but for how area is rounded
+        assert {**found[number], "area": None} == seen
     assert [(found[n]["category_id"], found[n]["score"]) for n in (17, 18, 19)] == [(7, 1), (7, 1), (3, 1)]
     assert found[17]["bbox"] == [20, 1, 9, 9]
     assert found[18]["bbox"] == pytest.approx([2, 1, 2.3333, 3], abs=0.006)
@@ -125,10 +141,11 @@ def test_there_and_back(tool: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert found[19]["class_scores"] == [0, 1]
     assert new["info"]["method"] == "label_transfer"
     assert new["info"]["corrected"]["tool"] == tool
+    assert new["info"]["reviewed"] == {"labels_sha256": sha256_of_file(file), "image_ids": [1, 2, 3]}
 
 
 @pytest.mark.parametrize("tool", FORMATS)
-def test_what_nobody_touched_comes_back_as_it_was(tool: str, tmp_path: Path) -> None:
+def test_what_a_person_let_stand_comes_back_as_it_was_with_score_1(tool: str, tmp_path: Path) -> None:
     file, images = labels(tmp_path)
     export_files(file, images, tool, tmp_path / "out")
     back = tmp_path / "out" / {"cvat": "train.xml", "label-studio": "tasks_train.json", "fiftyone": ""}[tool]
@@ -139,7 +156,7 @@ def test_what_nobody_touched_comes_back_as_it_was(tool: str, tmp_path: Path) -> 
     old, new = (json.loads(path.read_text())["annotations"] for path in (file, tmp_path / "corrected.json"))
     for one in (*old, *new):
         del one["area"]  # rounded once more
-    assert new == old
+    assert new == [{**one, "score": 1} for one in old]
 
 
 def test_boxes_below_the_score_of_the_export_were_not_seen_and_stay(tmp_path: Path) -> None:
@@ -147,10 +164,42 @@ def test_boxes_below_the_score_of_the_export_were_not_seen_and_stay(tmp_path: Pa
     export_files(file, images, "cvat", tmp_path / "out", ExportOptions(min_score=0.3))
     xml = tmp_path / "out" / "train.xml"
     assert 'annotation_id">14' not in xml.read_text()
-    found, _ = import_corrections("cvat", xml, file, tmp_path / "a.json", CorrectionOptions(min_score=0.3))
-    assert (found.unchanged, found.deleted) == (6, 0)
-    found, _ = import_corrections("cvat", xml, file, tmp_path / "b.json")
-    assert (found.unchanged, found.deleted) == (5, 1)
+    found, _ = import_corrections("cvat", xml, file, tmp_path / "a.json")
+    assert (found.accepted, found.unseen, found.deleted) == (5, 1, 0)
+    assert found.table.scores.tolist() == pytest.approx([1, 1, 1, 0.1, 1, 1])
+    old = tmp_path / "old.xml"  # of a version that did not keep the score
+    old.write_text(re.sub('<attribute name="min_score">.*?</attribute>', "", xml.read_text()))
+    with pytest.raises(InputError, match=r"1 of the 6 boxes that were exported did not come back; .* give its --min-score"):
+        import_corrections("cvat", old, file, tmp_path / "b.json")
+    given, _ = import_corrections("cvat", old, file, tmp_path / "b.json", CorrectionOptions(min_score=0.3))
+    assert (given.accepted, given.unseen, given.deleted) == (5, 1, 0)
+    with pytest.raises(InputError, match=r"was exported with --min-score 0\.3, not 0\.2; leave out --min-score"):
+        import_corrections("cvat", xml, file, tmp_path / "c.json", CorrectionOptions(min_score=0.2))
+
+
+@pytest.mark.parametrize("tool", FORMATS)
+def test_every_tool_keeps_the_score_of_the_export(tool: str, tmp_path: Path) -> None:
+    file, images = labels(tmp_path)
+    export_files(file, images, tool, tmp_path / "out", ExportOptions(min_score=0.3))
+    back = tmp_path / "out" / {"cvat": "train.xml", "label-studio": "tasks_train.json", "fiftyone": ""}[tool]
+    if tool == "label-studio":
+        tasks = json.loads(back.read_text())
+        back.write_text(json.dumps([{**task, "annotations": task["predictions"]} for task in tasks]))
+    found, _ = import_corrections(tool, back, file)
+    assert (found.accepted, found.unseen, found.deleted) == (5, 1, 0)
+    assert (file.parent / "annotations.reviewed.json").is_file()
+
+
+def test_images_of_different_exports_are_not_mixed_up(tmp_path: Path) -> None:
+    file, images = labels(tmp_path)
+    export_files(file, images, "cvat", tmp_path / "out")
+    tree = ElementTree.parse(tmp_path / "out" / "train.xml")
+    for attribute in list(tree.getroot().iter("image"))[1].iter("attribute"):
+        if attribute.get("name") == "min_score":
+            attribute.text = "0.5"
+    tree.write(tmp_path / "mixed.xml")
+    with pytest.raises(InputError, match=r"comes from exports with --min-score 0 and 0\.5; import the images of each"):
+        import_corrections("cvat", tmp_path / "mixed.xml", file)
 
 
 def test_a_box_drawn_where_one_was_not_seen_is_new(tmp_path: Path) -> None:
@@ -161,8 +210,8 @@ def test_a_box_drawn_where_one_was_not_seen_is_new(tmp_path: Path) -> None:
     corners = {"xtl": x, "ytl": y, "xbr": x + width, "ybr": y + height}
     SubElement(next(tree.getroot().iter("image")), "box", {"label": "car", **{key: str(side) for key, side in corners.items()}})
     tree.write(tmp_path / "drawn.xml")
-    found, _ = import_corrections("cvat", tmp_path / "drawn.xml", file, tmp_path / "a.json", CorrectionOptions(min_score=0.3))
-    assert (found.unchanged, found.added) == (6, 1)
+    found, _ = import_corrections("cvat", tmp_path / "drawn.xml", file, tmp_path / "a.json")
+    assert (found.accepted, found.unseen, found.added) == (5, 1, 1)
     assert found.table.annotation_ids.tolist() == [11, 12, 13, 14, 17, 15, 16]
 
 
@@ -176,7 +225,7 @@ def test_a_copied_box_keeps_the_id_once_and_is_new_otherwise(tmp_path: Path) -> 
     image.insert(0, copied)  # it comes first, but the box that was not moved is the old one
     tree.write(tmp_path / "copied.xml")
     found, _ = import_corrections("cvat", tmp_path / "copied.xml", file, tmp_path / "a.json")
-    assert (found.unchanged, found.changed, found.added, found.deleted) == (6, 0, 1, 0)
+    assert (found.accepted, found.changed, found.added, found.deleted) == (6, 0, 1, 0)
 
 
 def test_a_tool_that_loses_ids_loses_none_of_the_boxes_that_stay(tmp_path: Path) -> None:
@@ -188,7 +237,7 @@ def test_a_tool_that_loses_ids_loses_none_of_the_boxes_that_stay(tmp_path: Path)
             box.remove(attribute)
     tree.write(tmp_path / "bare.xml")
     found, _ = import_corrections("cvat", tmp_path / "bare.xml", file, tmp_path / "a.json")
-    assert (found.unchanged, found.table.annotation_ids.tolist()) == (6, [11, 12, 13, 14, 15, 16])
+    assert (found.accepted, found.table.annotation_ids.tolist()) == (6, [11, 12, 13, 14, 15, 16])
 
 
 def test_labels_without_provenance_get_that_of_their_own_file(tmp_path: Path) -> None:
@@ -204,7 +253,7 @@ def test_tasks_that_nobody_submitted_keep_their_boxes(tmp_path: Path) -> None:
     file, images = labels(tmp_path)
     export_files(file, images, "label-studio", tmp_path / "out")
     found, notes = import_corrections("label-studio", tmp_path / "out" / "tasks_train.json", file, tmp_path / "a.json")
-    assert (found.unchanged, found.untouched_images) == (6, 3)
+    assert (found.unseen, found.untouched_images) == (6, 3)
     assert notes == ("3 of 3 images did not come back and keep their boxes",)
 
 
@@ -290,6 +339,10 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         (["cvat"], "lat import cvat: needs --labels; corrected labels come from cvat, label-studio or fiftyone"),
         (["yolo", "--labels", "a.json"], "lat import yolo: takes no --labels; corrected labels come from cvat, label-"),
         (["cvat", "--labels", "a.json", "--subset", "2"], "lat import cvat: takes no --split, --subset or --hash-images; leave"),
+        (
+            ["cvat", "--labels", "a.json", "min_score=0.3"],
+            "lat import cvat: takes no min_score=0.3; leave it out; see",
+        ),
     ],
 )
 def test_corrections_need_labels_and_datasets_take_none(
@@ -301,24 +354,23 @@ def test_corrections_need_labels_and_datasets_take_none(
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
-@pytest.mark.parametrize(
-    ("tool", "setting", "message"),
-    [
-        ("cvat", "min_score", "lat import cvat: the setting 'min_score' is not key=value; write, for example, min_score=0.3"),
-        ("cvat", "field=a", "lat import cvat: there is no setting 'field'; known here: min_score"),
-        ("fiftyone", "min_scor=1", "lat import fiftyone: there is no setting 'min_scor'; did you mean 'min_score'?"),
-        ("fiftyone", "min_score=a", "lat import fiftyone: min_score is 'a'; use a number"),
-    ],
-)
-def test_settings_of_an_import(tool: str, setting: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_options(tool, [setting])
-    assert str(caught.value) == message
-    assert parse_options("fiftyone", ["min_score=0.5", "field=a"]) == CorrectionOptions(field="a", min_score=0.5)
+def test_a_field_is_of_tools_that_have_fields(tmp_path: Path) -> None:
+    file, _ = labels(tmp_path)
+    with pytest.raises(InputError, match="--field: is given, but cvat has no label fields; leave it out"):
+        import_corrections("cvat", tmp_path / "task.xml", file, options=CorrectionOptions(field="a"))
+
+
+def test_a_wrong_option_is_told_with_the_help_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("import", "review apply"):
+        with pytest.raises(SystemExit) as caught:
+            main([*command.split(), "--min_score"])
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.rstrip().endswith(f"; see `lat {command} --help`")
 
 
 def test_polygons_are_told_of(tmp_path: Path) -> None:
     file, _ = labels(tmp_path)
     (tmp_path / "task.xml").write_text(cvat(image('<polygon label="car" points="1,1;2,2;3,1"/>')))
-    _, notes = import_corrections("cvat", tmp_path / "task.xml", file, tmp_path / "a.json")
+    given = CorrectionOptions(allow_deletions=True)
+    _, notes = import_corrections("cvat", tmp_path / "task.xml", file, tmp_path / "a.json", given)
     assert notes == ("1 shapes that are not boxes are left out", "2 of 3 images did not come back and keep their boxes")

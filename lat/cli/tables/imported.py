@@ -25,8 +25,8 @@ def print_import(summary: ImportSummary) -> None:
 def print_corrections(out: Path, found: CorrectedLabels, notes: Sequence[str]) -> None:
     """Print what became of the boxes of a corrected labels file."""
     print(
-        f"wrote {printable(out)}: {found.table.num_boxes} boxes, {found.unchanged} unchanged, {found.changed} changed, "
-        f"{found.added} new; {found.deleted} deleted"
+        f"wrote {printable(out)}: {found.table.num_boxes} boxes, {found.accepted} accepted, {found.changed} changed, "
+        f"{found.added} new, {found.unseen} not seen; {found.deleted} deleted"
     )
     for note in notes:
         print(printable(f"note: {note}"))

@@ -38,6 +38,7 @@ class CorrectedImage:
         boxes: what is on it now.
         is_relative: whether boxes are shares of the image's width and height, 0..1.
         image_id: as in the labels file, if the tool has kept it.
+        min_score: the `--min-score` of the export that it came from, if the tool has kept it.
     """
 
     item: str
@@ -45,6 +46,7 @@ class CorrectedImage:
     boxes: tuple[CorrectedBox, ...]
     is_relative: bool = False
     image_id: int | None = None
+    min_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,24 @@ class Corrections:
     path: Path
     images: tuple[CorrectedImage, ...]
     notes: tuple[str, ...] = ()
+
+    def min_score(self, given: float | None) -> float:
+        """The `--min-score` of the export: boxes below it were not in it.
+
+        Args:
+            given: what the user says it was, or None.
+
+        Raises:
+            InputError: if the file says something else, or its images come from exports that differ in it.
+        """
+        said = sorted({image.min_score for image in self.images if image.min_score is not None})
+        if given is None and len(said) > 1:
+            what = f"comes from exports with --min-score {' and '.join(f'{one:g}' for one in said)}"
+            raise InputError(self.path, what, "import the images of each export on their own")
+        if given is not None and said and said != [given]:
+            what = f"was exported with --min-score {' and '.join(f'{one:g}' for one in said)}, not {given:g}"
+            raise InputError(self.path, what, "leave out --min-score: the export has kept it")
+        return said[0] if said else given or 0.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,15 @@ def as_id(value: object) -> int | None:
     except ValueError:
         return None
     return number if 0 < number < 1 << 63 else None
+
+
+def as_score(value: object) -> float | None:
+    """A score from 0 to 1 that a tool kept as a number or as text; None for anything else."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if 0.0 <= number <= 1.0 else None
 
 
 def as_box(path: Path, item: str, values: object) -> tuple[float, float, float, float]:

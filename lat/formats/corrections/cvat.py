@@ -12,7 +12,8 @@ from xml.etree.ElementTree import Element
 
 from lat.core.errors import InputError
 from lat.core.regular_files import open_regular, read_regular, require_size
-from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, CorrectionFormat, Corrections, as_box, as_id
+from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, CorrectionFormat, Corrections, as_box, as_id, as_score
+from lat.formats.exports.columns import MIN_SCORE
 
 _REMEDY = "export the task as 'CVAT for images 1.1'"
 _IN_ARCHIVE = "annotations.xml"
@@ -63,7 +64,14 @@ def _unpacked(path: Path, file: BinaryIO) -> bytes:
 
 def _image(path: Path, image: Element) -> CorrectedImage:
     name = image.get("name", "")
-    return CorrectedImage(f"image '{name}'", name, tuple(_box(path, f"image '{name}'", box) for box in image.iter("box")))
+    boxes = tuple(_box(path, f"image '{name}'", box) for box in image.iter("box"))
+    scores = (as_score(_said(box).get(MIN_SCORE)) for box in image.iter("box"))
+    return CorrectedImage(f"image '{name}'", name, boxes, min_score=next((one for one in scores if one is not None), None))
+
+
+def _said(box: Element) -> dict[str | None, str]:
+    """The attributes of a box that a person sees in CVAT."""
+    return {attribute.get("name"): (attribute.text or "").strip() for attribute in box.iter("attribute")}
 
 
 def _box(path: Path, item: str, box: Element) -> CorrectedBox:
@@ -71,7 +79,7 @@ def _box(path: Path, item: str, box: Element) -> CorrectedBox:
         raise InputError(
             path, f"{item}: a box of '{box.get('label')}' is rotated", "only upright boxes are supported: rotate it back"
         )
-    said = {attribute.get("name"): (attribute.text or "").strip() for attribute in box.iter("attribute")}
+    said = _said(box)
     corners = as_box(path, item, [box.get(key) for key in ("xtl", "ytl", "xbr", "ybr")])
     return CorrectedBox(box.get("label", ""), corners, as_id(said.get("annotation_id")), said.get("iscrowd") == "1")
 

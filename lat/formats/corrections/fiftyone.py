@@ -14,8 +14,10 @@ from lat.formats.corrections.corrected import (
     Corrections,
     as_box,
     as_id,
+    as_score,
     read_json,
 )
+from lat.formats.exports.columns import MIN_SCORE
 
 _REMEDY = "export the dataset from FiftyOne with dataset_type=fiftyone.types.LegacyFiftyOneDataset"
 
@@ -52,7 +54,8 @@ def _image(path: Path, sample: dict[str, Any], field: str) -> CorrectedImage:
     detections = found.get("detections") or [] if isinstance(found, dict) else []
     checked(path, detections, list[dict[str, Any]], _REMEDY, f"sample '{name}': detections")
     boxes = tuple(_box(path, f"sample '{name}'", detection) for detection in detections)
-    return CorrectedImage(f"sample '{name}'", name, boxes, is_relative=True, image_id=as_id(sample.get("image_id")))
+    image_id, min_score = as_id(sample.get("image_id")), as_score(sample.get(MIN_SCORE))
+    return CorrectedImage(f"sample '{name}'", name, boxes, is_relative=True, image_id=image_id, min_score=min_score)
 
 
 def _box(path: Path, item: str, detection: dict[str, Any]) -> CorrectedBox:

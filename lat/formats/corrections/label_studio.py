@@ -14,8 +14,10 @@ from lat.formats.corrections.corrected import (
     Corrections,
     as_box,
     as_id,
+    as_score,
     read_json,
 )
+from lat.formats.exports.columns import MIN_SCORE
 
 _REMEDY = "export the project as 'JSON' (not JSON-MIN)"
 _ID_PREFIX = "annotation-"
@@ -66,7 +68,8 @@ def _image(path: Path, task: dict[str, Any], regions: list[dict[str, Any]]) -> C
     name = str(data.get("file_name") or data.get("image") or "")
     item = f"task {task.get('id', '?')} ('{name}')"
     boxes = tuple(_box(path, item, region) for region in regions)
-    return CorrectedImage(item, name, boxes, is_relative=True, image_id=as_id(data.get("image_id")))
+    image_id, min_score = as_id(data.get("image_id")), as_score(data.get(MIN_SCORE))
+    return CorrectedImage(item, name, boxes, is_relative=True, image_id=image_id, min_score=min_score)
 
 
 def _box(path: Path, item: str, region: dict[str, Any]) -> CorrectedBox:

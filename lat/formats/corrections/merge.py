@@ -23,6 +23,7 @@ class _Rows:
     """The annotations of the corrected file: rows of the old table that stay, and human boxes."""
 
     kept: list[int] = field(default_factory=list)
+    accepted: list[int] = field(default_factory=list)  # those of `kept` that a person has seen
     drawn: list[tuple[CorrectedBox, np.ndarray, int]] = field(default_factory=list)  # box, corners, id of what it was or -1
 
 
@@ -32,27 +33,32 @@ class CorrectedLabels:
 
     Attributes:
         table: the labels; untouched boxes are as they were, with ids, scores and provenance.
-        unchanged: boxes that came back as they were, and those of images that did not come back.
+        accepted: boxes that came back as they were: a person has seen them and let them stand.
+        unseen: boxes of images that did not come back, and boxes that were not in the export.
         changed: boxes that were moved or have another class.
         added: new boxes.
         deleted: boxes that did not come back.
         untouched_images: images that did not come back.
+        seen_images: ids of the images that did.
     """
 
     table: LabelTable
-    unchanged: int
+    accepted: int
+    unseen: int
     changed: int
     added: int
     deleted: int
     untouched_images: int
+    seen_images: tuple[int, ...]
 
 
 def merge_corrections(table: LabelTable, corrections: Corrections, *, min_score: float = 0.0) -> CorrectedLabels:
     """The labels of a file as a person corrected them.
 
-    A box that came back with the class and, up to rounding, the corners that it had keeps its row: id, score, class scores and
-    provenance. Every other box is a human box: a new id, score 1, origin `person`, and the id of the box that it replaces, if
-    any. Images that did not come back keep all their boxes; in the others, boxes that did not come back are deleted.
+    A box that came back with the class and, up to rounding, the corners that it had keeps its row: id, class scores and
+    provenance; its score is 1, since a person has seen it and let it stand. Every other box is a human box: a new id, score 1,
+    origin `person`, and the id of the box that it replaces, if any. Images that did not come back keep all their boxes; in the
+    others, boxes that did not come back are deleted.
 
     Args:
         table: the labels that were exported.
@@ -68,11 +74,13 @@ def merge_corrections(table: LabelTable, corrections: Corrections, *, min_score:
         _match(table, i, found[i], corrections, min_score) if i in found else _Rows(list(range(*_range(table, i))))
         for i in range(len(table))
     ]
-    unchanged = sum(len(one.kept) for one in rows)
+    kept, accepted = sum(len(one.kept) for one in rows), sum(len(one.accepted) for one in rows)
     changed = sum(before > 0 for one in rows for _, _, before in one.drawn)
     added = sum(len(one.drawn) for one in rows) - changed
-    deleted = table.num_boxes - unchanged - changed
-    return CorrectedLabels(_build(table, rows), unchanged, changed, added, deleted, len(table) - len(found))
+    deleted = table.num_boxes - kept - changed
+    seen = tuple(table.image_ids[sorted(found)].tolist())
+    built = _build(table, rows)
+    return CorrectedLabels(built, accepted, kept - accepted, changed, added, deleted, len(table) - len(found), seen)
 
 
 def _range(table: LabelTable, i: int) -> tuple[int, int]:
@@ -118,7 +126,7 @@ def _match(table: LabelTable, i: int, image: CorrectedImage, corrections: Correc
             kept.append(free.pop(same[0]))
         else:
             rest.append((box, corners))
-    rows = _Rows(sorted([*unseen, *kept]))
+    rows = _Rows(sorted([*unseen, *kept]), sorted(kept))
     for box, corners in rest:
         was_here = box.annotation_id is not None and free.pop(box.annotation_id, None) is not None
         rows.drawn.append((box, corners, box.annotation_id if was_here and box.annotation_id else -1))
@@ -161,7 +169,8 @@ def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
         """Old values of the rows that stay and new ones of human boxes, in the order of the images."""
         return np.concatenate([old[kept], new.astype(old.dtype)])[order]
 
-    scores = table.class_scores
+    scores, row_scores = table.class_scores, table.scores.copy()
+    row_scores[[row for image in rows for row in image.accepted]] = 1.0
     entries = _provenance(table)
     by_person = [
         {"origin": "person", "space": table.space.name, "annotation_id": before if before > 0 else None} for _, _, before in drawn
@@ -172,7 +181,7 @@ def _build(table: LabelTable, rows: list[_Rows]) -> LabelTable:
         offsets=np.concatenate([[0], np.cumsum([sum(pair) for pair in counts])]).astype(np.int64),
         boxes_xyxy=column(table.boxes_xyxy, np.array([corners for _, corners, _ in drawn]).reshape(-1, 4)),
         labels=column(table.labels, labels),
-        scores=column(table.scores, np.ones(len(drawn))),
+        scores=column(row_scores, np.ones(len(drawn))),
         is_crowd=column(table.is_crowd, np.array([box.is_crowd for box in boxes], dtype=bool)),
         annotation_ids=column(table.annotation_ids, np.arange(len(drawn)) + 1 + int(table.annotation_ids.max(initial=0))),
         class_scores=None if scores is None else joined_scores(scores[kept], one_hot(labels, len(table.space)))[order],

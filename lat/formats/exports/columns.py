@@ -10,6 +10,10 @@ from lat.labels.table import LabelTable
 _NAMES = {int(value): name for name, value in ORIGINS.items()}
 
 
+MIN_SCORE = "min_score"
+"""What the `--min-score` of an export is called in it, so that `lat import` knows which boxes nobody has seen."""
+
+
 def remarks(table: LabelTable, row: int) -> dict[str, Any]:
     """Id, score, crowd flag and provenance of a box, as JSON values; the id lets its correction find it again."""
     found: dict[str, Any] = {"annotation_id": int(table.annotation_ids[row]), "score": round(float(table.scores[row]), 6)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lat.data.dataset import DetectionDataset
-from lat.formats.exports.columns import remarks
+from lat.formats.exports.columns import MIN_SCORE, remarks
 from lat.formats.exports.layout import ExportFormat, Split, keep_names
 from lat.labels.table import LabelTable
 
@@ -45,6 +45,7 @@ def _sample(split: Split, i: int) -> dict[str, Any]:
         "metadata": {"_cls": "ImageMetadata", "width": width, "height": height, "num_channels": 3},
         "image_id": int(table.image_ids[i]),
         "file_name": table.file_names[i],
+        MIN_SCORE: split.min_score,
         **{name: _detections(layer, i, width, height) for name, layer in _layers(split).items()},
     }
 

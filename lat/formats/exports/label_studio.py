@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from lat.data.dataset import DetectionDataset
-from lat.formats.exports.columns import remarks
+from lat.formats.exports.columns import MIN_SCORE, remarks
 from lat.formats.exports.layout import ExportFormat, Split, keep_names, require_xml_names
 from lat.labels.table import LabelTable
 
@@ -54,6 +54,7 @@ def _task(split: Split, i: int) -> dict[str, Any]:
         "image": LOCAL_FILES + quote(split.images[i]),
         "image_id": int(table.image_ids[i]),
         "file_name": table.file_names[i],
+        MIN_SCORE: split.min_score,
     }
     return {"data": data, "predictions": [prediction]}
 

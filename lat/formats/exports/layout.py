@@ -39,12 +39,14 @@ class Split:
         dataset: its images and labels.
         images: path of each image in the export, with forward slashes; unique unless the files are the same.
         layers: more labels of exactly these images by name, for formats with several sets of labels.
+        min_score: boxes with a lower score were left out of the dataset.
     """
 
     name: str
     dataset: DetectionDataset
     images: tuple[str, ...]
     layers: Mapping[str, LabelTable] = field(default_factory=dict)
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True)

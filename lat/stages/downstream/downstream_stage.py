@@ -20,6 +20,7 @@ from lat.stages.downstream.source_labels import (
 from lat.stages.downstream.train import train_downstream
 from lat.workspace.preflight import check_downstream
 from lat.workspace.reading import check_reading
+from lat.workspace.reviewed_labels import trained_labels
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
 
@@ -64,7 +65,10 @@ def _labels_files(workspace: Workspace, target: str) -> tuple[Path, ...]:
     downstream = workspace.config.downstream
     if not downstream.uses_sources or downstream.method in WITHOUT_LABELS:
         return ()
-    return tuple(workspace.paths.downstream_labels(source, target) for source in workspace.others(target))
+    others = workspace.others(target)
+    if downstream.method == "label_transfer":
+        return tuple(trained_labels(workspace, source, target) for source in others)
+    return tuple(workspace.paths.downstream_labels(source, target) for source in others)
 
 
 def _check(workspace: Workspace) -> None:

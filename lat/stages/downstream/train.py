@@ -26,11 +26,13 @@ from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.engine.announce import say
 from lat.engine.sampling import Reserved
 from lat.engine.trainer import TrainJob, train
+from lat.labels.table import LabelTable
 from lat.stages.downstream.source_labels import weighing_of
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo
 from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_detector, load_detector
 from lat.workspace.label_files import read_downstream_labels
 from lat.workspace.reading import reading_threads, reading_workers
+from lat.workspace.reviewed_labels import read_trained
 from lat.workspace.workspace import Workspace
 
 
@@ -76,12 +78,19 @@ def training_datasets(workspace: Workspace, target: str) -> list[DetectionDatase
         return datasets
     weighing = weighing_of(workspace.config.downstream)
     for source in workspace.others(target):
-        labels = read_downstream_labels(workspace, source, target)
+        part, labels = _labelled(workspace, source, target)
         if (labels.scores >= weighing.trained_threshold).any():
-            datasets.append(TransferredDataset.of(workspace.data.train_part(source), labels, weighing))
+            datasets.append(TransferredDataset.of(part, labels, weighing))
         else:
             say(f"{labels.path}: no label of a score of {weighing.trained_threshold:g} or more; {source} is left out")
     return datasets
+
+
+def _labelled(workspace: Workspace, source: str, target: str) -> tuple[DetectionDataset, LabelTable]:
+    """The images of a source that a target trains on, and their labels by `downstream.method`."""
+    if workspace.config.downstream.method == "label_transfer":
+        return read_trained(workspace, source, target)
+    return workspace.data.train_part(source), read_downstream_labels(workspace, source, target)
 
 
 def _train_on_labels(workspace: Workspace, target: str, inputs: str) -> nn.Module:

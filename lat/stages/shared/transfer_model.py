@@ -32,6 +32,7 @@ from lat.stages.shared.relation_files import joint_relation_table
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.paths import require
 from lat.workspace.reading import reading_threads
+from lat.workspace.reviewed_labels import ReviewedImages
 from lat.workspace.workspace import Workspace
 
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
@@ -51,9 +52,20 @@ def label_set_files(workspace: Workspace, names: Sequence[str]) -> tuple[Path, .
 
 
 class TransferItems:
-    """The training images of some datasets with ground truth and pseudo-labels, as the label-transfer model sees them."""
+    """The training images of some datasets with ground truth and pseudo-labels, as the label-transfer model sees them.
 
-    def __init__(self, workspace: Workspace, features: FeatureCache, names: Sequence[str]) -> None:
+    Args:
+        workspace: the run.
+        features: the frozen backbone's maps of the images.
+        names: the datasets.
+        reviewed: images with labels in another space that a person has decided on. Each is an item once more, behind those of
+            the datasets, with the same proposals and these labels as ground truth.
+    """
+
+    def __init__(
+        self, workspace: Workspace, features: FeatureCache, names: Sequence[str], reviewed: Sequence[ReviewedImages] = ()
+    ) -> None:
+        self.reviewed = reviewed
         self.features = features
         self.horizontal_flip = workspace.config.augmentation.horizontal_flip
         self.generator = PrivilegedProposalGenerator(workspace.data.joint, workspace.config.lat.proposals)
@@ -62,6 +74,8 @@ class TransferItems:
             name: [read_pseudo_labels(workspace, name, space) for space in workspace.data.proposal_spaces(name)] for name in names
         }
         self.images = [(name, index) for name in names for index in range(len(self.parts[name]))]
+        self.num_own = len(self.images)
+        self.images += [(one.source, index) for one in reviewed for index in one.images.tolist()]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -72,9 +86,10 @@ class TransferItems:
         size_hw = self.parts[name].size_hw(image)
         flip = bool(torch.rand((), generator=generator) < self.horizontal_flip)
         boxes = self._boxes(name, image)
-        ground_truth, *pseudo_labels = [mirror_boxes(one, size_hw) for one in boxes] if flip else boxes
-        proposals = self.generator.propose_for_training(ground_truth, pseudo_labels, size_hw, generator)
-        return self._input(name, image, flip, proposals), ground_truth
+        boxes.append(self._truth(index, boxes[0]))
+        human, *pseudo_labels, truth = [mirror_boxes(one, size_hw) for one in boxes] if flip else boxes
+        proposals = self.generator.propose_for_training(human, pseudo_labels, size_hw, generator)
+        return self._input(name, image, flip, proposals), truth
 
     def transfer_input(self, name: str, image: int) -> TransferInput:
         """An image with its unaugmented proposals."""
@@ -88,6 +103,15 @@ class TransferItems:
     def complete(self, batch: TransferBatch) -> TransferBatch:
         """The batch with the maps of all its images, for the main process."""
         return with_maps(self.features, batch[0]), batch[1]
+
+    def _truth(self, index: int, own: LabeledBoxes) -> LabeledBoxes:
+        """What the model learns from item `index`: the image's own boxes, or those that a person decided on."""
+        index -= self.num_own
+        for one in self.reviewed if index >= 0 else ():
+            if index < len(one.images):
+                return one.truth(index)
+            index -= len(one.images)
+        return own
 
     def _boxes(self, name: str, image: int) -> list[LabeledBoxes]:
         return [self.parts[name].boxes(image), *(boxes_of(table, image) for table in self.pseudo_labels[name])]

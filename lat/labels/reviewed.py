@@ -1,0 +1,49 @@
+"""Labels files that a person has gone through: which file they are a review of, and which of its images the person saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lat.labels.table import LabelTable
+
+KEY = "reviewed"
+"""Where the `info` of a reviewed file says so."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a reviewed file says of itself.
+
+    Attributes:
+        labels_sha256: of the file that was reviewed; after several reviews, of the first, which no person had changed.
+        image_ids: the images on which a person decided; on these, a label with score 1 is a person's.
+    """
+
+    labels_sha256: str
+    image_ids: frozenset[int]
+
+
+def reviewed_path(labels: Path) -> Path:
+    """The file beside a labels file that holds its review."""
+    return labels.with_name(f"{labels.stem}.reviewed.json")
+
+
+def review_of(table: LabelTable) -> Review | None:
+    """What a table read from a reviewed file says of itself; None if nobody has reviewed it, or it does not say so properly."""
+    found = table.info.get(KEY)
+    if not isinstance(found, dict) or not isinstance(found.get("labels_sha256"), str):
+        return None
+    ids = found.get("image_ids")
+    if not isinstance(ids, list) or not all(type(number) is int for number in ids):
+        return None
+    return Review(found["labels_sha256"], frozenset(ids))
+
+
+def with_review(table: LabelTable, labels_sha256: str, image_ids: Iterable[int]) -> dict[str, Any]:
+    """The `info` of a review of `table`, which was read from a file with this SHA-256; an earlier review of it counts on."""
+    before = review_of(table)
+    seen = set(image_ids) | (before.image_ids if before else set())
+    return {**table.info, KEY: {"labels_sha256": before.labels_sha256 if before else labels_sha256, "image_ids": sorted(seen)}}

@@ -1,0 +1,57 @@
+"""Whether a run's folder was made with the settings of this command, for the stages that only read what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from lat.config.load import load_config
+from lat.core.errors import InputError
+from lat.workspace.workspace import Workspace
+
+READERS = ("evaluate", "report")
+"""The stages that make nothing themselves: with other settings they would tell of a run that does not exist."""
+
+_FREE = ("output_dir", "data_root", "runtime", "downstream", "evaluation", "report", "doubt", "targets")
+"""Sections that say where a run is, on what it runs, or what these stages or a further detector make of it."""
+
+_SHOWN = 3
+
+
+def require_made_with(workspace: Workspace, stages: Collection[str]) -> None:
+    """Refuse to evaluate or report on a folder that was made with other settings.
+
+    Args:
+        workspace: the run as the command's settings describe it.
+        stages: the stages of the command.
+
+    Raises:
+        InputError: naming the settings that differ, and the command that takes those of the folder.
+    """
+    made = workspace.paths.resolved_config
+    if not stages or not set(stages) <= set(READERS) or not made.is_file():
+        return
+    try:
+        there = load_config(made).to_dict()
+    except InputError:  # of another version of the program, or edited: what can be read of the run decides
+        return
+    here = workspace.config.to_dict()
+    kept = [key for key in here if key not in _FREE]
+    found = list(_differences({key: there.get(key) for key in kept}, {key: here[key] for key in kept}))
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        what = f"was made with other settings: {', '.join(found[:_SHOWN])}{more}"
+        command = next(stage for stage in READERS[::-1] if stage in stages)
+        remedy = f"run `lat {command} {workspace.paths.root}`, which uses those, or `lat run` with these first"
+        raise InputError(workspace.paths.root, what, remedy)
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The settings that differ, each as `name=VALUE there, not VALUE`."""
+    for key in here:
+        one, other = there.get(key), here[key]
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            values = [str(value) if len(str(value)) <= 30 else "..." for value in (one, other)]
+            yield f"{prefix}{key}={values[0]} there, not {values[1]}" if values[0] != values[1] else f"{prefix}{key}"
