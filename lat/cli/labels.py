@@ -10,7 +10,7 @@ import typer
 
 from lat.cli.command import LABELS, Command
 from lat.cli.modes import next_step
-from lat.cli.options import one_of
+from lat.cli.options import one_of, open_run
 from lat.core.errors import InputError, printable
 from lat.core.remote import as_path
 from lat.formats import corrections, exports
@@ -18,13 +18,24 @@ from lat.formats import corrections, exports
 
 def export(
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS", parser=as_path, help="A COCO labels file, by path or URL.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="LABELS",
+            parser=as_path,
+            help="A COCO labels file, by path or URL; or a run, by its YAML file or folder, for all that a target trains on.",
+            show_default=False,
+        ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{one_of(exports.FORMATS)}.", show_default=False)],
-    images: Annotated[
-        Path, typer.Option(metavar="DIR", parser=as_path, help="Folder of the images, by path or URL.", show_default=False)
-    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to create; it must be new or empty.", show_default=False)],
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", parser=as_path, help="Folder of the images of LABELS, by path or URL.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Of a run with several targets: the one whose dataset is written.", show_default=False),
+    ] = "",
     val: Annotated[
         Path | None, typer.Option(metavar="LABELS", parser=as_path, help="A second labels file, for validation.")
     ] = None,
@@ -41,17 +52,36 @@ def export(
             show_default=False,
         ),
     ] = None,
-    min_score: Annotated[float, typer.Option(metavar="X", help="Leave out boxes with a lower score.")] = 0.0,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Leave out boxes with a lower score; of a run, by default those below downstream.labels.trained_threshold.",
+            show_default=False,
+        ),
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
 ) -> None:
-    """Write a labels file and its images in the format of another tool. Images are linked, not copied.
+    """Write a labels file, or all that a target of a run trains on, with its images in the format of another tool.
 
-    Labels that are then corrected in an annotation tool come back with `lat import --labels`.
+    Images are linked, not copied. Labels that are then corrected in an annotation tool come back with `lat import --labels`.
     """
-    from lat.commands.export import ExportOptions, export_files
+    if labels.suffix in (".yaml", ".yml") or (labels / "config.yaml").is_file():
+        if images or val or val_images or more:
+            raise InputError("lat export", "takes no --images, --val or --with for a run", "leave them out: it knows its images")
+        from lat.commands.export_run import export_run
 
-    options = ExportOptions(val, val_images, dict(map(_named_file, more or ())), copy=copy, min_score=min_score)
-    summary = export_files(labels, images, to, out, options)
+        summary = export_run(open_run(labels, None), to, out, target, min_score=min_score, copy=copy)
+    else:
+        from lat.commands.export import ExportOptions, export_files
+
+        if images is None:
+            raise InputError("--images", "is missing", "name the folder of the images")
+        if target:
+            raise InputError("--target", "is given for a single labels file", "leave it out, or name a run")
+        named = dict(map(_named_file, more or ()))
+        options = ExportOptions(val, val_images, named, copy=copy, min_score=min_score or 0.0)
+        summary = export_files(labels, images, to, out, options)
     print(f"wrote {printable(out)}: {summary.images} images, {summary.boxes} boxes")
     for line in summary.losses:
         print(printable(f"note: {line}"))
@@ -79,7 +109,8 @@ COMMANDS = {
         export,
         LABELS,
         (
-            "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/yolo",
+            "lat export runs/mine --to yolo --out exports/yolo",
+            "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/theirs",
             "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
             "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
             "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",

@@ -240,10 +240,10 @@ def _tell_report(workspace: Workspace) -> None:
 
 
 def _export_command(workspace: Workspace) -> str:
-    """The command that exports the first transferred labels."""
-    source, target = workspace.transfers()[0]
-    words = (workspace.paths.transferred(source, target), "--images", workspace.data.settings_of(source).images)
-    return " ".join(["lat export", *(shlex.quote(str(word)) for word in words), f"--to yolo --out exports/{source}.{target}"])
+    """The command that exports what the first target trains on."""
+    target, root = workspace.config.target_names[0], workspace.paths.root
+    words = ["lat export", shlex.quote(str(root)), "--to yolo", f"--out exports/{target}"]
+    return " ".join([*words, *([f"--target {target}"] if len(workspace.config.target_names) > 1 else [])])
 
 
 COMMANDS = {

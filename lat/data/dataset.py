@@ -41,6 +41,11 @@ class DetectionDataset:
     def space(self) -> LabelSpace:
         return self.labels.space
 
+    @property
+    def labels_files(self) -> tuple[Path, ...]:
+        """The files that the labels come from."""
+        return (self.labels.path,)
+
     def __len__(self) -> int:
         return len(self.labels)
 

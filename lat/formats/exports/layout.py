@@ -173,20 +173,19 @@ def place_images(folder: Path, split: Split, *, copy: bool, keep_jpegs_whole: bo
     Raises:
         InputError: if links cannot be created here.
     """
-    root = split.dataset.images_dir.resolve()
     done: set[str] = set()
     for i, image in enumerate(split.images):
         if image in done:
             continue
         done.add(image)
-        source, place = root / split.dataset.labels.file_names[i], folder / image
+        source, place = split.dataset.image_path(i), folder / image
         place.parent.mkdir(parents=True, exist_ok=True)
         if copy or is_remote(source) or (keep_jpegs_whole and _has_jpeg_tail(source)):
             with open_file(source) as content, place.open("wb") as file:
                 shutil.copyfileobj(content, file)
             continue
         try:
-            place.symlink_to(source)
+            place.symlink_to(Path(os.path.abspath(source)))
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(
@@ -254,7 +253,8 @@ def _describe(split: Split, hashes: Sequence[str]) -> dict[str, Any]:
     table = split.dataset.labels
     rows = zip(table.image_ids.tolist(), table.file_names, split.images, hashes, strict=True)
     keys = ("id", "file_name", "exported_as", "sha256")
+    files = [{"file": path.name, "sha256": sha256_of_file(path)} for path in split.dataset.labels_files]
     return {
-        "labels": {"file": table.path.name, "sha256": sha256_of_file(table.path)},
+        "labels": files[0] if len(files) == 1 else files,
         "images": [dict(zip(keys, row, strict=True)) for row in rows],
     }
