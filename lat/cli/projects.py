@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lat.cli.asking import ask_for_datasets
 from lat.cli.command import BEGIN, Command
 from lat.cli.modes import next_step
-from lat.core.errors import InputError
 
 
 def init(
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=IMAGES,ANNOTATIONS[,VALIDATION]",
-            help="Name, image folder and COCO file of a dataset, optionally a COCO file of held-out images. Once per dataset.",
+            metavar="NAME=FOLDER|IMAGES,ANNOTATIONS[,...]",
+            help="A dataset as it was downloaded (Roboflow, COCO, YOLO; a folder, data.yaml or ZIP file); or its image folder "
+            "and COCO file, optionally those of held-out images: IMAGES,ANNOTATIONS,VALIDATION,VALIDATION_IMAGES. "
+            "Once per dataset.",
             show_default=False,
         ),
     ] = None,
@@ -42,38 +43,17 @@ def init(
     """
     from lat.commands.init import parse_dataset, write_config
 
-    datasets = [parse_dataset(text) for text in dataset or _ask_for_datasets()]
+    if dataset:
+        datasets = [parse_dataset(text) for text in dataset]
+    else:
+        datasets = ask_for_datasets()
+        target = target or typer.prompt(
+            f"Target ({', '.join(one.name for one in datasets)}; empty for the smallest)", default="", show_default=False
+        )
+        output_dir = output_dir or typer.prompt(f"Folder of the run (empty for runs/{out.stem})", default="", show_default=False)
     chosen = write_config(out, datasets, target=target, output_dir=output_dir, force=force)
     print(f"wrote {out}: labels are moved to {chosen}")
     next_step("lat check", out)
-
-
-def _ask_for_datasets() -> list[str]:
-    """Ask for datasets on the terminal, each again until it is sound; returns them as --dataset takes them.
-
-    Raises:
-        InputError: if there is no terminal to ask on.
-    """
-    from lat.commands.init import parse_dataset
-
-    if not sys.stdin.isatty():
-        raise InputError(
-            "lat init", "has no datasets, and no terminal to ask on", "name each with --dataset; see `lat init --help`"
-        )
-    print("Enter two or more datasets; an empty name ends the list.")
-    datasets: list[str] = []
-    while name := typer.prompt(f"Name of dataset {len(datasets) + 1}", default="", show_default=False):
-        images = typer.prompt("  Image folder")
-        annotations = typer.prompt("  COCO file")
-        validation = typer.prompt("  COCO file of held-out images (empty for none)", default="", show_default=False)
-        text = f"{name}={','.join(filter(None, (images, annotations, validation)))}"
-        try:
-            parse_dataset(text)
-        except InputError as error:
-            print(f"{error}; please enter it again")
-        else:
-            datasets.append(text)
-    return datasets
 
 
 def doctor(
@@ -126,6 +106,7 @@ COMMANDS = {
         BEGIN,
         (
             "lat init",
+            "lat init --dataset ours=data/ours --dataset theirs=downloads/theirs.v3i.coco.zip --target ours",
             "lat init --dataset ours=data/ours/images,data/ours/train.json,data/ours/val.json "
             "--dataset theirs=data/theirs/images,data/theirs/annotations.json --target ours --out mine.yaml",
         ),

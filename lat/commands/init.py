@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from lat.commands.found_dataset import found_dataset
 from lat.config.load import load_config
 from lat.core.errors import InputError, did_you_mean
 from lat.core.files import write_atomically
@@ -72,17 +73,20 @@ class _Look:
 
 
 def parse_dataset(text: str) -> DatasetSettings:
-    """A dataset from `NAME=IMAGES,ANNOTATIONS[,VALIDATION]`.
+    """A dataset from `NAME=IMAGES,ANNOTATIONS[,VALIDATION[,VALIDATION_IMAGES]]`, or from `NAME=FOLDER`; see `found_dataset`.
 
     Raises:
-        InputError: if the text has another form, or the name is not allowed.
+        InputError: if the text has another form, the name is not allowed, or the folder holds no dataset.
     """
     name, equals, paths = text.partition("=")
     parts = [part.strip() for part in paths.split(",")]
-    if not equals or len(parts) not in (2, 3) or not all(parts):
-        raise InputError("--dataset", f"is '{text}'", "write NAME=IMAGES,ANNOTATIONS or NAME=IMAGES,ANNOTATIONS,VALIDATION")
-    images, annotations, validation = (*parts, "")[:3]
-    return DatasetSettings(name.strip(), images, annotations, validation)
+    if not equals or len(parts) > 4 or not all(parts):
+        forms = "NAME=FOLDER, or NAME=IMAGES,ANNOTATIONS and, held out, ,VALIDATION or ,VALIDATION,VALIDATION_IMAGES"
+        raise InputError("--dataset", f"is '{text}'", f"write {forms}")
+    if len(parts) == 1:
+        return found_dataset(name.strip(), Path(parts[0]))
+    images, annotations, validation, validation_images = (*parts, "", "")[:4]
+    return DatasetSettings(name.strip(), images, annotations, validation, validation_images=validation_images)
 
 
 def write_config(
@@ -174,6 +178,7 @@ def _describe(look: _Look) -> str:
     use = "to score detectors and calibrate labels"
     if settings.validation:
         lines.append(f"    validation: {_text(settings.validation)} # {use}")
+        lines += [f"    validation_images: {_text(settings.validation_images)}"] if settings.validation_images else []
     elif settings.validation_fraction:
         lines.append(f"    validation_fraction: {settings.validation_fraction:g} # share to hold out, {use}")
     else:

@@ -116,9 +116,9 @@ def test_a_folder_without_the_images_is_named(tmp_path: Path) -> None:
         write_config(tmp_path / "mine.yaml", [first, wrong])
 
 
-@pytest.mark.parametrize("text", ["a", "a=b", "a=b,", "a=b,c,d,e"])
+@pytest.mark.parametrize("text", ["a", "a=b,", "a=b,c,d,e,f"])
 def test_a_dataset_of_another_form_is_an_error(text: str) -> None:
-    with pytest.raises(InputError, match="write NAME=IMAGES,ANNOTATIONS"):
+    with pytest.raises(InputError, match="write NAME=FOLDER, or NAME=IMAGES,ANNOTATIONS"):
         parse_dataset(text)
 
 
@@ -137,12 +137,19 @@ def test_without_datasets_and_terminal_init_says_what_to_do(
 
 def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     a, b = datasets(tmp_path)
-    answers = iter(["a", a.images, a.annotations, "", "bad name", "x", "y", "", "b", b.images, b.annotations, "", ""])
+    no_file = b.annotations + "x"
+    answers = iter(
+        ["a", a.images, a.annotations, "", "bad name", "a", "b", b.images, no_file, b.annotations, "", "", "a", "here"]
+    )
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda *words, **options: False)
     monkeypatch.setattr("typer.prompt", lambda *words, **options: next(answers))
     assert run("init", "--out", str(tmp_path / "mine.yaml")) == 0
-    assert "datasets.name: is 'bad name'; use letters, digits, '_' and '-'; please enter it again" in capsys.readouterr().out
-    assert load_config(tmp_path / "mine.yaml").dataset_names == ("a", "b")
+    said = capsys.readouterr().out
+    assert "datasets.name: is 'bad name'; use letters, digits, '_' and '-'\n  name: a is taken; choose another\n" in said
+    assert f"{no_file}: there is no such file (looked for {no_file}); check the path" in said
+    config = load_config(tmp_path / "mine.yaml")
+    assert (config.dataset_names, config.target_names, config.output_dir) == (("a", "b"), ("a",), "here")
 
 
 def test_doctor_tells_facts_that_others_can_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -49,11 +49,15 @@ class Yolo(Importer):
 
     @property
     def _places(self) -> list[Path]:
-        """Folders of images, or lists of them, of this split; relative to `path` of the file where that is a folder here."""
+        """Folders of images, or lists of them, of this split; relative to `path` of the file where that is a folder here.
+
+        Exports that say `../train/images` and mean `train/images` are understood, as Ultralytics does.
+        """
         places = self._content[self.split]
         base = self.root / str(self._content.get("path") or "")
         base = base if base.is_dir() else self.root
-        return [base / str(place) for place in (places if isinstance(places, list) else [places])]
+        named = [str(place) for place in (places if isinstance(places, list) else [places])]
+        return [base / (place if (base / place).exists() else place.removeprefix("../")) for place in named]
 
     @property
     def images_dir(self) -> Path:
