@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 
 from rich.console import Console
@@ -45,12 +46,13 @@ def check_all(config: Config, *, write_manifests: bool = False) -> bool:
 
 
 def _check_datasets(datasets: Sequence[DatasetSettings], write_manifests: bool) -> tuple[DatasetCheck, ...]:
-    with track(0, "check images") as progress:
+    with ExitStack() as shown:
+        progress: list[track] = []
 
         def count(done: int, total: int) -> None:
-            if done == 1:
-                progress.expect(total)
-            progress.advance(1)
+            if not progress:
+                progress.append(shown.enter_context(track(total, "check images")))
+            progress[0].advance(1)
 
         return check_datasets(datasets, count, write_manifests=write_manifests)
 
