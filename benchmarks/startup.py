@@ -81,7 +81,7 @@ USES = {
     "init": ["init", *(word for n in "ab" for word in ("--dataset", f"{n}={n}/images,{n}/labels.json")), "--out", "new.yaml"],
     "check": ["check", "mine.yaml"],
     "import": ["import", "coco", "--root", "a", "--out", "imported", "annotations=labels.json", "folder=images"],
-    "import --labels": ["import", "fiftyone", "--root", "back", "--labels", "a/labels.json", "--out", "corrected.json"],
+    "import --labels": ["import", "fiftyone", "--root", "back", "--labels", "a/labels.json", "--allow-deletions"],
     "export": ["export", "a/labels.json", "--images", "a/images", "--to", "yolo", "--out", "exported"],
     "review apply": ["review", "apply", "decisions.json"],
     "evaluate --truth --labels": ["evaluate", "--truth", "a/labels.json", "--labels", "b/labels.json"],

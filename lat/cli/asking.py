@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import typer
 from lat.core.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from lat.data.data_settings import DatasetSettings
+    from lat.commands.found_dataset import DatasetSettings
 
 
 def ask_for_datasets() -> list[DatasetSettings]:
@@ -22,6 +22,8 @@ def ask_for_datasets() -> list[DatasetSettings]:
     Raises:
         InputError: if there is no terminal to ask on.
     """
+    from lat.commands.found_dataset import check_name
+
     if not sys.stdin.isatty():
         raise InputError(
             "lat init", "has no datasets, and no terminal to ask on", "name each with --dataset; see `lat init --help`"
@@ -29,14 +31,14 @@ def ask_for_datasets() -> list[DatasetSettings]:
     print("Enter two or more datasets; an empty name ends the list.")
     datasets: list[DatasetSettings] = []
     while name := _ask(
-        f"Name of dataset {len(datasets) + 1}", partial(_new_name, [one.name for one in datasets]), may_be_empty=True
+        f"Name of dataset {len(datasets) + 1}", partial(check_name, [one.name for one in datasets]), may_be_empty=True
     ):
         datasets.append(_ask_for_dataset(name))
     return datasets
 
 
 def _ask_for_dataset(name: str) -> DatasetSettings:
-    from lat.commands.found_dataset import found_dataset
+    from lat.commands.found_dataset import check_file, check_folder, found_dataset
     from lat.commands.init import parse_dataset
 
     is_known = typer.confirm("  Is it a folder, data.yaml or ZIP file from Roboflow, COCO or Ultralytics?", default=True)
@@ -44,10 +46,10 @@ def _ask_for_dataset(name: str) -> DatasetSettings:
         found: list[DatasetSettings] = []
         _ask("  Folder or file", lambda text: found.append(found_dataset(name, Path(text).expanduser())))
         return found[-1]
-    parts = [_ask("  Image folder", _is_folder), _ask("  COCO file", _is_file)]
-    if validation := _ask("  COCO file of held-out images (empty for none)", _is_file, may_be_empty=True):
+    parts = [_ask("  Image folder", check_folder), _ask("  COCO file", check_file)]
+    if validation := _ask("  COCO file of held-out images (empty for none)", check_file, may_be_empty=True):
         parts.append(validation)
-        other = _ask("  Their image folder (empty for the same)", _is_folder, may_be_empty=True)
+        other = _ask("  Their image folder (empty for the same)", check_folder, may_be_empty=True)
         parts += [other] if other else []
     return parse_dataset(f"{name}={','.join(parts)}")
 
@@ -64,25 +66,3 @@ def _ask(question: str, check: Callable[[str], object], *, may_be_empty: bool = 
             print(f"  {printable(error)}")
         else:
             return text
-
-
-def _new_name(taken: Sequence[str], name: str) -> None:
-    from lat.data.data_settings import DatasetSettings
-
-    DatasetSettings(name, "images", "annotations")
-    if name in taken:
-        raise InputError("name", f"{name} is taken", "choose another")
-
-
-def _is_folder(text: str) -> None:
-    from lat.core.remote import as_path
-    from lat.data.dataset import existing_folder
-
-    existing_folder(as_path(text))
-
-
-def _is_file(text: str) -> None:
-    from lat.core.remote import as_path, is_file
-
-    if not is_file(as_path(text)):
-        raise InputError(text, f"there is no such file (looked for {Path(text).absolute()})", "check the path")

@@ -77,9 +77,8 @@ def import_(
     and provenance and have score 1, and the others are marked as drawn by a person; LABELS itself never changes.
     """
     from lat.cli.tables.imported import print_corrections, print_import
-    from lat.commands.import_corrections import CorrectionOptions, import_corrections
+    from lat.commands.import_corrections import CorrectionOptions, import_corrections, reviewed_path
     from lat.commands.import_dataset import ImportOptions, import_dataset
-    from lat.labels.reviewed import reviewed_path
 
     if (labels is None) == (form in corrections.FORMATS):
         what = "needs --labels" if labels is None else "takes no --labels"

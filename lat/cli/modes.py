@@ -46,7 +46,7 @@ def with_modes(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def next_with_review(reviewed: Path, labels: Path) -> None:
     """Say which command trains on reviewed labels, if they lie where their run finds them."""
-    from lat.labels.reviewed import reviewed_path
+    from lat.commands.apply_review import reviewed_path
 
     run = labels.parent.parent
     if reviewed == reviewed_path(labels) and labels.parent.name == "transferred" and (run / "config.yaml").is_file():

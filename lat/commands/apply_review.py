@@ -16,6 +16,8 @@ from lat.labels.coco.write import write_table
 from lat.labels.reviewed import reviewed_path, with_review
 from lat.labels.table import LabelTable, find_ids
 
+__all__ = ["Decisions", "Reviewed", "apply_decisions", "read_decisions", "reviewed_path", "reviewed_table"]
+
 FORMAT, VERSION = "lat review decisions", 1
 DECISIONS = ("accept", "reject")
 _AGAIN = "download the decisions from the report again"

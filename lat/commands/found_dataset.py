@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from lat.commands.import_dataset import import_dataset
 from lat.core.documents import read_yaml
 from lat.core.errors import InputError
 from lat.core.regular_files import open_regular
+from lat.core.remote import as_path, is_file
 from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import existing_folder
+
+__all__ = ["DatasetSettings", "check_file", "check_folder", "check_name", "found_dataset"]
 
 IMPORTED = Path("data/imported")
 """Where what is not COCO JSON is converted to."""
@@ -43,6 +47,24 @@ def found_dataset(name: str, place: Path) -> DatasetSettings:
         if found := _roboflow(name, root) or _coco(name, root) or _yolo(name, root) or _plain(name, root):
             return found
     raise InputError(folder, f"holds no dataset in a known layout: {_LAYOUTS}", "write NAME=IMAGES,ANNOTATIONS")
+
+
+def check_name(taken: Collection[str], name: str) -> None:
+    """Raise an `InputError` unless this can be the name of one more dataset."""
+    DatasetSettings(name, "images", "annotations")
+    if name in taken:
+        raise InputError("name", f"{name} is taken", "choose another")
+
+
+def check_folder(text: str) -> None:
+    """Raise an `InputError` unless there is a folder of this path or URL."""
+    existing_folder(as_path(text))
+
+
+def check_file(text: str) -> None:
+    """Raise an `InputError` unless there is a file of this path or URL."""
+    if not is_file(as_path(text)):
+        raise InputError(text, f"there is no such file (looked for {Path(text).absolute()})", "check the path")
 
 
 def _roboflow(name: str, root: Path) -> DatasetSettings | None:

@@ -14,6 +14,8 @@ from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_table
 from lat.labels.reviewed import reviewed_path, with_review
 
+__all__ = ["FORMATS", "CorrectionOptions", "import_corrections", "reviewed_path"]
+
 MOST_DELETED = 0.1
 """The share of the boxes of images that came back that may be missing without a word: more are rarely deleted on purpose."""
 

@@ -49,11 +49,11 @@ def test_cvat_layout(tmp_path: Path) -> None:
     first, second = root.iter("box")
     assert [first.get(key) for key in ("label", "xtl", "ytl", "xbr", "ybr")] == ["car", "4.0000", "5.0000", "14.0000", "7.5000"]
     assert {one.get("name"): one.text for one in first} == {
-        **{"annotation_id": "11", "score": "0.25"},
+        **{"annotation_id": "11", "score": "0.25", "min_score": "0.0"},
         **{"origin": "ground_truth", "origin_space": "nu", "origin_id": "5"},
     }
     assert {one.get("name"): one.text for one in second} == {
-        **{"annotation_id": "12", "score": "1.0", "iscrowd": "1"},
+        **{"annotation_id": "12", "score": "1.0", "iscrowd": "1", "min_score": "0.0"},
         **{"origin": "pseudo_label", "origin_space": "city"},
     }
     for image in images:
@@ -69,6 +69,7 @@ def test_label_studio_layout(tmp_path: Path) -> None:
     first, second = json.loads((out / "tasks_train.json").read_text())
     assert first["data"] == {
         **{"image": "/data/local-files/?d=images/train/front/a%20b.png", "image_id": 1, "file_name": "front/a b.png"},
+        "min_score": 0.0,
     }
     (prediction,) = first["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("label_transfer", 0.25)
