@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,12 +15,16 @@ from lat.core.remote import as_path
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset import missing_part, split_images, truth_mismatches, unseen_images
 from lat.data.image_check import PartImages, Progress, check_images
+from lat.data.near_duplicates import near_duplicates
 from lat.data.shared_images import PartFiles, files_of_part, images_of_both, repeated_images
 from lat.labels.coco.problems import Problem
 from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan_labels
 from lat.labels.table import LabelTable
 
-_SIZES_LISTED = 3
+FEW_BOXES = 10
+"""A class with fewer boxes than this is hardly learnt."""
+
+_SIZES_LISTED, _PAIRS_LISTED = 3, 3
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,25 @@ class _Findings:
         unused = [name for name, count in summary.boxes_per_class.items() if not count]
         if unused and summary.boxes:
             self.notes.append(Problem(table.path, "", f"the {part} part has no boxes of {', '.join(unused)}"))
+        few = [f"{name} ({count})" for name, count in summary.boxes_per_class.items() if 0 < count < FEW_BOXES]
+        if few and part == "training":
+            what = f"fewer than {FEW_BOXES} boxes to learn from: {', '.join(few)}"
+            self.notes.append(Problem(table.path, "", what, "add some, or expect labels of these classes to be poor"))
+
+    def add_near_duplicates(self, looks: Mapping[PartImages, Mapping[str, np.ndarray]]) -> None:
+        """Note images that are held out and look like ones that are trained on."""
+        if not self.images or not (trained := looks[self.images[0]]):
+            return
+        names, known = list(trained), np.stack(list(trained.values()))
+        for part in self.images[1:]:
+            if not (held_out := looks[part]):
+                continue
+            others = list(held_out)
+            pairs = list(near_duplicates(np.stack(list(held_out.values())), known))
+            listed = "; ".join(f"{others[i]} like {names[j]}" for i, j in pairs[:_PAIRS_LISTED])
+            if count := len({i for i, _ in pairs}):
+                what = f"{count} held-out image{'s look' if count > 1 else ' looks'} like training images ({listed})"
+                self.notes.append(Problem(part.labels, "", what, "figures on them are too good if they show the same scene"))
 
 
 def check_dataset(settings: DatasetSettings, progress: Progress | None = None, *, write_manifests: bool = False) -> DatasetCheck:
@@ -157,7 +180,11 @@ def check_dataset(settings: DatasetSettings, progress: Progress | None = None, *
     truth_spaces = _check_truth(settings, train, findings)
     _check_test(settings, space, findings)
     findings.problems += repeated_images(findings.files)
+    if train is not None and len(findings.files) < 2:
+        what = "no images are held out: scores are not calibrated, and nothing says how good its detector is"
+        findings.notes.append(Problem(train.path, "", what, f"add validation_fraction: 0.2 to datasets.{settings.name}"))
     images = check_images(findings.images, progress, write_manifests=write_manifests)
+    findings.add_near_duplicates(images.looks)
     return DatasetCheck(
         name=settings.name,
         parts=tuple(findings.parts),

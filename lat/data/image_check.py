@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from lat.core.errors import InputError
 from lat.core.remote import is_folder, is_remote, name_of, stamp_of
@@ -15,6 +17,7 @@ from lat.data.decoder_warnings import decoder_warnings
 from lat.data.image_headers import other_size_hw
 from lat.data.images import check_size, decode_image, image_bytes
 from lat.data.manifest import READERS, Entry, Manifest, changes, read_manifest, write_manifest
+from lat.data.near_duplicates import look_of
 from lat.labels.coco.problems import Problem
 from lat.labels.coco.scan import ImageList
 from lat.labels.table import LabelTable
@@ -39,14 +42,23 @@ class PartImages:
 
 @dataclass(frozen=True)
 class ImageCheck:
-    """What was found: problems, what changed since the manifests, and the manifests that were written."""
+    """What was found.
+
+    Attributes:
+        problems: what must be corrected.
+        notes: what changed since the manifests.
+        manifests: the manifests that were written.
+        looks: for each part, how its images look, by file name: (32,) uint8, see `near_duplicates`. Files that a manifest knows
+            were not decoded and are left out.
+    """
 
     problems: tuple[Problem, ...]
     notes: tuple[Problem, ...]
     manifests: tuple[Path, ...]
+    looks: Mapping[PartImages, Mapping[str, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Checked:
     """What one image file is; no entry if it is no image, or nobody wants one."""
 
@@ -54,6 +66,7 @@ class _Checked:
     entry: Entry | None = None
     is_changed: bool = False
     is_decoded: bool = False
+    look: np.ndarray | None = None
 
 
 def check_images(parts: Sequence[PartImages], progress: Progress | None, *, write_manifests: bool) -> ImageCheck:
@@ -68,7 +81,7 @@ def check_images(parts: Sequence[PartImages], progress: Progress | None, *, writ
         if part.folder not in missing:
             groups.setdefault((part.labels, part.folder), []).append(part)
     done, total = 0, sum(len(part) for group in groups.values() for part in group)
-    notes, written = [], []
+    notes, written, looks = [], [], {part: dict[str, np.ndarray]() for part in parts}
     for (labels, folder), group in groups.items():
         manifest = read_manifest(labels, folder)
         tasks = [(part, i) for part in group for i in range(len(part)) if part.images.file_names[i]]
@@ -79,13 +92,16 @@ def check_images(parts: Sequence[PartImages], progress: Progress | None, *, writ
             if progress is not None:
                 progress(done, total)
         problems += [one.problem for one in found if one.problem is not None]
+        for (part, i), one in zip(tasks, found, strict=True):
+            if one.look is not None:
+                looks[part][part.images.file_names[i]] = one.look
         if changed := sum(one.is_changed for one in found) if len(manifest) else 0:
             notes.append(Problem(labels, "", changes(changed, len(found))))
         if write_manifests:
             names = (part.images.file_names[i] for part, i in tasks)
             entries = {name: one.entry for name, one in zip(names, found, strict=True) if one.entry is not None}
             written.append(write_manifest(labels, folder, entries.items()))
-    return ImageCheck(tuple(problems), tuple(notes), tuple(written))
+    return ImageCheck(tuple(problems), tuple(notes), tuple(written), looks)
 
 
 def _check_all(tasks: Sequence[tuple[PartImages, int]], manifest: Manifest, wanted: bool) -> Iterator[_Checked]:
@@ -118,7 +134,7 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
     path = part.folder / part.images.file_names[i]
     height, width = part.images.sizes_hw[i].tolist()
     promised = (height, width) if height and width else None
-    entry, is_changed, is_decoded = None, False, False
+    entry, is_changed, is_decoded, look = None, False, False, None
     try:
         if wanted or len(manifest):
             stamp = stamp_of(path)
@@ -127,8 +143,12 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
         if entry is None or not all(entry.size_hw):
             data = image_bytes(path)
             other_hw = other_size_hw(data, name_of(path), promised)
-            found = other_hw or decode_image(data, path).shape[:2]
             is_decoded = other_hw is None
+            if other_hw is None:
+                pixels = decode_image(data, path)
+                found, look = pixels.shape[:2], look_of(pixels)
+            else:
+                found = other_hw
             if wanted and stamp is not None:
                 entry = Entry(stamp, hashlib.sha256(data).hexdigest(), (found[0], found[1]))
         else:
@@ -138,4 +158,4 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
     except InputError as error:
         item = f"image {part.images.image_ids[i]}"
         return _Checked(Problem(path, item, error.what, error.remedy), entry, is_changed)
-    return _Checked(None, entry, is_changed, is_decoded)
+    return _Checked(None, entry, is_changed, is_decoded, look)

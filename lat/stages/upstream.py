@@ -16,6 +16,7 @@ import torch
 from lat.core.files import write_atomically
 from lat.data.training_labels import TransferredDataset
 from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
+from lat.engine.announce import say
 from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.sampling import Reserved, derive_seed
 from lat.engine.trainer import TrainJob, train
@@ -27,6 +28,9 @@ from lat.workspace.reading import check_reading, reading_threads, reading_worker
 from lat.workspace.reviewed_labels import read_trained, trained_labels
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.workspace import Workspace
+
+WEAK_AP50 = 20.0
+"""Below this AP50 on held-out images, a detector's labels are hardly worth reading at any score."""
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
@@ -117,6 +121,14 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
     metrics = evaluate_detector(predictor, part, workspace.processes, reading_threads(workspace))
     if workspace.processes.is_first:
         write_atomically(workspace.paths.upstream_metrics(dataset, member), json.dumps(metrics, indent=2) + "\n")
+        if metrics.get("ap50") is not None and metrics["ap50"] < WEAK_AP50:
+            say(_too_weak(dataset, metrics))
+
+
+def _too_weak(dataset: str, metrics: Mapping[str, Any]) -> str:
+    figures = f"AP {metrics['ap']:.1f} and AP50 {metrics['ap50']:.1f} on its held-out images"
+    remedy = "train it for more steps, on larger images or from pretrained weights (upstream.training.steps, upstream.model)"
+    return f"warning: the detector of {dataset} has {figures}, too little to label others with; {remedy}"
 
 
 def _trained_before(workspace: Workspace, dataset: str, member: int, dropout: float) -> tuple[Any, dict[str, Any]]:

@@ -27,7 +27,7 @@ def test_a_sound_dataset_has_figures_and_nothing_else(tmp_path: Path) -> None:
     value = coco_dict([[BOX, BOX], [], [BOX], []], [[1, 2], [], [3], []], space=SPACE)
     value["annotations"][1]["iscrowd"] = 1
     check = check_dataset(write_coco(tmp_path, value))
-    assert (check.problems, check.notes, check.repairs, check.space) == ((), (), (), SPACE)
+    assert (check.problems, check.repairs, check.space) == ((), (), SPACE)
     (part,) = check.parts
     assert (part.part, part.images, part.boxes, part.crowd_boxes, part.empty_images) == ("training", 4, 3, 1, 2)
     assert part.boxes_per_class == {"car": 1, "truck": 1, "bus": 1}
@@ -113,7 +113,22 @@ def test_legal_but_strange_things_are_notes(tmp_path: Path) -> None:
     value = coco_dict([[BOX], [BOX]], space=SPACE)
     check = check_dataset(write_coco(tmp_path, value))
     assert check.problems == ()
-    assert [str(note) for note in check.notes] == ["the training part has no boxes of truck, bus"]
+    assert [str(note) for note in check.notes] == [
+        "the training part has no boxes of truck, bus",
+        "fewer than 10 boxes to learn from: car (2); add some, or expect labels of these classes to be poor",
+        "no images are held out: scores are not calibrated, and nothing says how good its detector is; "
+        "add validation_fraction: 0.2 to datasets.city",
+    ]
+
+
+def test_a_dataset_with_enough_boxes_and_images_held_out_has_no_notes(tmp_path: Path) -> None:
+    value = coco_dict([[BOX] * 5] * 4, [[1] * 5, [2] * 5] * 2, space=label_space("city", ["car", "truck"]))
+    settings = replace(write_coco(tmp_path, value), validation=str(write_json(tmp_path / "val.json", value)))
+    (tmp_path / "held_out").mkdir()
+    for path in (tmp_path / "images").iterdir():
+        cv2.imwrite(str(tmp_path / "held_out" / path.name), cv2.flip(cv2.imread(str(path)), 1))
+    check = check_dataset(replace(settings, validation_images=str(tmp_path / "held_out")))
+    assert (check.problems, check.notes) == ((), ())
 
 
 def test_an_image_that_is_trained_on_and_held_out_is_a_problem(tmp_path: Path) -> None:
