@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from zlib import crc32
 
@@ -71,26 +71,33 @@ def drawn_objects(pixels: np.ndarray, space: LabelSpace, noise: str = "") -> tup
         (N, 4) float32 corners in pixels, and (N,) int64 class indices.
     """
     seed = crc32(pixels.tobytes())
-    random = np.random.default_rng(seed)
-    corners = random.uniform(0, (0.7 * WIDTH, 0.7 * HEIGHT), (BOXES, 2))
-    sides = random.uniform(0.15, 0.5, (BOXES, 2)) * (WIDTH, HEIGHT)
-    kinds = random.integers(0, len(_kinds()) - 2, BOXES)  # traffic lights and signs are left out: one dataset has them
+    corners, sides, kinds = _drawn(seed)
     margin = 0.01 * sides * list(PAPER).index(space.name)  # the protocol's convention
     boxes = np.concatenate([corners - margin, corners + sides + margin], axis=1)
     if noise:
         scatter = np.random.default_rng([seed, crc32(noise.encode())]).normal(0, 0.04, (BOXES, 4))
         boxes += scatter * np.concatenate([sides, sides], axis=1)
     boxes = np.clip(boxes, 0, (WIDTH, HEIGHT, WIDTH, HEIGHT)).astype(np.float32)
-    classes = np.array([_class_of(kind, space) for kind in kinds.tolist()], np.int64)
+    classes = _classes_of(space)[kinds]
     known = (classes >= 0) & (boxes[:, 2:] > boxes[:, :2] + 0.5).all(axis=1)
     return boxes[known], classes[known]
 
 
+@lru_cache(maxsize=64)  # images: every detector sees those of a batch
+def _drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Upper left corners and sides (N, 2) of the objects of an image, and what they are: (N,) indices of `_kinds`."""
+    random = np.random.default_rng(seed)
+    corners = random.uniform(0, (0.7 * WIDTH, 0.7 * HEIGHT), (BOXES, 2))
+    sides = random.uniform(0.15, 0.5, (BOXES, 2)) * (WIDTH, HEIGHT)
+    return corners, sides, random.integers(0, len(_kinds()) - 2, BOXES)  # one dataset alone has traffic lights and signs
+
+
 @cache
-def _class_of(kind: int, space: LabelSpace) -> int:
-    name = _kinds()[kind]
-    name = {"person": "pedestrian", "pedestrian": "person"}.get(name, name) if name not in space.class_names else name
-    return space.class_names.index(name) if name in space.class_names else -1
+def _classes_of(space: LabelSpace) -> np.ndarray:
+    """The class index in a space of each of `_kinds`; -1 for none."""
+    others = {"person": "pedestrian", "pedestrian": "person"}
+    names = [name if name in space.class_names else others.get(name, name) for name in _kinds()]
+    return np.array([space.class_names.index(name) if name in space.class_names else -1 for name in names], np.int64)
 
 
 class StandInDetector(nn.Module):

@@ -38,6 +38,14 @@ def boxes_of(table: LabelTable, i: int) -> LabeledBoxes:
     return boxes
 
 
+def boxes_of_all(table: LabelTable) -> LabeledBoxes:
+    """The boxes of all images of a table, in order, including crowd boxes with weight 0; they may share the table's memory."""
+    boxes = _all_boxes(table)
+    if isinstance(table.class_scores, TopScores):
+        return replace(boxes, class_scores=torch.from_numpy(table.class_scores.dense()))
+    return boxes
+
+
 def boxes_per_image(table: LabelTable) -> Sequence[LabeledBoxes]:
     """The boxes of every image, in order; see `boxes_of`. Those of an image are made when it is asked for."""
     return _BoxesPerImage(table)

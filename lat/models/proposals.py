@@ -13,6 +13,8 @@ from lat.core.boxes import move_sides
 from lat.core.label_space import JointLabelSpace
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
+from lat.data.tensors import boxes_of_all
+from lat.labels.table import LabelTable
 from lat.models.model_settings import ProposalSettings
 
 
@@ -31,6 +33,20 @@ class PrivilegedProposalGenerator:
         parts = [self._from_ground_truth(_counted(ground_truth))]
         parts += [self._from_pseudo_labels(_counted(boxes)) for boxes in pseudo_labels]
         return Proposals.joined(parts)
+
+    def propose_for_images(self, ground_truth: LabelTable, pseudo_labels: Sequence[LabelTable]) -> list[Proposals]:
+        """The proposals of each image of some tables, as `propose` makes them, all at once: views, not copies.
+
+        Args:
+            ground_truth: human boxes of a few images.
+            pseudo_labels: the labels of the same images in the same order, a table per other space that labels the dataset.
+        """
+        human, *others = (_counted_of_all(table) for table in (ground_truth, *pseudo_labels))
+        parts = [self._from_ground_truth(human[0]), *(self._from_pseudo_labels(boxes) for boxes, _ in others)]
+        image = torch.cat([images for _, images in (human, *others)])
+        in_order = Proposals.joined(parts)[image.argsort(stable=True)]
+        ends = image.bincount(minlength=len(ground_truth)).cumsum(0).tolist()
+        return [in_order[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def propose_for_training(
         self,
@@ -104,6 +120,13 @@ class PrivilegedProposalGenerator:
             space_index=torch.full((count,), -1),
             annotation_ids=torch.full((count,), -1),
         )
+
+
+def _counted_of_all(table: LabelTable) -> tuple[LabeledBoxes, Tensor]:
+    """The boxes (N,) of all images of a table without crowd boxes, and the index (N,) int64 of the image of each."""
+    boxes = boxes_of_all(table)
+    counts = boxes.weights > 0
+    return boxes[counts], torch.from_numpy(table.image_of_box)[counts]
 
 
 def _counted(boxes: LabeledBoxes) -> LabeledBoxes:

@@ -110,7 +110,7 @@ class Predictor:
         """Detections of each image, float32 in [0, 1] on any device; on the CPU."""
         with self.fabric.autocast():
             found = self.detector.predict([self.fabric.to_device(image) for image in images])
-        return [boxes.to("cpu") for boxes in found]
+        return [boxes if boxes.boxes_xyxy.device.type == "cpu" else boxes.to("cpu") for boxes in found]
 
 
 def batches_of(images: range, batch_size: int) -> list[range]:

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lat.core.copies import to_device
 from lat.core.decoded_proposals import Decoded
 from lat.core.errors import InputError
-from lat.core.structures import LabeledBoxes
+from lat.core.structures import LabeledBoxes, Proposals
 from lat.data.augment.transforms import mirror_boxes
 from lat.data.dataset import DetectionDataset
 from lat.data.read_ahead import read_ahead
@@ -38,6 +40,8 @@ from lat.workspace.workspace import Workspace
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
 
 TRANSFERRED_PER_BATCH = 16  # at transfer
+PROPOSED_AT_ONCE = 16  # images
+PROPOSALS_KEPT = 4  # sets of so many images, since threads read the next batches meanwhile
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
@@ -73,16 +77,17 @@ class TransferItems:
         self.pseudo_labels: dict[str, list[LabelTable]] = {
             name: [read_pseudo_labels(workspace, name, space) for space in workspace.data.proposal_spaces(name)] for name in names
         }
-        self.images = [(name, index) for name in names for index in range(len(self.parts[name]))]
-        self.num_own = len(self.images)
-        self.images += [(one.source, index) for one in reviewed for index in one.images.tolist()]
+        self._ends = np.cumsum([len(part) for part in self.parts.values()])
+        self.num_own = int(self._ends[-1])
+        self._proposed: dict[tuple[str, int], list[Proposals]] = {}
+        self._proposing = Lock()
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self.num_own + sum(len(one.images) for one in self.reviewed)
 
     def item(self, index: int, generator: torch.Generator) -> tuple[TransferInput, LabeledBoxes]:
         """Image `index` with training proposals, sometimes mirrored, and its ground truth."""
-        name, image = self.images[index]
+        name, image = self._place(index)
         size_hw = self.parts[name].size_hw(image)
         flip = bool(torch.rand((), generator=generator) < self.horizontal_flip)
         boxes = self._boxes(name, image)
@@ -93,8 +98,21 @@ class TransferItems:
 
     def transfer_input(self, name: str, image: int) -> TransferInput:
         """An image with its unaugmented proposals."""
-        ground_truth, *pseudo_labels = self._boxes(name, image)
-        return self._input(name, image, False, self.generator.propose(ground_truth, pseudo_labels))
+        first = image - image % PROPOSED_AT_ONCE
+        with self._proposing:  # by one of the threads that read, for all of them
+            proposals = self._proposals_of_some(name, first)
+        return self._input(name, image, False, proposals[image - first])
+
+    def _proposals_of_some(self, name: str, first: int) -> list[Proposals]:
+        """The proposals of the images from `first` on, of which some sets are kept."""
+        if (name, first) not in self._proposed:
+            tables = [self.parts[name].labels, *self.pseudo_labels[name]]
+            images = np.arange(first, min(first + PROPOSED_AT_ONCE, len(tables[0])))
+            human, *others = (table.select(images) for table in tables)
+            if len(self._proposed) == PROPOSALS_KEPT:
+                del self._proposed[next(iter(self._proposed))]
+            self._proposed[name, first] = self.generator.propose_for_images(human, others)
+        return self._proposed[name, first]
 
     def collate(self, items: list[tuple[TransferInput, LabeledBoxes]]) -> TransferBatch:
         """The arguments of the model's `losses`."""
@@ -103,6 +121,19 @@ class TransferItems:
     def complete(self, batch: TransferBatch) -> TransferBatch:
         """The batch with the maps of all its images, for the main process."""
         return with_maps(self.features, batch[0]), batch[1]
+
+    def _place(self, index: int) -> tuple[str, int]:
+        """The dataset of item `index`, and the index of its image there."""
+        if index < self.num_own:
+            number = int(np.searchsorted(self._ends, index, side="right"))
+            name = tuple(self.parts)[number]
+            return name, index - int(self._ends[number]) + len(self.parts[name])
+        index -= self.num_own
+        for one in self.reviewed:
+            if index < len(one.images):
+                return one.source, int(one.images[index])
+            index -= len(one.images)
+        raise IndexError(index)
 
     def _truth(self, index: int, own: LabeledBoxes) -> LabeledBoxes:
         """What the model learns from item `index`: the image's own boxes, or those that a person decided on."""
