@@ -21,7 +21,6 @@ from markdown import Row, print_rows
 from lat.commands.draw_street_scenes import draw_benchmark
 from lat.config.load import load_config
 from lat.core.files import write_atomically
-from lat.data.tensors import boxes_per_image
 from lat.evaluation.transfer_quality import agreement
 from lat.pipeline.run import run_stages
 from lat.workspace.label_files import counted_labels, read_transferred
@@ -83,7 +82,7 @@ def row_of(workspace: Workspace, pair: tuple[str, str], odd: Sequence[str], prio
     """What the boxes of a direction became: those of the odd classes, and all others."""
     human = workspace.data.train_part(pair[0]).labels
     labels = counted_labels(workspace, read_transferred(workspace, *pair))
-    changes = agreement(boxes_per_image(human), boxes_per_image(labels)).to_dict()["class_changes"]
+    changes = agreement(human, labels).to_dict()["class_changes"]
     drawn = human.labels[~human.is_crowd].tolist()
     counts = {name: drawn.count(place) for place, name in enumerate(human.space.class_names)}
     odd_changes: dict[str, int] = {}

@@ -119,7 +119,7 @@ def find_figures(tables: Tables) -> None:
 
 def find_agreement(tables: Tables) -> None:
     """What became of the human boxes."""
-    agreement(boxes_per_image(tables.human), boxes_per_image(tables.transferred))
+    agreement(tables.human, tables.transferred)
 
 
 PARTS: dict[str, Callable[[Tables], None]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from lat.core.structures import LabeledBoxes
 from lat.evaluation.box_matching import iou_of_pairs, match_rows
 from lat.labels.chunks import chunks_of
 from lat.labels.overlaps import pairs_of_one_image
+from lat.labels.table import LabelTable
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ class Agreement:
 
 
 def agreement(
-    source: Sequence[LabeledBoxes], transferred: Sequence[LabeledBoxes], *, iou: float = 0.5, kept_iou: float = 0.9
+    source: LabelTable | Sequence[LabeledBoxes],
+    transferred: LabelTable | Sequence[LabeledBoxes],
+    *,
+    iou: float = 0.5,
+    kept_iou: float = 0.9,
 ) -> Agreement:
     """Compare transferred labels with the source's human boxes, over all images; one image is a sequence of one.
 
@@ -64,12 +68,14 @@ def agreement(
         source: the human boxes of each image in the source's label space; at least one image.
         transferred: the boxes of each image in the target's label space, in the same order of images.
     """
-    source_space, target_space = source[0].space, transferred[0].space
+    source_space, target_space = (
+        labels.space if isinstance(labels, LabelTable) else labels[0].space for labels in (source, transferred)
+    )
     changes = np.zeros((len(source_space), len(target_space)), np.int64)
     kept = moved = added = dropped = 0
-    both = zip(source, transferred, strict=True)
+    assert len(source) == len(transferred), "labels of the same images"
     for images in chunks_of(len(source)):
-        old, new = (_joined(boxes) for boxes in zip(*islice(both, len(images)), strict=True))
+        old, new = _joined(source, images), _joined(transferred, images)
         first, second = pairs_of_one_image(old.offsets, new.offsets)
         overlap = iou_of_pairs(old.boxes_xyxy[first], new.boxes_xyxy[second])
         first, second, overlap = (column[overlap >= iou] for column in (first, second, overlap))
@@ -91,11 +97,16 @@ class _Joined:
     offsets: np.ndarray
 
 
-def _joined(images: Sequence[LabeledBoxes]) -> _Joined:
+def _joined(labels: LabelTable | Sequence[LabeledBoxes], images: range) -> _Joined:
     """The boxes of images that count."""
-    counted = [boxes.weights.numpy() > 0 for boxes in images]
+    if isinstance(labels, LabelTable):
+        some = labels.select(np.arange(images.start, images.stop))
+        some = some.where(~some.is_crowd)
+        return _Joined(some.boxes_xyxy, some.labels, some.offsets)
+    each = labels[images.start : images.stop]
+    counted = [boxes.weights.numpy() > 0 for boxes in each]
     return _Joined(
-        np.concatenate([boxes.boxes_xyxy.numpy()[rows] for boxes, rows in zip(images, counted, strict=True)]),
-        np.concatenate([boxes.labels.numpy()[rows] for boxes, rows in zip(images, counted, strict=True)]),
+        np.concatenate([boxes.boxes_xyxy.numpy()[rows] for boxes, rows in zip(each, counted, strict=True)]),
+        np.concatenate([boxes.labels.numpy()[rows] for boxes, rows in zip(each, counted, strict=True)]),
         np.concatenate([[0], np.cumsum([rows.sum() for rows in counted])]).astype(np.int64),
     )

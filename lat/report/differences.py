@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lat.core.structures import LabeledBoxes
-from lat.evaluation.box_matching import match_boxes
+import numpy as np
+
+from lat.evaluation.box_matching import iou_of_pairs, match_rows
+from lat.labels.chunks import in_chunks
+from lat.labels.overlaps import pairs_of_one_image
+from lat.labels.table import LabelTable
 
 MATCHED_IOU = 0.5  # IoU from which a transferred box matches a human box
 KEPT_IOU = 0.9  # IoU from which a matched human box counts as kept, and not as moved
@@ -48,30 +52,50 @@ class Differences:
         return counts | {"dropped": len(self.dropped), "changed": sum(bool(name) for name in self.previous_classes)}
 
 
-def find_differences(source: LabeledBoxes, pseudo: LabeledBoxes, transferred: LabeledBoxes) -> Differences:
-    """Compare one image's transferred labels with its ground truth (boxes) and with its pseudo-labels (classes).
+def find_differences(source: LabelTable, pseudo: LabelTable, transferred: LabelTable) -> list[Differences]:
+    """Compare each image's transferred labels with its ground truth (boxes) and with its pseudo-labels (classes).
 
-    Boxes match one to one as in `lat.evaluation.transfer_quality.agreement`, and the counts are the same. Don't-care boxes
-    of the ground truth (weight 0: crowds) are neither matched nor dropped.
+    Boxes match one to one as in `lat.evaluation.transfer_quality.agreement`, and the counts are the same. Crowd boxes of the
+    ground truth are neither matched nor dropped. All tables have the same images in the same order.
     """
-    real = (source.weights > 0).nonzero().flatten()
-    matches = match_boxes(source.boxes_xyxy[real].numpy(), transferred.boxes_xyxy.numpy(), MATCHED_IOU)
-    marks, source_rows = [Mark.ADDED] * len(transferred), [-1] * len(transferred)
-    kept = (matches.iou >= KEPT_IOU).tolist()
-    for source_row, row, is_kept in zip(real[matches.first].tolist(), matches.second.tolist(), kept, strict=True):
-        marks[row], source_rows[row] = Mark.KEPT if is_kept else Mark.MOVED, source_row
-    return Differences(
-        marks=tuple(marks),
-        source_rows=tuple(source_rows),
-        dropped=tuple(real[matches.first_unmatched].tolist()),
-        previous_classes=_previous_classes(pseudo, transferred),
-    )
+    return [one for tables in in_chunks(source, pseudo, transferred) for one in _of_some(*tables)]
 
 
-def _previous_classes(pseudo: LabeledBoxes, transferred: LabeledBoxes) -> tuple[str, ...]:
-    matches = match_boxes(pseudo.boxes_xyxy.numpy(), transferred.boxes_xyxy.numpy(), MATCHED_IOU)
-    names = [""] * len(transferred)
-    for pseudo_row, row in zip(matches.first.tolist(), matches.second.tolist(), strict=True):
-        if pseudo.labels[pseudo_row] != transferred.labels[row]:
-            names[row] = pseudo.space.class_names[int(pseudo.labels[pseudo_row])]
-    return tuple(names)
+def _of_some(source: LabelTable, pseudo: LabelTable, transferred: LabelTable) -> list[Differences]:
+    real = np.flatnonzero(~source.is_crowd)
+    first, second, iou = _matched(source.where(~source.is_crowd), transferred)
+    marks = [Mark.ADDED] * transferred.num_boxes
+    for row, is_kept in zip(second.tolist(), (iou >= KEPT_IOU).tolist(), strict=True):
+        marks[row] = Mark.KEPT if is_kept else Mark.MOVED
+    source_rows = np.full(transferred.num_boxes, -1)
+    source_rows[second] = real[first] - source.offsets[source.image_of_box[real[first]]]
+    dropped = np.delete(real, first)
+    rows_dropped = dropped - source.offsets[source.image_of_box[dropped]]
+    dropped_ends = np.searchsorted(dropped, source.offsets)
+    names = _previous_classes(pseudo, transferred)
+    return [
+        Differences(
+            marks=tuple(marks[rows]),
+            source_rows=tuple(source_rows[rows].tolist()),
+            dropped=tuple(rows_dropped[dropped_ends[i] : dropped_ends[i + 1]].tolist()),
+            previous_classes=tuple(names[rows].tolist()),
+        )
+        for i, rows in enumerate(map(transferred.rows, range(len(transferred))))
+    ]
+
+
+def _matched(first: LabelTable, second: LabelTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (P,) int64 of two tables, those of the first ascending, that match one to one, and their IoU."""
+    rows, others = pairs_of_one_image(first.offsets, second.offsets)
+    iou = iou_of_pairs(first.boxes_xyxy[rows], second.boxes_xyxy[others])
+    rows, others, iou = (column[iou >= MATCHED_IOU] for column in (rows, others, iou))
+    matched = match_rows(rows, others, iou, (first.num_boxes, second.num_boxes))
+    return rows[matched], others[matched], iou[matched]
+
+
+def _previous_classes(pseudo: LabelTable, transferred: LabelTable) -> np.ndarray:
+    first, second, _ = _matched(pseudo, transferred)
+    differs = pseudo.labels[first] != transferred.labels[second]
+    names = np.full(transferred.num_boxes, "", object)
+    names[second[differs]] = np.array(pseudo.space.class_names, object)[pseudo.labels[first[differs]]]
+    return names

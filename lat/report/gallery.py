@@ -14,10 +14,9 @@ import numpy as np
 
 from lat.core.origin import Origin
 from lat.data.dataset import DetectionDataset
-from lat.data.tensors import boxes_of
 from lat.evaluation.box_doubt import PARTS, WEIGHTS, Doubt
 from lat.labels.table import LabelTable
-from lat.report.differences import Differences, find_differences
+from lat.report.differences import find_differences
 
 PAGE_IMAGES = 50  # per file of boxes
 LOW_SCORE = 0.7  # labels with a lower score are shown as low confidence
@@ -78,11 +77,8 @@ class GalleryData:
         self._truth = gallery.truth.select(images) if gallery.truth else None
         rows = [np.arange(r.start, r.stop) for r in map(gallery.transferred.rows, images.tolist())]
         self._rows = np.concatenate([np.zeros(0, np.int64), *rows])
-        self._differences = [self._compare(i) for i in range(len(images))]
+        self._differences = find_differences(self._source, self._pseudo, self._transferred)
         self._flags = self._all_flags()
-
-    def _compare(self, i: int) -> Differences:
-        return find_differences(boxes_of(self._source, i), boxes_of(self._pseudo, i), boxes_of(self._transferred, i))
 
     def _all_flags(self) -> np.ndarray:
         marks = [FLAGS[mark.value] for found in self._differences for mark in found.marks]

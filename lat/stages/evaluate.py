@@ -162,7 +162,7 @@ class _Direction:
         """What transfer changed."""
         own, transferred = self.workspace.data.train_part(self.source).labels, self.candidates[RESULT]()
         assert isinstance(transferred, LabelTable)
-        found = agreement(boxes_per_image(own), boxes_per_image(counted_labels(self.workspace, transferred)))
+        found = agreement(own, counted_labels(self.workspace, transferred))
         return {"source": self.source, "target": self.target, **found.to_dict()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lat.data.tensors import boxes_per_image
 from lat.evaluation.transfer_quality import agreement
 from lat.labelling.class_shares import without_counterpart
 from lat.labels.table import LabelTable
@@ -29,7 +28,7 @@ def what_became_of_them(workspace: Workspace, source: str, target: str) -> str |
         return None
     own = workspace.data.train_part(source).labels
     counted = counted_labels(workspace, read_transferred(workspace, source, target))
-    changes = agreement(boxes_per_image(own), boxes_per_image(counted)).to_dict()["class_changes"]
+    changes = agreement(own, counted).to_dict()["class_changes"]
     parts = []
     for c in found:
         name, boxes = own.space.class_names[c], int((own.labels[~own.is_crowd] == c).sum())
