@@ -48,6 +48,12 @@ class _PerBox:
         """The chosen rows (bool mask, int64 indices or slice) of every per-box field."""
         return self._with({name: column[rows] for name, column in self._columns().items()})
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All boxes of several, at least one, in order; all have the same columns."""
+        columns = [part._columns() for part in parts]  # already checked
+        return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})
+
     def split(self, counts: list[int]) -> list[Self]:
         """Split into consecutive parts of `counts` boxes, such as one part per image; copies, not views."""
         columns = {name: column[: sum(counts)].split(counts) for name, column in self._columns().items()}
@@ -161,9 +167,3 @@ class Proposals(_PerBox):
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Proposals]) -> Proposals:
-        """One set of proposals from several, at least one, in order."""
-        columns = [part._columns() for part in parts]  # already checked
-        return parts[0]._with({name: torch.cat([each[name] for each in columns]) for name in columns[0]})

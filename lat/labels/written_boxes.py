@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from lat.core.label_space import LabelSpace
-from lat.labels.class_scores import SCORE_DECIMALS, ClassScores, class_scores_of
+from lat.labels.class_scores import SCORE_DECIMALS, class_scores_of
 from lat.labels.coco.scan import CLIP_TOLERANCE
 from lat.labels.provenance import Provenance, columns_of, file_entry
 from lat.labels.table import LabelTable
 
 BOX_DECIMALS = 4
+
+_SHAPES: dict[str, tuple[int, ...]] = {"boxes_xyxy": (4,), "labels": (), "scores": ()}  # of one box
 
 
 class ImageBoxes(Protocol):
@@ -58,17 +60,35 @@ def table_of_boxes(
     for i, one in enumerate(boxes, start=first_image):
         if (one.space.category_ids, one.space.class_names) != (space.category_ids, space.class_names):
             raise ValueError(f"{_name(images, i)}: boxes in space {one.space.name}, not {space.name}")
-    chosen = range(first_image, first_image + len(boxes))
-    corners = [_array(one.boxes_xyxy) for one in boxes]
-    offsets = np.concatenate([[0], np.cumsum([len(each) for each in corners])]).astype(np.int64)
-    boxes_xyxy = rounded(_joined(corners, (4,)), BOX_DECIMALS)
+    columns = {name: [_array(getattr(one, name)) for one in boxes] for name in ("boxes_xyxy", "labels", "scores")}
+    counts = [len(each) for each in columns["labels"]]
+    of_classes = _class_scores(images, boxes, space)
+    rows = _Rows(space, *(_joined(columns[name], shape) for name, shape in _SHAPES.items()), of_classes)
+    return table_of_rows(images, space, rows, counts, provenance, first_image)
+
+
+def table_of_rows(
+    images: LabelTable,
+    space: LabelSpace,
+    boxes: ImageBoxes,
+    counts: Sequence[int],
+    provenance: Provenance | Sequence[Sequence[Mapping[str, Any]]] | None = None,
+    first_image: int = 0,
+) -> LabelTable:
+    """The same from the boxes of all these images one after another, `counts` of each."""
+    assert (boxes.space.category_ids, boxes.space.class_names) == (space.category_ids, space.class_names), "boxes of this space"
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    boxes_xyxy = rounded(_array(boxes.boxes_xyxy), BOX_DECIMALS)
     _check_corners(boxes_xyxy, images, first_image, offsets)
-    scores = rounded(_joined([_array(one.scores) for one in boxes], ()), SCORE_DECIMALS)
+    scores = rounded(_array(boxes.scores), SCORE_DECIMALS)
     _check_finite(scores, images)
-    labels = _joined([_array(one.labels) for one in boxes], ()).astype(np.int64)
+    labels, of_classes = _array(boxes.labels).astype(np.int64), boxes.class_scores
+    if of_classes is not None:
+        _check_finite(vectors := _array(of_classes), images)
+        of_classes = class_scores_of(vectors, labels)
     return on_images(
         images,
-        chosen,
+        range(first_image, first_image + len(counts)),
         space=space,
         offsets=offsets,
         boxes_xyxy=boxes_xyxy.astype(np.float32),
@@ -76,9 +96,19 @@ def table_of_boxes(
         scores=scores.astype(np.float32),
         is_crowd=np.zeros(offsets[-1], bool),
         annotation_ids=np.arange(1, offsets[-1] + 1),
-        class_scores=_class_scores(images, boxes, labels, space),
+        class_scores=of_classes,
         provenance=_provenance(provenance, offsets),
     )
+
+
+class _Rows(NamedTuple):
+    """The boxes of several images; see `ImageBoxes`."""
+
+    space: LabelSpace
+    boxes_xyxy: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    class_scores: np.ndarray | None
 
 
 def on_images(images: LabelTable, chosen: range, **columns: Any) -> LabelTable:
@@ -119,16 +149,14 @@ def _check_finite(values: np.ndarray, images: LabelTable) -> None:
         raise ValueError(f"{images.path}: a score is NaN or infinite, for which JSON has no number")
 
 
-def _class_scores(images: LabelTable, boxes: Sequence[ImageBoxes], labels: np.ndarray, space: LabelSpace) -> ClassScores | None:
+def _class_scores(images: LabelTable, boxes: Sequence[ImageBoxes], space: LabelSpace) -> np.ndarray | None:
     """The class scores of all boxes; None if no box has any."""
     filled = [one.class_scores for one in boxes if len(one.labels)]
     if filled and all(scores is None for scores in filled):
         return None
     if any(scores is None for scores in filled):
         raise ValueError(f"{images.path}: some boxes have class scores and others have none")
-    vectors = _joined([_array(scores) for scores in filled], (len(space),))
-    _check_finite(vectors, images)
-    return class_scores_of(vectors, labels)
+    return _joined([_array(scores) for scores in filled], (len(space),))
 
 
 def _provenance(entries: Provenance | Sequence[Sequence[Mapping[str, Any]]] | None, offsets: np.ndarray) -> Provenance | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.transforms import mirror_boxes
@@ -23,8 +22,9 @@ from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
-from lat.labels.written_boxes import table_of_boxes
+from lat.labels.written_boxes import table_of_rows
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
+from lat.stages.shared.kept_detections import keep_of_images
 from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
@@ -34,7 +34,6 @@ from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
 
 DETECTED_PER_BATCH = 4  # each batch is decoded once for all detectors
-NMS_IOU = 0.5  # at which the lower of two boxes of one class is suppressed
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
@@ -174,9 +173,10 @@ class PseudoLabelShards:
             advance(len(images))
         for file, shards in self.files:
             most = self.workspace.config.pseudo_label.max_detections
-            boxes = [keep_pseudo_labels(one, file.threshold, most) for one in found[file.space]]
+            space = self.workspace.data.space(file.space)
+            boxes, counts = keep_of_images(found[file.space], space, file.threshold, most)
             first = batches[0].start
-            table = table_of_boxes(self.part.labels, self.workspace.data.space(file.space), boxes, first_image=first)
+            table = table_of_rows(self.part.labels, space, boxes, counts, first_image=first)
             shards.write(shard, to_arrow(table, first))
         return [shards.path(shard) for _, shards in self.files]
 
@@ -200,11 +200,3 @@ def _detections(members: Sequence[Predictor], images: list[Tensor], *, mirrored:
 
 def _size_hw(image: Tensor) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
-
-
-def keep_pseudo_labels(boxes: LabeledBoxes, threshold: float, most: int) -> LabeledBoxes:
-    """Detections with positive area and a score at or above the threshold, after class-wise NMS, the best ones, best first."""
-    has_area = (boxes.boxes_xyxy[:, 2:] > boxes.boxes_xyxy[:, :2]).all(dim=1)
-    boxes = boxes[has_area & (boxes.scores >= threshold)]
-    kept = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, NMS_IOU)
-    return boxes[kept[:most]]

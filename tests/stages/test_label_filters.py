@@ -22,8 +22,8 @@ from lat.labelling.filters import wanted_boxes
 from lat.labels.coco.write import write_labels
 from lat.pipeline.plan import all_steps
 from lat.pipeline.run import run_stages
-from lat.stages.pseudo_label import keep_pseudo_labels
 from lat.stages.shared.detection import Predictor, load_detector
+from lat.stages.shared.kept_detections import keep_pseudo_labels
 from lat.stages.shared.label_filters import labelled_counts
 from lat.workspace.label_files import label_info
 from lat.workspace.workspace import Workspace

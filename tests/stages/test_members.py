@@ -15,8 +15,8 @@ from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
 from lat.detectors.ensemble import fuse_members
 from lat.pipeline.run import run_stages
-from lat.stages.pseudo_label import keep_pseudo_labels
 from lat.stages.shared.detection import Predictor, load_detector
+from lat.stages.shared.kept_detections import keep_pseudo_labels
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lat.labelling.keep_and_fuse import labels_of_targets
 from lat.labels.provenance import Provenance
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
-from lat.labels.written_boxes import table_of_boxes
+from lat.labels.written_boxes import table_of_rows
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.stages.shared.transfer_model import SourceDecoder, images_per_batch
@@ -33,8 +34,8 @@ from lat.workspace.label_files import label_info
 from lat.workspace.label_shards import prepared_shards, work_folder
 from lat.workspace.workspace import Workspace
 
-TracedLabels = tuple[list[LabeledBoxes], Provenance]
-"""The labels of each of some images, and the provenance of all."""
+TracedLabels = tuple[LabeledBoxes, list[int], Provenance]
+"""The labels of some images one after another, how many each has, and the provenance of all."""
 
 
 def transfer(workspace: Workspace, *, source: str, due: Mapping[str, str]) -> None:
@@ -95,11 +96,9 @@ class TransferShards:
             advance(len(images))
         first = self.batches[shard][0].start
         for target, found in labels.items():
-            boxes, provenance = (
-                [one for of_batch, _ in found for one in of_batch],
-                Provenance.concatenated([one for _, one in found]),
-            )
-            table = table_of_boxes(self.part.labels, self.workspace.data.space(target), boxes, provenance, first)
+            parts, counts, provenance = zip(*found, strict=True)
+            space, traced = self.workspace.data.space(target), Provenance.concatenated(provenance)
+            table = table_of_rows(self.part.labels, space, LabeledBoxes.joined(parts), list(chain(*counts)), traced, first)
             self.shards[target].write(shard, to_arrow(table, first))
         return [shards.path(shard) for shards in self.shards.values()]
 
@@ -108,7 +107,7 @@ class TransferShards:
         provenance = provenance_of(decoded.on_host.proposals, rows, self.workspace.data.joint)
         if target in self.records:
             provenance = replace(provenance, prior=self.records[target].applied(decoded, boxes, rows))
-        return self.evidence[target].calibrated(boxes).split(decoded.counts(rows)), provenance
+        return self.evidence[target].calibrated(boxes), decoded.counts(rows), provenance
 
     def finish(self) -> None:
         """Write `transferred/S.T.json` of each target, and say which source classes have no counterpart."""
