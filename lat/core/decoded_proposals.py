@@ -5,7 +5,7 @@ Shape letters: B images, M proposals over all images, K_t classes of the target'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +42,18 @@ class KnownProposals:
         if self.support is None:
             found = _support(self.proposals.boxes_xyxy, self.images, self.source_labels)
             object.__setattr__(self, "support", found)
+
+    @classmethod
+    def joined(cls, parts: Sequence[KnownProposals]) -> KnownProposals:
+        """What is known of the images of several, at least one, in order."""
+        images, rows, moved, support = 0, 0, [], []
+        for part in parts:
+            moved.append(part.images + images)
+            support.append(torch.where(part.support >= 0, part.support + rows, -1))
+            images, rows = images + len(part.sizes_hw), rows + len(part.images)
+        sizes_hw, source_labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("sizes_hw", "source_labels"))
+        proposals = Proposals.joined([part.proposals for part in parts])
+        return cls(proposals, torch.cat(moved), sizes_hw, source_labels, torch.cat(support))
 
     def to(self, device: torch.device | str) -> KnownProposals:
         """The same on another device; the program does not wait for it."""
@@ -100,6 +112,29 @@ class DecodedProposals:
 
 Decoded = dict[str, DecodedProposals]
 """Decoded proposals of one batch of images, by target."""
+
+
+def joined(batches: Sequence[Decoded]) -> Decoded:
+    """Decoded proposals of several batches, at least one, as those of one."""
+    if len(batches) == 1:
+        return batches[0]
+    known: dict[tuple[int, ...], KnownProposals] = {}  # what all targets share is joined once
+
+    def of(parts: Sequence[KnownProposals]) -> KnownProposals:
+        key = tuple(map(id, parts))
+        if key not in known:
+            known[key] = KnownProposals.joined(parts)
+        return known[key]
+
+    return {target: _joined_of_target([batch[target] for batch in batches], of) for target in batches[0]}
+
+
+def _joined_of_target(
+    parts: Sequence[DecodedProposals], joined_known: Callable[[Sequence[KnownProposals]], KnownProposals]
+) -> DecodedProposals:
+    columns = [torch.cat([getattr(one, name) for one in parts]) for name in ("class_scores", "detector_scores", "boxes_xyxy")]
+    known, host = ([getattr(one, name) for one in parts] for name in ("known", "on_host"))
+    return DecodedProposals(joined_known(known), *columns, on_host=joined_known(host))
 
 
 def on_host(decoded: Mapping[str, DecodedProposals]) -> Decoded:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lat.core.decoded_proposals import DecodedProposals, KnownProposals
+from lat.core.decoded_proposals import DecodedProposals, KnownProposals, joined
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.origin import Origin
@@ -25,7 +25,6 @@ TARGET = LabelSpace.from_names("target", ["bus", "truck"])
 DECODE = DecodeSettings(written_threshold=0.1)
 OFF = PAPER
 ALONE = CombineSettings(keep=False, detector_share=0.0)  # agreeing boxes are averaged, with the model's scores
-PER_PROPOSAL = ("class_scores", "detector_scores", "boxes_xyxy")
 SIZE_HW = (100, 100)
 
 
@@ -60,12 +59,10 @@ def decoded(
 
 def together(images: Sequence[DecodedProposals]) -> DecodedProposals:
     """Images one by one as a batch."""
-    sizes_hw, source_labels = (
-        torch.cat([getattr(image.known, name) for image in images]) for name in ("sizes_hw", "source_labels")
-    )
-    numbers = torch.arange(len(images)).repeat_interleave(torch.tensor([len(image.proposals) for image in images]))
-    known = KnownProposals(Proposals.joined([image.proposals for image in images]), numbers, sizes_hw, source_labels)
-    return DecodedProposals(known, *(torch.cat([getattr(image, name) for image in images]) for name in PER_PROPOSAL))
+    batch = joined([{"target": image} for image in images])["target"]
+    known = KnownProposals(batch.proposals, batch.known.images, batch.known.sizes_hw, batch.known.source_labels)
+    assert torch.equal(batch.known.support, known.support), "as found anew"
+    return batch
 
 
 def class_prior(factors: Tensor, shares: Tensor) -> ClassPrior:

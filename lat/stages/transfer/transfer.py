@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.core.decoded_proposals import Decoded, DecodedProposals
+from lat.core.decoded_proposals import Decoded, DecodedProposals, joined
 from lat.core.label_space import JointLabelSpace
 from lat.core.structures import LabeledBoxes, Proposals
 from lat.engine.announce import say
@@ -33,6 +33,9 @@ from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info
 from lat.workspace.label_shards import prepared_shards, work_folder
 from lat.workspace.workspace import Workspace
+
+LABELLED_TOGETHER = 8  # batches of images
+LABELLED_CELLS = 2**20  # class scores of their proposals, beyond which fewer batches go together
 
 TracedLabels = tuple[LabeledBoxes, list[int], Provenance]
 """The labels of some images one after another, how many each has, and the provenance of all."""
@@ -89,11 +92,14 @@ class TransferShards:
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         labels: dict[str, list[TracedLabels]] = {target: [] for target in self.shards}
+        waiting: list[Decoded] = []
         for images, batch in zip(self.batches[shard], self._decoded(self.batches[shard]), strict=True):
-            work = [(batch[target], self.rules[target].to(batch[target].device)) for target in labels]
-            for (target, found), each in zip(labels.items(), labels_of_targets(work), strict=True):
-                found.append(self._traced(target, batch[target], *each))
+            if waiting and not _go_together(waiting, batch):
+                self._label(joined(waiting), labels)
+                waiting.clear()
+            waiting.append(batch)
             advance(len(images))
+        self._label(joined(waiting), labels)
         first = self.batches[shard][0].start
         for target, found in labels.items():
             parts, counts, provenance = zip(*found, strict=True)
@@ -101,6 +107,12 @@ class TransferShards:
             table = table_of_rows(self.part.labels, space, LabeledBoxes.joined(parts), list(chain(*counts)), traced, first)
             self.shards[target].write(shard, to_arrow(table, first))
         return [shards.path(shard) for shards in self.shards.values()]
+
+    def _label(self, batch: Decoded, labels: Mapping[str, list[TracedLabels]]) -> None:
+        """Add the labels of a batch of images in the space of each target."""
+        work = [(batch[target], self.rules[target].to(batch[target].device)) for target in labels]
+        for (target, found), each in zip(labels.items(), labels_of_targets(work), strict=True):
+            found.append(self._traced(target, batch[target], *each))
 
     def _traced(self, target: str, decoded: DecodedProposals, boxes: LabeledBoxes, rows: Tensor) -> TracedLabels:
         """The labels of the images of a batch, calibrated, and where they come from."""
@@ -129,6 +141,13 @@ class TransferShards:
         decoded = self.decoder.decode([images for images, found in zip(batches, waiting, strict=True) if found is None])
         for found in waiting:
             yield next(decoded) if found is None else found
+
+
+def _go_together(waiting: Sequence[Decoded], batch: Decoded) -> bool:
+    """Whether labels of this batch are found along with those of others; few proposals cost as much as many."""
+    first, last = next(iter(waiting[0].values())), next(iter(batch.values()))
+    cells = (len(waiting) + 1) * max(one.class_scores.numel() for one in batch.values())
+    return first.device == last.device and len(waiting) < LABELLED_TOGETHER and cells <= LABELLED_CELLS
 
 
 def provenance_of(proposals: Proposals, rows: Tensor, joint: JointLabelSpace) -> Provenance:
