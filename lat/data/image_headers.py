@@ -36,12 +36,23 @@ def other_size_hw(content: bytes, where: object, promised_hw: tuple[int, int] | 
         InputError: naming `where`, if the image has too many pixels.
     """
 
+    if promised_hw is not None and (size := _size_of_png(content)) is not None and set(size) == set(promised_hw):
+        require_few_pixels(size[0] * size[1], where)
+        return None
+
     def if_other(image: Image.Image) -> tuple[int, int] | None:
         if promised_hw is None or set(image.size) == set(promised_hw):
             return None
         return _upright(image, Image.Image.getexif(image))  # that of a PNG decodes the image, to look behind its pixels
 
     return _of_header(content, where, if_other)
+
+
+def _size_of_png(content: bytes) -> tuple[int, int] | None:
+    """Width and height as the first bytes of a PNG file have them; None for any other."""
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR" or len(content) < 24:
+        return None
+    return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
 
 
 def file_size_hw(path: Path, file: BinaryIO) -> tuple[int, int]:

@@ -157,7 +157,7 @@ class ClassPairSummaries:
 
 def _matched(first: LabelTable, second: LabelTable) -> tuple[np.ndarray, np.ndarray]:
     """Rows (P,) int64 of two tables, those of the first ascending, that overlap each other most, and by `PAIR_IOU` or more."""
-    pairs = overlaps(first, second)
+    pairs = overlaps(first, second).touching()
     best, iou = pairs.best()
     rows = np.flatnonzero(iou >= PAIR_IOU)
     rows = rows[pairs.turned(second.num_boxes).best()[0][best[rows]] == rows]

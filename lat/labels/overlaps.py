@@ -39,10 +39,16 @@ class Overlaps:
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """For each box of the first table, the row of the second that it overlaps most, -1 for none, and their IoU."""
-        order = np.lexsort((-self.second, self.iou))
+        touching = np.flatnonzero(self.iou)  # few of all pairs
+        order = touching[np.lexsort((-self.second[touching], self.iou[touching]))]
         row, iou = np.full(self.count, -1), np.zeros(self.count)
         row[self.first[order]], iou[self.first[order]] = self.second[order], self.iou[order]
         return np.where(iou > 0, row, -1), iou
+
+    def touching(self) -> Overlaps:
+        """Only the pairs that overlap at all: of these, `best` finds the same."""
+        rows = np.flatnonzero(self.iou)
+        return Overlaps(self.first[rows], self.second[rows], self.iou[rows], self.distance[rows], self.count)
 
     def turned(self, count: int) -> Overlaps:
         """The same pairs seen from the second table, which has `count` boxes."""

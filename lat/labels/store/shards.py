@@ -11,19 +11,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from lat.core.files import open_atomically, sha256_of_file, sha256_of_json, write_atomically
 from lat.core.label_space import LabelSpace
+from lat.labels.class_scores import TopScores
 from lat.labels.coco.write import stream_coco
 from lat.labels.store.arrow import from_arrow, metadata_of
 from lat.labels.store.join import joined
+from lat.labels.store.recent import Recent
 from lat.labels.table import LabelTable
 
 _INPUTS = b"lat.inputs"
 _VERSION = 1
+
+KEPT: Recent[LabelTable] = Recent(256 * 2**20)
+"""The tables that were read last: each is asked for several times in a row."""
+
+_hashes: WeakKeyDictionary[LabelTable, str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -226,13 +234,35 @@ def stored_labels(json_path: Path, folder: Path, images: LabelTable, space: Labe
     """
     shards = LabelShards(folder, images, space)
     manifest = shards.manifest
-    if manifest is None or manifest.file is None or shards.missing() or not manifest.file.is_at(Path(json_path)):
+    if manifest is None or manifest.file is None or not manifest.file.is_at(Path(json_path)):
         return None
-    return replace(shards.read(), path=Path(json_path), info=manifest.file.info)
+    key = json_path, manifest.images, sha256_of_json(manifest.space), manifest.file.sha256
+    table = KEPT.get(key) if all(shards.path(i).is_file() for i in range(len(manifest.parts))) else None
+    if table is None:
+        if shards.missing():
+            return None
+        table = replace(shards.read(), path=Path(json_path), info=manifest.file.info)
+        KEPT.put(key, table, _size_of(table))
+    return table
+
+
+def _size_of(table: LabelTable) -> int:
+    """Bytes of its columns, about: class scores and provenance are the most of what is not always there."""
+    columns = (table.boxes_xyxy, table.labels, table.scores, table.is_crowd, table.annotation_ids, table.offsets)
+    size = sum(column.nbytes for column in columns) + (24 * table.num_boxes if table.provenance is not None else 0)
+    of_classes = table.class_scores
+    dense = of_classes.columns().values() if isinstance(of_classes, TopScores) else () if of_classes is None else (of_classes,)
+    return size + sum(column.nbytes for column in dense)
 
 
 def _sha256_of_images(images: LabelTable) -> str:
-    """SHA-256 of ids, sizes and names."""
+    """SHA-256 of ids, sizes and names; of one table it is found once."""
+    if images not in _hashes:
+        _hashes[images] = _hashed(images)
+    return _hashes[images]
+
+
+def _hashed(images: LabelTable) -> str:
     columns = (images.image_ids.astype("<i8").tobytes(), images.sizes_hw.astype("<i4").tobytes())
     return sha256_of_json([*(hashlib.sha256(column).hexdigest() for column in columns), list(images.file_names)])
 
