@@ -11,7 +11,7 @@ import numpy as np
 from lat.evaluation.box_columns import BoxColumns, paired_columns
 from lat.evaluation.box_matching import iou_of_pairs, match_rows, share_inside
 from lat.evaluation.reliability import ReliabilityBin, best_threshold, expected_calibration_error, reliability_bins
-from lat.labels.chunks import chunks_of
+from lat.labels.chunks import chunks_of, in_chunks
 from lat.labels.overlaps import pairs_of_one_image
 from lat.labels.table import LabelTable
 
@@ -151,6 +151,27 @@ def _match_images(
     counted[places[in_crowd]] = False
     counted |= iou > 0
     return labels.labels[counted], scores[counted], iou[counted]
+
+
+def true_classes_of(labels: LabelTable, truth: LabelTable, iou: float = IOU) -> np.ndarray:
+    """What `true_classes` finds of the boxes of each image of a table, (A,) int64; both have the same images in order."""
+    found = [np.zeros(0, np.int64), *(_true_classes_of_some(*tables, iou) for tables in in_chunks(labels, truth))]
+    return np.concatenate(found)
+
+
+def _true_classes_of_some(labels: LabelTable, truth: LabelTable, iou: float) -> np.ndarray:
+    rows, places = pairs_of_one_image(labels.offsets, truth.offsets)
+    is_crowd, others = truth.is_crowd[places], truth.boxes_xyxy[places]
+    overlap = np.where(is_crowd, np.float32(0), iou_of_pairs(labels.boxes_xyxy[rows], others))
+    best, first = np.zeros(labels.num_boxes, np.float32), np.full(labels.num_boxes, truth.num_boxes)
+    np.maximum.at(best, rows, overlap)
+    is_best = overlap == best[rows]
+    np.minimum.at(first, rows[is_best], places[is_best])
+    background = len(truth.space)
+    classes = np.where(best >= iou, np.append(truth.labels, background)[first], background)
+    on_crowd = np.zeros(labels.num_boxes, bool)
+    on_crowd[rows[is_crowd & (share_inside(labels.boxes_xyxy[rows], others) >= iou)]] = True
+    return np.where((classes == background) & on_crowd, -1, classes)
 
 
 def true_classes(boxes: LabeledBoxes, truth: LabeledBoxes, iou: float = IOU) -> Tensor:

@@ -34,18 +34,21 @@ class PrivilegedProposalGenerator:
         parts += [self._from_pseudo_labels(_counted(boxes)) for boxes in pseudo_labels]
         return Proposals.joined(parts)
 
-    def propose_for_images(self, ground_truth: LabelTable, pseudo_labels: Sequence[LabelTable]) -> list[Proposals]:
-        """The proposals of each image of some tables, as `propose` makes them, all at once: views, not copies.
+    def propose_for_images(
+        self, ground_truth: tuple[LabeledBoxes, Tensor], pseudo_labels: Sequence[LabelTable], count: int
+    ) -> list[Proposals]:
+        """The proposals of each of a few images, as `propose` makes them, all at once: views, not copies.
 
         Args:
-            ground_truth: human boxes of a few images.
-            pseudo_labels: the labels of the same images in the same order, a table per other space that labels the dataset.
+            ground_truth: human boxes that count, and the index (N,) int64 of the image of each, ascending.
+            pseudo_labels: the labels of the images, a table per other space that labels the dataset.
+            count: the number of images.
         """
-        human, *others = (_counted_of_all(table) for table in (ground_truth, *pseudo_labels))
+        human, others = ground_truth, [counted_of_all(table) for table in pseudo_labels]
         parts = [self._from_ground_truth(human[0]), *(self._from_pseudo_labels(boxes) for boxes, _ in others)]
         image = torch.cat([images for _, images in (human, *others)])
         in_order = Proposals.joined(parts)[image.argsort(stable=True)]
-        ends = image.bincount(minlength=len(ground_truth)).cumsum(0).tolist()
+        ends = image.bincount(minlength=count).cumsum(0).tolist()
         return [in_order[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def propose_for_training(
@@ -122,7 +125,7 @@ class PrivilegedProposalGenerator:
         )
 
 
-def _counted_of_all(table: LabelTable) -> tuple[LabeledBoxes, Tensor]:
+def counted_of_all(table: LabelTable) -> tuple[LabeledBoxes, Tensor]:
     """The boxes (N,) of all images of a table without crowd boxes, and the index (N,) int64 of the image of each."""
     boxes = boxes_of_all(table)
     counts = boxes.weights > 0

@@ -12,7 +12,7 @@ from test_detection_ap import random_tables
 from lat.core.errors import InputError
 from lat.data.tensors import boxes_of
 from lat.evaluation.detection_ap import detection_ap
-from lat.evaluation.label_quality import label_quality, scored_hits
+from lat.evaluation.label_quality import label_quality, scored_hits, true_classes, true_classes_of
 from lat.labels.table import LabelTable
 
 A, B, C = (10, 10, 30, 30), (50, 50, 90, 70), (0, 80, 10, 90)
@@ -116,3 +116,14 @@ def test_lists_and_tables_agree_and_files_must_belong_together() -> None:
     assert label_quality(truth, without_crowds, 0.5) == label_quality(truth, labels, 0.5)
     with pytest.raises(InputError, match="lacks 1 of the images"):
         label_quality(table([]), table([], image_ids=(1,)), 0.5)
+
+
+def test_true_classes_of_a_table_are_those_of_each_image() -> None:
+    background = found_on_crowds = 0
+    for seed in range(20):
+        truth, labels = random_tables(seed)
+        wanted = [true_classes(boxes_of(labels, i), boxes_of(truth, i)) for i in range(len(truth))]
+        found = true_classes_of(labels, truth)
+        assert found.tolist() == [label for each in wanted for label in each.tolist()]
+        background, found_on_crowds = background + (found == len(truth.space)).sum(), found_on_crowds + (found == -1).sum()
+    assert min(background, found_on_crowds) > 0

@@ -6,13 +6,15 @@ import pytest
 import reference
 import torch
 from scenes import CLASS_COUNTS, JOINT, SIZE_HW, SPACES, draw_scene, reference_proposals, rows_of
+from tables import row, table
 from torch import Tensor
 
 from lat.core.errors import InputError
 from lat.core.origin import Origin
 from lat.core.structures import LabeledBoxes, Proposals
+from lat.data.tensors import boxes_of
 from lat.models.model_settings import ProposalSettings
-from lat.models.proposals import PrivilegedProposalGenerator
+from lat.models.proposals import PrivilegedProposalGenerator, counted_of_all
 
 PLAIN = ProposalSettings(jitter_probability=0, drop_probability=0, background_proposals=0)
 
@@ -161,3 +163,19 @@ def test_labels_without_class_scores_count_with_their_score() -> None:
 def test_a_setting_out_of_range_is_named(field: str, value: float) -> None:
     with pytest.raises(InputError, match=f"^{field}: is"):
         ProposalSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_proposals_of_many_images_are_those_of_each() -> None:
+    near, far = (0, 0, 10, 10), (20, 20, 40, 40)
+    human = table([row(0, 1, near), row(0, 0, far, 1.0, True), row(2, 0, far)], (5, 6, 7, 8), JOINT.spaces[0])
+    others = [
+        table([row(0, 0, far, 0.5), row(1, 1, near, 0.7), row(2, 0, near, 0.6)], (5, 6, 7, 8), JOINT.spaces[1]),
+        table([row(0, 0, near, 0.4), row(0, 1, far, 0.3)], (5, 6, 7, 8), JOINT.spaces[2]),
+    ]
+    generator = PrivilegedProposalGenerator(JOINT, PLAIN)
+    found = generator.propose_for_images(counted_of_all(human), others, 4)
+    wanted = [generator.propose(boxes_of(human, i), [boxes_of(one, i) for one in others]) for i in range(4)]
+    assert [len(each) for each in found] == [4, 1, 2, 0]
+    for each, alone in zip(found, wanted, strict=True):
+        for name in ("boxes_xyxy", "class_scores", "confidence", "origin", "space_index", "annotation_ids"):
+            assert torch.equal(getattr(each, name), getattr(alone, name)), name

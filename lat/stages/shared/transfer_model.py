@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,9 @@ from lat.models.backbones.frozen import FrozenBackbone, build_backbone
 from lat.models.feature_cache import FeatureCache
 from lat.models.label_transfer_model import LabelTransferModel, TransferInput
 from lat.models.model_settings import BackboneSettings
-from lat.models.proposals import PrivilegedProposalGenerator
+from lat.models.proposals import PrivilegedProposalGenerator, counted_of_all
 from lat.stages.shared.detection import load_detector
+from lat.stages.shared.proposed import Proposed
 from lat.stages.shared.relation_files import joint_relation_table
 from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.paths import require
@@ -40,8 +40,6 @@ from lat.workspace.workspace import Workspace
 TransferBatch = tuple[list[TransferInput], list[LabeledBoxes]]
 
 TRANSFERRED_PER_BATCH = 16  # at transfer
-PROPOSED_AT_ONCE = 16  # images
-PROPOSALS_KEPT = 4  # sets of so many images, since threads read the next batches meanwhile
 
 
 def backbone_files(workspace: Workspace) -> tuple[Path, ...]:
@@ -79,8 +77,7 @@ class TransferItems:
         }
         self._ends = np.cumsum([len(part) for part in self.parts.values()])
         self.num_own = int(self._ends[-1])
-        self._proposed: dict[tuple[str, int], list[Proposals]] = {}
-        self._proposing = Lock()
+        self.proposed = {name: Proposed(partial(self._propose, name), len(part)) for name, part in self.parts.items()}
 
     def __len__(self) -> int:
         return self.num_own + sum(len(one.images) for one in self.reviewed)
@@ -98,21 +95,12 @@ class TransferItems:
 
     def transfer_input(self, name: str, image: int) -> TransferInput:
         """An image with its unaugmented proposals."""
-        first = image - image % PROPOSED_AT_ONCE
-        with self._proposing:  # by one of the threads that read, for all of them
-            proposals = self._proposals_of_some(name, first)
-        return self._input(name, image, False, proposals[image - first])
+        return self._input(name, image, False, self.proposed[name][image])
 
-    def _proposals_of_some(self, name: str, first: int) -> list[Proposals]:
-        """The proposals of the images from `first` on, of which some sets are kept."""
-        if (name, first) not in self._proposed:
-            tables = [self.parts[name].labels, *self.pseudo_labels[name]]
-            images = np.arange(first, min(first + PROPOSED_AT_ONCE, len(tables[0])))
-            human, *others = (table.select(images) for table in tables)
-            if len(self._proposed) == PROPOSALS_KEPT:
-                del self._proposed[next(iter(self._proposed))]
-            self._proposed[name, first] = self.generator.propose_for_images(human, others)
-        return self._proposed[name, first]
+    def _propose(self, name: str, images: range) -> list[Proposals]:
+        tables = [self.parts[name].labels, *self.pseudo_labels[name]]
+        human, *others = (table.select(np.arange(images.start, images.stop)) for table in tables)
+        return self.generator.propose_for_images(counted_of_all(human), others, len(images))
 
     def collate(self, items: list[tuple[TransferInput, LabeledBoxes]]) -> TransferBatch:
         """The arguments of the model's `losses`."""

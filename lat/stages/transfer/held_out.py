@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from lat.core.structures import LabeledBoxes
+from lat.core.structures import LabeledBoxes, Proposals
 from lat.data.tensors import boxes_of
-from lat.evaluation.label_quality import scored_hits, true_classes
+from lat.evaluation.label_quality import scored_hits, true_classes, true_classes_of
 from lat.labelling.calibration import Calibration, fit_calibration
 from lat.labelling.class_prior import ClassPrior
 from lat.models.label_transfer_model import TransferInput
 from lat.models.model_settings import ProposalSettings
 from lat.models.proposals import PrivilegedProposalGenerator
+from lat.stages.shared.proposed import Proposed
 from lat.stages.shared.transfer_model import open_held_out_features
 from lat.workspace.label_files import read_held_out_labels
 from lat.workspace.workspace import Workspace
@@ -44,19 +47,26 @@ class HeldOutImages:
         self.source, self.target, self.prior = source, target, prior
         self.generator = PrivilegedProposalGenerator(workspace.data.joint, ProposalSettings())
         self.features = open_held_out_features(workspace, target)
+        self.proposed = Proposed(self._propose, len(self))
 
     def __len__(self) -> int:
         return len(self.part)
 
     def transfer_input(self, image: int) -> TransferInput:
         """An image with the proposals of a transfer."""
-        others = [boxes_of(table, image) for space, table in self.labels.items() if space != self.source]
         return TransferInput(
             features=self.features.load(self.target, image),
             scale_yx=self.features.scales(self.target, image),
             size_hw=self.part.size_hw(image),
-            proposals=self.generator.propose(self._stand_ins(image), others),
+            proposals=self.proposed[image],
         )
+
+    def _propose(self, images: range) -> list[Proposals]:
+        human = [self._stand_ins(image) for image in images]
+        chosen, counts = np.arange(images.start, images.stop), torch.tensor([len(one) for one in human])
+        others = [table.select(chosen) for space, table in self.labels.items() if space != self.source]
+        stand_ins = LabeledBoxes.joined(human), torch.arange(len(human)).repeat_interleave(counts)
+        return self.generator.propose_for_images(stand_ins, others, len(images))
 
     def judged(self, labels: Sequence[tuple[LabeledBoxes, Tensor]], first: int = 0) -> list[LabeledBoxes]:
         """The labels that can be compared with the truth.
@@ -79,11 +89,16 @@ class HeldOutImages:
         found = scored_hits(self.part.labels, judged)
         return fit_calibration(torch.from_numpy(found.scores), torch.from_numpy(found.hits), method)
 
+    @cached_property
+    def _true_classes(self) -> np.ndarray:
+        """(A,) int64 of all detections of the source's detector."""
+        return true_classes_of(self.labels[self.source], self.part.labels)
+
     def _stand_ins(self, image: int) -> LabeledBoxes:
         """Detections of the source's detector that stand in for human boxes."""
-        seen, truth = boxes_of(self.labels[self.source], image), self.part.boxes(image)
-        classes = true_classes(seen, truth)
-        is_object = (classes >= 0) & (classes < len(truth.space))
+        seen = boxes_of(self.labels[self.source], image)
+        classes = torch.from_numpy(self._true_classes[self.labels[self.source].rows(image)])
+        is_object = (classes >= 0) & (classes < len(self.part.space))
         is_chosen = is_object | (seen.scores >= self.sure_threshold)
         seen, classes, is_object = seen[is_chosen], classes[is_chosen], is_object[is_chosen]
         one_each = nms(seen.boxes_xyxy, seen.scores, ONE_OBJECT_IOU)
