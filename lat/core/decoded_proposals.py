@@ -132,9 +132,11 @@ def joined(batches: Sequence[Decoded]) -> Decoded:
 def _joined_of_target(
     parts: Sequence[DecodedProposals], joined_known: Callable[[Sequence[KnownProposals]], KnownProposals]
 ) -> DecodedProposals:
-    columns = [torch.cat([getattr(one, name) for one in parts]) for name in ("class_scores", "detector_scores", "boxes_xyxy")]
+    model, detector, boxes_xyxy = (
+        torch.cat([getattr(one, name) for one in parts]) for name in ("class_scores", "detector_scores", "boxes_xyxy")
+    )
     known, host = ([getattr(one, name) for one in parts] for name in ("known", "on_host"))
-    return DecodedProposals(joined_known(known), *columns, on_host=joined_known(host))
+    return DecodedProposals(joined_known(known), model, detector, boxes_xyxy, joined_known(host))
 
 
 def on_host(decoded: Mapping[str, DecodedProposals]) -> Decoded:

@@ -155,8 +155,7 @@ def _match_images(
 
 def true_classes_of(labels: LabelTable, truth: LabelTable, iou: float = IOU) -> np.ndarray:
     """What `true_classes` finds of the boxes of each image of a table, (A,) int64; both have the same images in order."""
-    found = [np.zeros(0, np.int64), *(_true_classes_of_some(*tables, iou) for tables in in_chunks(labels, truth))]
-    return np.concatenate(found)
+    return np.concatenate([_true_classes_of_some(some, wanted, iou) for some, wanted in in_chunks(labels, truth)])
 
 
 def _true_classes_of_some(labels: LabelTable, truth: LabelTable, iou: float) -> np.ndarray:

@@ -63,7 +63,8 @@ def table_of_boxes(
     columns = {name: [_array(getattr(one, name)) for one in boxes] for name in ("boxes_xyxy", "labels", "scores")}
     counts = [len(each) for each in columns["labels"]]
     of_classes = _class_scores(images, boxes, space)
-    rows = _Rows(space, *(_joined(columns[name], shape) for name, shape in _SHAPES.items()), of_classes)
+    boxes_xyxy, labels, scores = (_joined(columns[name], shape) for name, shape in _SHAPES.items())
+    rows = _Rows(space, boxes_xyxy, labels, scores, of_classes)
     return table_of_rows(images, space, rows, counts, provenance, first_image)
 
 

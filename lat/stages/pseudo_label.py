@@ -173,10 +173,10 @@ class PseudoLabelShards:
             advance(len(images))
         for file, shards in self.files:
             most = self.workspace.config.pseudo_label.max_detections
-            space = self.workspace.data.space(file.space)
-            boxes, counts = keep_of_images(found[file.space], space, file.threshold, most)
+            label_space = self.workspace.data.space(file.space)
+            boxes, counts = keep_of_images(found[file.space], label_space, file.threshold, most)
             first = batches[0].start
-            table = table_of_rows(self.part.labels, space, boxes, counts, first_image=first)
+            table = table_of_rows(self.part.labels, label_space, boxes, counts, first_image=first)
             shards.write(shard, to_arrow(table, first))
         return [shards.path(shard) for _, shards in self.files]
 

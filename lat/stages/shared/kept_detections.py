@@ -54,7 +54,8 @@ def _are_sound(boxes: LabeledBoxes, threshold: float) -> Tensor:
 
 
 def _best(boxes: LabeledBoxes, most: int) -> Tensor:
-    return batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, NMS_IOU)[:most]
+    kept: Tensor = batched_nms(boxes.boxes_xyxy, boxes.scores, boxes.labels, NMS_IOU)
+    return kept[:most]
 
 
 def _rows_kept(boxes: LabeledBoxes, image: Tensor, count: int, most: int) -> list[Tensor]:
