@@ -49,7 +49,7 @@ def draw_tiny(folder: Path, images: int = 3) -> Path:
     return path
 
 
-def tiny_workspace(config: Path, output_dir: Path, *overrides: str) -> Workspace:
+def tiny_workspace(config: Path, output_dir: Path | str, *overrides: str) -> Workspace:
     return Workspace(load_config(config, [*FEW_STEPS, f"output_dir={output_dir}", *overrides]))
 
 

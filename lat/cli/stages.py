@@ -233,10 +233,13 @@ def _tell_results(workspace: Workspace) -> None:
 
 
 def _tell_report(workspace: Workspace) -> None:
+    from lat.workspace.run_folder import url_folder
+
     if announce.to_programs():
         announce.event("report", path=str(workspace.paths.report))
     else:
-        print(f"report: {workspace.paths.report}")
+        at_url = url_folder(workspace.config.output_dir)
+        print(f"report: {workspace.paths.report}{f' and {at_url.url}/report/index.html' if at_url else ''}")
 
 
 def _export_command(workspace: Workspace) -> str:

@@ -25,7 +25,7 @@ from lat.relations.reviewed_file import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, draw_evenly, image_samples
 from lat.stages.shared.transfer_model import open_features
 from lat.workspace.reading import reading_threads
-from lat.workspace.run_lock import locked
+from lat.workspace.run_folder import at_work_in
 from lat.workspace.workspace import Workspace
 
 IMAGES_AT_ONCE = 8  # through the frozen backbone
@@ -42,7 +42,7 @@ def relate(workspace: Workspace) -> list[RelationMatrix]:
         InputError: if a class has too few boxes, the upstream model is missing, the reviewed file is wrong, or another command
             is at work in the folder of the run.
     """
-    with locked(workspace.paths.root):
+    with at_work_in(workspace.config.output_dir):
         return _relate(workspace)
 
 
@@ -67,7 +67,8 @@ def _relate(workspace: Workspace) -> list[RelationMatrix]:
 
 def write_review(workspace: Workspace, matrices: list[RelationMatrix]) -> Path:
     """Write the relations as YAML for a person to edit; returns its path."""
-    write_atomically(workspace.paths.relations_review, to_yaml(matrices))
+    with at_work_in(workspace.config.output_dir):
+        write_atomically(workspace.paths.relations_review, to_yaml(matrices))
     return workspace.paths.relations_review
 
 

@@ -17,6 +17,7 @@ from lat.config.sections import (
 )
 from lat.config.thresholds import check_thresholds
 from lat.core.errors import InputError
+from lat.core.remote import as_path, is_remote
 from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.data_settings import DatasetSettings, LabelSetSettings
 from lat.detectors.detector_settings import TRANSFORMERS_DETECTORS
@@ -29,7 +30,7 @@ from lat.report.report_settings import ReportSettings
 class Config:
     """All settings of a run."""
 
-    output_dir: str = "runs/lat"  # where everything is written
+    output_dir: str = "runs/lat"  # where everything is written; with runtime.executor: ray also a URL, such as s3://bucket/run
     data_root: str = "data"  # for use as ${data_root} in the paths below
     seed: int = 0  # seed of everything random
     target: Any = "all"  # a dataset's name, a list of names, or all
@@ -62,6 +63,7 @@ class Config:
         for dataset in self.datasets:
             for space in set(dataset.truth) - set(names):
                 raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is no dataset", choices)
+        _check_output_dir(self.output_dir, self.runtime.executor)
         self._check_upstream(choices)
         self._check_label_sets(choices)
         check_thresholds(self)
@@ -126,3 +128,14 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""
         return asdict(self)
+
+
+def _check_output_dir(place: str, executor: str) -> None:
+    """Raise an `InputError` for a URL that a run cannot write to, or that its executor does not know."""
+    if not is_remote(as_path(place)):
+        return
+    if place.startswith(("http://", "https://")):
+        raise InputError("output_dir", f"is {place}, and a web server takes no files", "name a folder, or an s3:// or gs:// URL")
+    if executor != "ray":
+        what = f"is {place}, and runtime.executor is '{executor}', which needs a folder"
+        raise InputError("output_dir", what, "set runtime.executor=ray, or name a folder that all processes share")

@@ -126,8 +126,8 @@ def fetched(path: Path, *, renew: bool = False) -> Path:
         raise _missing(url)
 
     def fetch(name: str) -> None:
-        with _explaining(url):
-            system, key = _open_system(url)
+        with explaining(url):
+            system, key = open_system(url)
             system.get_file(key, name)
 
     found = file_cache.add(path, wanted.mtime_ns, fetch)
@@ -173,11 +173,11 @@ def is_file(path: Path) -> bool:
 
 
 def _ask(url: str) -> Stamp | None:
-    with _explaining(url):
-        system, key = _open_system(url)
+    with explaining(url):
+        system, key = open_system(url)
         system.invalidate_cache()
         try:
-            return _stamp_of_entry(system.info(key))
+            return stamp_of_entry(system.info(key))
         except FileNotFoundError as error:
             if _is_web(url) and getattr(error.__cause__, "status", 0) not in _GONE and error.__cause__ is not None:
                 raise error.__cause__ from None  # fsspec calls any failure of the web a missing file
@@ -188,7 +188,8 @@ def _is_web(url: str) -> bool:
     return url.startswith(("http://", "https://"))
 
 
-def _stamp_of_entry(entry: Mapping[str, Any]) -> Stamp:
+def stamp_of_entry(entry: Mapping[str, Any]) -> Stamp:
+    """The stamp of a file as a file system of fsspec describes it; a size that is not told is -1."""
     version = next((str(entry[key]) for key in _VERSIONS if entry.get(key)), "")
     seconds = int.from_bytes(hashlib.sha256(version.encode()).digest()[:4]) >> 1
     return Stamp(-1 if entry.get("size") is None else int(entry["size"]), seconds * 10**9)
@@ -208,8 +209,8 @@ def is_folder(path: Path) -> bool:
     if _is_web(url):
         return True
     if key not in _listed:
-        with _explaining(url):
-            system, root = _open_system(url)
+        with explaining(url):
+            system, root = open_system(url)
             system.invalidate_cache()
             try:
                 entries = system.find(root, detail=True)
@@ -217,7 +218,7 @@ def is_folder(path: Path) -> bool:
                 entries = {}
         below = f"{root.rstrip('/')}/"
         found = {f"{key}/{name.removeprefix(below)}": one for name, one in entries.items() if name.startswith(below)}
-        _stamps.update({name: _stamp_of_entry(entry) for name, entry in found.items()})
+        _stamps.update({name: stamp_of_entry(entry) for name, entry in found.items()})
         if found:
             _listed.add(key)
     return key in _listed
@@ -230,14 +231,14 @@ def upload(path: Path, content: bytes) -> None:
         InputError: if that is refused.
     """
     url = name_of(path)
-    with _explaining(url, "written"):
-        system, key = _open_system(url)
+    with explaining(url, "written"):
+        system, key = open_system(url)
         system.pipe_file(key, content)
         system.invalidate_cache()
     _stamps[str(path)] = _ask(url)
 
 
-def _open_system(url: str) -> tuple[Any, str]:
+def open_system(url: str) -> tuple[Any, str]:
     """The file system of fsspec for a URL, and the file's name in it. Asked for anew each time: none survives a fork."""
     from fsspec.core import url_to_fs
 
@@ -246,7 +247,7 @@ def _open_system(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _explaining(url: str, done: str = "read") -> Iterator[None]:
+def explaining(url: str, done: str = "read") -> Iterator[None]:
     """Turn whatever a file system raises into an `InputError` that names the URL and the remedy."""
     try:
         yield

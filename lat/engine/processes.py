@@ -82,6 +82,11 @@ def in_joined_group() -> bool:
     return len(_meeting) > 2
 
 
+def is_first_of_group() -> bool:
+    """True in the first process of a group that was joined, and in one that is in none."""
+    return not in_joined_group() or dist.get_rank() == 0
+
+
 def together(command: Callable[[Callable[[str], None]], int]) -> int:
     """Run a command in all processes and return the exit status of this one.
 

@@ -7,7 +7,7 @@ pair of datasets.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from lat.engine.jobs import Recipe, ShardJob, missing_shards, tracked
 from lat.engine.outcome import Outcome
 from lat.engine.ray_cluster import DEATHS, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
+
+Gather = Callable[[Sequence[Path]], Sequence[Path]]
 
 
 class Worker:
@@ -73,10 +75,11 @@ class Ray:
         fewest: workers that are asked for even if there are fewer shards.
         most: the most workers; 0 for as many as there is room for.
         accelerator: that of the run.
+        gather: makes this process see the files of a shard that a worker has done, and returns where they are.
     """
 
-    def __init__(self, fewest: int, most: int, accelerator: str) -> None:
-        self.fewest, self.most, self.accelerator = fewest, most, accelerator
+    def __init__(self, fewest: int, most: int, accelerator: str, gather: Gather = lambda files: files) -> None:
+        self.fewest, self.most, self.accelerator, self.gather = fewest, most, accelerator, gather
         self._crew = Crew({}, {}, [])
         self._jobs = 0
         self._ray: Any = None
@@ -91,7 +94,7 @@ class Ray:
         with tracked(job, missing) as progress:
             try:
                 for shard, written in self._do(recipe, missing):
-                    files[shard] = written
+                    files[shard] = self.gather(written)
                     progress.advance(job.sizes[shard])
             except BaseException:
                 self.release()

@@ -9,10 +9,13 @@ from math import gcd
 from typing import Any
 
 from lat.config.load import Config
+from lat.core.file_cache import Stamp
 from lat.engine import announce
 from lat.engine.ray_cluster import count_gpus, join_cluster, require_seen
 from lat.engine.ray_training import train_in_groups, train_side_by_side
+from lat.workspace.run_folder import url_folder
 from lat.workspace.steps import RunSteps, Step
+from lat.workspace.url_work import training_at_url
 from lat.workspace.workspace import Workspace
 
 TRAINING = ("train-upstream", "train-lat", "train-downstream")
@@ -20,27 +23,44 @@ TRAINING = ("train-upstream", "train-lat", "train-downstream")
 
 @dataclass(frozen=True)
 class GroupOfSteps:
-    """Runs a group of steps in any process that sees the run's files; it can be pickled.
+    """Runs a group of steps in any process that sees the run's files, or their URL; it can be pickled.
 
     Attributes:
-        config: the run's settings, whose executor is that of the worker alone.
+        config: the run's settings.
         round: the round.
         run: see `Step`.
         due: see `RunSteps`.
+        folders: where their outputs are, relative to the run's folder.
+        needs: the run's files that they read; only if the folder is at a URL.
     """
 
     config: Config
     round: int
     run: RunSteps
     due: Mapping[str, str]
+    folders: tuple[str, ...]
+    needs: Mapping[str, Stamp]
 
     @classmethod
     def of(cls, workspace: Workspace, steps: Sequence[Step], hashes: Mapping[str, str]) -> GroupOfSteps:
-        config = replace(workspace.config, runtime=replace(workspace.config.runtime, executor="local"))
-        return cls(config, workspace.round, steps[0].run, {step.member: hashes[step.title] for step in steps})
+        root, at_url = workspace.paths.root, url_folder(workspace.config.output_dir)
+        folders = dict.fromkeys(path.parent.relative_to(root).as_posix() for step in steps for path in step.outputs)
+        files = workspace.reading(path for step in steps for path in step.inputs).files_read
+        needs = {} if at_url is None else at_url.stamps(files)
+        due = {step.member: hashes[step.title] for step in steps}
+        return cls(workspace.config, workspace.round, steps[0].run, due, tuple(folders), needs)
 
     def __call__(self) -> None:
-        self.run(Workspace(self.config).at(self.round), due=self.due)
+        """Run them as a run of this process alone."""
+        if url_folder(self.config.output_dir) is None:
+            self._run_in(self.config)
+            return
+        with training_at_url(self.config, self.needs, self.folders) as config:
+            self._run_in(config)
+
+    def _run_in(self, config: Config) -> None:
+        alone = replace(config, runtime=replace(config.runtime, executor="local"))
+        self.run(Workspace(alone).at(self.round), due=self.due)
 
 
 def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes: Mapping[str, str]) -> Iterator[Sequence[Step]]:
@@ -66,7 +86,11 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
         done = train_side_by_side(functions, f"{stage} on Ray", gpus=min(1, gpus))
     else:
         done = train_in_groups(functions, workspace.paths.root / ".work" / "ray", workers=workers)
+    at_url = url_folder(workspace.config.output_dir)
     for number in done:
+        if at_url is not None:
+            for folder in functions[number].folders:
+                at_url.pull(folder)
         require_seen(path for step in groups[number] for path in step.outputs)
         announce.event("stage_done", **described(groups[number]), seconds=round(time.monotonic() - start, 3))
         yield groups[number]

@@ -30,7 +30,7 @@ from lat.stages.shared.relation_files import require_relations
 from lat.stages.shared.unused_features import remove_unused_features
 from lat.workspace.label_shards import work_folder
 from lat.workspace.paths import require
-from lat.workspace.run_lock import locked
+from lat.workspace.run_folder import at_work_in, url_folder
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
@@ -69,7 +69,7 @@ def run_stages(
         if stage.name in chosen:
             stage.check(workspace)
     with ExitStack() as held:
-        processes.from_first(held.enter_context, locked(workspace.paths.root))
+        processes.from_first(held.enter_context, at_work_in(workspace.config.output_dir))
         processes.from_first(_tell_repairs, workspace, say)
         done = _run_steps(workspace, _groups(workspace, chosen, select), force, say)
         if stages is None:
@@ -124,15 +124,18 @@ def _do(workspace: Workspace, records: StepRecords, steps: Sequence[Step], hashe
     if workspace.config.runtime.executor == "ray" and steps[0].stage in TRAINING:
         for same in train_on_ray(workspace, _grouped(steps), hashes):
             _note(records, same, hashes)
+            _store(workspace)
         return
     worker, mine, written = workspace, steps, list[Path]()
     if steps[0].is_apart:
         worker, mine = workspace.alone(), workspace.processes.share(steps)
     for same in _grouped(mine):
         with announce.work("stage", **described(same)):
-            same[0].run(worker, due={step.member: hashes[step.title] for step in same})
+            reading = worker.reading(path for step in same for path in step.inputs)
+            same[0].run(reading, due={step.member: hashes[step.title] for step in same})
         if worker.processes.is_first:
             written += _note(records, same, hashes)
+            _store(workspace)
     workspace.processes.settle(written)
 
 
@@ -153,6 +156,13 @@ def _note(records: StepRecords, steps: Sequence[Step], hashes: Mapping[str, str]
     for step in steps:
         records.note(step, hashes[step.title])
     return [path for step in steps for path in step.outputs]
+
+
+def _store(workspace: Workspace) -> None:
+    """Write what steps have changed to the URL of the run's folder, if it is at one."""
+    folder = url_folder(workspace.config.output_dir)
+    if folder is not None:
+        folder.push()
 
 
 def _say_nothing(line: str) -> None:

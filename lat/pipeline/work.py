@@ -13,6 +13,7 @@ from lat.core.remote import is_file
 from lat.engine.executors import Share, ShareIsDone
 from lat.pipeline.plan import STAGES, plan, stages_of_run
 from lat.workspace.devices import DevicesForShare
+from lat.workspace.run_folder import url_folder
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
@@ -61,6 +62,9 @@ def share_of_run(config: Config, shard: str) -> Workspace:
     part, parts = map(int, found.groups()) if found else (0, 0)
     if part >= parts:
         raise InputError("--shard", f"is '{shard}'", "write I/N, with I from 0 to N - 1: 0/16 is the first of 16 shares")
+    if url_folder(config.output_dir) is not None:
+        remedy = "name a folder that all machines share, or start `lat run` alone"
+        raise InputError("output_dir", f"is {config.output_dir}, and `lat work` needs a folder", remedy)
     return Workspace(config, devices=DevicesForShare(config, Share(part, parts)))
 
 

@@ -16,6 +16,7 @@ from lat.engine.ray_executor import Ray
 from lat.engine.reading import available_cores
 from lat.engine.runtime import build_fabric, fabric_alone, processes_of
 from lat.models.feature_files import available_memory
+from lat.workspace.run_folder import url_folder
 
 BYTES_OF_A_WORKER = 2 * 2**30  # libraries, and the labels of all datasets
 
@@ -56,7 +57,8 @@ class Devices:
         runtime = self.config.runtime
         if self.processes.size == 1 and runtime.executor == "ray":
             fewest, most = runtime.ray_workers
-            return Ray(fewest, most, runtime.accelerator)
+            folder = url_folder(self.config.output_dir)
+            return Ray(fewest, most, runtime.accelerator, *(() if folder is None else (folder.gather,)))
         return Local() if self.processes.size == 1 else InProcesses(self.processes)
 
     @cached_property

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from lat.config.load import Config
 from lat.engine.jobs import Executor, ShardJob
 from lat.engine.runtime import seed_everything
+from lat.workspace.run_folder import url_folder
+from lat.workspace.url_work import RecipeAtUrl
 from lat.workspace.workspace import Workspace
 
 Job = TypeVar("Job", bound=ShardJob)
@@ -33,9 +35,13 @@ class JobRecipe:
     arguments: Mapping[str, Any]
 
     def __call__(self) -> ShardJob:
-        if _open.get("config") != self.config:
-            _open.update(config=self.config, run=Workspace(self.config))
-            seed_everything(self.config.seed)
+        return self.of(self.config)
+
+    def of(self, config: Config) -> ShardJob:
+        """The job of the run with these settings."""
+        if _open.get("config") != config:
+            _open.update(config=config, run=Workspace(config))
+            seed_everything(config.seed)
         run: Workspace = _open["run"]
         return self.kind(run.at(self.round), **self.arguments)
 
@@ -60,6 +66,7 @@ def do_shards_without_device(workspace: Workspace, kind: Callable[..., Job], **a
 
 
 def _do(workspace: Workspace, executor: Executor, kind: Callable[..., Job], arguments: Mapping[str, Any]) -> Job:
-    job = kind(workspace, **arguments)
-    executor.run(job, JobRecipe(workspace.config, workspace.round, kind, arguments))
+    job, recipe = kind(workspace, **arguments), JobRecipe(workspace.config, workspace.round, kind, arguments)
+    folder = url_folder(workspace.config.output_dir)
+    executor.run(job, recipe if folder is None else RecipeAtUrl(recipe, folder.stamps(workspace.files_read)))
     return job

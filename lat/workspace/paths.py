@@ -8,11 +8,12 @@ from pathlib import Path
 
 from lat.config.load import MADE_WITH, Config
 from lat.core.errors import InputError
+from lat.workspace.run_folder import run_folder
 
 
 @dataclass(frozen=True)
 class RunPaths:
-    """The files of one round of a run, under its `output_dir`.
+    """The files of one round of a run, under its `output_dir`, or under the copy of it if that is a URL.
 
     Round 0 uses `output_dir` itself, round r uses `rounds/r`, except that the last round's transferred labels go to
     `output_dir`. A round reuses the files of an earlier one for whatever it does not produce again.
@@ -29,7 +30,7 @@ class RunPaths:
 
     @property
     def root(self) -> Path:
-        return Path(self.config.output_dir)
+        return run_folder(self.config.output_dir)
 
     def _folder(self, dataset: str | None = None) -> Path:
         """The folder of this round; files from the detector of a `dataset` that is not renewed stay in round 0."""

@@ -20,6 +20,7 @@ from lat.detectors.detector_settings import TORCHVISION_BACKBONES, TRANSFORMERS_
 from lat.engine.training_settings import check_batch_size
 from lat.models.feature_files import available_memory
 from lat.models.model_settings import BACKBONES, CONVNET_STRIDES, DINOV2_MODELS, DINOV2_PATCH
+from lat.workspace.run_folder import run_folder
 
 _DINOV2_CHANNELS = {"s": 384, "b": 768, "l": 1024, "g": 1536}  # by the size in the name
 _NUMBER_BYTES = {"float16": 2, "float32": 4}
@@ -50,13 +51,14 @@ def check_lat(config: Config, sizes_hw: Iterable[tuple[int, int]], processes: in
         raise _no_file("lat.backbone.weights", backbone.weights)
     if backbone.name not in BACKBONES:
         _check_convnet("lat.backbone", "name", backbone.name, backbone.weights)
-    if backbone.cache == "none" or (Path(config.output_dir) / "lat" / "model.pt").is_file():
+    folder = run_folder(config.output_dir)
+    if backbone.cache == "none" or (folder / "lat" / "model.pt").is_file():
         return
     needed = feature_bytes(config, sizes_hw)
     if backbone.cache == "memory":
         _check_room(needed * here, available_memory(), "memory", "set lat.backbone.cache=disk")
     else:
-        room = _free_disk(Path(config.output_dir)) + _size_of(Path(config.output_dir) / "cache")
+        room = _free_disk(folder) + _size_of(folder / "cache")
         _check_room(needed, room, "disk", "free some of the disk, or set lat.backbone.cache=none")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from lat.core.errors import InputError
 from lat.core.files import writing
@@ -62,6 +62,25 @@ class Owner:
             return _started(self.pid) != self.started
         return silent_seconds > STALE_SECONDS
 
+    def refusal(self, folder: Path | str, lock: Path | str) -> InputError:
+        """What another is told that wants to work in the folder."""
+        what = f"is in use by process {self.pid} on {self.host} since {self.since} ({self.command[:200]})"
+        return InputError(folder, what, f"wait until it ends; if it has ended, remove {lock}")
+
+    def to_bytes(self) -> bytes:
+        """The content of the lock."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @staticmethod
+    def of_bytes(content: bytes) -> Owner | None:
+        """Who holds a lock of this content; None if nobody does, or nobody can be made out."""
+        try:
+            owner = Owner(**json.loads(content))
+        except (TypeError, ValueError, RecursionError):
+            return None
+        are_sound = all(type(getattr(owner, one.name)).__name__ == one.type for one in fields(Owner))
+        return owner if are_sound else None
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
@@ -96,8 +115,7 @@ def _take(path: Path, owner: Owner) -> None:
             if found is None or found.is_gone(silent):
                 _write(file, owner)
                 return
-        what = f"is in use by process {found.pid} on {found.host} since {found.since} ({found.command[:200]})"
-        raise InputError(path.parent.parent, what, f"wait until it ends; if it has ended, remove {path}")
+        raise found.refusal(path.parent.parent, path)
 
 
 def _hold(file: BinaryIO) -> None:
@@ -115,20 +133,13 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
 
 
 def _read(file: BinaryIO) -> Owner | None:
-    """Who holds the lock; None if nobody does, or nobody can be made out."""
     file.seek(0)
-    try:
-        content: dict[str, Any] = json.loads(file.read(1 << 16))
-        owner = Owner(**content)
-    except (TypeError, ValueError, RecursionError):
-        return None
-    are_sound = all(type(getattr(owner, one.name)).__name__ == one.type for one in fields(Owner))
-    return owner if are_sound else None
+    return Owner.of_bytes(file.read(1 << 16))
 
 
 def _write(file: BinaryIO, owner: Owner) -> None:
     file.truncate(0)
-    file.write(json.dumps(asdict(owner)).encode() + b"\n")
+    file.write(owner.to_bytes())
     file.flush()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 
 from lightning_fabric import Fabric
 
@@ -22,7 +24,12 @@ class Workspace:
         round: the round; None for the last.
         data: data already loaded.
         devices: the device and processes.
+
+    Attributes:
+        files_read: the run's files that the steps which are done with it read; see `reading`.
     """
+
+    files_read: tuple[Path, ...] = ()
 
     def __init__(
         self, config: Config, round: int | None = None, data: LoadedData | None = None, devices: Devices | None = None
@@ -41,6 +48,12 @@ class Workspace:
     def alone(self) -> Workspace:
         """The same run, with the same loaded data, for one process that works without the others."""
         return Workspace(self.config, self.round, self.data, DevicesAlone(self.devices))
+
+    def reading(self, inputs: Iterable[Path]) -> Workspace:
+        """The same run, with the same loaded data, for steps that read these files; small ones that any may read are added."""
+        run = Workspace(self.config, self.round, self.data, self.devices)
+        run.files_read = (*inputs, self.paths.class_shares, *self.paths.found_relations())
+        return run
 
     def rounds(self) -> list[Workspace]:
         """The run seen from each of its rounds, 0 first."""

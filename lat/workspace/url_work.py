@@ -1,0 +1,115 @@
+"""What workers do that see a run's folder at its URL alone: they bring what they read, and write there what they make."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from lat.config.load import Config
+from lat.core.errors import InputError
+from lat.core.file_cache import Stamp
+from lat.core.url_folder import UrlFolder
+from lat.engine.jobs import Advance, ShardJob, uncounted
+from lat.engine.processes import is_first_of_group
+from lat.workspace.run_folder import workers_folder
+
+CHECKPOINT_SECONDS = 15.0  # between two looks for a new checkpoint
+_CARRIED = ("checkpoint.pt", "log.jsonl")  # in this order, so that the log has every line that the checkpoint counts on
+
+
+class RecipeOfConfig(Protocol):
+    """A `Recipe` that builds the job of a run with given settings."""
+
+    @property
+    def config(self) -> Config: ...
+
+    def of(self, config: Config) -> ShardJob: ...
+
+
+@dataclass(frozen=True)
+class RecipeAtUrl:
+    """Builds a job in a process that sees the URL of the run's folder; it can be pickled.
+
+    Attributes:
+        recipe: builds it where the run's folder is.
+        needs: the run's files that its shards read.
+    """
+
+    recipe: RecipeOfConfig
+    needs: Mapping[str, Stamp]
+
+    def __call__(self) -> ShardJob:
+        folder = workers_folder(self.recipe.config.output_dir)
+        folder.fetch(self.needs)
+        return JobAtUrl(self.recipe.of(placed_in(self.recipe.config, folder)), folder)
+
+
+class JobAtUrl:
+    """A job whose finished shards go to the URL; see `ShardJob`."""
+
+    def __init__(self, job: ShardJob, folder: UrlFolder) -> None:
+        self.job, self.folder = job, folder
+        self.title, self.is_preparation, self.sizes = job.title, job.is_preparation, job.sizes
+
+    def is_done(self, shard: int) -> bool:
+        return self.job.is_done(shard)
+
+    def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
+        """Do a shard, and write its files to the URL; returns them relative to the run's folder."""
+        return self.folder.store(self.job.run(shard, advance))
+
+
+def placed_in(config: Config, folder: UrlFolder) -> Config:
+    """The settings of the same run in a folder of this machine."""
+    return replace(config, output_dir=str(folder.folder))
+
+
+@contextmanager
+def training_at_url(config: Config, needs: Mapping[str, Stamp], folders: Sequence[str]) -> Iterator[Config]:
+    """Train in this machine's copy of a run's folder: what others have begun goes on, and what is made goes to the URL.
+
+    While the block runs, so does every new checkpoint, that another machine may go on from if this one is lost.
+
+    Args:
+        config: the run's settings.
+        needs: the run's files that the training reads.
+        folders: those that it writes, relative to the run's.
+
+    Yields:
+        The settings of the same run in the copy.
+    """
+    folder = workers_folder(config.output_dir)
+    folder.fetch(needs)
+    for each in folders:
+        folder.pull(each)
+    if not is_first_of_group():  # which writes all files
+        yield placed_in(config, folder)
+        return
+    ended = threading.Event()
+    carrier = threading.Thread(target=_carry, args=(folder, folders, ended), name="checkpoints", daemon=True)
+    carrier.start()
+    try:
+        yield placed_in(config, folder)
+    finally:
+        ended.set()
+        carrier.join()
+    for each in folders:
+        folder.push(each)
+
+
+def _carry(folder: UrlFolder, folders: Sequence[str], ended: threading.Event) -> None:
+    """Write new checkpoints to the URL, until the training has ended; one that is refused waits for the next."""
+    carried: dict[str, int] = {}
+    while not ended.wait(CHECKPOINT_SECONDS):
+        for each in folders:
+            checkpoint = folder.folder / each / _CARRIED[0]
+            with suppress(InputError, OSError):
+                time_ns = checkpoint.stat().st_mtime_ns
+                if carried.get(each) != time_ns:
+                    for name in _CARRIED:
+                        folder.store([folder.folder / each / name])
+                    carried[each] = checkpoint.stat().st_mtime_ns
