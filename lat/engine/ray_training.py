@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lat.core.files import write_atomically
+from lat.core.remote import is_url, open_system
 from lat.engine.outcome import Outcome
 from lat.engine.processes import join_group
 from lat.engine.progress import track
@@ -57,19 +57,20 @@ def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) 
             ray.cancel(left, force=True)
 
 
-def train_in_groups(functions: Sequence[Function], folder: Path, *, workers: int) -> Iterator[int]:
+def train_in_groups(functions: Sequence[Function], folder: str, *, workers: int) -> Iterator[int]:
     """Do one function after another, each by a group of workers with a GPU each; see `train_in_group`."""
     for number, function in enumerate(functions):
         train_in_group(function, folder, workers=workers, gpus=1)
         yield number
 
 
-def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int) -> None:
+def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) -> None:
     """Do a function in all workers of a group that Ray Train starts; in each, `started_processes` tells of the others.
 
     Args:
         function: what to do.
-        folder: for Ray Train's own files; deleted in the end.
+        folder: path or URL of a folder for Ray Train's own files, which all machines see; deleted in the end. With a URL, all
+            workers are on one machine: they may have no other folder in common.
         workers: their number.
         gpus: 0 or 1, of each worker.
 
@@ -84,16 +85,17 @@ def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int)
         from ray.train.torch import TorchConfig, TorchTrainer
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
-    folder = folder.resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    task = _Group(Place.of_driver(), function, folder / "error")
+    place = _Folder(folder if is_url(folder) else str(Path(folder).resolve()))
+    place.remove()
+    task = _Group(Place.of_driver(), function, place)
+    strategy = "STRICT_PACK" if is_url(folder) else "PACK"
+    each = {"CPU": 1, "GPU": gpus}
     trainer = TorchTrainer(
         _Group.do_with,
         train_loop_config={"group": task},
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo"),
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": 1, "GPU": gpus}),
-        run_config=RunConfig(name="train", storage_path=str(folder), failure_config=FailureConfig(max_failures=DEATHS)),
+        scaling_config=ScalingConfig(workers, use_gpu=gpus > 0, resources_per_worker=each, placement_strategy=strategy),
+        run_config=RunConfig(name="train", failure_config=FailureConfig(max_failures=DEATHS), **place.storage()),
     )
     try:
         trainer.fit()
@@ -103,7 +105,41 @@ def train_in_group(function: Function, folder: Path, *, workers: int, gpus: int)
     else:
         task.raise_error()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        place.remove()
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder that all machines of a group see, by its path or URL."""
+
+    place: str
+
+    def storage(self) -> dict[str, Any]:
+        """What Ray Train has to know to keep its own files there."""
+        system, key = open_system(self.place)
+        if not is_url(self.place):
+            Path(key).mkdir(parents=True, exist_ok=True)
+            return {"storage_path": key}
+        from pyarrow import fs
+
+        return {"storage_path": key, "storage_filesystem": fs.PyFileSystem(fs.FSSpecHandler(system))}
+
+    def write(self, name: str, content: bytes) -> None:
+        system, key = open_system(f"{self.place}/{name}")
+        system.pipe_file(key, content)
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None if there is none."""
+        system, key = open_system(f"{self.place}/{name}")
+        system.invalidate_cache()
+        return system.cat_file(key) if system.exists(key) else None
+
+    def remove(self) -> None:
+        """Delete it with all that is in it."""
+        system, key = open_system(self.place)
+        system.invalidate_cache()
+        with suppress(FileNotFoundError):
+            system.rm(key, recursive=True)
 
 
 @dataclass(frozen=True)
@@ -113,30 +149,30 @@ class _Group:
     Attributes:
         place: where it stands.
         function: what to do.
-        error: file for an `InputError`; once it is there, the group has nothing more to do.
+        folder: where a file `error` has an `InputError`; once it is there, the group has nothing more to do.
     """
 
     place: Place
     function: Function
-    error: Path
+    folder: _Folder
 
     @staticmethod
     def do_with(config: dict[str, Any]) -> None:
         """Ray Train's training loop."""
         group: _Group = config["group"]
-        if group.error.exists():  # Ray Train begins again after an error as after a death
+        if group.folder.read("error") is not None:  # Ray Train begins again after an error as after a death
             return
         group.place.enter()
         join_group()
         outcome = Outcome.of(group.function)
         if outcome.error is not None:
-            write_atomically(group.error, pickle.dumps(outcome.error))
+            group.folder.write("error", pickle.dumps(outcome.error))
         outcome.unwrap()
 
     def raise_error(self) -> None:
         """Raise the `InputError` of a worker, if there was one."""
-        if self.error.exists():
-            raise pickle.loads(self.error.read_bytes())
+        if error := self.folder.read("error"):
+            raise pickle.loads(error)
 
 
 def _do_alone(place: Place, function: Function) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any
 from lat.config.load import Config
 from lat.core.file_cache import Stamp
 from lat.engine import announce
-from lat.engine.ray_cluster import count_gpus, join_cluster, require_seen
+from lat.engine.ray_cluster import count_gpus, count_gpus_together, join_cluster, require_seen
 from lat.engine.ray_training import train_in_groups, train_side_by_side
 from lat.workspace.run_folder import url_folder
 from lat.workspace.steps import RunSteps, Step
@@ -75,7 +75,9 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
         The steps of each group, as it is done and its files are seen.
     """
     runtime = workspace.config.runtime
-    gpus, stage = count_gpus(join_cluster(), runtime.accelerator), groups[0][0].stage
+    at_url, stage = url_folder(workspace.config.output_dir), groups[0][0].stage
+    count = count_gpus if at_url is None else count_gpus_together
+    gpus = count(join_cluster(), runtime.accelerator)
     workspace.devices.release()  # those who do shards may hold every GPU
     functions = [GroupOfSteps.of(workspace, steps, hashes) for steps in groups]
     workers = workers_of(workspace.config, stage, gpus)
@@ -85,8 +87,8 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
     if workers == 1:
         done = train_side_by_side(functions, f"{stage} on Ray", gpus=min(1, gpus))
     else:
-        done = train_in_groups(functions, workspace.paths.root / ".work" / "ray", workers=workers)
-    at_url = url_folder(workspace.config.output_dir)
+        place = str(workspace.paths.root) if at_url is None else at_url.url
+        done = train_in_groups(functions, f"{place}/.work/ray", workers=workers)
     for number in done:
         if at_url is not None:
             for folder in functions[number].folders:

@@ -156,3 +156,30 @@ def test_every_section_has_a_default() -> None:
     for section in fields(Config):
         if isinstance(section.type, type) and is_dataclass(section.type):
             section.type()
+
+
+@pytest.mark.parametrize(
+    ("place", "executor", "message"),
+    [
+        (
+            "s3://bucket/run",
+            "local",
+            "output_dir is s3://bucket/run, and runtime.executor is 'local', .*; set runtime.executor=",
+        ),
+        (
+            "https://host/run",
+            "ray",
+            "output_dir is https://host/run, and a web server takes no files; name a folder, or an s3://",
+        ),
+        ("s3://", "ray", "s3:// is not a URL that names a file or folder"),
+    ],
+)
+def test_a_url_to_write_to_needs_ray_and_a_store(place: str, executor: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config(write(tmp_path, TWO_DATASETS), [f"output_dir={place}", f"runtime.executor={executor}"])
+
+
+@pytest.mark.parametrize(("place", "executor"), [("s3://bucket/run", "ray"), ("file:///runs/lat", "local"), ("runs/a", "local")])
+def test_where_a_run_may_write(place: str, executor: str, tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, TWO_DATASETS), [f"output_dir={place}", f"runtime.executor={executor}"])
+    assert config.output_dir == place

@@ -158,7 +158,7 @@ def test_trainings_side_by_side_write_the_same_bytes_though_a_worker_dies(cluste
 def test_a_group_of_ray_train_shares_out_batches(cluster: Any, executor: Ray, tmp_path: Path) -> None:
     executor.release()
     train_and_tell(tmp_path / "here")
-    train_in_group(partial(train_and_tell, tmp_path / "two"), tmp_path / "ray", workers=2, gpus=0)
+    train_in_group(partial(train_and_tell, tmp_path / "two"), str(tmp_path / "ray"), workers=2, gpus=0)
     assert (tmp_path / "two" / "processes").read_text() == "(1, 2) 2"
     here, two = (torch.load(tmp_path / name / "model.pt")["model"] for name in ("here", "two"))
     for key, tensor in here.items():
