@@ -39,7 +39,7 @@ unit: install ## the tests of single parts
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS:%=--ignore=%)
 
 runs: install ## the tests of whole runs, of the report in a browser, and of Ray
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(RUNS)
 
 test-oldest: $(OLDEST)/.installed ## the tests of single parts with the lowest versions that setup.py allows, in a virtual environment of their own
 	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 $(RUNS:%=--ignore=%)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ray_clusters import RayCluster
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -14,3 +21,12 @@ def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     config, run = finished
     shutil.copytree(run, tmp_path / "run")
     return config, tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    """One for all tests on Ray, which starts slowly; tests find it as the ones before them have left it."""
+    from ray_clusters import three_nodes
+
+    with three_nodes(tmp_path_factory.mktemp("nodes"), [HERE, HERE / "engine"]) as cluster:
+        yield cluster

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lat.commands.draw_street_scenes import benchmark_config
@@ -67,10 +68,15 @@ def result_bytes(output_dir: Path) -> dict[str, bytes]:
 
 def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
     """Run in another process, and kill it as soon as `file` is there."""
+    kill_when(config, run, file.exists, *settings)
+
+
+def kill_when(config: Path, run: Path | str, is_time: Callable[[], bool], *settings: str, seconds: float = 60) -> None:
+    """Run in another process, and kill it as soon as it is time, or after so many seconds."""
     command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+    deadline = time.monotonic() + seconds
+    while not is_time() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "killed before it was done"

@@ -20,6 +20,9 @@ LAUNCHERS = ("TORCHELASTIC_", "SLURM_")  # variables by which torchrun and srun 
 OF_A_GROUP = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 Item = TypeVar("Item")
 
+Function = Callable[[], None]
+"""What a worker does; it can be pickled, writes files, and can be begun anew after any end."""
+
 DEATHS = 5  # of workers that were doing the same thing; one more ends the run
 
 

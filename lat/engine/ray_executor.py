@@ -1,4 +1,4 @@
-"""Shards done by workers on a Ray cluster: workers join and leave while a job runs, and live from job to job.
+"""Shards, and whole trainings, done by workers on a Ray cluster: they join and leave while a job runs, and live from job to job.
 
 `ray.data` would do the same with processes that end with each job: models, labels and features would be loaded anew for every
 pair of datasets.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lat.engine.jobs import Recipe, ShardJob, missing_shards, tracked
 from lat.engine.outcome import Outcome
-from lat.engine.ray_cluster import DEATHS, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
+from lat.engine.progress import track
+from lat.engine.ray_cluster import DEATHS, Function, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
 
 Gather = Callable[[Sequence[Path]], Sequence[Path]]
 
@@ -46,6 +48,17 @@ class Worker:
         if self.job.value is None:
             return self.job
         return Outcome.of(self.job.value.run, shard)
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Functions in the place of the shards of a job."""
+
+    functions: Sequence[Function]
+
+    def run(self, number: int) -> Sequence[Path]:
+        self.functions[number]()
+        return ()
 
 
 @dataclass
@@ -105,6 +118,25 @@ class Ray:
                 f"{job.title}: a Ray worker has done shard {unseen[0]}, and its files are not what they should be"
             )
 
+    def do_each(self, functions: Sequence[Function], title: str) -> Iterator[int]:
+        """Do each function in one worker, as many at a time as there is room for; yield the number of each when it is done.
+
+        A function whose worker dies is begun anew in another.
+
+        Raises:
+            InputError: if a function raised it.
+            WorkerError: if a function raised another error, or its workers died again and again.
+        """
+        self._join()
+        with track(len(functions), title) as progress:
+            try:
+                for number, _ in self._do(partial(Functions, functions), range(len(functions))):
+                    progress.advance()
+                    yield number
+            except BaseException:
+                self.release()
+                raise
+
     def release(self) -> None:
         """Let all workers go, and with them their GPUs."""
         crew, self._crew = self._crew, Crew({}, {}, [])
@@ -121,7 +153,7 @@ class Ray:
             )
             self._hire = lambda: start.remote(place)
 
-    def _do(self, recipe: Recipe, missing: Sequence[int]) -> Iterator[tuple[int, Sequence[Path]]]:
+    def _do(self, recipe: Callable[[], ShardJob | Functions], missing: Sequence[int]) -> Iterator[tuple[int, Sequence[Path]]]:
         """Yield each shard, and its files, as it is done."""
         self._jobs += 1
         crew, reference = self._crew, [self._ray.put(recipe)]

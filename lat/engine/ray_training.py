@@ -1,4 +1,4 @@
-"""Training on a Ray cluster: whole trainings side by side, each in one worker or in a group of them that Ray Train starts.
+"""Training on a Ray cluster by a group of workers that Ray Train starts.
 
 A training that loses a worker begins again in another and resumes by itself from the checkpoint in its folder.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,45 +16,7 @@ from typing import Any
 from lat.core.remote import is_url, open_system
 from lat.engine.outcome import Outcome
 from lat.engine.processes import join_group
-from lat.engine.progress import track
-from lat.engine.ray_cluster import DEATHS, Place, RayWorkerError, join_cluster, not_installed
-
-Function = Callable[[], None]
-"""What a worker does; it can be pickled, writes to a folder that all machines see, and can be begun anew after any end."""
-
-
-def train_side_by_side(functions: Sequence[Function], title: str, *, gpus: int) -> Iterator[int]:
-    """Do each function in a worker of its own, as many at a time as the cluster has room for; yield the number of each when done.
-
-    Args:
-        functions: what to do.
-        title: what the work is, for its progress.
-        gpus: 0 or 1, of each worker.
-
-    Raises:
-        InputError: if a function raised it.
-        WorkerError: if a function raised another error, or its workers died again and again.
-    """
-    ray = join_cluster()
-    place = Place.of_driver()
-    alone = ray.remote(max_calls=1)(_do_alone)
-    task = alone.options(num_cpus=place.cpus, num_gpus=gpus, max_retries=DEATHS, scheduling_strategy="SPREAD")
-    waiting = {task.remote(place, function): number for number, function in enumerate(functions)}
-    try:
-        with track(len(functions), title) as progress:
-            while waiting:
-                (done,), _ = ray.wait(list(waiting), num_returns=1)
-                number = waiting.pop(done)
-                try:
-                    outcome = ray.get(done)
-                except ray.exceptions.RayError as error:
-                    raise RayWorkerError(f"{title}: {DEATHS + 1} Ray workers have died; the last: {error}") from None
-                outcome.unwrap()
-                progress.advance()
-                yield number
-    finally:
-        for left in waiting:
-            ray.cancel(left, force=True)
+from lat.engine.ray_cluster import DEATHS, Function, Place, RayWorkerError, join_cluster, not_installed
 
 
 def train_in_groups(functions: Sequence[Function], folder: str, *, workers: int) -> Iterator[int]:
@@ -173,8 +135,3 @@ class _Group:
         """Raise the `InputError` of a worker, if there was one."""
         if error := self.folder.read("error"):
             raise pickle.loads(error)
-
-
-def _do_alone(place: Place, function: Function) -> Outcome:
-    place.enter_alone()
-    return Outcome.of(function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
@@ -12,7 +12,8 @@ from lat.config.load import Config
 from lat.core.file_cache import Stamp
 from lat.engine import announce
 from lat.engine.ray_cluster import count_gpus, count_gpus_together, join_cluster, require_seen
-from lat.engine.ray_training import train_in_groups, train_side_by_side
+from lat.engine.ray_training import train_in_groups
+from lat.workspace.jobs import run_of_worker
 from lat.workspace.run_folder import url_folder
 from lat.workspace.steps import RunSteps, Step
 from lat.workspace.url_work import training_at_url
@@ -59,8 +60,7 @@ class GroupOfSteps:
             self._run_in(config)
 
     def _run_in(self, config: Config) -> None:
-        alone = replace(config, runtime=replace(config.runtime, executor="local"))
-        self.run(Workspace(alone).at(self.round), due=self.due)
+        self.run(run_of_worker(config).at(self.round), due=self.due)
 
 
 def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes: Mapping[str, str]) -> Iterator[Sequence[Step]]:
@@ -78,15 +78,15 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
     at_url, stage = url_folder(workspace.config.output_dir), groups[0][0].stage
     count = count_gpus if at_url is None else count_gpus_together
     gpus = count(join_cluster(), runtime.accelerator)
-    workspace.devices.release()  # those who do shards may hold every GPU
     functions = [GroupOfSteps.of(workspace, steps, hashes) for steps in groups]
     workers = workers_of(workspace.config, stage, gpus)
     for steps in groups:
         announce.event("stage_begun", **described(steps))
     start = time.monotonic()
     if workers == 1:
-        done = train_side_by_side(functions, f"{stage} on Ray", gpus=min(1, gpus))
+        done = workspace.devices.on_ray.do_each(functions, f"{stage} on Ray")
     else:
+        workspace.devices.release()  # those who do shards may hold every GPU
         place = str(workspace.paths.root) if at_url is None else at_url.url
         done = train_in_groups(functions, f"{place}/.work/ray", workers=workers)
     for number in done:

@@ -54,12 +54,16 @@ class Devices:
     @cached_property
     def executor(self) -> Executor:
         """Who does the shards of jobs."""
-        runtime = self.config.runtime
-        if self.processes.size == 1 and runtime.executor == "ray":
-            fewest, most = runtime.ray_workers
-            folder = url_folder(self.config.output_dir)
-            return Ray(fewest, most, runtime.accelerator, *(() if folder is None else (folder.gather,)))
+        if self.processes.size == 1 and self.config.runtime.executor == "ray":
+            return self.on_ray
         return Local() if self.processes.size == 1 else InProcesses(self.processes)
+
+    @cached_property
+    def on_ray(self) -> Ray:
+        """Workers on a Ray cluster, which join when they are asked for something."""
+        runtime, folder = self.config.runtime, url_folder(self.config.output_dir)
+        fewest, most = runtime.ray_workers
+        return Ray(fewest, most, runtime.accelerator, *(() if folder is None else (folder.gather,)))
 
     @cached_property
     def executor_without_device(self) -> Executor:
@@ -70,8 +74,8 @@ class Devices:
 
     def release(self) -> None:
         """Let go of what does shards on other machines; it comes back when it is needed."""
-        if isinstance(executor := vars(self).get("executor"), Ray):
-            executor.release()
+        if "on_ray" in vars(self):
+            self.on_ray.release()
 
 
 class DevicesAlone(Devices):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lat.config.load import Config
@@ -39,11 +39,17 @@ class JobRecipe:
 
     def of(self, config: Config) -> ShardJob:
         """The job of the run with these settings."""
-        if _open.get("config") != config:
-            _open.update(config=config, run=Workspace(config))
-            seed_everything(config.seed)
-        run: Workspace = _open["run"]
-        return self.kind(run.at(self.round), **self.arguments)
+        return self.kind(run_of_worker(config).at(self.round), **self.arguments)
+
+
+def run_of_worker(config: Config) -> Workspace:
+    """The run of these settings in a worker, which works alone; what it has loaded stays for the next job or training."""
+    config = replace(config, runtime=replace(config.runtime, executor="local"))
+    if _open.get("config") != config:
+        _open.update(config=config, run=Workspace(config))
+        seed_everything(config.seed)
+    run: Workspace = _open["run"]
+    return run
 
 
 def do_shards(workspace: Workspace, kind: Callable[..., Job], **arguments: Any) -> Job:

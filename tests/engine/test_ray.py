@@ -15,31 +15,35 @@ from typing import Any
 
 import pytest
 import torch
-from counted_job import CountedJob
-from ray_clusters import three_nodes
+from counted_job import CountedJob, Hiding
+from ray_clusters import RayCluster
 from ray_work import train_and_die_once, train_and_tell
 
 from lat.core.errors import InputError
 from lat.engine.jobs import missing_shards
 from lat.engine.outcome import WorkerError
 from lat.engine.ray_executor import Ray
-from lat.engine.ray_training import train_in_group, train_side_by_side
+from lat.engine.ray_training import train_in_group
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one cluster for all
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    path = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    with three_nodes({"PYTHONPATH": os.pathsep.join(path)}) as started:
-        yield started
+def executor(ray_cluster: RayCluster) -> Iterator[Ray]:
+    """One for all tests, whose workers stay."""
+    started = Ray(1, 0, "cpu")
+    yield started
+    started.release()
 
 
 @pytest.fixture(scope="module")
-def executor(cluster: Any) -> Ray:
-    return Ray(1, 0, "cpu")
+def trained_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training in this process."""
+    folder = tmp_path_factory.mktemp("here")
+    train_and_tell(folder)
+    return folder
 
 
 def counted(folder: Path, shards: int, seconds: float = 0.0, **options: Any) -> CountedJob:
@@ -91,21 +95,11 @@ def test_files_that_only_workers_see_are_named(executor: Ray, tmp_path: Path, mo
         executor.run(job, partial(Hiding, job.folder, job.sizes))
 
 
-class Hiding(CountedJob):
-    """Its files are gone before anybody sees them, as on a disk of another machine."""
-
-    def run(self, shard: int) -> list[Path]:
-        files = list(super().run(shard))
-        for path in files:
-            path.unlink()
-        return files
-
-
-def test_a_killed_driver_leaves_only_what_is_missing(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_only_what_is_missing(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
     executor.release()
     job = counted(tmp_path / "job", 12, 0.4)
     command = [sys.executable, str(HERE / "ray_driver.py"), str(job.folder), "12", "0.4"]
-    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster.address}
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(missing_shards(job)) > 9 and time.monotonic() < deadline:
@@ -120,10 +114,9 @@ def test_a_killed_driver_leaves_only_what_is_missing(cluster: Any, executor: Ray
     assert all(done.count(shard) == 1 for shard in there)
 
 
-def test_a_node_that_dies_costs_the_shards_in_flight(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+def test_a_node_that_dies_costs_the_shards_in_flight(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
     job = counted(tmp_path / "job", 18, 0.4)
-    victim = next(node for node in cluster.worker_nodes)
-    when(lambda: len(job.done_by()) >= 6, lambda: cluster.remove_node(victim, allow_graceful=False))
+    when(lambda: len(job.done_by()) >= 6, ray_cluster.lose_a_node)
     run(executor, job)
     assert missing_shards(job) == []
     done = [shard for shard, _ in job.done_by()]
@@ -132,35 +125,34 @@ def test_a_node_that_dies_costs_the_shards_in_flight(cluster: Any, executor: Ray
     assert len(after) < len(before) == 3
 
 
-def test_a_node_that_joins_is_used(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+def test_a_node_that_joins_is_used(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
     short = counted(tmp_path / "short", 6, 0.3)
     run(executor, short)
     before = {process for _, process in short.done_by()}
     job = counted(tmp_path / "long", 60, 0.5)
     thread = threading.Thread(target=run, args=(executor, job))
     thread.start()
-    cluster.add_node(num_cpus=1)
+    ray_cluster.add_node()
     thread.join()
     assert {process for _, process in job.done_by()} > before
 
 
-def test_trainings_side_by_side_write_the_same_bytes_though_a_worker_dies(cluster: Any, executor: Ray, tmp_path: Path) -> None:
-    executor.release()
-    train_and_tell(tmp_path / "here")
+def test_trainings_side_by_side_write_the_same_bytes_though_a_worker_dies(
+    executor: Ray, trained_here: Path, tmp_path: Path
+) -> None:
     functions = [partial(train_and_tell, tmp_path / "a"), partial(train_and_die_once, tmp_path / "b")]
-    assert sorted(train_side_by_side(functions, "train", gpus=0)) == [0, 1]
+    assert sorted(executor.do_each(functions, "train")) == [0, 1]
     assert (tmp_path / "b" / "died").exists()
     for name in "ab":
         for file in ("model.pt", "log.jsonl"):
-            assert (tmp_path / name / file).read_bytes() == (tmp_path / "here" / file).read_bytes()
+            assert (tmp_path / name / file).read_bytes() == (trained_here / file).read_bytes()
 
 
-def test_a_group_of_ray_train_shares_out_batches(cluster: Any, executor: Ray, tmp_path: Path) -> None:
+def test_a_group_of_ray_train_shares_out_batches(executor: Ray, trained_here: Path, tmp_path: Path) -> None:
     executor.release()
-    train_and_tell(tmp_path / "here")
     train_in_group(partial(train_and_tell, tmp_path / "two"), str(tmp_path / "ray"), workers=2, gpus=0)
     assert (tmp_path / "two" / "processes").read_text() == "(1, 2) 2"
-    here, two = (torch.load(tmp_path / name / "model.pt")["model"] for name in ("here", "two"))
+    here, two = (torch.load(folder / "model.pt")["model"] for folder in (trained_here, tmp_path / "two"))
     for key, tensor in here.items():
         torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-6)
     assert not (tmp_path / "ray").exists()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from remote_files import cache, s3_server
 
 from lat.core.errors import InputError
 from lat.engine import processes
 from lat.engine.outcome import Outcome, WorkerError
-from lat.engine.ray_cluster import Place, count_gpus, join_cluster, require_seen
+from lat.engine.ray_cluster import Place, count_gpus, count_gpus_together, join_cluster, require_seen
+from lat.engine.ray_training import _Folder
+
+__all__ = ["cache"]
 
 
 class Resources:
@@ -77,3 +82,36 @@ def test_a_file_that_is_not_seen_in_time_is_named(monkeypatch: pytest.MonkeyPatc
         InputError, match=r"unseen: was written by a Ray worker .*; choose an output_dir that all machines share$"
     ):
         require_seen([tmp_path / "seen", tmp_path / "unseen"])
+
+
+def test_a_group_trains_together_on_the_machine_with_most_gpus() -> None:
+    machines = [
+        {"Alive": True, "Resources": {"GPU": 2.0}},
+        {"Alive": False, "Resources": {"GPU": 8.0}},
+        {"Alive": True, "Resources": {}},
+    ]
+    cluster = SimpleNamespace(nodes=lambda: machines)
+    assert count_gpus_together(cluster, "auto") == 2
+    assert count_gpus_together(cluster, "cpu") == 0
+    assert count_gpus_together(SimpleNamespace(nodes=list), "cuda") == 1, "one may join"
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_group_keeps_its_files_in_a_folder_or_at_a_url(tmp_path: Path) -> None:
+    fs = pytest.importorskip("pyarrow.fs")
+    with pytest.MonkeyPatch.context() as patch, s3_server(patch) as bucket:
+        for place in (str(tmp_path / "ray"), f"{bucket}/ray"):
+            folder = _Folder(place)
+            storage = folder.storage()
+            system = storage.get("storage_filesystem") or fs.LocalFileSystem()
+            file = f"{storage['storage_path']}/train/marker"
+            system.create_dir(f"{storage['storage_path']}/train")
+            system.open_output_stream(file).close()  # as Ray Train begins
+            assert system.get_file_info(file).type == fs.FileType.File
+            assert folder.read("error") is None
+            folder.write("error", b"e")
+            assert folder.read("error") == b"e"
+            folder.remove()
+            assert folder.read("error") is None
+            assert system.get_file_info(file).type == fs.FileType.NotFound
+            folder.remove()

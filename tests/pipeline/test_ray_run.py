@@ -1,63 +1,101 @@
-"""A whole run on a Ray cluster of three nodes, one of which is lost on the way: the same bytes as in one process."""
+"""Whole runs on a Ray cluster of three nodes, though one is lost on the way, and with the run's folder on an S3 server: the same
+bytes as in one process."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import fsspec
 import pytest
-from ray_clusters import three_nodes
-from tiny import draw_tiny, quiet, result_bytes, tiny_workspace
+from ray_clusters import RayCluster
+from tiny import DATASETS, draw_tiny, kill_when, quiet, result_bytes, tiny_workspace
 
 from lat.core.errors import InputError
+from lat.core.url_folder import UrlFolder
 from lat.pipeline.ray_steps import workers_of
 from lat.pipeline.run import run_stages
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one cluster for all
 SETTINGS = ["runtime.accelerator=cpu", "runtime.images_per_batch=1", "training.tensorboard=false"]
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    with three_nodes() as started:
-        yield started
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The configuration and the folder of a run in one process."""
+    folder = tmp_path_factory.mktemp("local")
+    config = draw_tiny(folder)
+    run_stages(tiny_workspace(config, folder / "local", *SETTINGS), STAGES, say=quiet)
+    return config, folder / "local"
 
 
-def lose_a_node_after_the_first_shard(cluster: Any, run: Path) -> threading.Thread:
+def labels_and_models(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, content in result_bytes(folder).items() if name.endswith((".json", ".jsonl", ".pt"))}
+
+
+def lose_a_node_after_the_first_shard(cluster: RayCluster, run: Path) -> threading.Thread:
     """Kill a node in the middle of labelling."""
 
     def watch() -> None:
         while not any(path.is_file() for path in (run / ".work").rglob("*")):
             time.sleep(0.02)
-        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        cluster.lose_a_node()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
 
 
-def test_a_run_on_ray_that_loses_a_node_writes_the_same_bytes(cluster: Any, tmp_path: Path) -> None:
-    config = draw_tiny(tmp_path)
-    run_stages(tiny_workspace(config, tmp_path / "local", *SETTINGS), STAGES, say=quiet)
-    os.environ.pop("RAY_ADDRESS", None)
-    lost = lose_a_node_after_the_first_shard(cluster, tmp_path / "ray")
+def test_a_run_on_ray_that_loses_a_node_writes_the_same_bytes(
+    ray_cluster: RayCluster, local: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config, here = local
+    lost = lose_a_node_after_the_first_shard(ray_cluster, tmp_path / "ray")
     on_ray = tiny_workspace(config, tmp_path / "ray", *SETTINGS, "runtime.executor=ray")
     run_stages(on_ray, STAGES, say=quiet)
     lost.join(timeout=0)
     assert not lost.is_alive()
-    ours, theirs = (
-        {name: content for name, content in result_bytes(tmp_path / run).items() if name.endswith((".json", ".pt"))}
-        for run in ("local", "ray")
-    )
+    ours, theirs = labels_and_models(here), labels_and_models(tmp_path / "ray")
     assert b'"bbox"' in ours["transferred/nu.city.json"]
     assert theirs == ours
     assert run_stages(tiny_workspace(config, tmp_path / "ray", *SETTINGS), STAGES, say=quiet) == []
+
+
+def test_a_run_at_a_url_that_is_killed_goes_on_from_an_empty_machine(
+    ray_cluster: RayCluster, local: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ray_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    config, here = local
+    url, settings = f"{ray_cluster.bucket}/run", (*SETTINGS, "runtime.executor=ray")
+    store = fsspec.filesystem("s3")
+
+    def is_labelling() -> bool:
+        time.sleep(0.2)
+        store.invalidate_cache()
+        return any(name.endswith(".parquet") for name in store.find(f"{url}/.work"))
+
+    with monkeypatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", ray_cluster.address)
+        patch.setenv("LAT_CACHE", str(tmp_path / "killed"))
+        kill_when(config, url, is_labelling, *settings, seconds=300)
+    done = [name.removeprefix(f"{url}/".removeprefix("s3://")) for name in store.find(url)]
+    assert {f"upstream/{name}/model.pt" for name in DATASETS} <= set(done)
+    assert not [name for name in done if name.startswith("transferred") or name.endswith(("checkpoint.pt", ".tmp"))]
+
+    monkeypatch.setenv("LAT_CACHE", str(tmp_path / "empty"))
+    run = tiny_workspace(config, url, *settings)
+    stages = [step.stage for step in run_stages(run, STAGES, say=quiet)]
+    assert "train-upstream" not in stages
+    assert "transfer" in stages
+    assert run.paths.root.is_relative_to(tmp_path / "empty")
+    assert labels_and_models(run.paths.root) == labels_and_models(here)
+    UrlFolder(url, tmp_path / "there").pull()
+    assert labels_and_models(tmp_path / "there") == labels_and_models(here)
+    assert not store.exists(f"{url}/.state/lock.json")
 
 
 @pytest.mark.parametrize(
