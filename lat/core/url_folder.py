@@ -156,7 +156,7 @@ class UrlFolder:
         return {
             name: Found(_marked(stamp_of_entry(entry)), _modified(entry))
             for name, entry in named.items()
-            if not name.endswith("/") and not _is_left_out(name)
+            if _is_name(name) and not _is_left_out(name)
         }
 
     def _files(self, below: str) -> Iterator[str]:
@@ -256,6 +256,11 @@ def _is_marked(stamp: Stamp | None) -> bool:
 
 def _is_below(name: str, below: str) -> bool:
     return not below or name.startswith(f"{below}/")
+
+
+def _is_name(key: str) -> bool:
+    """True for the name of a file below the folder: a store may have others."""
+    return not {"", ".", ".."} & set(key.split("/"))
 
 
 def _is_left_out(name: str) -> bool:

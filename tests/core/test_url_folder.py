@@ -181,3 +181,18 @@ def test_files_are_fetched_by_their_stamps_and_gathered_by_name(tmp_path: Path) 
     assert contents(head.folder) == {"model": "weights", ".work/part-0": "rows"}
     with pytest.raises(InputError, match=r"^memory://bucket/run/\.work/other: no such object"):
         head.gather([Path(".work/other")])
+
+
+def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("sound", "../outside", "a/../../outside", "/tmp/outside", "a//b"):
+        store.store[f"/bucket/run/{name}"] = store.store.get("x") or _memory_file(b"x")
+    copy = copy_of(tmp_path / "copy")
+    copy.pull()
+    assert contents(tmp_path) == {"copy/sound": "x"}
+
+
+def _memory_file(content: bytes) -> Any:
+    from fsspec.implementations.memory import MemoryFile
+
+    return MemoryFile(data=content)

@@ -1,4 +1,4 @@
-"""Workers that see a run's folder at its URL alone, without Ray: this process is now the head, now a machine with no copy of it."""
+"""Workers that see a run's folder at its URL alone, without Ray: this process is now the head, now another machine."""
 
 from __future__ import annotations
 
