@@ -56,7 +56,9 @@ def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) 
         _Group.do_with,
         train_loop_config={"group": task},
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo"),
-        scaling_config=ScalingConfig(workers, use_gpu=gpus > 0, resources_per_worker=each, placement_strategy=strategy),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpus > 0, resources_per_worker=each, placement_strategy=strategy
+        ),
         run_config=RunConfig(name="train", failure_config=FailureConfig(max_failures=DEATHS), **place.storage()),
     )
     try:

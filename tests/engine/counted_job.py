@@ -15,7 +15,7 @@ from lat.engine.jobs import Advance, uncounted
 
 @dataclass
 class CountedJob:
-    """Shards that each write their number; `bad` ones raise, `slow` ones take so many seconds."""
+    """Shards that each write their number; `bad` ones raise, others take so many `seconds` until there is a file `hurry`."""
 
     folder: Path
     sizes: Sequence[int]
@@ -28,7 +28,8 @@ class CountedJob:
         return self.path(shard).is_file()
 
     def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
-        time.sleep(self.seconds.get(shard, 0.0))
+        if not (self.folder / "hurry").exists():
+            time.sleep(self.seconds.get(shard, 0.0))
         if shard in self.bad:
             raise InputError(f"shard {shard}", "is bad", "mend it")
         with (self.folder / "who.txt").open("a") as log:

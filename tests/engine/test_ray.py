@@ -129,7 +129,8 @@ def test_a_node_that_joins_is_used(ray_cluster: RayCluster, executor: Ray, tmp_p
     short = counted(tmp_path / "short", 6, 0.3)
     run(executor, short)
     before = {process for _, process in short.done_by()}
-    job = counted(tmp_path / "long", 60, 0.5)
+    job = counted(tmp_path / "long", 400, 0.2)  # more than is done until a node has begun
+    when(lambda: {process for _, process in job.done_by()} > before, (job.folder / "hurry").touch)
     thread = threading.Thread(target=run, args=(executor, job))
     thread.start()
     ray_cluster.add_node()
