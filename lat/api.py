@@ -160,7 +160,7 @@ class Run:
     """A finished run.
 
     Attributes:
-        output_dir: the folder with all files of the run.
+        output_dir: the folder with all files of the run; of a run at a URL, its copy on this machine.
         evaluation: the content of `evaluation.json`: rows by table (`transfer`, `agreement`, `downstream`).
         report: the HTML page.
         transferred: the labels file of each (source, target).

@@ -6,11 +6,12 @@ changed since. What changed on both sides is taken from where it is newer.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,8 +71,9 @@ class UrlFolder:
         Raises:
             InputError: if one cannot be read, as for everything here: it names the URL.
         """
-        missing = {name: stamp for name, stamp in wanted.items() if _stamp_of(self.folder / name) != stamp}
-        self._each(self._bring, missing)
+        if self._lacking(wanted):
+            with _alone(self.folder):  # whoever waits finds what another has brought
+                self._each(self._bring, self._lacking(wanted))
 
     def gather(self, paths: Collection[Path]) -> list[Path]:
         """Bring files that another machine has just stored, named relative to the folder; returns where they are now."""
@@ -133,6 +135,9 @@ class UrlFolder:
     def remove(self, name: str) -> None:
         """Delete such an object, if it is there."""
         self._remove(self._opened(), name, None)
+
+    def _lacking(self, wanted: Mapping[str, Stamp]) -> dict[str, Stamp]:
+        return {name: stamp for name, stamp in wanted.items() if _stamp_of(self.folder / name) != stamp}
 
     def _opened(self) -> Opened:
         with explaining(self.url):
@@ -235,6 +240,17 @@ class UrlFolder:
         with explaining(self._url_of(name)):
             opened.system.invalidate_cache()
             return _marked(stamp_of_entry(opened.system.info(opened.key(name))))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep all others on this machine from bringing files into a copy while this context is open."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("ab") as lock:
+        with suppress(OSError):  # a file system without locks: files are brought twice, and each is whole
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _stamp_of(path: Path) -> Stamp | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,24 @@ def test_files_are_fetched_by_their_stamps_and_gathered_by_name(tmp_path: Path) 
     assert contents(head.folder) == {"model": "weights", ".work/part-0": "rows"}
     with pytest.raises(InputError, match=r"^memory://bucket/run/\.work/other: no such object"):
         head.gather([Path(".work/other")])
+
+
+def test_workers_of_one_machine_bring_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, read, get = copy_of(tmp_path / "head"), list[str](), MemoryFileSystem.get_file
+    write(head, model="weights")
+    head.push()
+    wanted = head.stamps([head.folder / "model"])
+
+    def slowly(self: Any, key: str, path: str, **options: Any) -> None:
+        read.append(key)
+        time.sleep(0.1)
+        get(self, key, path, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", slowly)
+    with ThreadPoolExecutor(4) as workers:
+        for done in [workers.submit(copy_of(tmp_path / "machine").fetch, wanted) for _ in range(4)]:
+            done.result()
+    assert read == ["/bucket/run/model"]
 
 
 def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:

@@ -140,3 +140,11 @@ def test_readers_take_shards_but_a_changed_file_itself(finished: tuple[Path, Pat
 def test_a_share_that_does_not_exist_is_refused(shard: str, finished: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match=r"^--shard: is '.*'; write I/N"):
         share_of_run(load_config(finished[0], []), shard)
+
+
+def test_a_job_array_needs_a_folder(finished: tuple[Path, Path]) -> None:
+    config = load_config(finished[0], ["output_dir=s3://bucket/run", "runtime.executor=ray"])
+    with pytest.raises(
+        InputError, match=r"^output_dir: is s3://bucket/run, and `lat work` needs a folder; name a folder that all"
+    ):
+        share_of_run(config, "0/2")
