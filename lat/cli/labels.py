@@ -12,7 +12,7 @@ from lat.cli.command import LABELS, Command
 from lat.cli.modes import next_step
 from lat.cli.options import one_of, open_run
 from lat.core.errors import InputError, printable
-from lat.core.remote import as_path
+from lat.core.remote import as_path, is_file, is_remote
 from lat.formats import corrections, exports
 
 
@@ -66,7 +66,7 @@ def export(
 
     Images are linked, not copied. Labels that are then corrected in an annotation tool come back with `lat import --labels`.
     """
-    if labels.suffix in (".yaml", ".yml") or (labels / "config.yaml").is_file():
+    if labels.suffix in (".yaml", ".yml") or _is_run(labels):
         if images or val or val_images or more:
             raise InputError("lat export", "takes no --images, --val or --with for a run", "leave them out: it knows its images")
         from lat.commands.export_run import export_run
@@ -89,6 +89,11 @@ def export(
         print(f"correct them there (see docs/export.md), then: {_way_back(to, labels)}")
     else:
         next_step(exports.FORMATS[to].train_with.format(out=out) or f"ls {shlex.quote(str(out))}")
+
+
+def _is_run(place: Path) -> bool:
+    """True for the folder of a run, here or at a URL; servers of single files are not asked."""
+    return (not is_remote(place) or not place.suffix) and is_file(place / "config.yaml")
 
 
 def _named_file(text: str) -> tuple[str, Path]:

@@ -13,6 +13,7 @@ from lat.formats import corrections
 from lat.formats.exports import FORMATS
 from lat.workspace.paths import require
 from lat.workspace.reviewed_labels import read_trained, trained_labels
+from lat.workspace.run_folder import url_folder
 from lat.workspace.workspace import Workspace
 
 
@@ -35,6 +36,8 @@ def export_run(
     Raises:
         InputError: if the target is not one of the run or the labels do not exist yet, or as for `export`.
     """
+    if (folder := url_folder(workspace.config.output_dir)) is not None:
+        folder.pull()
     targets = workspace.config.target_names
     trained = [name for name in FORMATS if name not in corrections.FORMATS]
     if form not in trained:

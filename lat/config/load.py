@@ -23,6 +23,7 @@ from lat.config.renamed import refuse_old_keys
 from lat.config.schema import Config
 from lat.core.documents import check_yaml, read_yaml_text
 from lat.core.errors import InputError, did_you_mean
+from lat.core.remote import as_path, fetched, is_file, is_remote, name_of
 
 __all__ = ["Config", "config_from", "load_config"]
 
@@ -37,19 +38,26 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key=value` options, check everything.
 
     Args:
-        path: the file; or the folder of a run, for the settings that it was made with, in the place where it lies now.
+        path: the file; or the folder of a run, for the settings that it was made with, in the place where it lies now. Either may
+            be a URL.
         overrides: the options.
 
     Raises:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest known one is suggested) or has another
             name now, or a value has the wrong type or is out of range.
     """
+    if url := name_of(path) if is_remote(path) else _url_in(path):
+        return _load_from(url, overrides)
     if path.is_dir():
         if not (path / MADE_WITH).is_file():
             raise InputError(path, f"is a folder without {MADE_WITH}: no run", "name a configuration file or the folder of a run")
         return load_config(path / MADE_WITH, [f"output_dir={json.dumps(str(path))}", *overrides])
     if not path.exists():
         raise InputError(path, f"there is no such configuration file (looked for {path.absolute()})", "check the path")
+    return _load_file(path, overrides)
+
+
+def _load_file(path: Path, overrides: Sequence[str]) -> Config:
     text = read_yaml_text(path)
     try:
         check_yaml(path, text)
@@ -61,6 +69,21 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(written, DictConfig):
         raise InputError(path, "contains no settings", "write `key: value` lines")
     return _resolve(written, overrides, path)
+
+
+def _url_in(path: Path) -> str:
+    """The URL that a path was made of, which has lost a slash; "" for none, or if there is such a path."""
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]+):/+(.+)", str(path), re.DOTALL)
+    return f"{match[1]}://{match[2]}" if match and not path.exists() else ""
+
+
+def _load_from(url: str, overrides: Sequence[str]) -> Config:
+    """The settings in a file at a URL, or of the run whose folder is there."""
+    path = as_path(url)
+    for one, place in ((path / MADE_WITH, [f"output_dir={json.dumps(url)}"]), (path, [])):
+        if is_file(one):
+            return _load_file(fetched(one, renew=True), [*place, *overrides])
+    raise InputError(url, f"there is no such file, and no run's {MADE_WITH} below it", "name a configuration or a run's folder")
 
 
 def config_from(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:

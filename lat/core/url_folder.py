@@ -30,6 +30,10 @@ _AT_ONCE = 8
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
 
+Stamps = Mapping[str, Stamp | None]
+"""Files by name, and their stamps; None for one that is not there."""
+
+
 class Found(NamedTuple):
     """An object: its stamp, and when it was written, in seconds since 1970."""
 
@@ -60,13 +64,12 @@ class UrlFolder:
         self.before_push: Callable[[], None] = lambda: None  # raises an `InputError` if another has the folder by now
         self._there: dict[str, Stamp] = {}  # the objects that this process knows
 
-    def stamps(self, paths: Iterable[Path]) -> dict[str, Stamp]:
-        """Name and stamp of those of these files that are in the copy, for `fetch` on another machine."""
-        found = {path.relative_to(self.folder).as_posix(): _stamp_of(path) for path in paths if path.is_relative_to(self.folder)}
-        return {name: stamp for name, stamp in found.items() if stamp is not None}
+    def stamps(self, paths: Iterable[Path]) -> Stamps:
+        """Name and stamp of those of these files that belong to the folder, for `fetch` on another machine."""
+        return {path.relative_to(self.folder).as_posix(): _stamp_of(path) for path in paths if path.is_relative_to(self.folder)}
 
-    def fetch(self, wanted: Mapping[str, Stamp]) -> None:
-        """Bring the files with these stamps that the copy lacks.
+    def fetch(self, wanted: Stamps) -> None:
+        """Bring the files with these stamps that the copy lacks, and delete those that are not to be there.
 
         Raises:
             InputError: if one cannot be read, as for everything here: it names the URL.
@@ -136,7 +139,7 @@ class UrlFolder:
         """Delete such an object, if it is there."""
         self._remove(self._opened(), name, None)
 
-    def _lacking(self, wanted: Mapping[str, Stamp]) -> dict[str, Stamp]:
+    def _lacking(self, wanted: Stamps) -> Stamps:
         return {name: stamp for name, stamp in wanted.items() if _stamp_of(self.folder / name) != stamp}
 
     def _opened(self) -> Opened:
@@ -194,9 +197,12 @@ class UrlFolder:
             for done in [pool.submit(do, opened, name, argument) for name, argument in wanted.items()]:
                 done.result()
 
-    def _bring(self, opened: Opened, name: str, stamp: Stamp) -> None:
-        """Read an object, whose stamp is known, into the copy."""
+    def _bring(self, opened: Opened, name: str, stamp: Stamp | None) -> None:
+        """Read an object, whose stamp is known, into the copy; without a stamp, there is to be none."""
         path, url = self.folder / name, self._url_of(name)
+        if stamp is None:
+            path.unlink(missing_ok=True)
+            return
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lat.config.load import load_config
 from lat.core.errors import InputError
+from lat.workspace.run_folder import shown_folder
 from lat.workspace.workspace import Workspace
 
 READERS = ("evaluate", "report")
@@ -42,8 +43,9 @@ def require_made_with(workspace: Workspace, stages: Collection[str]) -> None:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         what = f"was made with other settings: {', '.join(found[:_SHOWN])}{more}"
         command = next(stage for stage in READERS[::-1] if stage in stages)
-        remedy = f"run `lat {command} {workspace.paths.root}`, which uses those, or `lat run` with these first"
-        raise InputError(workspace.paths.root, what, remedy)
+        folder = shown_folder(workspace.config.output_dir)
+        remedy = f"run `lat {command} {folder}`, which uses those, or `lat run` with these first"
+        raise InputError(folder, what, remedy)
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

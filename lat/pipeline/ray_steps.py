@@ -9,7 +9,7 @@ from math import gcd
 from typing import Any
 
 from lat.config.load import Config
-from lat.core.file_cache import Stamp
+from lat.core.url_folder import Stamps
 from lat.engine import announce
 from lat.engine.ray_cluster import count_gpus, count_gpus_together, join_cluster, require_seen
 from lat.engine.ray_training import train_in_groups
@@ -40,14 +40,14 @@ class GroupOfSteps:
     run: RunSteps
     due: Mapping[str, str]
     folders: tuple[str, ...]
-    needs: Mapping[str, Stamp]
+    needs: Stamps
 
     @classmethod
     def of(cls, workspace: Workspace, steps: Sequence[Step], hashes: Mapping[str, str]) -> GroupOfSteps:
         root, at_url = workspace.paths.root, url_folder(workspace.config.output_dir)
         folders = dict.fromkeys(path.parent.relative_to(root).as_posix() for step in steps for path in step.outputs)
         files = workspace.reading(path for step in steps for path in step.inputs).files_read
-        needs = {} if at_url is None else at_url.stamps(files)
+        needs: Stamps = {} if at_url is None else at_url.stamps(files)
         due = {step.member: hashes[step.title] for step in steps}
         return cls(workspace.config, workspace.round, steps[0].run, due, tuple(folders), needs)
 

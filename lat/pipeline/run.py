@@ -64,12 +64,12 @@ def run_stages(
     processes = workspace.processes
     say = say if processes.is_first else _say_nothing
     chosen = stages_of_run(workspace.config) if stages is None else stages
-    require_made_with(workspace, chosen)
     for stage in STAGES:
         if stage.name in chosen:
             stage.check(workspace)
     with ExitStack() as held:
         processes.from_first(held.enter_context, at_work_in(workspace.config.output_dir))
+        require_made_with(workspace, chosen)
         processes.from_first(_tell_repairs, workspace, say)
         done = _run_steps(workspace, _groups(workspace, chosen, select), force, say)
         if stages is None:

@@ -122,10 +122,13 @@ class RunPaths:
         first, second = sorted((one, other), key=self.config.dataset_names.index)
         return self.root / "relations" / f"{first}.{second}.json"
 
+    def all_relations(self) -> tuple[Path, ...]:
+        """The relation files of all pairs of datasets, whether they exist or not."""
+        return tuple(self.relations(a, b) for a, b in combinations(self.config.dataset_names, 2))
+
     def found_relations(self) -> tuple[Path, ...]:
         """The relation files that `lat relations` wrote, if any."""
-        paths = (self.relations(a, b) for a, b in combinations(self.config.dataset_names, 2))
-        return tuple(path for path in paths if path.is_file())
+        return tuple(path for path in self.all_relations() if path.is_file())
 
     @property
     def relations_review(self) -> Path:

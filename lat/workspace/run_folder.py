@@ -25,6 +25,12 @@ def run_folder(output_dir: str) -> Path:
     return as_path(output_dir) if folder is None else folder.folder
 
 
+def shown_folder(output_dir: str) -> str:
+    """The folder of a run as people name it: by its URL, or as `run_folder` does."""
+    folder = url_folder(output_dir)
+    return str(run_folder(output_dir)) if folder is None else folder.url
+
+
 def url_folder(output_dir: str) -> UrlFolder | None:
     """The folder of a run at a URL, and its copy here; None where `output_dir` is a folder of this machine."""
     if not is_url(output_dir) or not is_remote(as_path(output_dir)):

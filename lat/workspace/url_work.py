@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,7 @@ from typing import Protocol
 
 from lat.config.load import Config
 from lat.core.errors import InputError
-from lat.core.file_cache import Stamp
-from lat.core.url_folder import UrlFolder
+from lat.core.url_folder import Stamps, UrlFolder
 from lat.engine.jobs import Advance, ShardJob, uncounted
 from lat.engine.processes import is_first_of_group
 from lat.workspace.run_folder import workers_folder
@@ -40,7 +39,7 @@ class RecipeAtUrl:
     """
 
     recipe: RecipeOfConfig
-    needs: Mapping[str, Stamp]
+    needs: Stamps
 
     def __call__(self) -> ShardJob:
         folder = workers_folder(self.recipe.config.output_dir)
@@ -69,7 +68,7 @@ def placed_in(config: Config, folder: UrlFolder) -> Config:
 
 
 @contextmanager
-def training_at_url(config: Config, needs: Mapping[str, Stamp], folders: Sequence[str]) -> Iterator[Config]:
+def training_at_url(config: Config, needs: Stamps, folders: Sequence[str]) -> Iterator[Config]:
     """Train in this machine's copy of a run's folder: what others have begun goes on, and what is made goes to the URL.
 
     While the block runs, so does every new checkpoint, that another machine may go on from if this one is lost.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lat.config.load import Config
 from lat.engine.jobs import Executor
 from lat.engine.processes import Processes
+from lat.labels.reviewed import reviewed_path
 from lat.workspace.devices import Devices, DevicesAlone
 from lat.workspace.loaded import LoadedData
 from lat.workspace.paths import RunPaths
@@ -50,10 +51,19 @@ class Workspace:
         return Workspace(self.config, self.round, self.data, DevicesAlone(self.devices))
 
     def reading(self, inputs: Iterable[Path]) -> Workspace:
-        """The same run, with the same loaded data, for steps that read these files; small ones that any may read are added."""
+        """The same run, with the same loaded data, for steps that read these files; those that any may look for are added."""
         run = Workspace(self.config, self.round, self.data, self.devices)
-        run.files_read = (*inputs, self.paths.class_shares, *self.paths.found_relations())
+        run.files_read = (*inputs, self.paths.class_shares, *self.paths.all_relations(), *self._reviews())
         return run
+
+    def _reviews(self) -> Iterator[Path]:
+        """The reviews of all transferred labels, whether they exist or not, and the labels of those that do."""
+        for pair in self.transfers():
+            labels = [of_round.paths.transferred(*pair) for of_round in self.rounds()]
+            reviews = list(map(reviewed_path, labels))
+            yield from reviews
+            if any(path.is_file() for path in reviews):
+                yield from labels
 
     def rounds(self) -> list[Workspace]:
         """The run seen from each of its rounds, 0 first."""

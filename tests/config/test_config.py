@@ -6,10 +6,15 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
+from remote_files import cache, put
 
 from lat.commands.draw_street_scenes import benchmark_config
 from lat.config.load import Config, load_config
+from lat.core import remote
 from lat.core.errors import InputError
+from lat.core.remote import as_path
+
+__all__ = ["cache"]
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TWO_DATASETS = """
@@ -183,3 +188,17 @@ def test_a_url_to_write_to_needs_ray_and_a_store(place: str, executor: str, mess
 def test_where_a_run_may_write(place: str, executor: str, tmp_path: Path) -> None:
     config = load_config(write(tmp_path, TWO_DATASETS), [f"output_dir={place}", f"runtime.executor={executor}"])
     assert config.output_dir == place
+
+
+def test_a_configuration_may_be_at_a_url_and_a_runs_folder_stands_for_its_own(cache: Path) -> None:
+    settings = TWO_DATASETS + "output_dir: elsewhere\nruntime: {executor: ray}\n"
+    for name in ("run/config.yaml", "mine.yaml"):
+        put(f"memory://bucket/{name}", settings.encode())
+    assert load_config(Path("memory://bucket/run")).output_dir == "memory://bucket/run"
+    assert load_config(as_path("memory://bucket/run"), ["seed=3"]).seed == 3
+    assert load_config(Path("memory://bucket/mine.yaml")).output_dir == "elsewhere"
+    put("memory://bucket/run/config.yaml", settings.replace("output_dir", "seed: 5\noutput_dir").encode())
+    remote.forget()
+    assert load_config(as_path("memory://bucket/run")).seed == 5
+    with pytest.raises(InputError, match=r"^memory://bucket/none: there is no such file, and no run's config.yaml below it"):
+        load_config(Path("memory://bucket/none"))

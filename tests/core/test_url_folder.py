@@ -173,8 +173,9 @@ def test_files_are_fetched_by_their_stamps_and_gathered_by_name(tmp_path: Path) 
     head, worker = copy_of(tmp_path / "head"), copy_of(tmp_path / "worker")
     write(head, model="weights")
     head.push()
-    wanted = head.stamps([head.folder / "model", head.folder / "missing", tmp_path / "elsewhere"])
-    assert list(wanted) == ["model"]
+    write(worker, old="of another time")
+    wanted = head.stamps([head.folder / "model", head.folder / "old", tmp_path / "elsewhere"])
+    assert list(wanted) == ["model", "old"]
     worker.fetch(wanted)
     assert contents(worker.folder) == {"model": "weights"}
     write(worker, **{".work__part-0": "rows"})

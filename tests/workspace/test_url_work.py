@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,7 @@ from remote_files import cache
 
 from lat.config.load import Config, config_from
 from lat.core.errors import InputError
-from lat.core.file_cache import Stamp
-from lat.core.url_folder import UrlFolder
+from lat.core.url_folder import Stamps, UrlFolder
 from lat.engine.jobs import Advance, uncounted
 from lat.workspace import url_work
 from lat.workspace.run_folder import run_folder, url_folder
@@ -88,10 +87,11 @@ def test_a_worker_brings_what_its_shards_read_and_the_head_gets_what_it_writes(
     assert not Copying(config).is_done(1)
     assert head.gather(files) == [head.folder / ".work" / "part-1"]
     assert Copying(config).is_done(1)
-    assert [path.read_text() for path in sorted((tmp_path / "worker").rglob("*")) if path.is_file()] == ["weights", "weights"]
+    copies = [path.read_text() for path in (tmp_path / "worker").rglob("*") if path.name in ("model.pt", "part-1")]
+    assert copies == ["weights", "weights"]
 
 
-def train_two_steps(config: Config, needs: Mapping[str, Stamp]) -> None:
+def train_two_steps(config: Config, needs: Stamps) -> None:
     """Write two checkpoints, wait until each is at the URL, and be stopped."""
     with training_at_url(config, needs, ["upstream/a"]) as placed:
         folder = Path(placed.output_dir)
@@ -140,6 +140,11 @@ def test_a_store_that_fails_for_a_while_does_not_end_a_training(
             (folder / "checkpoint.pt").write_text("step 1")
             while not tried:
                 time.sleep(0.01)
+        (folder / "checkpoint.pt").write_text("step 2")
+        deadline = time.monotonic() + 30
+        while at_url().get("lat/checkpoint.pt") != "step 2" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert at_url().get("lat/checkpoint.pt") == "step 2"
         (folder / "checkpoint.pt").unlink()
         (folder / "model.pt").write_text("done")
     assert at_url() == {"lat/model.pt": "done"}
