@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -51,7 +52,7 @@ class ExportedFile:
             return False
         if found.st_size != self.size:
             return False
-        return found.st_mtime_ns == self.mtime_ns or sha256_of_file(path) == self.sha256
+        return found.st_mtime_ns == self.mtime_ns or _sha256_at(path, found.st_size, found.st_mtime_ns) == self.sha256
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,12 @@ def _size_of(table: LabelTable) -> int:
     of_classes = table.class_scores
     dense = of_classes.columns().values() if isinstance(of_classes, TopScores) else () if of_classes is None else (of_classes,)
     return size + sum(column.nbytes for column in dense)
+
+
+@lru_cache(maxsize=1024)
+def _sha256_at(path: Path, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a file as it was at this time: the copies of a run's folder at a URL have times of their own."""
+    return sha256_of_file(path)
 
 
 def _sha256_of_images(images: LabelTable) -> str:
