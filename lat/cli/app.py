@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
@@ -22,7 +21,9 @@ import lat.cli.stages as stages
 from lat import __version__
 from lat.cli.command import LABELS
 from lat.core.errors import InputError, printable
-from lat.core.files import refused
+from lat.core.files import is_of_files, refused
+from lat.engine.interrupts import stopping_on_sigterm
+from lat.engine.outcome import WorkerEndedError
 
 COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **shares.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
 
@@ -36,7 +37,6 @@ app = typer.Typer(
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which newer versions of typer carry inside
 
-_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 _STOPPED = 130  # what newer versions of typer return on Ctrl-C instead of raising
 
 
@@ -73,7 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
         from lat.engine.processes import together
 
         sys.exit(together(partial(_run, arguments)))
-    sys.exit(_run(arguments, partial(print, file=sys.stderr)))
+    with stopping_on_sigterm():
+        status = _run(arguments, partial(print, file=sys.stderr))
+    sys.exit(status)
 
 
 def _started_processes() -> int:
@@ -92,14 +94,17 @@ def _run(arguments: list[str] | None, say: Callable[[str], None]) -> int:
         _close_output()
         status = 1
     except (OSError, UnicodeEncodeError) as error:
-        if not _is_of_files(error):
+        if not is_of_files(error):
             raise
-        culprit = "the disk" if _can_print() else "standard output"
+        culprit = "the disk" if _can_print(sys.argv if arguments is None else arguments) else "standard output"
         _close_output()
         say(f"error: {refused(error, culprit)}")
         status = 2
     except (typer.Abort, KeyboardInterrupt):
         status = _STOPPED
+    except WorkerEndedError as error:
+        say(f"error: {error}")
+        status = 1
     except _UsageError as error:
         say(printable(f"error: {error}; see `{_help_of(error)}`"))
         status = 2
@@ -120,23 +125,16 @@ def _help_of(error: Exception) -> str:
     return " ".join(["lat", *reversed(names), "--help"])
 
 
-def _is_of_files(error: OSError | ValueError) -> bool:
-    """True if a file, or standard output, is what the system refused, and not a connection or a device."""
-    if isinstance(error, OSError):
-        return error.filename is not None or error.errno in _OF_DISKS
-    return isinstance(error, UnicodeEncodeError)
-
-
 def _flush() -> None:
     """Write what was printed, so that a full disk is noticed while there is still somebody to tell."""
     if sys.stdout is not None and not sys.stdout.closed:
         sys.stdout.flush()
 
 
-def _can_print() -> bool:
-    """True if it was not standard output that failed: another line can be written there."""
+def _can_print(arguments: Sequence[str]) -> bool:
+    """True if it was not standard output that failed: another line can be written there, where programs do not read it."""
     try:
-        print(flush=True)
+        print(end="" if "--json-lines" in arguments else "\n", flush=True)
     except (OSError, ValueError):
         return False
     return True

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from lat.core.errors import InputError
 from lat.core.remote import open_file
+
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+"""The numbers of errors that only files have."""
 
 _REMEDIES = {
     errno.ENOSPC: "free some of the disk, or write elsewhere",
@@ -27,6 +32,7 @@ _REMEDIES = {
     errno.EISDIR: "a folder is where a file should be: move it, or choose another path",
 }
 _PART = ".tmp"  # the end of the name of a file that is not yet whole
+_TEMPORARY = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(_PART)}")
 _CHECK_IT = "check the path, its permissions and the disk"
 
 
@@ -42,6 +48,13 @@ def refused(error: OSError | ValueError, path: Path | str = "") -> InputError:
         return InputError(where, f"is no name of a file ({error})", "choose another path")
     reason = (error.strerror or type(error).__name__).lower()
     return InputError(where, f"cannot be read or written ({reason})", _REMEDIES.get(error.errno or 0, _CHECK_IT))
+
+
+def is_of_files(error: OSError | ValueError) -> bool:
+    """True if a file, or standard output, is what the system refused, and not a connection or a device."""
+    if isinstance(error, OSError):
+        return error.filename is not None or error.errno in OF_DISKS
+    return isinstance(error, UnicodeEncodeError)
 
 
 @contextmanager
@@ -83,7 +96,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing so that a reader, or a run killed at any moment, sees the old content or the new one, never a part.
 
     The content goes to a temporary name in the same folder, is flushed to the disk, and is renamed when the block ends. Missing
-    parent folders are created.
+    parent folders are created. What a killed process leaves under a temporary name, `remove_leftovers` removes.
 
     Raises:
         InputError: if the file cannot be written; then, as after any exception in the block, the old file is untouched and no
@@ -97,18 +110,39 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def _open_atomically(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+    handle, temporary = _make_temporary(path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # before it is closed, which unlocks it
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def _make_temporary(path: Path) -> tuple[int, str]:
+    """Make a file beside `path`, locked as long as it is open where the file system can do that: its descriptor and its name."""
+    while True:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, temporary
+        os.close(handle)  # taken for a leftover before it was locked
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left half-written anywhere below a folder; what a process is writing stays."""
+    for root, _, names in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            path = Path(root, name)
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def _umask() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -40,3 +42,19 @@ class InterruptsBetweenSteps:
         if self._asked_at is not None and time.monotonic() - self._asked_at > ONE_PRESS:
             raise KeyboardInterrupt
         self._asked_at = self._asked_at or time.monotonic()
+
+
+@contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM stop a command as Ctrl-C does while this context is open, unless somebody handles it already.
+
+    Does nothing outside the main thread, where Python allows no signal handlers.
+    """
+    is_ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -17,7 +17,7 @@ from threading import Lock
 
 from lat.engine.executors import do_here
 from lat.engine.jobs import Advance, Recipe, ShardJob, missing_shards, tracked
-from lat.engine.outcome import Outcome, WorkerError
+from lat.engine.outcome import Outcome, WorkerEndedError
 
 WORTH_IMAGES = 100_000  # for fewer, at a third of a millisecond each, one process is done before others have started
 
@@ -91,7 +91,7 @@ class _Worker:
 
         Raises:
             InputError: if a shard raised it.
-            WorkerError: if a shard raised another error, or the process has ended.
+            WorkerError: if a shard raised another error; a `WorkerEndedError` if the process has ended.
         """
         try:
             self._send(self.recipe)
@@ -120,7 +120,7 @@ class _Worker:
         except (EOFError, pickle.UnpicklingError):
             how = _how_it_ended(self.process.wait())
             kept = "finished work is kept, and the same command continues from there"
-            raise WorkerError(f"{self.title}: a process that did shard {shard} {how}; {kept}") from None
+            raise WorkerEndedError(f"{self.title}: a process that did shard {shard} {how}; {kept}") from None
         return message
 
     def _end(self) -> None:

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lat.core.errors import InputError
+from lat.core.files import OF_DISKS, refused
 
 
 class WorkerError(RuntimeError):
     """A worker failed for a reason that is no fault of the user's input; the text is its traceback."""
+
+
+class WorkerEndedError(WorkerError):
+    """A worker has ended, killed or not, before it was done; the text is one line."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,9 @@ class Outcome:
             return Outcome(function(*arguments))
         except InputError as error:
             return Outcome(error=error)
+        except OSError as error:
+            is_full = error.errno in OF_DISKS
+            return Outcome(error=refused(error, "the disk")) if is_full else Outcome(trace=traceback.format_exc())
         except Exception:
             return Outcome(trace=traceback.format_exc())
 

@@ -6,13 +6,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from lat.core.documents import parse_json
 from lat.core.files import write_atomically, writing
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from lat.engine.tensorboard_file import TensorboardFile
 
 LOG_NAME = "log.jsonl"
 
@@ -25,8 +23,8 @@ class TrainingLog:
 
     Args:
         out_dir: folder of `log.jsonl` and `tensorboard/`; None writes nothing (every process but the first).
-        step: finished steps; lines and events of later steps, left by a killed run, are removed.
-        tensorboard: whether to write events for TensorBoard.
+        step: finished steps; lines of later steps, left by a killed run, are removed.
+        tensorboard: whether to write the figures of all lines, earlier ones too, for TensorBoard.
     """
 
     def __init__(self, out_dir: Path | None, *, step: int, tensorboard: bool) -> None:
@@ -35,20 +33,22 @@ class TrainingLog:
         self._count = 0
 
     def __enter__(self) -> Self:
-        self._writer: SummaryWriter | None = None
+        self._shown: TensorboardFile | None = None
         if self._out_dir is not None:
             path = self._out_dir / LOG_NAME
-            write_atomically(path, "".join(_lines_until(path, self._step)))
+            lines = _lines_until(path, self._step)
+            write_atomically(path, "".join(lines))
             self._file = path.open("a", encoding="utf-8")
             if self._tensorboard:
-                self._writer = _open_tensorboard(self._out_dir / "tensorboard", self._step)
+                self._shown = TensorboardFile(self._out_dir / "tensorboard")
+                for line in lines:
+                    self._show(json.loads(line))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._out_dir is not None:
-            self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+            with writing(self._out_dir / LOG_NAME):  # what a full disk did not take is tried again
+                self._file.close()
 
     def add(self, losses: Mapping[str, float]) -> None:
         """Add the losses of one step to the means of the next line; a loss that a step lacks counts as 0."""
@@ -67,9 +67,12 @@ class TrainingLog:
         with writing(self._out_dir / LOG_NAME):
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
             self._file.flush()
-        if self._writer is not None:
-            for name, value in figures.items():
-                self._writer.add_scalar(name, value, step)
+        self._show(line)
+
+    def _show(self, line: Mapping[str, Any]) -> None:
+        """Write the figures of a line for TensorBoard."""
+        if self._shown is not None:
+            self._shown.add(int(line["step"]), {name: value for name, value in line.items() if name != "step"})
 
     def state(self) -> dict[str, Any]:
         """The state to checkpoint: sums and count since the last line."""
@@ -94,12 +97,3 @@ def _step_of(line: str) -> float:
         return float(parse_json(line.encode())["step"])
     except (TypeError, ValueError, LookupError):
         return float("inf")
-
-
-def _open_tensorboard(folder: Path, step: int) -> SummaryWriter:
-    from torch.utils.tensorboard import SummaryWriter
-
-    if step == 0:
-        for events in folder.glob("events.out.tfevents.*"):
-            events.unlink()
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

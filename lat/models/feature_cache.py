@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from math import ceil
@@ -12,10 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from torch import Tensor
 
 from lat.core.copies import to_device
 from lat.core.errors import InputError
+from lat.core.files import open_atomically
 from lat.data.read_ahead import READERS, read_ahead
 from lat.models.backbones.frozen import FrozenBackbone
 from lat.models.feature_files import (
@@ -279,17 +279,10 @@ class FeatureCache:
             return None
 
     def _write(self, shard: Shard, flip: bool, maps: Tensor) -> None:
-        path = self._file(shard, flip)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as temporary:
-            try:
-                np.save(temporary, maps.numpy(), allow_pickle=False)
-                temporary.flush()
-                os.fsync(temporary.fileno())
-                os.replace(temporary.name, path)
-            except BaseException:
-                os.unlink(temporary.name)
-                raise
+        values = np.ascontiguousarray(maps.numpy())
+        with open_atomically(self._file(shard, flip)) as file:  # not by `np.save`, which does not say why a disk refuses
+            write_array_header_1_0(file, header_data_from_array_1_0(values))
+            file.write(values.data)
 
 
 def _numbers_in(shards: Sequence[Shard], sources: Mapping[str, ImageSource]) -> dict[str, np.ndarray]:

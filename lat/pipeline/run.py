@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from lat.core.files import write_atomically
+from lat.core.files import remove_leftovers, write_atomically
 from lat.core.remote import is_file, name_of
 from lat.engine import announce
 from lat.pipeline.made_with import require_made_with
@@ -70,6 +70,7 @@ def run_stages(
     with ExitStack() as held:
         processes.from_first(held.enter_context, at_work_in(workspace.config.output_dir))
         require_made_with(workspace, chosen)
+        processes.from_first(remove_leftovers, workspace.paths.root)
         processes.from_first(_tell_repairs, workspace, say)
         done = _run_steps(workspace, _groups(workspace, chosen, select), force, say)
         if stages is None:

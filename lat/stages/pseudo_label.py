@@ -55,7 +55,9 @@ def _step(workspace: Workspace, source: str, space: str) -> Step:
         inputs += [workspace.paths.held_out_labels(space, space)] if chosen.needs_held_out else []
     outputs = tuple(file.path for file in _files_of(workspace, source, space))
     run = partial(pseudo_label, source=source)
-    return Step("pseudo-label", source, space, settings, tuple(data), tuple(inputs), outputs, run, workspace.round)
+    return Step(
+        "pseudo-label", source, space, settings, tuple(data), tuple(inputs), outputs, run, workspace.round, is_editable=True
+    )
 
 
 def _settings(workspace: Workspace) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
     inputs, outputs = workspace.paths.upstream_models(space), (workspace.paths.held_out_labels(dataset, space),)
     run = partial(label_held_out, target=dataset)
     group = f"{dataset} held-out"
-    return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round)
+    return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round, is_editable=True)
 
 
 STAGE = Stage("pseudo-label", steps, is_of_round=True, is_sharded=True)

@@ -27,7 +27,9 @@ LOCK = Path(".state") / "lock.json"
 BEAT_SECONDS = 20.0
 """How often the one who holds the lock says that it lives."""
 STALE_SECONDS = 300.0
-"""How long one on another machine must be silent to count as gone."""
+"""How long one on another machine must seem to be silent, by clocks that may differ, for its lock to be watched."""
+WATCH_SECONDS = 2.5 * BEAT_SECONDS
+"""How long a watched lock must then not change for its owner to count as gone."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ class Owner:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         return cls(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()), since, command)
 
+    @property
+    def is_here(self) -> bool:
+        """True if its process id means something to this process."""
+        return self.machine == _machine()
+
     def is_gone(self, silent_seconds: float) -> bool:
         """True if the process has ended, or has been silent for too long to tell from here."""
-        if self.machine == _machine():
-            return _started(self.pid) != self.started
-        return silent_seconds > STALE_SECONDS
+        return _started(self.pid) != self.started if self.is_here else silent_seconds > STALE_SECONDS
 
     def refusal(self, folder: Path | str, lock: Path | str) -> InputError:
         """What another is told that wants to work in the folder."""
@@ -87,7 +92,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a run's folder while the block runs.
 
     Raises:
-        InputError: naming process, host and start of the one that holds it, at once; or if the folder cannot be written.
+        InputError: naming process, host and start of the one that holds it, at once, unless it is on another machine and seems to
+            be gone, which takes `WATCH_SECONDS` to tell; or if the folder cannot be written.
     """
     path, owner = folder / LOCK, Owner.this_process()
     with writing(path):
@@ -105,17 +111,32 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _take(path: Path, owner: Owner) -> None:
+    gone_at: int | None = None  # the time, in ns, of the last sign of life of an owner that was watched in vain
     while True:
         with writing(path), path.open("a+b") as file:
             _hold(file)
             if not _is_at(file, path):  # whoever had it has removed it in between
                 continue
-            found = _read(file)
-            silent = time.time() - os.fstat(file.fileno()).st_mtime
-            if found is None or found.is_gone(silent):
+            found, seen = _read(file), os.fstat(file.fileno()).st_mtime_ns
+            if found is None or (found.is_here and found.is_gone(0.0)) or seen == gone_at:
                 _write(file, owner)
                 return
+        seems_gone = not found.is_here and abs(time.time() - seen / 1e9) > STALE_SECONDS
+        if seems_gone and _is_silent(path, seen):
+            gone_at = seen
+            continue
         raise found.refusal(path.parent.parent, path)
+
+
+def _is_silent(path: Path, seen: int) -> bool:
+    """Watch a lock whose last sign of life is of the time `seen` in ns; True if there is none. It asks no clock of the day."""
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, WATCH_SECONDS))
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime_ns != seen:
+                return False
+    return True
 
 
 def _hold(file: BinaryIO) -> None:

@@ -20,6 +20,7 @@ from lat.data.manifest import READERS, Manifest, changes, read_manifest
 from lat.engine.announce import say
 from lat.engine.progress import track
 from lat.labels.coco.root_category import NO_CLASS
+from lat.workspace.edited_labels import is_edited
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
@@ -45,6 +46,7 @@ class StepRecords:
         self._data_hashes: dict[str, str] = {}
         self._is_changed = False
         self._saved = 0.0
+        self._edited: set[Path] = set()  # files of which it was said
 
     def inputs_hash(self, step: Step) -> str:
         """SHA-256 over everything that goes into a step; its input files must exist."""
@@ -52,14 +54,30 @@ class StepRecords:
         return sha256_of_json([step.stage, step.group, step.member, step.settings, self._files(step.inputs), data])
 
     def is_current(self, step: Step) -> bool:
-        """True if a step's record matches its current inputs, and its outputs are unchanged.
+        """True if a step's record matches its current inputs, and its outputs are unchanged, or labels that a person has changed.
 
         Outputs that it wrote elsewhere, because the run had another number of rounds then, are copied to their place first.
         """
         record = self._brought(step, _read_json(self._record_file(step), _Record))
         if not record or not all(map(is_file, (*step.inputs, *step.outputs))):
             return False
-        return record == {"inputs": self.inputs_hash(step), "outputs": self._files(step.outputs)}
+        if record["inputs"] != self.inputs_hash(step):
+            return False
+        outputs = self._files(step.outputs)
+        return record["outputs"] == outputs or (step.is_editable and self._are_edited(step, record, outputs))
+
+    def _are_edited(self, step: Step, record: dict[str, Any], outputs: dict[str, str]) -> bool:
+        """True if what has changed of the outputs of a step is labels that a person has changed; says so once."""
+        if record["outputs"].keys() != outputs.keys():
+            return False
+        changed = [path for path, name in zip(step.outputs, outputs, strict=True) if record["outputs"][name] != outputs[name]]
+        if not all(is_edited(self.workspace, path, step.member, record["inputs"]) for path in changed):
+            return False
+        for path in changed:
+            if path not in self._edited and self.workspace.processes.is_first:
+                say(f"{path}: was changed by hand, and counts as it is (`lat {step.stage} --force` writes it anew)")
+            self._edited.add(path)
+        return True
 
     def note(self, step: Step, inputs_hash: str) -> None:
         """Record that the outputs of a step were made from inputs of this hash."""

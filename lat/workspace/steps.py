@@ -39,6 +39,7 @@ class Step:
         run: runs the steps of its group; all of them share it.
         round: the round that it belongs to.
         is_apart: True if one process runs it alone while the other processes run other groups.
+        is_editable: True if its outputs are labels files in the space `member`: if a person changes them, they count as they are.
     """
 
     stage: str
@@ -51,6 +52,7 @@ class Step:
     run: RunSteps
     round: int = 0
     is_apart: bool = False
+    is_editable: bool = False
 
     @property
     def dataset(self) -> str:

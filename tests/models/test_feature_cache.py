@@ -1,5 +1,6 @@
 """The feature cache returns what the backbone would, computes it once, and never serves a stale or half-written map."""
 
+import errno
 import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
@@ -205,13 +206,13 @@ def test_a_damaged_file_is_computed_again(make_cache: MakeCache, damage: bytes |
 
 
 def test_a_failed_write_leaves_no_file(make_cache: MakeCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail_midway(file, array, allow_pickle):  # type: ignore[no-untyped-def]
+    def fail_midway(file, header):  # type: ignore[no-untyped-def]
         file.write(b"half")
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     cache, _ = make_cache("disk")
-    monkeypatch.setattr(feature_cache.np, "save", fail_midway)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(feature_cache, "write_array_header_1_0", fail_midway)
+    with pytest.raises(InputError, match=r"\.npy: cannot be read or written \(no space left on device\)"):
         cache.fill()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -19,6 +19,7 @@ from tiny import draw_tiny
 from trust.one_line import refused
 
 from lat.core.errors import InputError
+from lat.workspace import run_lock
 from lat.workspace.run_lock import LOCK, STALE_SECONDS, Owner, locked
 
 HOLD = "import sys; from pathlib import Path; from lat.workspace.run_lock import locked\n"
@@ -78,12 +79,33 @@ def test_a_killed_owner_and_a_reused_process_id_hold_nothing(tmp_path: Path) -> 
     take(tmp_path)
 
 
-def test_an_owner_elsewhere_is_gone_once_it_is_silent(tmp_path: Path) -> None:
+def test_an_owner_elsewhere_is_gone_once_it_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "WATCH_SECONDS", 0.3)
     leave(tmp_path, silent_seconds=STALE_SECONDS - 30, machine="another", host="far")
     with pytest.raises(InputError, match="on far since"):
         take(tmp_path)
-    leave(tmp_path, silent_seconds=STALE_SECONDS + 30, machine="another", host="far")
-    take(tmp_path)
+    for silent in (STALE_SECONDS + 30, -1e6):  # or its clock was ahead of this one
+        leave(tmp_path, silent_seconds=silent, machine="another", host="far")
+        take(tmp_path)
+
+
+@pytest.mark.parametrize("ahead", [1e5, -1e5])
+def test_a_clock_that_jumps_takes_no_lock_of_the_living(ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "WATCH_SECONDS", 0.5)
+    path, ended = leave(tmp_path, silent_seconds=ahead, machine="another", host="far"), threading.Event()
+
+    def live() -> None:
+        while not ended.wait(0.05):
+            os.utime(path, (time.time() - ahead,) * 2)
+
+    living = threading.Thread(target=live)
+    living.start()
+    try:
+        with pytest.raises(InputError, match="on far since"):
+            take(tmp_path)
+    finally:
+        ended.set()
+        living.join()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "5", '{"pid": 1}', "[" * 200_000, json.dumps({"pid": [1]})])

@@ -37,7 +37,8 @@ def _step(workspace: Workspace, source: str, target: str) -> Step:
     inputs += (paths.pseudo_labels(target, source), *(paths.held_out_labels(target, space) for space in workspace.names))
     inputs += (*label_set_files(workspace, (source,)), *prior_files(workspace, source, target))
     run, outputs = partial(transfer, source=source), (paths.transferred(source, target),)
-    return Step("transfer", source, target, settings, (source, target), inputs, outputs, run, workspace.round)
+    data = (source, target)
+    return Step("transfer", source, target, settings, data, inputs, outputs, run, workspace.round, is_editable=True)
 
 
 STAGE = Stage("transfer", steps, is_of_round=True, is_sharded=True)
