@@ -39,7 +39,7 @@ SETTINGS = [
     "downstream.training.steps=3",
     "downstream.training.batch_size=2",
 ]
-MODES = ("count", "kill", "kill after", "signal", "fail once", "fail", "short", "room")
+MODES = ("count", "kill", "kill after", "signal", "fail once", "fail", "short", "room", "fail reads")
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Plan:
         mode: `count`: nothing; `kill`: SIGKILL at event `at`, of a write after half of it; `kill after`: SIGKILL after `at`
             milliseconds on the CPU; `signal`: a signal at events `at`, `at + 1` and `at + 2`; `fail once`: event `at` fails;
             `fail`: it and all later ones; `short`: every write writes less than it was given; `room`: the disk is full after
-            `at` bytes.
+            `at` bytes; `fail reads`: no file of the folder can be read.
         at: see `mode`.
         number: of the error with which something fails, or of the signal.
         group: the title of the group of steps with whose beginning the plan begins; "" for the beginning of the command.
         clock_seconds: how far the wall clock jumps, there and back, again and again.
     """
 
-    mode: Literal["count", "kill", "kill after", "signal", "fail once", "fail", "short", "room"] = "count"
+    mode: Literal["count", "kill", "kill after", "signal", "fail once", "fail", "short", "room", "fail reads"] = "count"
     at: int = 0
     number: int = errno.ENOSPC
     group: str = ""

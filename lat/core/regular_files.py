@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
-from io import BufferedReader
+from collections.abc import Callable
+from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Any, TypeVar
 
 from lat.core.errors import InputError
 
 _KINDS = ((stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
 
 
+Result = TypeVar("Result")
+
+
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file on this machine for reading; links are followed.
+    """Open a regular file on this machine for reading; links are followed. Errors while it is read name it, too.
 
     Raises:
         InputError: if it is something else that could be read, or the path is no name of a file.
         OSError: if it does not exist, is a folder, or may not be read.
     """
     try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - returned
+        file = BufferedReader(_NamedFile(path, "rb", opener=_without_waiting))
     except ValueError as error:
         raise InputError(path, f"is no name of a file ({error})", "choose another path") from None
     mode = os.fstat(file.fileno()).st_mode
@@ -29,6 +34,22 @@ def open_regular(path: Path) -> BufferedReader:
     file.close()
     kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "special file")
     raise InputError(path, f"is a {kind}, not a file", "name a file")
+
+
+class _NamedFile(FileIO):
+    """A file whose errors say which it is."""
+
+    def readinto(self, buffer: Any) -> Any:
+        return self._named(super().readinto, buffer)
+
+    def readall(self) -> bytes:
+        return self._named(super().readall)
+
+    def _named(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        try:
+            return function(*arguments)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fsdecode(self.name)) from error
 
 
 def _without_waiting(name: str, flags: int) -> int:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from lat.core.errors import InputError
+from lat.core.files import refused
 from lat.core.regular_files import require_size
 from lat.core.remote import name_of, open_file
 from lat.data.image_headers import MOST_IMAGE_BYTES, other_size_hw
@@ -45,7 +46,7 @@ def image_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise InputError(path, "no such image file", "correct `file_name` or the images folder") from None
     except OSError as error:
-        raise InputError(path, f"the image file cannot be read ({error.strerror})") from None
+        raise refused(error, path) from None
 
 
 def decode_image(data: bytes, path: Path, size_hw: tuple[int, int] | None = None) -> np.ndarray:

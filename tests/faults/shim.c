@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { COUNT, KILL, KILL_AFTER, SIGNAL, FAIL_ONCE, FAIL_ON, SHORT, ROOM };
+enum { COUNT, KILL, KILL_AFTER, SIGNAL, FAIL_ONCE, FAIL_ON, SHORT, ROOM, FAIL_READS };
 
 static char folder[PATH_MAX];
 static int mode = COUNT, number;
@@ -89,6 +89,14 @@ ssize_t write(int descriptor, const void *bytes, size_t size) {
         if (left < 0) size = (size_t)(left + (long)size);
     }
     return real(descriptor, bytes, size);
+}
+
+ssize_t read(int descriptor, void *bytes, size_t size) {
+    if (mode == FAIL_READS && is_our_file(descriptor)) {
+        errno = number;
+        return -1;
+    }
+    return REAL(read)(descriptor, bytes, size);
 }
 
 int fsync(int descriptor) { return is_our_file(descriptor) && fails(1) ? -1 : REAL(fsync)(descriptor); }

@@ -48,6 +48,16 @@ def test_short_writes_are_finished(runs: Runs, whole: Reference) -> None:
     assert whole.differences(run) == []
 
 
+def test_a_disk_that_cannot_be_read_is_named_with_the_image(runs: Runs, whole: Reference) -> None:
+    run, images = whole.begun_before("report", whole.config.parent / "unread"), whole.config.parent / "data" / "nu" / "images"
+    ended = runs.lat(*command(whole.config, run), run=images, plan=Plan("fail reads", number=errno.EIO))
+    assert ended.status == 2, ended.errors
+    assert ended.line.startswith(f"error: {images}/"), ended.line
+    assert ended.line.endswith(f": cannot be read or written ({REASONS[errno.EIO]}"), ended.line
+    assert runs.lat(*command(whole.config, run), run=run).status == 0
+    assert whole.differences(run) == []
+
+
 @pytest.fixture
 def small_disk(whole: Reference) -> Iterator[Path]:
     folder = whole.config.parent / "small"
