@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -135,9 +135,11 @@ def _make_temporary(path: Path) -> tuple[int, str]:
         os.close(handle)  # taken for a leftover before it was locked
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes have left half-written anywhere below a folder; what a process is writing stays."""
-    for root, _, names in os.walk(folder):
+def remove_leftovers(folder: Path, below: Collection[str]) -> None:
+    """Remove what killed processes have left half-written in a folder and some of its folders; what is being written stays."""
+    for root, folders, names in os.walk(folder):
+        if root == str(folder):
+            folders[:] = [name for name in folders if name in below]
         for name in filter(_TEMPORARY.fullmatch, names):
             path = Path(root, name)
             with suppress(OSError), path.open("rb") as file:

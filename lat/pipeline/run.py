@@ -29,7 +29,7 @@ from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
 from lat.stages.shared.relation_files import require_relations
 from lat.stages.shared.unused_features import remove_unused_features
 from lat.workspace.label_shards import work_folder
-from lat.workspace.paths import require
+from lat.workspace.paths import FOLDERS, require
 from lat.workspace.run_folder import at_work_in, url_folder
 from lat.workspace.step_records import StepRecords
 from lat.workspace.steps import Step
@@ -70,7 +70,7 @@ def run_stages(
     with ExitStack() as held:
         processes.from_first(held.enter_context, at_work_in(workspace.config.output_dir))
         require_made_with(workspace, chosen)
-        processes.from_first(remove_leftovers, workspace.paths.root)
+        processes.from_first(remove_leftovers, workspace.paths.root, FOLDERS)
         processes.from_first(_tell_repairs, workspace, say)
         done = _run_steps(workspace, _groups(workspace, chosen, select), force, say)
         if stages is None:

@@ -10,6 +10,12 @@ from lat.config.load import MADE_WITH, Config
 from lat.core.errors import InputError
 from lat.workspace.run_folder import run_folder
 
+FOLDERS = (
+    *(".state", ".work", "cache", "rounds", "upstream", "pseudo_labels", "lat", "transferred", "downstream"),
+    *("relations", "doubt", "report"),
+)
+"""The folders in its `output_dir` that a run writes to; there may be others."""
+
 
 @dataclass(frozen=True)
 class RunPaths:

@@ -19,6 +19,7 @@ from typer.main import get_command
 
 from lat.cli import main
 from lat.cli.app import COMMANDS, app
+from lat.engine.outcome import WorkerEndedError
 
 TOOLS = Path(__file__).parents[2] / "tools"
 COLOUR = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3|4|9)[0-7](?:;[\d;]*)?m")
@@ -200,7 +201,18 @@ def test_a_tool_runs() -> None:
     assert done.stderr.startswith("error: none.yaml: ")
 
 
-def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
+def test_a_worker_that_has_ended_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def ended(**_: object) -> int:
+        raise WorkerEndedError("count: a process that did shard 3 was killed")
+
+    monkeypatch.setattr("lat.cli.app.app", ended)
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert (caught.value.code, capsys.readouterr().err) == (1, "error: count: a process that did shard 3 was killed\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_says_how_to_go_on_and_exits_with_1(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lat", "street-scenes", str(tmp_path / "scenes")]
     process = subprocess.Popen(
         command,
@@ -212,7 +224,7 @@ def test_ctrl_c_says_how_to_go_on_and_exits_with_1(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("*.png")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert errors.splitlines()[-1] == f"stopped; the same command resumes from here: lat street-scenes {tmp_path}/scenes"
     assert process.returncode == 1

@@ -16,7 +16,7 @@ from counted_job import CountedJob
 from lat.core.errors import InputError
 from lat.engine.jobs import missing_shards
 from lat.engine.local_workers import LocalWorkers
-from lat.engine.outcome import WorkerError
+from lat.engine.outcome import WorkerEndedError, WorkerError
 
 WORKERS = LocalWorkers(2, worth_images=1)
 
@@ -64,7 +64,7 @@ def test_another_error_arrives_with_its_traceback(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_is_named_with_its_shard(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError, match=r"^count: a process that did shard \d was killed, .* the same command continues"):
+    with pytest.raises(WorkerEndedError, match=r"^count: a process that did shard \d was killed, .* the same command continues"):
         LocalWorkers(2, worth_images=1).run(CountedJob(tmp_path, [1, 1]), partial(Killed, tmp_path, [1, 1]))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import signal
 from pathlib import Path
 
 import pytest
 from fault_runs import Plan, Reference, Runs, command, recorded_steps, torn_files
+
+from lat.core.files import open_atomically, remove_leftovers, write_atomically
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +58,29 @@ def test_a_stop_is_one_line_and_the_next_run_goes_on(number: int, group: str, ru
     assert whole.differences(run) == []
 
 
-def test_what_a_write_under_way_leaves_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
-    from lat.core.files import open_atomically, remove_leftovers
-
-    mine = tmp_path / ".notes.txt.tmp"
+def test_only_what_the_dead_have_left_half_written_is_removed(tmp_path: Path) -> None:
+    mine, elsewhere, left = tmp_path / ".notes.txt.tmp", tmp_path / "other", tmp_path / "lat"
     mine.write_text("not ours")
-    (tmp_path / ".labels.json.abcd1234.tmp").write_text("half")
+    for folder in (tmp_path, elsewhere, left / "deep"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".labels.json.abcd1234.tmp").write_text("half")
     with open_atomically(tmp_path / "labels.json") as file:
         file.write(b"whole")
-        remove_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"labels.json", mine.name}
+        remove_leftovers(tmp_path, ["lat"])
+    assert {path.name for path in tmp_path.iterdir()} == {"labels.json", mine.name, "other", "lat"}
+    assert list((left / "deep").iterdir()) == []
+    assert len(list(elsewhere.iterdir())) == 1
+
+
+def test_a_file_taken_for_a_leftover_before_it_was_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, taken = fcntl.flock, list[Path]()
+
+    def take_first(descriptor: int, how: int) -> None:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", take_first)
+    write_atomically(tmp_path / "labels.json", "whole")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
