@@ -7,7 +7,7 @@ disturbed run begins from nothing, or from what the undisturbed one had written 
 SIGKILL up to three times, and then finished. Two kills in three come at a random call that changes a file (writing, syncing,
 renaming, removing; a write is cut in half), one at a random time. "begun again" counts groups of steps that were under way
 when a run was killed, "done again" steps that had been recorded as done, "torn" files that a reader would have found
-half-written after a kill. What is not compared in the end is named by `all_content` in `tests/fault_runs.py`. Linux and a C
+half-written after a kill. What is not compared in the end is named by `all_content` in `tests/fault_reference.py`. Linux and a C
 compiler are needed. It ends after `--kills` or after `--minutes`, whichever comes first.
 """
 
@@ -26,7 +26,8 @@ from markdown import Row, print_rows
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from fault_runs import Ended, Plan, Reference, Runs, command, opened_runs, recorded_steps, torn_files, undisturbed
+from fault_reference import Reference, recorded_steps, torn_files, undisturbed
+from fault_runs import Ended, Plan, Runs, command, opened_runs
 
 BEGINNING = "before the first"  # a kill before any step has begun
 COLUMNS = ("kills", "at a call", "begun again", "done again", "torn")

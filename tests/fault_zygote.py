@@ -17,12 +17,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-MODULES = ("lat.cli", "lat.pipeline.run", "lat.commands.results", "lat.cli.tables.evaluation", "lat.stages.report")
-MODULES += (
-    "lat.detectors.torchvision.faster_rcnn",
-    "tensorboard.summary.writer.record_writer",
-    "lat.workspace.run_lock",
-    "PIL.Image",
+MODULES = (
+    *("lat.cli", "lat.pipeline.run", "lat.commands.results", "lat.cli.tables.evaluation", "lat.stages.report"),
+    *("lat.detectors.torchvision.faster_rcnn", "tensorboard.summary.writer.record_writer", "lat.workspace.run_lock"),
 )
 
 
@@ -59,18 +56,15 @@ def run(arguments: list[str], log: str, plan: dict[str, Any]) -> None:
     except BaseException:
         traceback.print_exc()
         status = 1
-    if shim is not None:
-        shim.fault_plan(b"", 0, 0, 0)
-        Path(f"{log}.events").write_text(str(shim.fault_total()))
+    shim.fault_plan(b"", 0, 0, 0)
+    Path(f"{log}.events").write_text(str(shim.fault_total()))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _planned(log: str, plan: dict[str, Any]) -> ctypes.CDLL | None:
-    """Tell the shim below this process, if there is one, what to do: at once, or when a group of steps begins."""
-    if not os.environ.get("LD_PRELOAD"):
-        return None
+def _planned(log: str, plan: dict[str, Any]) -> ctypes.CDLL:
+    """Tell the shim below this process what to do: at once, or when a group of steps begins."""
     shim = ctypes.CDLL(None)
     shim.fault_plan.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_long, ctypes.c_int]
     shim.fault_clock.argtypes = [ctypes.c_long]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fault_runs import Reference, Runs, compiler, opened_runs, undisturbed
+from fault_reference import Reference, undisturbed
+from fault_runs import Runs, compiler, opened_runs
 
 
 @pytest.fixture(scope="session")

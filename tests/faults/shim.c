@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { COUNT, KILL, KILL_AFTER, SIGNAL, FAIL_ONCE, FAIL_ON, SHORT, ROOM, FAIL_READS };
+enum { COUNT, KILL, KILL_AFTER, SIGNAL, FAIL, SHORT, FAIL_READS };
 
 static char folder[PATH_MAX];
 static int mode = COUNT, number;
@@ -65,7 +65,7 @@ static int fails(int can_fail) {
     long now = __atomic_add_fetch(&events, 1, __ATOMIC_SEQ_CST) - armed_at;
     if (mode == KILL && now == wanted) die(0);
     if (mode == SIGNAL && now >= wanted && now <= wanted + 2) kill(getpid(), number);
-    if (can_fail && ((mode == FAIL_ONCE && now == wanted) || (mode == FAIL_ON && now >= wanted))) {
+    if (can_fail && mode == FAIL && now >= wanted) {
         errno = number;
         return 1;
     }
@@ -80,14 +80,6 @@ ssize_t write(int descriptor, const void *bytes, size_t size) {
     if (mode == KILL && __atomic_load_n(&events, __ATOMIC_SEQ_CST) + 1 - armed_at == wanted) real(descriptor, bytes, size / 2);
     if (fails(1)) return -1;
     if (mode == SHORT && size > 1) size = size > 4096 ? 4096 - size % 7 : size / 2;
-    if (mode == ROOM) { /* `wanted` bytes are left; what no longer fits is cut off, and then there is an error */
-        long left = __atomic_sub_fetch(&wanted, (long)size, __ATOMIC_SEQ_CST);
-        if (left < 0 && left + (long)size <= 0) {
-            errno = number;
-            return -1;
-        }
-        if (left < 0) size = (size_t)(left + (long)size);
-    }
     return real(descriptor, bytes, size);
 }
 

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fault_runs import SETTINGS, Plan, Reference, Runs, command
+from fault_reference import Reference
+from fault_runs import SETTINGS, Plan, Runs, command
 from tiny import quiet
 
 from lat.config.load import load_config

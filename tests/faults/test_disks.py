@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_runs import Ended, Plan, Reference, Runs, command, torn_files
+from fault_reference import Reference, torn_files
+from fault_runs import Ended, Plan, Runs, command
 
 pytestmark = pytest.mark.slow
 REASONS = {

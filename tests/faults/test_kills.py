@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from fault_runs import Plan, Reference, Runs, command, recorded_steps, torn_files
+from fault_reference import Reference, recorded_steps, torn_files
+from fault_runs import Plan, Runs, command
 
 from lat.core.files import open_atomically, remove_leftovers, write_atomically
 

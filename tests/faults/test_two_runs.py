@@ -8,7 +8,8 @@ import signal
 import time
 
 import pytest
-from fault_runs import SETTINGS, Plan, Reference, Runs, command, torn_files
+from fault_reference import Reference, torn_files
+from fault_runs import SETTINGS, Plan, Runs, command
 
 pytestmark = pytest.mark.slow
 
