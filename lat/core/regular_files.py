@@ -25,7 +25,8 @@ def open_regular(path: Path) -> BufferedReader:
         OSError: if it does not exist, is a folder, or may not be read.
     """
     try:
-        file = BufferedReader(_NamedFile(path, "rb", opener=_without_waiting))
+        raw: Any = _NamedFile(path, "rb", opener=_without_waiting)
+        file: BufferedReader = BufferedReader(raw)
     except ValueError as error:
         raise InputError(path, f"is no name of a file ({error})", "choose another path") from None
     mode = os.fstat(file.fileno()).st_mode
