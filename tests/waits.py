@@ -2,9 +2,10 @@
 
 `with counted_waits() as waits:` takes tensors that say they are on the device `ELSEWHERE`; the CPU computes them. A wait is
 what would make CUDA's host wait for everything queued before: reading a number (`item`, `tolist`, `bool(tensor)`), a result
-whose size depends on values (`nonzero`, a mask as an index, `unique`, NMS), a copy to the host, and a copy to the device out of
-ordinary memory (also `torch.tensor(list, device=...)`). A copy to the device with `non_blocking` counts as none:
-`lat.core.copies` pins its memory.
+whose size depends on values (`nonzero`, a mask as an index, `unique`, NMS), a copy to the host (`cpu`), and a copy to the device
+out of ordinary memory (also `torch.tensor(list, device=...)`). A copy with `non_blocking` counts as none: to the device,
+`lat.core.copies` pins its memory; to the host, PyTorch does, and whoever reads the copy waits for an event. `test_waits.py` holds
+what counts.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from lat.models.backbones.frozen import FrozenBackbone
+
 ELSEWHERE = torch.device("meta")
 
 _SIZED_BY_VALUES = ("nonzero", "masked_select", "_unique2", "unique_consecutive", "unique_dim", "unique_dim_consecutive", "nms")
 _READ = ("_local_scalar_dense", "equal", "is_nonzero", "allclose")
 _INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put")
-_tensor = torch.tensor  # the library's own
+_tensor, _tolist = torch.tensor, Tensor.tolist  # the library's own
 _COPIES = ("_to_copy", "copy_")
 
 
@@ -90,7 +93,7 @@ class Waits(TorchDispatchMode):
         goes_there = was_there if wanted is None else torch.device(wanted) == ELSEWHERE
         if into is not None:
             goes_there = isinstance(into, _There)
-        if was_there and not goes_there:
+        if was_there and not goes_there and (into is not None or not non_blocking):
             self._note("to the host")
         if goes_there and not was_there and not non_blocking and not (name == "copy_" and from_.dim() == 0):
             self._note("to the device, blocking")
@@ -102,6 +105,11 @@ class Waits(TorchDispatchMode):
         """A tensor elsewhere of a list of numbers."""
         self._note("to the device, blocking")
         return _There(_tensor(data, dtype=dtype))
+
+    def read(self, one: _There) -> Any:
+        """The numbers of a tensor elsewhere."""
+        self._note("tolist")
+        return _tolist(one.held)
 
     def _check(self, name: str, args: Any, kwargs: dict[str, Any], tensors: list[Tensor]) -> None:
         if name in _READ or name in _SIZED_BY_VALUES or (name == "repeat_interleave" and kwargs.get("output_size") is None):
@@ -140,11 +148,26 @@ def _where() -> str:
     return " < ".join(f"{'/'.join(Path(one.filename).parts[-2:])}:{one.lineno}" for one in frames[:-4:-1])
 
 
+class _Done:
+    """An event of a device that has done it."""
+
+    def record(self) -> None:
+        pass
+
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        pass
+
+
 def there(value: Any) -> Any:
     """A tensor, or a module with all its parameters and buffers, elsewhere."""
     if isinstance(value, Tensor):
         return _There(value.detach())
     assert isinstance(value, nn.Module)
+    if isinstance(value, FrozenBackbone):
+        there(value.network)
     for module in value.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:
@@ -163,10 +186,15 @@ def counted_waits() -> Iterator[Waits]:
     def tensor(data: Any, dtype: torch.dtype | None = None, device: Any = "cpu", **more: Any) -> Tensor:
         return waits.made_of(data, dtype) if torch.device(device or "cpu") == ELSEWHERE else _tensor(data, dtype=dtype, **more)
 
+    def tolist(one: Tensor) -> Any:
+        return waits.read(one) if isinstance(one, _There) else _tolist(one)
+
     def new_tensor(one: Tensor, data: Any, dtype: torch.dtype | None = None) -> Tensor:
         return tensor(data, dtype or one.dtype, one.device)
 
-    changed = {(torch, "tensor"): tensor, (Tensor, "new_tensor"): new_tensor, (torch, "autocast"): lambda *_, **__: nullcontext()}
+    changed: dict[tuple[Any, str], Any] = {(torch, "tensor"): tensor, (Tensor, "new_tensor"): new_tensor}
+    changed[Tensor, "tolist"] = tolist
+    changed |= {(torch, "autocast"): lambda *_, **__: nullcontext(), (torch.cuda, "Event"): _Done}
     with ExitStack() as stack:
         for (owner, name), replacement in changed.items():
             stack.enter_context(patch.object(owner, name, replacement))

@@ -16,6 +16,8 @@ from torchvision.ops import clip_boxes_to_image
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.core.suppression import PASSES
+from lat.detectors.detected import Detected
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import resized_hw, scale_xyxy
 
@@ -44,7 +46,7 @@ def indices_by_size(images: Sequence[Tensor], settings: DetectorSettings) -> lis
 
 
 class BatchedPrediction:
-    """Implements `predict` for a module that defines `_predict_batch`.
+    """Implements `predict` and `detect` for a module that defines `_detect_batch`, and `_predict_batch` where a CPU has its own.
 
     Attributes:
         settings: image size and which detections to keep.
@@ -65,8 +67,23 @@ class BatchedPrediction:
                 found.update(zip(indices, self._predict_batch([images[i] for i in indices]), strict=True))
         return [found[index] for index in range(len(images))]
 
+    def detect(self, images: list[Tensor]) -> Detected:
+        """What `predict` finds on some images, at least one, where the detector computes; the program waits less for it."""
+        groups = indices_by_size(images, self.settings)
+        with inference(self):
+            parts = [self._detect_batch([images[i] for i in indices], PASSES) for indices in groups]
+        place = {index: row for row, index in enumerate(index for indices in groups for index in indices)}
+        return Detected.joined(parts, [place[index] for index in range(len(images))])
+
     def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
         """Detections of images of one size after resizing."""
+        passes = PASSES
+        while (found := self._detect_batch(images, passes).handed_out()) is None:
+            passes *= PASSES
+        return found
+
+    def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
+        """The same where the detector computes, with suppression applied so often."""
         raise NotImplementedError
 
 

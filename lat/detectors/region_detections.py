@@ -6,6 +6,8 @@ Shape letters: B images, N detections of an image, R regions, K classes, C chann
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +19,33 @@ from lat.core.copies import to_host
 from lat.core.label_space import LabelSpace
 from lat.core.selection import rows_where
 from lat.core.structures import LabeledBoxes
-from lat.core.suppression import Suppression, Survivors, count_pairs, order_by_image, pairs_in_groups, settle
+from lat.core.suppression import PASSES, Suppression, count_pairs, order_by_image, pairs_in_groups
+from lat.detectors.detected import Detected, in_original_pixels
 from lat.detectors.detections import BatchedPrediction, handed_out, inference, is_solid
 from lat.detectors.detector_settings import DetectorSettings
 
 MOST_PAIRS = 4_000_000  # of candidates of one image and class, about half a GiB
 
 
+@dataclass(frozen=True, eq=False)
+class RegionScores:
+    """What a network says of the regions of B images, of one size after resizing.
+
+    Attributes:
+        boxes_xyxy: (R, K, 4) float32 for each image, the box of each region for each class, in pixels of the resized image.
+        class_scores: (R, K) float32 for each image, in [0, 1], without background.
+        sizes_hw: for each image height and width of the resized and of the original one.
+        is_settled: () bool, False if suppression among the regions was cut short. None if there was none, or all of it.
+    """
+
+    boxes_xyxy: Sequence[Tensor]
+    class_scores: Sequence[Tensor]
+    sizes_hw: Sequence[tuple[tuple[int, int], tuple[int, int]]]
+    is_settled: Tensor | None = None
+
+
 class TwoStagePrediction(BatchedPrediction):
-    """Prediction and feature maps of a two-stage detector, for a module that defines `_predict_batch` and `_pooled_maps`.
+    """Prediction and feature maps of a two-stage detector, for a module that defines `_region_scores` and `_pooled_maps`.
 
     `class_scores` (N, K) of a detection is its region's softmax over classes and background, without the background column.
     One region may give boxes for several classes.
@@ -59,56 +79,99 @@ class TwoStagePrediction(BatchedPrediction):
         """The levels that the box head pools from, finest first, each (B, C_i, h_i, w_i)."""
         raise NotImplementedError
 
+    def _region_scores(self, images: list[Tensor], passes: int) -> RegionScores:
+        """What the network says of images of one size after resizing; on a device, with suppression applied so often."""
+        raise NotImplementedError
 
-def keep_detections_of_batch(
-    boxes_xyxy: Sequence[Tensor],
-    class_scores: Sequence[Tensor],
-    sizes_hw: Sequence[tuple[tuple[int, int], tuple[int, int]]],
-    settings: DetectorSettings,
-    space: LabelSpace,
-) -> list[LabeledBoxes]:
-    """`keep_detections` of each of B images, of one size after resizing.
+    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+        if images[0].device.type == "cpu":
+            return predicted(self._region_scores(images, PASSES), self.settings, self.space)
+        return super()._predict_batch(images)
 
-    A device selects those of all images and classes at once, and the program waits for it three times: for the numbers of
-    candidates and of what is left, and for the detections. With more than `MOST_PAIRS` pairs of candidates, for which memory
-    would be short, it waits for each image instead.
-    """
-    if class_scores[0].device.type != "cpu" and (found := _selected_at_once(boxes_xyxy, class_scores, sizes_hw[0][0], settings)):
-        return [handed_out(*columns, sizes, space) for columns, sizes in zip(found, sizes_hw, strict=True)]
-    images = zip(boxes_xyxy, class_scores, sizes_hw, strict=True)
+    def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
+        more = passes
+        while (found := detected(self._region_scores(images, more), self.settings, self.space, passes)) is None:
+            more *= PASSES
+        return found
+
+
+def predicted(regions: RegionScores, settings: DetectorSettings, space: LabelSpace) -> list[LabeledBoxes]:
+    """`keep_detections` of each image, one after another."""
+    images = zip(regions.boxes_xyxy, regions.class_scores, regions.sizes_hw, strict=True)
     return [keep_detections(*image, settings, space) for image in images]
 
 
-def _selected_at_once(
-    boxes_xyxy: Sequence[Tensor], class_scores: Sequence[Tensor], size_hw: tuple[int, int], settings: DetectorSettings
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Boxes (N, 4), classes (N,) and class scores (N, K) of each image, on the CPU; nothing if there are too many pairs."""
-    scores, (_, num_classes) = torch.cat(list(class_scores)), class_scores[0].shape
-    image_of = torch.cat([one.new_full((len(one),), i, dtype=torch.int64) for i, one in enumerate(class_scores)])
+def detected(regions: RegionScores, settings: DetectorSettings, space: LabelSpace, passes: int = PASSES) -> Detected | None:
+    """`keep_detections` of all images at once, where the regions are; None if suppression among the regions is not settled.
+
+    The program waits once, for the number of candidates. With more than `MOST_PAIRS` pairs of candidates, for which memory
+    would be short, it goes image by image instead and waits for each.
+    """
+    scores, num_images = torch.cat(list(regions.class_scores)), len(regions.class_scores)
+    image_of = torch.cat([one.new_full((len(one),), i, dtype=torch.int64) for i, one in enumerate(regions.class_scores)])
     is_high = scores > settings.detection_threshold
-    per_group = is_high.new_zeros(len(class_scores), num_classes, dtype=torch.int64).index_add_(0, image_of, is_high.long())
-    (counts,) = to_host([torch.stack([per_group.sum(), count_pairs(per_group)])])
-    num_candidates, num_pairs = counts.tolist()
+    per_group = image_of.new_zeros(num_images, len(space)).index_add_(0, image_of, is_high.long())
+    is_settled = is_high.new_ones(()) if regions.is_settled is None else regions.is_settled
+    (counts,) = to_host([torch.stack([is_settled.long(), per_group.sum(), count_pairs(per_group)])])
+    are_settled, num_candidates, num_pairs = counts.tolist()
+    if not are_settled:
+        return None
     if num_pairs > MOST_PAIRS:
-        return []
+        return Detected.of_boxes(predicted(regions, settings, space), scores.device)
     cells = rows_where(is_high.flatten(), num_candidates)
-    regions, labels = cells // num_classes, cells % num_classes
-    boxes = clip_boxes_to_image(torch.cat(list(boxes_xyxy))[regions, labels], size_hw)
-    images, own = image_of[regions], scores[regions, labels]
-    order, first, second = pairs_in_groups(images * num_classes + labels, num_pairs)
+    rows, labels = cells // len(space), cells % len(space)
+    boxes = clip_boxes_to_image(torch.cat(list(regions.boxes_xyxy))[rows, labels], regions.sizes_hw[0][0])
+    found = _Found(boxes, image_of[rows] * len(space) + labels, scores[rows, labels], image_of[rows])
+    chosen = _chosen_places(found, num_pairs, settings, passes, num_images)
+    kept = F.pad(found.boxes_xyxy, (0, 0, 0, 1))[chosen.rows]
+    return Detected(
+        in_original_pixels(kept, regions.sizes_hw),
+        F.pad(labels, (0, 1))[chosen.rows],
+        F.pad(found.scores, (0, 1))[chosen.rows],
+        F.pad(scores, (0, 0, 0, 1))[F.pad(rows, (0, 1), value=len(scores))[chosen.rows]],
+        chosen.rows < num_candidates,
+        chosen.is_settled,
+        space,
+    )
+
+
+class _Found(NamedTuple):
+    """Candidates of all images: boxes (C, 4) in pixels of resized images, (C,) groups (an image and a class), scores, images."""
+
+    boxes_xyxy: Tensor
+    groups: Tensor
+    scores: Tensor
+    images: Tensor
+
+
+class _Chosen(NamedTuple):
+    """Rows (B, N) of candidates, best first in each image, C where a place is left; () whether suppression is settled."""
+
+    rows: Tensor
+    is_settled: Tensor
+
+
+def _chosen_places(found: _Found, num_pairs: int, settings: DetectorSettings, passes: int, num_images: int) -> _Chosen:
+    """Those of each image that class-wise suppression leaves, the best."""
+    count, most, scores = len(found.scores), settings.max_detections, found.scores
+    order, first, second = pairs_in_groups(found.groups, num_pairs)
     first, second = order[first], order[second]
-    by_score = own.argsort(descending=True, stable=True)
+    by_score = scores.argsort(descending=True, stable=True)
     rank = torch.empty_like(by_score)
-    rank[by_score] = torch.arange(num_candidates, device=rank.device)
+    rank[by_score] = torch.arange(count, device=rank.device)
     first_wins = rank[first] < rank[second]
     better, other = torch.where(first_wins, first, second), torch.where(first_wins, second, first)
-    suppression = Suppression(better, other, iou_of_pairs(boxes, first, second) > settings.nms_iou, is_solid(boxes))
-    survivors = Survivors(suppression, order_by_image(images, own), images, settings.max_detections)
-    settle([survivors])
-    best = survivors.best()
-    boxes, labels, scores, images = to_host([boxes[best], labels[best], scores[regions[best]], images[best]])
-    per_image = torch.bincount(images, minlength=len(class_scores)).tolist()
-    return list(zip(boxes.split(per_image), labels.split(per_image), scores.split(per_image), strict=True))
+    close = iou_of_pairs(found.boxes_xyxy, first, second) > settings.nms_iou
+    suppression = Suppression(better, other, close, is_solid(found.boxes_xyxy))
+    for _ in range(0, passes, PASSES):
+        suppression.advance()
+    by_image = order_by_image(found.images, scores)
+    kept, images = suppression.kept[by_image], found.images[by_image]
+    place = kept.cumsum(0) - kept.long()
+    place = place - place[torch.searchsorted(images, images)]
+    slot = torch.where(kept & (place < most), images * most + place, num_images * most)
+    rows = torch.full((num_images * most + 1,), count, device=slot.device).scatter(0, slot, by_image)
+    return _Chosen(rows[:-1].view(num_images, most), suppression.is_settled)
 
 
 def keep_detections(

@@ -86,7 +86,7 @@ def test_boxes_go_to_the_frame_of_the_network_and_come_back(name: str) -> None:
     wanted = [105 / 2 * 153 / 105 / padded_hw[1], 33 / 2 * 48 / 33 / padded_hw[0], 153 / padded_hw[1], 48 / padded_hw[0]]
     torch.testing.assert_close(target["boxes"][1], torch.tensor(wanted))
     scores = torch.tensor([[0.1, 0.7], [0.6, 0.8]])
-    found = detector._selected(batch, torch.stack([scores] * 2), torch.stack([target["boxes"]] * 2))[0]
+    found = detector._selected(batch, torch.stack([scores] * 2), torch.stack([target["boxes"]] * 2)).handed_out()[0]
     torch.testing.assert_close(found.boxes_xyxy, boxes.flip(0), atol=1e-4, rtol=0)
     torch.testing.assert_close(found.class_scores, scores.flip(0))
     assert found.labels.tolist() == [1, 1]  # the best class of each query, the surer query first

@@ -25,7 +25,7 @@ from lat.detectors.detectron2.detectron2_parts import (
 )
 from lat.detectors.detectron2.detectron2_weights import load_detectron2_weights
 from lat.detectors.image_batch import resized, resized_hw, scale_xyxy
-from lat.detectors.region_detections import TwoStagePrediction, keep_detections_of_batch
+from lat.detectors.region_detections import RegionScores, TwoStagePrediction
 
 
 class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
@@ -104,7 +104,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         classes = torch.where(boxes.weights > 0, boxes.labels, -1)
         return Instances(size_hw, gt_boxes=Boxes(scaled[usable]), gt_classes=classes[usable], gt_weights=boxes.weights[usable])
 
-    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+    def _region_scores(self, images: list[Tensor], passes: int) -> RegionScores:
         batch = self._batch(images)
         features = self._features(batch)
         proposals, _ = self.proposal_generator(batch, features, None)
@@ -115,4 +115,4 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         sizes_hw = list(zip(batch.image_sizes, originals_hw, strict=True))
         class_scores = [one[:, :-1].clamp(max=1.0) for one in scores]  # without background
         of_class = [each.view(len(of), -1, 4).expand(-1, of.shape[1], -1) for each, of in zip(boxes, class_scores, strict=True)]
-        return keep_detections_of_batch(of_class, class_scores, sizes_hw, self.settings, self.space)
+        return RegionScores(of_class, class_scores, sizes_hw)

@@ -13,7 +13,7 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detector_settings import DetectorSettings
-from lat.detectors.region_detections import TwoStagePrediction, keep_detections_of_batch
+from lat.detectors.region_detections import RegionScores, TwoStagePrediction
 from lat.detectors.torchvision.convnet_pyramid import ConvnetPyramid
 from lat.detectors.torchvision.rcnn_parts import build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
@@ -84,14 +84,20 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         features = self.features(self._batch(list(images), 0, 0))
         return [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
 
-    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+    def _region_scores(self, images: list[Tensor], passes: int) -> RegionScores:
         batch = self.batch(images)
-        features = self.features(batch)
-        proposals, _ = self.propose(batch, features)
+        features, regions = self.features(batch), None
+        if batch.pixels.device.type == "cpu":
+            proposals, _ = self.propose(batch, features)
+        else:
+            regions = self.choose_regions(batch, features, passes)
+            proposals = list(regions.boxes_xyxy)
         logits, deltas = self.roi_heads.logits_and_deltas(features, proposals, batch.sizes_hw)
-        counts = [len(regions) for regions in proposals]
-        scores = self.roi_heads.class_scores(logits).split(counts)
+        counts = [len(of_image) for of_image in proposals]
+        scores = self.roi_heads.class_scores(logits)
+        if regions is not None:  # places that are left are of no class
+            scores = scores.masked_fill(~regions.is_region.view(-1, 1), -1.0)
         decoded = self.roi_heads.box_coder.decode(deltas, proposals)
         boxes = decoded.reshape(len(deltas), deltas.shape[1] // 4, 4)[:, 1:].split(counts)  # it leaves no regions as they are
         sizes_hw = list(zip(batch.sizes_hw, batch.originals_hw, strict=True))
-        return keep_detections_of_batch(boxes, scores, sizes_hw, self.settings, self.space)
+        return RegionScores(boxes, scores.split(counts), sizes_hw, None if regions is None else regions.is_settled)

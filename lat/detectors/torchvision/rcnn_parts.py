@@ -9,7 +9,7 @@ from torchvision.models import get_model_weights
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.poolers import LevelMapper
 
 from lat.core.convnet_weights import read_pretrained
@@ -19,6 +19,7 @@ from lat.detectors.detector_settings import TORCHVISION_BACKBONES, DetectorSetti
 from lat.detectors.region_pooling import SingleLevelRoIAlign
 from lat.detectors.small_resnet import SmallResNet
 from lat.detectors.torchvision.convnet_pyramid import ConvnetPyramid
+from lat.detectors.torchvision.level_pooling import LevelsRoIAlign
 from lat.detectors.torchvision.weighted_rcnn import FullPrecisionRPNHead, WeightedRegionProposalNetwork, WeightedRoIHeads
 
 
@@ -159,7 +160,7 @@ def build_roi_heads(
 def _build_pool(recipe: RcnnRecipe) -> nn.Module:
     if len(recipe.pooled_levels) == 1:
         return SingleLevelRoIAlign(recipe.pooled_levels[0], recipe.strides[0])
-    pool = MultiScaleRoIAlign(list(recipe.pooled_levels), output_size=7, sampling_ratio=2)
+    pool = LevelsRoIAlign(list(recipe.pooled_levels), output_size=7, sampling_ratio=2)
     # Set scales explicitly: the pooler infers them once from the first image, wrongly if that image was padded.
     pool.scales = [1.0 / stride for stride in recipe.strides]
     pool.map_levels = LevelMapper(recipe.strides[0].bit_length() - 1, recipe.strides[-1].bit_length() - 1)

@@ -10,6 +10,7 @@ from lat.core.structures import LabeledBoxes
 from lat.detectors.detections import is_solid
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import IMAGENET_MEAN, IMAGENET_STD, ImageBatch, batch_images
+from lat.detectors.torchvision.proposal_selection import Regions
 from lat.detectors.torchvision.rcnn_parts import build_detector_backbone, build_region_proposal_network, recipe_of
 from lat.detectors.torchvision.weighted_rcnn import Target
 
@@ -48,9 +49,16 @@ class RcnnTrunk(nn.Module):
         self, batch: ImageBatch, features: dict[str, Tensor], targets: list[Target] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals (R, 4) per image in pixels of the resized image, without gradients, and in train mode the two losses."""
-        levels = {name: features[name] for name in self.proposal_levels}
-        result: tuple[list[Tensor], dict[str, Tensor]] = self.rpn(ImageList(batch.pixels, batch.sizes_hw), levels, targets)
+        images = ImageList(batch.pixels, batch.sizes_hw)
+        result: tuple[list[Tensor], dict[str, Tensor]] = self.rpn(images, self._levels(features), targets)
         return result
+
+    def choose_regions(self, batch: ImageBatch, features: dict[str, Tensor], passes: int) -> Regions:
+        """The same proposals for prediction on a device, in as many places for each image; the program does not wait for them."""
+        return self.rpn.choose(ImageList(batch.pixels, batch.sizes_hw), self._levels(features), passes)
+
+    def _levels(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: features[name] for name in self.proposal_levels}
 
     def to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
         """The boxes of image `index` as torchvision's parts expect them; boxes without area are dropped."""

@@ -11,12 +11,22 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import box_iou
 
 from lat.core.boxes import lie_in_dont_care
 from lat.core.losses import null_bce
+from lat.core.suppression import PASSES
+from lat.detectors.torchvision.proposal_selection import (
+    DeviceBoxCoder,
+    ProposalRules,
+    Regions,
+    choose_regions,
+    region_lists,
+)
 
 Target = dict[str, Tensor]
 
@@ -30,7 +40,53 @@ class FullPrecisionRPNHead(RPNHead):
 
 
 class WeightedRegionProposalNetwork(RegionProposalNetwork):
-    """torchvision's region proposal network, where anchors that `match_around_dont_care` ignores are not sampled."""
+    """torchvision's region proposal network, where anchors that `match_around_dont_care` ignores are not sampled.
+
+    A device chooses the proposals of all images and levels at once.
+
+    Args:
+        parts: what torchvision's takes, and `more` by name.
+    """
+
+    box_coder: BoxCoder
+
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
+        self.box_coder = DeviceBoxCoder(self.box_coder.weights)
+
+    def choose(self, images: ImageList, features: dict[str, Tensor], passes: int) -> Regions:
+        """The proposals as `choose_regions` finds them, without gradients."""
+        levels = list(features.values())
+        objectness, deltas = self.head(levels)
+        anchors = self.anchor_generator(images, levels)
+        level_sizes = [one[0].numel() for one in objectness]
+        objectness, deltas = concat_box_prediction_layers(objectness, deltas)
+        boxes = self.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
+        of_images = objectness.detach().view(len(anchors), -1)
+        return choose_regions(boxes, of_images, images.image_sizes, level_sizes, self._rules, passes)
+
+    def filter_proposals(
+        self,
+        proposals: Tensor,
+        objectness: Tensor,
+        image_shapes: list[tuple[int, int]],
+        num_anchors_per_level: list[int],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The boxes (R, 4) of each image among those of all anchors; their scores, which nothing needs, on a CPU alone."""
+        if proposals.device.type == "cpu":
+            chosen: tuple[list[Tensor], list[Tensor]]
+            chosen = super().filter_proposals(proposals, objectness, image_shapes, num_anchors_per_level)
+            return chosen
+        passes, of_images = PASSES, objectness.detach().reshape(len(proposals), -1)
+        while True:
+            regions = choose_regions(proposals, of_images, image_shapes, num_anchors_per_level, self._rules, passes)
+            if (boxes := region_lists(regions)) is not None:
+                return boxes, []
+            passes *= PASSES
+
+    @property
+    def _rules(self) -> ProposalRules:
+        return ProposalRules(self.pre_nms_top_n(), self.post_nms_top_n(), self.nms_thresh, self.min_size, self.score_thresh)
 
     def assign_targets_to_anchors(self, anchors: list[Tensor], targets: list[Target]) -> tuple[list[Tensor], list[Tensor]]:
         """For each image the labels (A,) float32 (1 object, 0 background, -1 ignored) and matched boxes (A, 4) of its anchors."""
@@ -64,8 +120,11 @@ class WeightedRoIHeads(RoIHeads):
         parts: what torchvision's box head takes, and `more` by name.
     """
 
+    box_coder: BoxCoder
+
     def __init__(self, *parts: Any, is_binary: bool = False, dropout: float = 0.0, **more: Any) -> None:
         super().__init__(*parts, **more)
+        self.box_coder = DeviceBoxCoder(self.box_coder.weights)
         self.is_binary, self.dropout = is_binary, dropout
 
     def assign_targets_to_proposals(

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from lat.core.boxes import clip_to_images
-from lat.core.copies import to_device, to_host
+from lat.core.copies import to_device
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.detectors.detections import BatchedPrediction, handed_out, is_solid
+from lat.detectors.detected import Detected, in_original_pixels
+from lat.detectors.detections import BatchedPrediction, is_solid
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import ImageBatch, batch_images
 from lat.detectors.transformers.detr_config import build_network, config_from_text, resolve_config
@@ -131,7 +132,7 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         with torch.autocast(batch.pixels.device.type, enabled=False):
             return self.network(batch.pixels.float(), pixel_mask=mask, labels=labels)
 
-    def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
+    def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
         """One box per query, for its best class, if its score is above the threshold; there is no NMS.
 
         `class_scores` (N, K) are independent sigmoids: they need not sum to 1.
@@ -140,16 +141,14 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         output = self._run(batch)
         return self._selected(batch, output.logits.sigmoid(), output.pred_boxes)
 
-    def _selected(self, batch: ImageBatch, class_scores: Tensor, shares: Tensor) -> list[LabeledBoxes]:
-        """Detections of class scores (B, Q, K) and boxes (B, Q, 4) as shares of the frame; a device is waited for once."""
+    def _selected(self, batch: ImageBatch, class_scores: Tensor, shares: Tensor) -> Detected:
+        """Detections of class scores (B, Q, K) and boxes (B, Q, 4) as shares of the frame."""
         frames = torch.stack([self._frame_xyxy(batch, index) for index in range(len(shares))])
         boxes_xyxy = box_convert(shares, "cxcywh", "xyxy") * to_device(frames, shares.device)[:, None]
         boxes_xyxy = clip_to_images(boxes_xyxy, to_device(torch.tensor(batch.sizes_hw), shares.device)[:, None])
         scores, labels = class_scores.max(dim=2)
         usable = is_solid(boxes_xyxy.flatten(0, 1)).view_as(scores) & (scores > self.settings.detection_threshold)
         best = scores.masked_fill(~usable, -1.0).argsort(dim=1, descending=True, stable=True)[:, : self.settings.max_detections]
-        columns = [one.gather(1, best[..., None].expand(-1, -1, one.shape[2])) for one in (boxes_xyxy, class_scores)]
-        boxes_xyxy, class_scores, labels, counts = to_host([*columns, labels.gather(1, best), usable.sum(dim=1)])
-        sizes_hw = zip(batch.sizes_hw, batch.originals_hw, strict=True)
-        found = zip(boxes_xyxy, labels, class_scores, sizes_hw, counts.tolist(), strict=True)
-        return [handed_out(boxes[:n], of[:n], each[:n], sizes, self.space) for boxes, of, each, sizes, n in found]
+        boxes_xyxy = in_original_pixels(boxes_xyxy, list(zip(batch.sizes_hw, batch.originals_hw, strict=True)))
+        queries = Detected(boxes_xyxy, labels, scores, class_scores, usable, usable.new_ones(()), self.space)
+        return queries.chosen(best, usable.gather(1, best))

@@ -20,13 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lat.core.copies import numbers_on
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.core.suppression import PASSES
 from lat.detectors.detections import inference
 from lat.detectors.detector_settings import YOLO_STRIDE, DetectorSettings, YoloSettings
 from lat.detectors.image_batch import resized, resized_hw
-from lat.detectors.region_detections import keep_detections
+from lat.detectors.region_detections import RegionScores, detected, predicted
 
 KEPT = DetectorSettings(detection_threshold=0.01, nms_iou=0.7, max_detections=100)
 """What is kept of the detections: low scores too, for AP needs the tail."""
@@ -149,16 +151,14 @@ class YoloDetector(nn.Module):
         pixels = F.pad(torch.stack([resized(image, size_hw) for image in images]), (left, right, top, bottom), value=_PADDING)
         output, _ = self.model(pixels)
         boxes, scores = decode(output.float(), size_hw)
-        return [
-            keep_detections(
-                box[:, None].expand(-1, len(self.space), -1),
-                score,
-                (size_hw, (image.shape[-2], image.shape[-1])),
-                self._kept,
-                self.space,
-            )
-            for box, score, image in zip(boxes, scores, images, strict=True)
-        ]
+        sizes_hw = [(size_hw, (image.shape[-2], image.shape[-1])) for image in images]
+        regions = RegionScores(boxes[:, :, None].expand(-1, -1, len(self.space), -1).unbind(), scores.unbind(), sizes_hw)
+        if scores.device.type == "cpu":
+            return predicted(regions, self._kept, self.space)
+        passes = PASSES
+        while (there := detected(regions, self._kept, self.space, passes)) is None or (found := there.handed_out()) is None:
+            passes *= PASSES
+        return found
 
 
 def decode(output: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -170,7 +170,7 @@ def decode(output: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """
     left, top, _, _ = border(size_hw)
     centre, sides, scores = output.transpose(1, 2).split((2, 2, output.shape[1] - 4), dim=2)
-    boxes = torch.cat([centre - sides / 2, centre + sides / 2], dim=2) - output.new_tensor([left, top, left, top])
+    boxes = torch.cat([centre - sides / 2, centre + sides / 2], dim=2) - numbers_on(output.device, [left, top, left, top])
     return boxes, scores.clamp(0, 1)
 
 
