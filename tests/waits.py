@@ -195,6 +195,7 @@ def counted_waits() -> Iterator[Waits]:
     changed: dict[tuple[Any, str], Any] = {(torch, "tensor"): tensor, (Tensor, "new_tensor"): new_tensor}
     changed[Tensor, "tolist"] = tolist
     changed |= {(torch, "autocast"): lambda *_, **__: nullcontext(), (torch.cuda, "Event"): _Done}
+    changed[torch, "inference_mode"] = lambda *_: torch.no_grad()  # which such tensors do not know either
     with ExitStack() as stack:
         for (owner, name), replacement in changed.items():
             stack.enter_context(patch.object(owner, name, replacement))

@@ -28,7 +28,7 @@ class FeatureRange:
             InputError: if some have a number that is not finite.
         """
         extremes = torch.stack(torch.aminmax(maps))  # passes a NaN on
-        if maps.device.type != "cuda":
+        if maps.device.type in ("cpu", "mps"):
             self._judge(extremes)
             return
         event = torch.cuda.Event()

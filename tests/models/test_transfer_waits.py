@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 import torch
-from scenes import JOINT
+from scenes import JOINT, SIZE_HW
 from test_label_transfer_model import make_image, make_model
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 from waits import ELSEWHERE, counted_waits, there
 
+from lat.core.copies import to_device
 from lat.core.decoded_proposals import on_host
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import equal_shares
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.keep_and_fuse import TargetRules, labels_of_targets
 from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
+from lat.models.backbones.dinov2 import Dinov2
+from lat.models.backbones.frozen import FrozenBackbone
+from lat.models.feature_cache import FeatureCache
+from lat.models.model_settings import BackboneSettings
+from lat.stages.shared.transfer_model import with_maps
 
 
 def rules_of(source: str, target: str) -> TargetRules:
@@ -49,3 +59,73 @@ def test_a_batch_is_transferred_to_all_targets_with_three_waits() -> None:
         assert rows.tolist() == other_rows.tolist()
         torch.testing.assert_close(boxes.boxes_xyxy, other.boxes_xyxy)
         torch.testing.assert_close(boxes.scores, other.scores)
+
+
+class Pixels:
+    """Images of noise of one size, with a file that stands for each."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.images = torch.randint(256, (count, 3, *SIZE_HW), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        self.file = folder / "image.png"
+        self.file.write_bytes(b"pixels")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def size_hw(self, index: int) -> tuple[int, int]:
+        return SIZE_HW
+
+    def pixels(self, index: int) -> Tensor:
+        return self.images[index]
+
+    def image_path(self, index: int) -> Path:
+        return self.file
+
+
+def frozen_dinov2(channels: int) -> FrozenBackbone:
+    """One block of a DINOv2 whose maps have as many channels."""
+    torch.manual_seed(0)
+    size = {"img_size": 28, "patch_size": 14, "embed_dim": channels, "depth": 1, "num_heads": 1}
+    return FrozenBackbone(Dinov2(VisionTransformer(**size, dynamic_img_size=True, dynamic_img_pad=True)), image_size=28)
+
+
+def features_of(folder: Path, cache: str, count: int = 3) -> FeatureCache:
+    return FeatureCache(frozen_dinov2(3), {"city": Pixels(folder, count)}, BackboneSettings(cache=cache), folder)
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_features_of_a_shard_take_one_wait_for_each_of_both_sides(tmp_path: Path, cache: str) -> None:
+    wanted = features_of(tmp_path, "none").get("city", 1, flip=True)
+    features = features_of(tmp_path, cache)
+    fingerprint = features.backbone.weights_fingerprint
+    with counted_waits() as waits:
+        there(features.backbone)
+        assert features.backbone.weights_fingerprint == fingerprint  # of the weights as they were read
+        features.fill(flips=(False, True))
+        assert len(waits) == 2, waits.found
+        assert torch.equal(features.get("city", 1, flip=True), wanted)
+
+
+def test_a_batch_from_bytes_to_labels_of_all_targets_takes_three_waits(tmp_path: Path) -> None:
+    source, *targets = JOINT.names
+    model, features = make_model().eval(), features_of(tmp_path, "none")
+    images = [
+        replace(make_image(0, truth, 3, truth)[0], features=features.load("city", i), scale_yx=features.scales("city", i))
+        for i, truth in enumerate((4, 0, 6))
+    ]
+    rules = {target: rules_of(source, target) for target in targets}
+    decoded = model.decode(with_maps(features, images), targets)
+    wanted = labels_of_targets([(decoded[target], rules[target]) for target in targets])
+    assert sum(len(boxes) for boxes, _ in wanted) > 20
+
+    with counted_waits() as waits:
+        model, _ = there(model), there(features.backbone)
+        rules = {target: each.to(ELSEWHERE) for target, each in rules.items()}
+        before = len(waits)
+        inputs = [replace(one, features=to_device(one.features, ELSEWHERE)) for one in with_maps(features, images)]
+        decoded = model.decode(inputs, targets)
+        found = labels_of_targets([(decoded[target], rules[target]) for target in targets])
+        assert len(waits.found[before:]) == 3, waits.found[before:]
+    for (boxes, rows), (other, other_rows) in zip(found, wanted, strict=True):
+        assert rows.tolist() == other_rows.tolist()
+        torch.testing.assert_close(boxes.boxes_xyxy, other.boxes_xyxy)
