@@ -21,6 +21,7 @@ from lat.engine.progress import track
 from lat.engine.reading import BATCHES_AHEAD
 from lat.engine.runtime import gradient_scaler
 from lat.engine.sampling import Draw, Group, Reserved, StepSampler, derive_seed
+from lat.engine.step_figures import StepFigures
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training, check_batch_size
 from lat.engine.training_state import Batch, TrainingState
@@ -40,10 +41,6 @@ class TrainItems(Protocol):
     def collate(self, items: list[Any]) -> tuple[Any, ...]:
         """The arguments of the model's `losses` for a batch of items. Anything with a method `to(device)` is moved."""
         ...
-
-
-class NonFiniteLossError(FloatingPointError):
-    """A loss, or the norm of its gradient, became NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
 
     Raises:
         InputError: if there is no item, no trainable parameter, or the batch cannot be divided over the processes.
-        NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint is kept.
+        NonFiniteLossError: if a loss or a gradient is not finite; the last checkpoint is kept. A GPU is asked some steps later.
         KeyboardInterrupt: on Ctrl-C or SIGTERM to any process, after writing a checkpoint of the last full step.
     """
     own, shared = training.own, training.shared
@@ -111,30 +108,51 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
         InterruptsBetweenSteps() as interrupts,
     ):
         log.restore(state.log_state)
+        figures = StepFigures(fabric, job.title, job.section)
         try:
             for step, batch in enumerate(batches, start=state.step):
                 state.in_step = True
                 torch.manual_seed(derive_seed("step", job.seed, step, fabric.global_rank))
                 learning_rate = set_learning_rate(state.optimizer, learning_rate_at(training, step))
                 completed = batch if job.complete is None else job.complete(batch)
-                losses, gradient_norm = _backward(state, completed, shared.gradient_clip)
-                figures, is_stopping = _finite_figures(fabric, losses, gradient_norm, interrupts, job, step)
-                state.update(step, log, figures)
-                progress.advance(loss=sum(figures.values()))
-                if state.step % shared.log_every == 0 or state.step == own.steps:
+                figures.add(step, *_backward(state, completed, shared.gradient_clip))
+                is_line, is_saved = _is_logged(training, step), _is_saved(training, step)
+                known = figures.read_if_due(step, now=is_line or is_saved, asked=interrupts.asked)
+                state.update(step, log, known.figures)
+                progress.advance(1, **known.latest)
+                if is_line:
                     log.write_line(state.step, learning_rate)
                     state.log_state = log.state()
-                if state.step % shared.checkpoint_every == 0 and state.step < own.steps:
+                if is_saved:
                     state.save()
-                if is_stopping:
+                if known.is_stopping:
                     raise _StoppedError
         except KeyboardInterrupt as error:
-            if not state.in_step:
-                state.save()
-                if isinstance(error, _StoppedError):
-                    fabric.barrier()  # the end of one process ends the others: wait for the checkpoint
+            _save_at_the_end(state, log, figures)
+            if isinstance(error, _StoppedError):
+                fabric.barrier()  # the end of one process ends the others: wait for the checkpoint
+            raise
+        except Exception:
+            figures.check_own()
             raise
     return state.finish(job.description, job.result)
+
+
+def _is_logged(training: Training, step: int) -> bool:
+    return (step + 1) % training.shared.log_every == 0 or step + 1 == training.own.steps
+
+
+def _is_saved(training: Training, step: int) -> bool:
+    return (step + 1) % training.shared.checkpoint_every == 0 and step + 1 < training.own.steps
+
+
+def _save_at_the_end(state: TrainingState, log: TrainingLog, figures: StepFigures) -> None:
+    """Write a checkpoint of the last full step; not if others would have to tell the losses since the last reading."""
+    if state.in_step or (len(figures) and state.fabric.world_size > 1):
+        return
+    if len(figures):
+        state.note(log, figures.read(asked=True).figures)
+    state.save()
 
 
 class _StoppedError(KeyboardInterrupt):
@@ -188,35 +206,3 @@ def _backward(state: TrainingState, batch: tuple[Any, ...], clip: float) -> tupl
     norm = fabric.clip_gradients(state.losses, state.optimizer, max_norm=clip or math.inf, error_if_nonfinite=False)
     assert norm is not None
     return losses, norm
-
-
-def _finite_figures(
-    fabric: Fabric,
-    losses: Mapping[str, Tensor],
-    gradient_norm: Tensor,
-    interrupts: InterruptsBetweenSteps,
-    job: TrainJob,
-    step: int,
-) -> tuple[dict[str, float], bool]:
-    """The losses as numbers, averaged over all processes, and whether any process was asked to stop.
-
-    With a gradient scaler (16-mixed) an infinite gradient is normal and its step is skipped; otherwise it is an error too,
-    before it can reach the weights and a checkpoint.
-
-    Raises:
-        NonFiniteLossError: naming every loss with its value, and the settings to change; unchanged, the same command would meet
-            the same draws again.
-    """
-    asked = torch.full_like(gradient_norm, interrupts.asked, dtype=torch.float32)  # does not wait for a GPU
-    stacked = torch.stack([*(loss.detach().float() for loss in losses.values()), gradient_norm.float(), asked])
-    if fabric.world_size > 1:
-        stacked = fabric.all_reduce(stacked, reduce_op="mean")  # type: ignore[assignment]
-    *values, norm, share_asked = stacked.tolist()
-    figures = dict(zip(losses, values, strict=True))
-    scaled = gradient_scaler(fabric) is not None
-    if all(map(math.isfinite, values)) and (scaled or math.isfinite(norm)):
-        return figures, share_asked > 0
-    parts = ", ".join(f"{name} = {value:.6g}" for name, value in [*figures.items(), ("gradient norm", norm)])
-    rate = f"{job.section}.training.learning_rate" if job.section else "learning_rate"
-    remedy = f"lower {rate}, raise training.warmup_steps or lower training.gradient_clip, and check the boxes of the data"
-    raise NonFiniteLossError(f"{job.title}, step {step + 1}: the loss is not finite ({parts}); {remedy}; the checkpoint was kept")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,19 @@ class TrainingState:
             }
             save_checkpoint(self.checkpoint_path, content)
 
-    def update(self, step: int, log: TrainingLog, figures: Mapping[str, float]) -> None:
-        """Update the weights by the gradients of `step`, then the average; `figures` are the losses."""
+    def update(self, step: int, log: TrainingLog, figures: Sequence[Mapping[str, float]]) -> None:
+        """Update the weights by the gradients of `step`, then the average; `figures` are the losses known by now."""
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        log.add(figures)
-        self.step, self.log_state, self.in_step = step + 1, log.state(), False
+        self.note(log, figures)
+        self.step, self.in_step = step + 1, False
+
+    def note(self, log: TrainingLog, figures: Sequence[Mapping[str, float]]) -> None:
+        """Put the losses of some steps into the log."""
+        for of_step in figures:
+            log.add(of_step)
+        self.log_state = log.state()
 
     def finish(self, description: Mapping[str, Any], result: str) -> Path:
         """Write `model.pt`, then remove the checkpoint."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -115,18 +116,17 @@ class LabelTransferModel(nn.Module):
         logits, deltas = self(images)
         boxes = pad([image.proposals.boxes_xyxy for image in images])
         target = match_proposals(boxes, ground_truth, self.joint, self.head.match_iou)
-        is_proposal = _are_proposals(images, boxes.shape[1])
-        spaces = torch.tensor([self.joint.index(truth.space.name) for truth in ground_truth], device=logits.device)
-        spaces = spaces[:, None].expand_as(is_proposal)
-        labels, weights = target.labels[is_proposal], target.weights[is_proposal]
-        loss_class = self.classification(logits[is_proposal], labels, spaces[is_proposal], weights)
-        is_object = is_proposal & (target.labels < len(self.joint))
-        wanted = box_deltas.encode_boxes(target.boxes_xyxy[is_object], boxes[is_object])
-        predicted = _deltas_of_class(deltas[is_object], target.labels[is_object])
-        loss_box = matched_box_loss(predicted, wanted, target.weights[is_object])
+        counts = [len(image.proposals) for image in images]
+        rows = to_device(_padded_rows(counts), logits.device)
+        indices = torch.tensor([self.joint.index(truth.space.name) for truth in ground_truth])
+        spaces = to_device(indices.repeat_interleave(torch.tensor(counts)), logits.device)
+        logits, deltas, boxes = (one.flatten(0, 1)[rows] for one in (logits, deltas, boxes))
+        wanted, labels, weights = (one.flatten(0, 1)[rows] for one in (target.boxes_xyxy, target.labels, target.weights))
+        loss_class = self.classification(logits, labels, spaces, weights)
+        objects = _Objects(deltas, labels, boxes, wanted, weights).among(labels < len(self.joint))
         return {
             "loss_class": loss_class * self._share_of_batch(weights),
-            "loss_box": loss_box * self._share_of_batch(target.weights[is_object]),
+            "loss_box": objects.loss() * self._share_of_batch(objects.weights),
         }
 
     @torch.no_grad()
@@ -212,16 +212,27 @@ def detector_scores_of(proposals: Proposals, joint: JointLabelSpace, target: str
     return torch.cat([scores, background], dim=1) * is_detection[:, None]
 
 
-def _deltas_of_class(deltas: Tensor, labels: Tensor) -> Tensor:
-    """(R, 4): from the deltas (R, K, 4) of regions, those of each region's class (R,)."""
-    return deltas[torch.arange(len(labels), device=deltas.device), labels]
+class _Objects(NamedTuple):
+    """Proposals that are matched to a box: deltas (R, K, 4), classes (R,), own and wanted boxes (R, 4), weights (R,)."""
 
+    deltas: Tensor
+    labels: Tensor
+    boxes_xyxy: Tensor
+    wanted_xyxy: Tensor
+    weights: Tensor
 
-def _are_proposals(images: Sequence[TransferInput], count: int) -> Tensor:
-    """(B, M) bool: True for proposals, False for padding."""
-    device = images[0].proposals.boxes_xyxy.device
-    counts = to_device(torch.tensor([len(image.proposals) for image in images]), device)
-    return torch.arange(count, device=device)[None, :] < counts[:, None]
+    def among(self, is_object: Tensor) -> _Objects:
+        """Those that are (R,) objects. On a device, which would have to say how many, the others get weight 0."""
+        if is_object.device.type == "cpu":
+            return _Objects(*(column[is_object] for column in self))
+        unit = torch.cat([torch.zeros_like(self.boxes_xyxy[:, :2]), torch.ones_like(self.boxes_xyxy[:, :2])], dim=1)
+        boxes, wanted = (torch.where(is_object[:, None], one, unit) for one in (self.boxes_xyxy, self.wanted_xyxy))
+        return _Objects(self.deltas, self.labels.where(is_object, 0), boxes, wanted, self.weights.where(is_object, 0.0))
+
+    def loss(self) -> Tensor:
+        """`matched_box_loss` of the deltas of each one's class."""
+        predicted = self.deltas[torch.arange(len(self.labels), device=self.labels.device), self.labels]
+        return matched_box_loss(predicted, box_deltas.encode_boxes(self.wanted_xyxy, self.boxes_xyxy), self.weights)
 
 
 def _padded_rows(counts: Sequence[int]) -> Tensor:

@@ -10,9 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
+from lat.engine import step_figures
 from lat.engine.checkpoint import load_checkpoint
 from lat.engine.sampling import StepSampler
-from lat.engine.trainer import NonFiniteLossError
+from lat.engine.step_figures import NonFiniteLossError, StepFigures
 
 
 def log_lines(folder):
@@ -216,6 +217,56 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_parts(tmp_path, h
     saved = load_checkpoint(tmp_path / "checkpoint.pt", "training_run")
     assert saved["step"] == 7
     assert all(torch.isfinite(tensor).all() for tensor in saved["model"].values())
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.fixture
+def read_together(monkeypatch):
+    """Losses are read as from a device, after every fourth step, or with a line of the log or a checkpoint; counts readings."""
+    steps, read = [], StepFigures.read
+
+    def noted(figures, *, asked):
+        steps.append(figures._first_step + len(figures))
+        return read(figures, asked=asked)
+
+    monkeypatch.setattr(step_figures, "steps_between_reads", lambda device: 4)
+    monkeypatch.setattr(StepFigures, "read", noted)
+    return steps
+
+
+def test_losses_that_are_read_together_give_the_same_bytes(tmp_path, read_together, monkeypatch):
+    train_line(tmp_path / "some", Line(0.1, True), Points(0.1), settings(steps=23, log_every=10, **HARD))
+    assert read_together == [4, 7, 8, 10, 12, 14, 16, 20, 21, 23]
+    monkeypatch.setattr(step_figures, "steps_between_reads", lambda device: 1)
+    train_line(tmp_path / "each", Line(0.1, True), Points(0.1), settings(steps=23, log_every=10, **HARD))
+    for name in ("model.pt", "log.jsonl"):
+        assert (tmp_path / "some" / name).read_bytes() == (tmp_path / "each" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("served", [13 * 4, 17 * 4 + 2])
+def test_a_run_stopped_between_two_readings_gives_the_same_bytes(tmp_path, read_together, served):
+    test_a_run_stopped_and_taken_up_gives_the_same_bytes(tmp_path, served)
+
+
+def test_ctrl_c_is_heard_at_once_though_losses_are_read_together(tmp_path, read_together):
+    test_ctrl_c_waits_for_the_end_of_the_step_and_saves_it(tmp_path, 9)
+
+
+class Falling(Diverging):
+    """It cannot go on with weights that are no numbers."""
+
+    def losses(self, x, y):
+        if not self.linear.weight.isfinite().all():
+            raise ValueError("matrix contains invalid numeric entries")
+        return super().losses(x, y)
+
+
+@pytest.mark.parametrize("model", [Diverging(False), Diverging(True), Falling(False)])
+def test_the_first_step_that_is_not_finite_is_named_though_it_is_read_later(tmp_path, read_together, model):
+    with pytest.raises(NonFiniteLossError, match=r"line, step 10: .*nan"):
+        train_line(tmp_path, model, Points(), settings(log_every=100))
+    assert load_checkpoint(tmp_path / "checkpoint.pt", "training_run")["step"] == 7
+    assert model.calls == (10 if isinstance(model, Falling) else 12)
     assert not (tmp_path / "model.pt").exists()
 
 

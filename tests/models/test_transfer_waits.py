@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from scenes import JOINT, SIZE_HW
-from test_label_transfer_model import make_image, make_model
+from test_label_transfer_model import HEAD, make_batch, make_image, make_model, randomise
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from waits import ELSEWHERE, counted_waits, there
@@ -23,7 +24,8 @@ from lat.labelling.labelling_settings import CombineSettings, DecodeSettings
 from lat.models.backbones.dinov2 import Dinov2
 from lat.models.backbones.frozen import FrozenBackbone
 from lat.models.feature_cache import FeatureCache
-from lat.models.model_settings import BackboneSettings
+from lat.models.label_transfer_model import LabelTransferModel
+from lat.models.model_settings import BackboneSettings, FusionSettings
 from lat.stages.shared.transfer_model import with_maps
 
 
@@ -104,6 +106,29 @@ def test_features_of_a_shard_take_one_wait_for_each_of_both_sides(tmp_path: Path
         features.fill(flips=(False, True))
         assert len(waits) == 2, waits.found
         assert torch.equal(features.get("city", 1, flip=True), wanted)
+
+
+@pytest.mark.parametrize("loss", ["masked_softmax", "null_bce"])
+def test_the_losses_of_a_batch_take_no_wait(loss: str) -> None:
+    images, truth = make_batch()
+    model = LabelTransferModel(JOINT, 3, replace(HEAD, classification_loss=loss), FusionSettings())
+    randomise(model, 0, scale=0.5)
+    wanted = {name: value.item() for name, value in model.losses(images, truth).items()}
+    with counted_waits() as waits:
+        model = there(model)
+        images = [replace(one, features=there(one.features), proposals=there_too(one.proposals)) for one in images]
+        truth = [there_too(one) for one in truth]
+        before = len(waits)
+        losses = model.losses(images, truth)
+        assert waits.found[before:] == []
+        found = {name: value.item() for name, value in losses.items()}
+    assert found == {name: pytest.approx(value, rel=1e-5) for name, value in wanted.items()}
+    assert min(wanted.values()) > 0
+
+
+def there_too(boxes: Any) -> Any:
+    """Boxes or proposals elsewhere."""
+    return boxes._with({name: there(column) for name, column in boxes._columns().items()})
 
 
 def test_a_batch_from_bytes_to_labels_of_all_targets_takes_three_waits(tmp_path: Path) -> None:
