@@ -6,25 +6,20 @@ are judged and trained on with all their scores, as those are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from lat.core.structures import LabeledBoxes
-from lat.data.augment.transforms import mirror_boxes
 from lat.data.tensors import boxes_per_image
-from lat.detectors.ensemble import fuse_members
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.store.arrow import to_arrow
 from lat.labels.store.shards import LabelShards
 from lat.labels.written_boxes import table_of_rows
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
-from lat.stages.shared.kept_detections import keep_of_images
+from lat.stages.shared.ensemble_labels import Members, ShardLabels
 from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
@@ -157,29 +152,26 @@ class PseudoLabelShards:
         return prepared_shards(folder, self.part.labels, space, inputs, self.batches)
 
     @cached_property
-    def detectors(self) -> dict[str, list[Predictor]]:
+    def detectors(self) -> dict[str, Members]:
         """The members of each space's detector."""
+        mirrored, fabric = _are_mirrored(self.workspace), self.workspace.fabric
         models = {space: self.paths.upstream_models(space) for space in self.spaces}
-        return {space: [Predictor(load_detector(path), self.workspace.fabric) for path in models[space]] for space in models}
+        return {space: Members([Predictor(load_detector(path), fabric) for path in models[space]], mirrored) for space in models}
 
     def is_done(self, shard: int) -> bool:
         return all(shards.has(shard) for _, shards in self.files)
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
-        batches, mirrored = self.batches[shard], _are_mirrored(self.workspace)
-        found: dict[str, list[LabeledBoxes]] = {space: [] for space in self.spaces}
-        device, readers = self.workspace.fabric.device, reading_threads(self.workspace)
-        for images in image_batches(self.part, batches, device, readers):
-            for space, members in self.detectors.items():
-                found[space] += _detections(members, images, mirrored=mirrored)
+        batches, first = self.batches[shard], self.batches[shard][0].start
+        wanted = [(self.detectors[file.space], file.threshold) for file, _ in self.files]
+        labels = ShardLabels(wanted, self.workspace.config.pseudo_label.max_detections)
+        for images in image_batches(self.part, batches, self.workspace.fabric.device, reading_threads(self.workspace)):
+            labels.add(images)
             advance(len(images))
-        for file, shards in self.files:
-            most = self.workspace.config.pseudo_label.max_detections
-            label_space = self.workspace.data.space(file.space)
-            boxes, counts = keep_of_images(found[file.space], label_space, file.threshold, most)
-            first = batches[0].start
-            table = table_of_rows(self.part.labels, label_space, boxes, counts, first_image=first)
-            shards.write(shard, to_arrow(table, first))
+        for number, (file, shards) in enumerate(self.files):
+            space = self.workspace.data.space(file.space)
+            boxes, counts = labels.kept(number, space)
+            shards.write(shard, to_arrow(table_of_rows(self.part.labels, space, boxes, counts, first_image=first), first))
         return [shards.path(shard) for _, shards in self.files]
 
     def finish(self, chosen: FilterSettings) -> None:
@@ -189,16 +181,3 @@ class PseudoLabelShards:
             space = file.space
             held_out = boxes_per_image(read_held_out_labels(self.workspace, space, space)) if chosen.needs_held_out else []
             write_chosen(self.workspace, file.path, shards, Filtering(chosen, held_out), info)
-
-
-def _detections(members: Sequence[Predictor], images: list[Tensor], *, mirrored: bool) -> list[LabeledBoxes]:
-    """What all members detect on each image, and with `mirrored` on its mirror image too; detections of one object averaged."""
-    found = [one.predict(images) for one in members]
-    if mirrored:
-        seen = [one.predict([image.flip(-1) for image in images]) for one in members]
-        found += [[mirror_boxes(boxes, _size_hw(image)) for boxes, image in zip(each, images, strict=True)] for each in seen]
-    return [fuse_members(boxes) for boxes in zip(*found, strict=True)]
-
-
-def _size_hw(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]

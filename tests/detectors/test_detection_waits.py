@@ -18,6 +18,10 @@ from lat.detectors.base import build_detector
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.region_detections import RegionScores, detected, predicted
 from lat.detectors.torchvision.proposal_selection import ProposalRules, choose_regions, region_lists
+from lat.engine.runtime import build_fabric
+from lat.engine.training_settings import RuntimeSettings
+from lat.stages.shared.detection import Predictor
+from lat.stages.shared.ensemble_labels import Members, ShardLabels
 
 SPACE = LabelSpace.from_names("town", ["car", "bus", "person"])
 SIZE_HW = (60, 80)
@@ -146,3 +150,25 @@ def test_a_chain_of_suppressions_beyond_all_passes_is_followed_to_its_end() -> N
     regions = choose_regions(boxes, objectness, [(20, 60)], [40], rules, passes=256)
     (found,) = region_lists(regions) or []
     assert found[:, 0].tolist() == left[::2].tolist()
+
+
+def test_pseudo_labels_of_a_batch_and_its_mirror_images_take_three_waits() -> None:
+    fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
+    members = Members([Predictor(faster_rcnn("small"), fabric)], mirrored=True)
+    labels = ShardLabels([(members, 0.2), (members, 0.0)], most=20)
+    labels.add(IMAGES[:2])
+    wanted = [labels.kept(number, SPACE) for number in range(2)]
+    assert min(wanted[1][1]) > 3
+    with counted_waits() as waits:
+        there(members.predictors[0].detector)
+        images = [there(image) for image in IMAGES[:2]]
+        ShardLabels([(members, 0.2)], most=20).add(images)  # the first batch copies the anchors' shapes
+        before, labels = len(waits), ShardLabels(labels.wanted, most=20)
+        labels.add(images)
+        assert len(waits.found[before:]) == 3, waits.found[before:]
+        found = [labels.kept(number, SPACE) for number in range(2)]
+    for (one, counts), (other, other_counts) in zip(found, wanted, strict=True):
+        assert counts == other_counts
+        assert torch.equal(one.labels, other.labels)
+        torch.testing.assert_close(one.boxes_xyxy, other.boxes_xyxy)
+        torch.testing.assert_close(one.scores, other.scores)

@@ -21,6 +21,7 @@ from lat.data.dataset import DetectionDataset
 from lat.data.read_ahead import READERS, read_ahead
 from lat.data.tensors import unit_range
 from lat.detectors.base import detector_from_checkpoint
+from lat.detectors.detected import Detected
 from lat.engine.checkpoint import load_checkpoint, reading_checkpoint
 from lat.engine.processes import Processes
 from lat.engine.progress import track
@@ -111,6 +112,12 @@ class Predictor:
         with self.fabric.autocast():
             found = self.detector.predict([self.fabric.to_device(image) for image in images])
         return [boxes if boxes.boxes_xyxy.device.type == "cpu" else boxes.to("cpu") for boxes in found]
+
+    def detect(self, images: list[Tensor]) -> Detected:
+        """The same where the detector computes, for a detector with `detect`."""
+        with self.fabric.autocast():
+            found: Detected = self.detector.detect(images)
+        return found
 
 
 def batches_of(images: range, batch_size: int) -> list[range]:
