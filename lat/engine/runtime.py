@@ -25,7 +25,7 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     Raises:
         InputError: if the machine lacks the device.
     """
-    _check_accelerator(runtime.accelerator)
+    _check_accelerator(runtime.device_kind)
     if runtime.precision == "tf32" and uses_cuda(runtime):
         torch.set_float32_matmul_precision("high")
     processes, nodes = started_processes()
@@ -34,7 +34,7 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     # A batch without boxes leaves heads without gradients; DDP must be told to expect that.
     is_one = processes * nodes == 1
     fabric = Fabric(
-        accelerator=runtime.accelerator,
+        accelerator=runtime.device_kind,
         devices=[torch.cuda.current_device()] if joined and uses_cuda(runtime) else processes,
         num_nodes=nodes,
         strategy="auto" if is_one else "ddp_find_unused_parameters_true",
@@ -68,7 +68,7 @@ class JoinedGroup(LightningEnvironment):
 def fabric_alone(runtime: RuntimeSettings, fabric: Fabric) -> Fabric:
     """A Fabric on the device of `fabric` for one process that works without the others."""
     alone = Fabric(
-        accelerator=runtime.accelerator,
+        accelerator=runtime.device_kind,
         devices=1,
         strategy=SingleDeviceStrategy(fabric.device),
         precision=precision_of(runtime),  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def precision_of(runtime: RuntimeSettings) -> str:
 
 def uses_cuda(runtime: RuntimeSettings) -> bool:
     """Whether these settings take a GPU of CUDA on this machine."""
-    return runtime.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    return runtime.device_kind in ("auto", "cuda") and torch.cuda.is_available()
 
 
 def _check_accelerator(accelerator: str) -> None:

@@ -9,7 +9,7 @@ from lat.core.errors import InputError
 
 OPTIMIZERS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "constant", "multistep")
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps", "compiled")
 PRECISIONS = ("auto", "32-true", "tf32", "16-mixed", "bf16-mixed")
 UPSTREAM_PARALLEL = ("datasets", "batch")
 EXECUTORS = ("local", "ray")
@@ -95,7 +95,8 @@ class RuntimeSettings:
         InputError: if a value is out of its range.
     """
 
-    accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one
+    accelerator: str = "auto"  # auto, cpu, cuda or mps; auto takes a GPU where there is one; compiled is auto, with the frozen
+    # backbone compiled by torch.compile
     precision: str = "auto"  # auto (bf16-mixed on a GPU that has it, else 32-true), 32-true, tf32 (matrix products of GPUs
     # alone), 16-mixed or bf16-mixed (weights stay float32)
     upstream_parallel: str = "datasets"  # each process trains whole detectors, or batch: all train each of them together
@@ -115,6 +116,16 @@ class RuntimeSettings:
         _check_range("ray_workers", workers, is_range, "write [fewest, most], at least 1; 0 for the most is as many as fit")
         for name, least in (("num_workers", -1), ("images_per_batch", 0)):
             _check_range(name, getattr(self, name), getattr(self, name) >= least, f"must be at least {least}")
+
+    @property
+    def device_kind(self) -> str:
+        """auto, cpu, cuda or mps."""
+        return "auto" if self.is_compiled else self.accelerator
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the frozen backbone is compiled."""
+        return self.accelerator == "compiled"
 
     @property
     def recorded_precision(self) -> str:

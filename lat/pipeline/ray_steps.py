@@ -77,7 +77,7 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
     runtime = workspace.config.runtime
     at_url, stage = url_folder(workspace.config.output_dir), groups[0][0].stage
     count = count_gpus if at_url is None else count_gpus_together
-    gpus = count(join_cluster(), runtime.accelerator)
+    gpus = count(join_cluster(), runtime.device_kind)
     functions = [GroupOfSteps.of(workspace, steps, hashes) for steps in groups]
     workers = workers_of(workspace.config, stage, gpus)
     for steps in groups:

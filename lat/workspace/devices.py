@@ -63,7 +63,7 @@ class Devices:
         """Workers on a Ray cluster, which join when they are asked for something."""
         runtime, folder = self.config.runtime, url_folder(self.config.output_dir)
         fewest, most = runtime.ray_workers
-        return Ray(fewest, most, runtime.accelerator, *(() if folder is None else (folder.gather,)))
+        return Ray(fewest, most, runtime.device_kind, *(() if folder is None else (folder.gather,)))
 
     @cached_property
     def executor_without_device(self) -> Executor:

@@ -1,11 +1,15 @@
 """Frozen backbones stay frozen, tell their exact scale, and load weights or say in one line why not."""
 
 import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+import torch._dynamo.utils
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -55,6 +59,18 @@ def tiny_dinov2(registers: int, seed: int, depth: int = 1) -> VisionTransformer:
 def frozen_tiny(image_size: int = 0) -> FrozenBackbone:
     torch.manual_seed(0)
     return build_backbone(BackboneSettings(image_size=image_size), TinyUpstream())
+
+
+@pytest.mark.parametrize("make", [TinyUpstream, lambda: Dinov2(tiny_dinov2(registers=0, seed=0))])
+def test_a_compiled_backbone_gives_the_same_maps_and_goes_to_other_processes_as_it_was(make: Callable[[], Any]) -> None:
+    backbone, images = FrozenBackbone(make().eval(), image_size=28), torch.rand(2, 3, 30, 44)
+    wanted, fingerprint = backbone.feature_maps(images), backbone.weights_fingerprint
+    compiled = copy.deepcopy(backbone).compiled(backend="eager")  # PyTorch's tracing without its code generation
+    torch._dynamo.utils.counters.clear()
+    torch.testing.assert_close(compiled.feature_maps(images), wanted)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    assert compiled.weights_fingerprint == fingerprint
+    torch.testing.assert_close(pickle.loads(pickle.dumps(compiled)).feature_maps(images), wanted)
 
 
 def test_an_upstream_detector_without_feature_maps_is_refused_in_one_line() -> None:

@@ -36,3 +36,16 @@ def test_an_upstream_detector_lends_features_of_the_size_that_it_sees_itself(
     save_checkpoint(workspace.paths.backbone_model, describe_detector(settings, space) | {"model": detector.state_dict()})
     features = open_features(workspace)
     assert features.backbone.resized_hw((64, 128)) == seen_hw
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "compiled"])
+def test_the_frozen_backbone_is_compiled_where_it_is_asked_for(tmp_path: Path, accelerator: str) -> None:
+    datasets = [write_coco(tmp_path / name, coco_dict(), name=name) for name in ("city", "way")]
+    values = {
+        "output_dir": str(tmp_path / "run"),
+        "datasets": [{"name": one.name, "images": one.images, "annotations": one.annotations} for one in datasets],
+        "lat": {"backbone": {"name": "random"}},
+        "runtime": {"accelerator": accelerator},
+    }
+    features = open_features(Workspace(config_from(values)))
+    assert hasattr(features.backbone._maps_of, "_torchdynamo_orig_callable") == (accelerator == "compiled")

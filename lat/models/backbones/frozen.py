@@ -65,6 +65,7 @@ class FrozenBackbone(nn.Module):
         self.precision: Callable[[], AbstractContextManager[Any]] = nullcontext
         # in a tuple, nn.Module does not register it as a submodule
         self._held: tuple[nn.Module, FeatureExtractor] = (network.requires_grad_(False).eval(), network)
+        self._maps_of: Callable[[Tensor], Tensor] = network.feature_maps
         super().train(False)
         with torch.no_grad():
             self.channels = network.feature_maps(torch.zeros(1, 3, 64, 64, device=self.device, dtype=self.dtype)).shape[1]
@@ -99,8 +100,13 @@ class FrozenBackbone(nn.Module):
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process gets, which reads images and computes no maps: the run's precision does not go along."""
-        return {**self.__dict__, "precision": nullcontext}
+        """What another process gets, which reads images and computes no maps: neither precision nor compiled code goes along."""
+        return {**self.__dict__, "precision": nullcontext, "_maps_of": self._held[1].feature_maps}
+
+    def compiled(self, backend: str = "inductor") -> FrozenBackbone:
+        """This backbone itself. PyTorch compiles its network when it first sees images of a size, which takes a minute or so."""
+        self._maps_of = torch.compile(self._held[1].feature_maps, backend=backend)
+        return self
 
     def resized_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """(height, width) in pixels of an image of `size_hw` after resizing for the network."""
@@ -138,7 +144,7 @@ class FrozenBackbone(nn.Module):
             if self.device.type == "cuda":
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             with self.precision():
-                maps = self._held[1].feature_maps(pixels)
+                maps = self._maps_of(pixels)
         return torch.empty_like(maps, dtype=dtype).copy_(maps)  # a tensor that a trained model may use
 
     @cached_property

@@ -197,7 +197,7 @@ def _frozen_backbone(workspace: Workspace, settings: BackboneSettings) -> Frozen
     backbone = build_backbone(settings, upstream, max_image_size=max_image_size)
     laid_out(backbone, workspace.fabric.device)
     backbone.precision = workspace.fabric.autocast
-    return backbone
+    return backbone.compiled() if workspace.config.runtime.is_compiled else backbone
 
 
 def build_model(
