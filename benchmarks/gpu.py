@@ -10,9 +10,11 @@ after every row. On a CPU everything is as small as it can be, which shows that 
 ceiling: the same model and precision on a batch that lies on the device already.
 `features`: frozen DINOv2 of three sizes, one image at a time in float32 with its map on the CPU, against batches in bfloat16.
 `same`: transferred labels of one model made on the CPU and on the device.
-`paper`: one step of every stage of each configuration of the paper, at full size; "steps" are those of the run, "s" is seconds.
+`paper`: one step of every stage of each configuration of the paper, at full size, and of further detectors that it names; "steps"
+are those of the run, "s" is seconds.
 `pseudo-labels`: the stage against one loop per detector (`pseudo_labelling.py`).
 `training`: label-transfer training with cached and recomputed features (`label_transfer_training.py`).
+`decoding`: JPEG files decoded by `lat`, and by PyTorch on the device, and how far the pixels are apart.
 `processes`: a run in two processes, over NCCL, where there are two GPUs.
 "Peak MiB" is the most that PyTorch had allocated on the GPU.
 """
@@ -32,6 +34,7 @@ from typing import Any
 
 import torch
 from gpu_bench import Bench
+from gpu_decoding import decoding_rows
 from gpu_features import feature_rows
 from gpu_paper import paper_rows
 from gpu_same import process_rows, same_label_rows
@@ -79,9 +82,10 @@ PARTS = {
     "stages": Part(stage_rows, 120),
     "features": Part(feature_rows, 40),
     "same": Part(same_label_rows, 40),
-    "paper": Part(paper_rows, 130),
+    "paper": Part(paper_rows, 150),
     "pseudo-labels": Part(labelling_rows, 50),
     "training": Part(training_rows, 25),
+    "decoding": Part(decoding_rows, 12),
     "processes": Part(process_rows, 30),
 }
 

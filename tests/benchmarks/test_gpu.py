@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from lat.core.label_space import LabelSpace
+from lat.detectors.base import transformers_problem
 from lat.engine.runtime import build_fabric
 from lat.engine.training_settings import RuntimeSettings
 
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-IN_ONE_PROCESS = ("stages", "features", "same", "paper", "pseudo-labels", "training")
+IN_ONE_PROCESS = ("stages", "features", "same", "paper", "pseudo-labels", "training", "decoding")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,9 +68,24 @@ def test_labels_do_not_depend_on_the_size_of_batches(measured: dict[str, Any]) -
     assert row["verdict"] == "the same"
 
 
-def test_one_step_of_every_stage_of_a_configuration_of_the_paper(measured: dict[str, Any]) -> None:
-    rows = {row["stage"]: row["steps"] for row in measured["parts"]["paper"]["rows"]}
-    assert rows == {"train-upstream": 2, "pseudo-label": 4, "train-lat": 1, "transfer": 1, "train-downstream": 1}
+def test_one_step_of_every_stage_of_each_configuration_of_the_paper(measured: dict[str, Any]) -> None:
+    rows = measured["parts"]["paper"]["rows"]
+    assert {row["configuration"] for row in rows} == {path.stem for path in (FOLDER.parent / "configs" / "paper").glob("*.yaml")}
+    found = {row["stage"]: row["steps"] for row in rows if row["configuration"] == "one_to_one"}
+    assert found.pop("train-downstream deformable_detr") == (0 if transformers_problem() else 1)
+    assert found == {"train-upstream": 2, "pseudo-label": 4, "train-lat": 1, "transfer": 1, "train-downstream": 1}
+
+
+def test_further_detectors_of_the_paper_are_read_from_its_configurations() -> None:
+    further = import_module("gpu_paper").further_detectors
+    kinds = {
+        name: [
+            one.removeprefix("downstream.model.detector=") for options in further(name) for one in options if "detector=" in one
+        ]
+        for name in ("class_divergent", "one_to_one", "small_large", "street_scenes")
+    }
+    two = ["rtdetr", "yolo"]
+    assert kinds == {"class_divergent": two, "one_to_one": ["deformable_detr"], "small_large": two, "street_scenes": []}
 
 
 def numbers(gpu: Any, upto: int, error: Exception | None = None) -> Any:
