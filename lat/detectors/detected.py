@@ -116,11 +116,11 @@ def _boxes_of(columns: Sequence[Tensor], space: LabelSpace) -> list[LabeledBoxes
     *counts, is_settled = numbers.tolist()
     if not is_settled:
         return None
-    rows = zip(*columns, counts, strict=True)
-    return [
-        LabeledBoxes(boxes[:n], labels[:n], space, scores=scores[:n], class_scores=of_classes[:n])
-        for boxes, labels, scores, of_classes, n in rows
-    ]
+    found = []
+    for *rows, count in zip(*columns, counts, strict=True):  # copies: pickling a view would pickle all that came in one copy
+        boxes, labels, scores, class_scores = (one[:count].clone() for one in rows)
+        found.append(LabeledBoxes(boxes, labels, space, scores=scores, class_scores=class_scores))
+    return found
 
 
 def in_original_pixels(boxes_xyxy: Tensor, sizes_hw: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> Tensor:

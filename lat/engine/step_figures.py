@@ -82,10 +82,11 @@ class StepFigures:
             NonFiniteLossError: of the first such step, naming every loss with its value, and the settings to change; unchanged,
                 the same command would meet the same draws again.
         """
-        values = torch.cat([*self._values, torch.full_like(self._values[0][:1], asked)])
-        if self.fabric.world_size > 1:
-            values = self.fabric.all_reduce(values, reduce_op="mean")  # type: ignore[assignment]
-        *numbers, share_asked = values.tolist()
+        values = self._values[0] if len(self) == 1 else torch.cat(self._values)
+        if self.fabric.world_size == 1:
+            return Read(self._checked(values.tolist()), asked)
+        values = torch.cat([values, torch.full_like(values[:1], asked)])  # which does not wait for a GPU
+        *numbers, share_asked = self.fabric.all_reduce(values, reduce_op="mean").tolist()  # type: ignore[union-attr]
         return Read(self._checked(numbers), share_asked > 0)
 
     def check_own(self) -> None:

@@ -120,13 +120,14 @@ class LabelTransferModel(nn.Module):
         rows = to_device(_padded_rows(counts), logits.device)
         indices = torch.tensor([self.joint.index(truth.space.name) for truth in ground_truth])
         spaces = to_device(indices.repeat_interleave(torch.tensor(counts)), logits.device)
-        logits, deltas, boxes = (one.flatten(0, 1)[rows] for one in (logits, deltas, boxes))
-        wanted, labels, weights = (one.flatten(0, 1)[rows] for one in (target.boxes_xyxy, target.labels, target.weights))
-        loss_class = self.classification(logits, labels, spaces, weights)
-        objects = _Objects(deltas, labels, boxes, wanted, weights).among(labels < len(self.joint))
+        labels, weights = target.labels.flatten()[rows], target.weights.flatten()[rows]
+        loss_class = self.classification(logits.flatten(0, 1)[rows], labels, spaces, weights)
+        objects = _Objects.among(rows, labels, weights, len(self.joint))
+        regions, wanted = (one.flatten(0, 1)[objects.rows] for one in (boxes, target.boxes_xyxy))
+        loss_box = objects.loss(deltas.flatten(0, 1)[objects.rows], regions, wanted)
         return {
             "loss_class": loss_class * self._share_of_batch(weights),
-            "loss_box": objects.loss() * self._share_of_batch(objects.weights),
+            "loss_box": loss_box * self._share_of_batch(objects.weights),
         }
 
     @torch.no_grad()
@@ -213,26 +214,29 @@ def detector_scores_of(proposals: Proposals, joint: JointLabelSpace, target: str
 
 
 class _Objects(NamedTuple):
-    """Proposals that are matched to a box: deltas (R, K, 4), classes (R,), own and wanted boxes (R, 4), weights (R,)."""
+    """Proposals matched to a box: rows (R,) in a padded batch, classes (R,), weights (R,), 0 of those that are (R,) no object."""
 
-    deltas: Tensor
+    rows: Tensor
     labels: Tensor
-    boxes_xyxy: Tensor
-    wanted_xyxy: Tensor
     weights: Tensor
+    is_object: Tensor
 
-    def among(self, is_object: Tensor) -> _Objects:
-        """Those that are (R,) objects. On a device, which would have to say how many, the others get weight 0."""
+    @classmethod
+    def among(cls, rows: Tensor, labels: Tensor, weights: Tensor, background: int) -> _Objects:
+        """Those of all proposals whose label is not background. A device, which would have to say how many, keeps all."""
+        is_object = labels < background
         if is_object.device.type == "cpu":
-            return _Objects(*(column[is_object] for column in self))
-        unit = torch.cat([torch.zeros_like(self.boxes_xyxy[:, :2]), torch.ones_like(self.boxes_xyxy[:, :2])], dim=1)
-        boxes, wanted = (torch.where(is_object[:, None], one, unit) for one in (self.boxes_xyxy, self.wanted_xyxy))
-        return _Objects(self.deltas, self.labels.where(is_object, 0), boxes, wanted, self.weights.where(is_object, 0.0))
+            return cls(rows[is_object], labels[is_object], weights[is_object], is_object[is_object])
+        return cls(rows, labels.where(is_object, 0), weights.where(is_object, 0.0), is_object)
 
-    def loss(self) -> Tensor:
-        """`matched_box_loss` of the deltas of each one's class."""
-        predicted = self.deltas[torch.arange(len(self.labels), device=self.labels.device), self.labels]
-        return matched_box_loss(predicted, box_deltas.encode_boxes(self.wanted_xyxy, self.boxes_xyxy), self.weights)
+    def loss(self, deltas: Tensor, boxes_xyxy: Tensor, wanted_xyxy: Tensor) -> Tensor:
+        """`matched_box_loss` of deltas (R, K, 4), of which those of each one's class lead from boxes (R, 4) to others (R, 4)."""
+        if self.rows.device.type != "cpu":  # what is no object may have no area
+            corner = torch.zeros_like(boxes_xyxy[:, :2])
+            unit = torch.cat([corner, corner + 1], dim=1)
+            boxes_xyxy, wanted_xyxy = (torch.where(self.is_object[:, None], one, unit) for one in (boxes_xyxy, wanted_xyxy))
+        predicted = deltas[torch.arange(len(self.labels), device=self.labels.device), self.labels]
+        return matched_box_loss(predicted, box_deltas.encode_boxes(wanted_xyxy, boxes_xyxy), self.weights)
 
 
 def _padded_rows(counts: Sequence[int]) -> Tensor:
