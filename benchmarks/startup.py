@@ -85,6 +85,7 @@ USES = {
     "export": ["export", "a/labels.json", "--images", "a/images", "--to", "yolo", "--out", "exported"],
     "review apply": ["review", "apply", "decisions.json"],
     "evaluate --truth --labels": ["evaluate", "--truth", "a/labels.json", "--labels", "b/labels.json"],
+    "compare": ["compare", "a/labels.json", "b/labels.json", "--images", "a/images", "--out", "compared"],
 }
 """A tiny use of each command, in a folder of `write_inputs`."""
 

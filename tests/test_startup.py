@@ -18,7 +18,7 @@ LIGHT = (
     *("lat.evaluation.label_figures", "lat.engine.announce", "lat.engine.progress", "lat.core.files", "lat.core.lazy_table"),
     *("lat.commands.export", "lat.commands.import_dataset", "lat.commands.import_corrections", "lat.commands.apply_review"),
     *("lat.commands.draw_street_scenes", "lat.commands.doctor", "lat.commands.evaluate_files"),
-    *("lat.commands.check", "lat.commands.init"),
+    *("lat.commands.check", "lat.commands.init", "lat.commands.compare", "lat.report.comparison"),
 )
 """Modules, and packages with all their modules, that import no torch."""
 
@@ -35,6 +35,7 @@ def startup(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     [
         *("schema", "init", "check"),
         *("--version", "--help", "import", "import --labels", "export", "review apply", "evaluate --truth --labels"),
+        "compare",
     ],
 )
 def test_a_command_that_needs_no_network_imports_no_torch(name: str, startup: ModuleType, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+import lat.cli.compare as compare
 import lat.cli.imports as imports
 import lat.cli.labels as labels
 import lat.cli.projects as projects
@@ -25,7 +26,7 @@ from lat.core.files import is_of_files, refused
 from lat.engine.interrupts import stopping_on_sigterm
 from lat.engine.outcome import WorkerEndedError
 
-COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **shares.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
+COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **shares.COMMANDS, **compare.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
 
 app = typer.Typer(
     name="lat",

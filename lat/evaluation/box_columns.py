@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lat.core.errors import InputError
+from lat.core.remote import name_of
 from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
 
@@ -96,7 +98,13 @@ def _check_categories(truth: LabelTable, labels: LabelTable) -> None:
         return
     lists = tuple(f"{table.path}: {_category_list(table)}" for table in (truth, labels))
     what = f"its categories are not those of {truth.path}"
-    raise InputError(labels.path, what, "score labels in the label space of the truth", lists)
+    remedy = f"score labels in the label space of the truth, or run `{_comparison(truth, labels)}`"
+    raise InputError(labels.path, what, remedy, lists)
+
+
+def _comparison(truth: LabelTable, labels: LabelTable) -> str:
+    """The command that compares labels of different class lists."""
+    return shlex.join(["lat", "compare", name_of(truth.path), name_of(labels.path)])
 
 
 def _category_list(table: LabelTable) -> str:

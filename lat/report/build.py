@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lat.core.label_space import LabelSpace
@@ -25,6 +21,7 @@ from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.evaluation_views import agreement_view, transfer_view
 from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_script, choose_images
+from lat.report.page import content_hash, environment, joined_assets
 from lat.report.pairs import PairView, pair_view
 from lat.report.pictures import LONGEST_SIDE, relative_url, write_pictures
 from lat.report.relation_views import relation_view, strip_id
@@ -149,9 +146,9 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
     charts = [loss_chart(model, rows) for model, rows in content.curves.items()]
     classes = {space.name: space.class_names for space in content.spaces}
     strips = _strips(content)
-    style, script = "\n".join(map(_asset, STYLES)), "\n".join(map(_asset, SCRIPTS))
+    style, script = joined_assets(STYLES), joined_assets(SCRIPTS)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             content=content,
@@ -167,8 +164,8 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
             thresholds={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},
             style=Markup(style),
             script=Markup(script),
-            style_hash=_content_hash(style),
-            script_hash=_content_hash(script),
+            style_hash=content_hash(style),
+            script_hash=content_hash(script),
         )
     )
 
@@ -192,23 +189,3 @@ def _strips(content: ReportContent) -> dict[tuple[str, str], _Strip]:
             for name, uri in class_strips(dataset).items():
                 strips[space, name] = _Strip(strip_id(space, name, dataset.space.class_names), uri)
     return strips
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("lat", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["figure"] = lambda value: "–" if value is None else f"{value:.1f}"
-    environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.1f}".replace("-", "−")
-    environment.filters["units"] = lambda value: f"{value:.1f}".removesuffix(".0")
-    environment.filters["whole"] = lambda value: f"{value:,}"
-    return environment
-
-
-def _asset(name: str) -> str:
-    return files("lat.report").joinpath("site", name).read_text(encoding="utf-8")
-
-
-def _content_hash(text: str) -> str:
-    """The hash that lets the page's content security policy allow exactly this style or script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -7,14 +7,17 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import cv2
 import numpy as np
-from torch import Tensor
 
 from lat.data.dataset import DetectionDataset
 from lat.data.images import read_image
+
+if TYPE_CHECKING:  # pictures beside a page need no torch
+    from torch import Tensor
 
 LONGEST_SIDE = 320  # pixels, of the pictures beside the page
 _JPEG_QUALITY = 85

@@ -13,7 +13,7 @@ from lat.cli.app import COMMANDS
 
 STAGES = (
     *("check", "run", "train-upstream", "pseudo-label", "train-lat", "transfer", "train-downstream"),
-    *("relations", "evaluate", "report"),
+    *("relations", "evaluate", "report", "compare"),
 )
 
 

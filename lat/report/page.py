@@ -1,0 +1,32 @@
+"""What every page of ours is made with: templates that escape all text, and styles and scripts that its policy allows by hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def environment() -> Environment:
+    """The templates of this folder, with filters for figures; text from outside is escaped."""
+    templates = Environment(
+        loader=PackageLoader("lat", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters["figure"] = lambda value: "–" if value is None else f"{value:.1f}"
+    templates.filters["signed"] = lambda value: "–" if value is None else f"{value:+.1f}".replace("-", "−")
+    templates.filters["units"] = lambda value: f"{value:.1f}".removesuffix(".0")
+    templates.filters["whole"] = lambda value: f"{value:,}"
+    return templates
+
+
+def joined_assets(names: Iterable[str]) -> str:
+    """These files of `site/`, one after another."""
+    return "\n".join(files("lat.report").joinpath("site", name).read_text(encoding="utf-8") for name in names)
+
+
+def content_hash(text: str) -> str:
+    """The hash that lets a page's content security policy allow exactly this style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
