@@ -1,8 +1,9 @@
 """Take the pictures of the report for these pages, with Playwright and Debian's Chromium.
 
-    python docs/make_screenshots.py REPORT    (REPORT: the index.html of a run, such as that of `make demo`)
+    python docs/make_screenshots.py REPORT [COMPARISON]
 
-writes figures/report.jpg, the head of the page, and figures/viewer.jpg, its most doubtful image.
+writes figures/report.jpg, the head of the page REPORT (the index.html of a run, such as that of `make demo`), figures/viewer.jpg,
+its most doubtful image, and figures/compare.jpg, the pictures of the page COMPARISON (the index.html of `lat compare`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CHROMIUM = "/usr/bin/chromium"
 SIZE = ViewportSize(width=1280, height=960)
 
 
-def main(report: Path) -> None:
+def main(report: Path, comparison: Path | None = None) -> None:
     """Write the pictures next to this file."""
     figures = Path(__file__).parent / "figures"
     figures.mkdir(exist_ok=True)
@@ -28,8 +29,13 @@ def main(report: Path) -> None:
         page.locator(".card-button").first.click()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=figures / "viewer.jpg", type="jpeg", quality=80)
+        if comparison is not None:
+            page.goto(comparison.resolve().as_uri())
+            page.locator("#pictures").evaluate("section => section.scrollIntoView({behavior: 'instant'})")
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=figures / "compare.jpg", type="jpeg", quality=80)
         browser.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:3]))

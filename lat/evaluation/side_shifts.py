@@ -42,8 +42,8 @@ class SideShift:
 
     @property
     def is_clear(self) -> bool:
-        """True if the interval leaves no doubt about the direction."""
-        return self.low > 0 or self.high < 0
+        """True if the direction is beyond doubt."""
+        return abs(self.median) > self.margin
 
 
 @dataclass(frozen=True)

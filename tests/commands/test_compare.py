@@ -108,6 +108,26 @@ def test_the_page_shows_the_image_with_disagreements_and_escapes_all_names(files
     assert not re.search(r"\sstyle=|\son\w+=|https?://", page)
 
 
+def test_pairs_of_classes_that_are_no_counterparts_are_named(files: Path) -> None:
+    for name, boxes_of_second_class in (("a", (2, 3)), ("b", (1, 2, 3))):
+        content = json.loads((files / f"{name}.json").read_text())
+        content["annotations"][3]["bbox"] = RIGHT
+        for i in boxes_of_second_class:
+            content["annotations"][i]["category_id"] = content["categories"][1]["id"]
+        write_json(files / f"{name}.json", content)
+    assert run(files, *with_page(files)) == 0
+    page = (files / "out" / "index.html").read_text(encoding="utf-8")
+    assert page.count("of-a is-different") == page.count("of-b is-different") == 1
+    assert "car / person</text>" in page
+    assert "0 missed by B, 0 missed by A, 1 of another class" in page
+
+
+def test_without_any_disagreement_there_is_no_picture(files: Path) -> None:
+    shutil.copy(files / "a.json", files / "b.json")
+    assert run(files, *with_page(files)) == 0
+    assert "The two disagree on no box." in (files / "out" / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_same_input_gives_the_same_page_in_the_same_folder(files: Path) -> None:
     assert run(files, *with_page(files)) == 0
     before = {path: path.read_bytes() for path in (files / "out").rglob("*") if path.is_file()}

@@ -35,7 +35,7 @@ def _print_line(console: Console, line: str) -> None:
 
 def class_table(classes: Sequence[Mapping[str, Any]], other: str, ap: Mapping[str, float | None]) -> Table:
     """One row per class of one file; `ap` is that of the other file's boxes on each."""
-    table = Table()
+    table = Table(padding=0)  # eight columns in 80 characters
     table.add_column("class")
     for title in ("boxes", f"missed\nby {other}", "doubled", "mean\nIoU", f"AP\nof {other}", "alpha"):
         table.add_column(title, justify="right", no_wrap=True)
