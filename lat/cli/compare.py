@@ -17,9 +17,14 @@ from lat.engine import announce
 
 @with_modes
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", parser=as_path, help="A COCO labels file, by path or URL.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", parser=as_path, help="A COCO labels file, by path or URL.", show_default=False)
+    ],
     second: Annotated[
-        Path, typer.Argument(metavar="B", parser=as_path, help="Another one of the same images; its classes may be others.")
+        Path,
+        typer.Argument(
+            metavar="B", parser=as_path, help="Another one of the same images; its classes may be others.", show_default=False
+        ),
     ],
     images: Annotated[
         Path | None,

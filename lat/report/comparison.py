@@ -106,7 +106,8 @@ def choose_images(found: ComparedLabels, most: int = MOST_IMAGES) -> np.ndarray:
     """Indices (J,) of the images with most disagreements, most first, in file order where equal; none without any."""
     counts = np.sum([_per_image(table, rows) for table, rows in _disagreements(found, found.turned())], axis=0)
     order = np.argsort(-counts, kind="stable")
-    return order[counts[order] > 0][:most]
+    chosen: np.ndarray = order[counts[order] > 0][:most]
+    return chosen
 
 
 def _disagreements(found: ComparedLabels, turned: ComparedLabels) -> list[tuple[LabelTable, np.ndarray]]:
