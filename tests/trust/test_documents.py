@@ -181,7 +181,7 @@ def test_corrections_of_wrong_types_write_nothing(
 ) -> None:
     settings = write_coco(tmp_path / "data", coco_dict())
     back = written(tmp_path / "samples.json", json.dumps(content))
-    field = ["field=gt"] if tool == "fiftyone" else []
+    field = ["--field", "gt"] if tool == "fiftyone" else []
     out = tmp_path / "out.json"
     line = refused(capsys, "import", tool, "--root", back, "--labels", settings.annotations, "--out", out, *field)
     assert line.startswith(str(back))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import BoxCoder
 
 from lat.core.boxes import clip_to_images
 from lat.core.copies import numbers_on, to_host
@@ -107,10 +107,29 @@ def region_lists(regions: Regions) -> list[Tensor] | None:
     return [boxes[:count] for boxes, count in zip(regions.boxes_xyxy, counts, strict=True)] if is_settled else None
 
 
-class DeviceBoxCoder(BoxCoder):
-    """torchvision's coder of boxes; decoding copies no number to the device."""
+class DeviceBoxCoder:
+    """A coder of boxes of torchvision, in whose place it stands; decoding copies no number to the device.
 
-    def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
+    Args:
+        coder: torchvision's own.
+    """
+
+    def __init__(self, coder: Any) -> None:
+        self.coder, self.weights, self.bbox_xform_clip = coder, coder.weights, coder.bbox_xform_clip
+
+    def encode(self, reference_boxes: list[Tensor], proposals: list[Tensor]) -> Sequence[Tensor]:
+        """Deltas of boxes to proposals, for each image, by torchvision's own."""
+        deltas: Sequence[Tensor] = self.coder.encode(reference_boxes, proposals)
+        return deltas
+
+    def decode(self, rel_codes: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+        """Boxes (R, D, 4) of deltas (R, 4 D), in this or another shape, to the boxes of all images, (R_i, 4) each."""
+        joined = torch.cat(list(boxes))
+        if not len(joined):
+            return self._decode(rel_codes, joined)
+        return self._decode(rel_codes.reshape(len(joined), -1), joined).reshape(len(joined), -1, 4)
+
+    def _decode(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (R, 4 D) of deltas (R, 4 D) to boxes (R, 4), as torchvision's own."""
         boxes = boxes.to(rel_codes.dtype)
         sides = boxes[:, 2:] - boxes[:, :2]

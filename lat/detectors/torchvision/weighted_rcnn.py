@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
@@ -48,11 +47,11 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
         parts: what torchvision's takes, and `more` by name.
     """
 
-    box_coder: BoxCoder
+    box_coder: Any
 
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
-        self.box_coder = DeviceBoxCoder(self.box_coder.weights)
+        self.box_coder = DeviceBoxCoder(self.box_coder)
 
     def choose(self, images: ImageList, features: dict[str, Tensor], passes: int) -> Regions:
         """The proposals as `choose_regions` finds them, without gradients."""
@@ -120,11 +119,11 @@ class WeightedRoIHeads(RoIHeads):
         parts: what torchvision's box head takes, and `more` by name.
     """
 
-    box_coder: BoxCoder
+    box_coder: Any
 
     def __init__(self, *parts: Any, is_binary: bool = False, dropout: float = 0.0, **more: Any) -> None:
         super().__init__(*parts, **more)
-        self.box_coder = DeviceBoxCoder(self.box_coder.weights)
+        self.box_coder = DeviceBoxCoder(self.box_coder)
         self.is_binary, self.dropout = is_binary, dropout
 
     def assign_targets_to_proposals(
