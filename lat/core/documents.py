@@ -163,7 +163,7 @@ def checked(where: object, content: Any, shape: Any, remedy: str, item: str = ""
     """
     try:
         msgspec.convert(content, shape)
-    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+    except (msgspec.ValidationError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         what, _, place = str(error).partition(" - at `$")
         item = f"{item}{place.rstrip('`')}".removeprefix(".")
         raise InputError(where, f"{item}{': ' * bool(item)}{what[:1].lower()}{what[1:]}", remedy) from None

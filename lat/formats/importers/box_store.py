@@ -20,6 +20,9 @@ class BoxStore:
 
     Attributes:
         left: number of boxes not yet taken.
+
+    Raises:
+        ValueError: if a key is neither text nor a number, or a box is not sound.
     """
 
     def __init__(self, rows: Iterable[tuple[str | float, Box]]) -> None:
@@ -28,7 +31,7 @@ class BoxStore:
             self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._database.execute("PRAGMA journal_mode = OFF")
             self._database.execute("CREATE TABLE boxes (image, label, x1 REAL, y1 REAL, x2 REAL, y2 REAL, is_crowd)")
-            self._database.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)", ((key, *box) for key, box in rows))
+            self._database.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)", map(_checked, rows))
             self._database.execute("CREATE INDEX by_image ON boxes (image)")
             (self.left,) = self._database.execute("SELECT count(*) FROM boxes").fetchone()
         except BaseException:
@@ -47,3 +50,11 @@ class BoxStore:
         found = self._database.execute(query, (key,)).fetchall()
         self.left -= len(found)
         return [Box(label, x1, y1, x2, y2, bool(is_crowd)) for label, x1, y1, x2, y2, is_crowd in found]
+
+
+def _checked(row: tuple[str | float, Box]) -> tuple[object, ...]:
+    """A row of the table; the database would turn what is text into numbers."""
+    key, box = row
+    if not isinstance(key, str | int | float) or not box.is_sound:
+        raise ValueError(f"image {str(key)[:60]} has the box {str(tuple(box))[:100]}")
+    return key, *box

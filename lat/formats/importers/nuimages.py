@@ -59,12 +59,15 @@ class NuImages(Importer):
                     yield record
 
     def names(self) -> Iterator[str]:
-        return (frame["filename"] for frame in self._frames())
+        with reading(self._table("sample_data"), _KINDS["sample_data"]):
+            yield from (frame["filename"] for frame in self._frames())
 
     def images(self, wanted: Wanted) -> Iterator[Image]:
         with reading(self._table("category"), _KINDS["category"]):
             labels = {record["token"]: record["name"] for record in self._records("category")}
-        with BoxStore(self._boxes(labels)) as store:
+        with reading(self._table("object_ann"), _KINDS["object_ann"]):
+            store = BoxStore(self._boxes(labels))
+        with store, reading(self._table("sample_data"), _KINDS["sample_data"]):
             for frame in self._frames():
                 boxes = store.boxes(frame["token"])
                 if wanted(frame["filename"]):

@@ -49,7 +49,7 @@ class OpenImages(Importer):
     @cached_property
     def class_list(self) -> ClassList:
         path = self._find(_CLASS_FILES)
-        with reading(path, "class names of Open Images (/m/..., name)"), path.open(encoding="utf-8", newline="") as file:
+        with reading(path, "class names of Open Images (/m/..., name)"), path.open(encoding="utf-8-sig", newline="") as file:
             rows = [(key, name) for key, name in csv.reader(file) if key.startswith("/m/")]
             found = ClassList.of_names(str(path), [name for _, name in rows])
             return ClassList(found.space, {key: (number, False) for number, (key, _) in enumerate(rows, start=1)})
@@ -69,7 +69,7 @@ class OpenImages(Importer):
 
     def _rows(self) -> Iterator[tuple[str, Box]]:
         path = self._find(_BOX_FILES)
-        with reading(path, KIND), path.open(encoding="utf-8", newline="") as file:
+        with reading(path, KIND), path.open(encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file):
                 x1, y1, x2, y2 = (float(row[key]) for key in ("XMin", "YMin", "XMax", "YMax"))
                 yield row["ImageID"], Box(row["LabelName"], x1, y1, x2, y2, row.get("IsGroupOf") == "1")

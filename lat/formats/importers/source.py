@@ -23,6 +23,11 @@ class Box(NamedTuple):
     y2: float
     is_crowd: bool = False
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the label is text and the corners are numbers, and not something else that a file had in their place."""
+        return type(self.label) is str and all(type(value) in (int, float) for value in self[1:5])
+
 
 class Image(NamedTuple):
     """An image with its boxes.

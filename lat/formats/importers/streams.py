@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from lat.core.files import refused
 from lat.core.regular_files import open_regular, read_regular
 
 MOST_TEXT_BYTES = 256_000_000
+_SHOWN = 200  # characters of what a library says of an error
 _AGAIN = "download or write it again"
 
 
@@ -30,12 +32,12 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise refused(error, path) from None
     except (ijson.JSONError, json.JSONDecodeError) as error:
         raise InputError(path, f"is not JSON ({_first_line(error)})", _AGAIN) from None
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, csv.Error) as error:
         raise InputError(path, f"is not {kind} ({type(error).__name__}: {_first_line(error)})", _AGAIN) from None
 
 
 def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split("\n")[:1]).strip()
+    return " ".join(str(error).split("\n")[:1]).strip()[:_SHOWN]
 
 
 def json_records(path: Path, prefix: str) -> Iterator[Any]:
@@ -50,10 +52,10 @@ def json_records(path: Path, prefix: str) -> Iterator[Any]:
 
 
 def text_lines(path: Path, kind: str) -> list[str]:
-    """The lines of a text file, which should be `kind`, in UTF-8.
+    """The lines of a text file, which should be `kind`, in UTF-8; a byte order mark, as Windows writes it, is left out.
 
     Raises:
         InputError: if it is missing, not a file, or not such text.
     """
     with reading(path, kind):
-        return read_regular(path, MOST_TEXT_BYTES).decode("utf-8").splitlines()
+        return read_regular(path, MOST_TEXT_BYTES).decode("utf-8-sig").splitlines()

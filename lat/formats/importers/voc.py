@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError
 
+from lat.core.errors import InputError
 from lat.core.regular_files import read_regular
 from lat.formats.importers.class_lists import ClassList
 from lat.formats.importers.folders import image_by_stem, image_size, require_files, sorted_names
@@ -42,18 +43,24 @@ class Voc(Importer):
         return self.root / "ImageSets" / "Main" / f"{self.split}.txt"
 
     @property
+    def _labelmap(self) -> Path:
+        return self.root / "labelmap.txt"
+
+    @property
     def images_dir(self) -> Path:
         return self.root / "JPEGImages"
 
     @cached_property
     def class_list(self) -> ClassList:
-        names = self.classes.split(",") if self.classes else self._listed_classes() or self._found_classes()
-        return ClassList.of_names(str(self.root), [name.strip() for name in names])
+        if self.classes:
+            return ClassList.of_names("classes", [name.strip() for name in self.classes.split(",")])
+        if listed := self._listed_classes():
+            return ClassList.of_names(str(self._labelmap), listed)
+        return ClassList.of_names(str(self._annotations), self._found_classes())
 
     def _listed_classes(self) -> list[str]:
         """The names in `labelmap.txt`, as annotation tools and `lat export` write it, or none."""
-        path = self.root / "labelmap.txt"
-        lines = text_lines(path, "a list of classes") if path.is_file() else []
+        lines = text_lines(self._labelmap, "a list of classes") if self._labelmap.is_file() else []
         names = (line.split(":")[0].strip() for line in lines if line.strip() and not line.startswith("#"))
         return [name for name in names if name != "background"]
 
@@ -72,7 +79,10 @@ class Voc(Importer):
         """The images of the split, in its order."""
         if self.split == "all":
             return self._all_stems()
-        return [line.split()[0] for line in text_lines(self._list, "a list of images") if line.strip()]
+        stems = [line.split()[0] for line in text_lines(self._list, "a list of images") if line.strip()]
+        if not stems:
+            raise InputError(self._list, "lists no images", "choose another --split")
+        return stems
 
     @cached_property
     def _image_names(self) -> dict[str, str]:

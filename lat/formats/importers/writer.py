@@ -140,9 +140,12 @@ def write_import(
 
 
 def _check_not_empty(importer: Importer, summary: ImportSummary) -> None:
-    if not summary.images:
-        what = f"none of the {summary.missing} annotated images exists" if summary.missing else "has no images"
+    if summary.missing and not summary.images:
+        what = f"none of the {summary.missing} annotated images exists"
         raise InputError(importer.images_dir, what, "download the images, or correct --root")
+    if not summary.images:
+        where = next(iter(importer.annotation_files), importer.images_dir)
+        raise InputError(where, "has no images", "download it again, or correct --root")
 
 
 class _DocumentWriter:
@@ -185,7 +188,7 @@ class _DocumentWriter:
 
     def _check(self, image: Image) -> None:
         """Raise an `InputError` for an image that nothing could read back."""
-        where = image.annotation or next(iter(self._importer.annotation_files), self._importer.root)
+        where = self._where(image)
         for key, side in (("width", image.width), ("height", image.height)):
             if type(side) is not int or not 1 <= side <= MAX_SIDE:
                 what = f"image '{image.file_name}': `{key}` is {str(side)[:_SHOWN]}"
@@ -194,7 +197,15 @@ class _DocumentWriter:
             raise InputError(where, f"image '{image.file_name}' is there twice", "give each image one entry")
         self._seen.add(image.file_name)
 
+    def _where(self, image: Image) -> Path:
+        """The file of an image's annotations, if it is known."""
+        files = self._importer.annotation_files
+        return image.annotation or (files[0] if len(files) == 1 else self._importer.root)
+
     def _add_box(self, box: Box, image: Image) -> None:
+        if not box.is_sound:
+            what = f"image '{image.file_name}' has the box {str(tuple(box))[:_SHOWN]}"
+            raise InputError(self._where(image), what, "a box is a label, which is text, and four numbers")
         known = self._classes.labels.get(box.label)
         if known is None:
             kind = "" if box.label in self._classes.ignored else "unknown "
