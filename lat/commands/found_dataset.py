@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -125,7 +127,7 @@ def _unpacked(archive: Path) -> Path:
         partial.rename(folder)
     except FileNotFoundError:
         raise InputError(archive, f"there is no such file (looked for {archive.absolute()})", "check the path") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(archive, f"cannot be unpacked ({error})", "download it again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +124,7 @@ def _has_sound_prior(value: dict[str, Any]) -> bool:
     if not isinstance(prior, dict) or not isinstance(prior.get("source_class"), str) or type(prior.get("kept")) is not bool:
         return False
     factor = prior.get("factor")
-    return isinstance(factor, int | float) and not isinstance(factor, bool) and 0 <= factor < float("inf")
+    return isinstance(factor, int | float) and not isinstance(factor, bool) and 0 <= factor <= sys.float_info.max
 
 
 def columns_of(entries: Sequence[Mapping[str, Any]]) -> Provenance:
@@ -134,7 +135,7 @@ def columns_of(entries: Sequence[Mapping[str, Any]]) -> Provenance:
         origin=np.array([ORIGINS[entry["origin"]] for entry in entries], dtype=np.int8),
         space=np.array([index_of[entry["space"]] for entry in entries], dtype=np.int16),
         spaces=spaces,
-        annotation_ids=np.array([-1 if (i := entry["annotation_id"]) is None else i for entry in entries], dtype=np.int64),
+        annotation_ids=np.array([-1 if (i := entry.get("annotation_id")) is None else i for entry in entries], dtype=np.int64),
         prior=_prior_columns([entry.get("prior") for entry in entries]),
     )
 

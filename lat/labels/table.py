@@ -18,6 +18,9 @@ from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import ClassScores
 from lat.labels.provenance import Provenance
 
+BOX_DECIMALS = 4
+"""Of the corners of a box in a file."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
@@ -165,3 +168,10 @@ def find_ids(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray | None = Non
     places = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
     known = ids[places] == wanted
     return np.where(known, places, 0), known
+
+
+def have_area(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Whether boxes (N, 4) still have an area once they are written, (N,) bool."""
+    corners = np.round(boxes_xyxy.astype(np.float64), BOX_DECIMALS)
+    result: np.ndarray = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    return result

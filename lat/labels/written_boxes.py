@@ -11,9 +11,7 @@ from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import SCORE_DECIMALS, class_scores_of
 from lat.labels.coco.scan import CLIP_TOLERANCE
 from lat.labels.provenance import Provenance, columns_of, file_entry
-from lat.labels.table import LabelTable
-
-BOX_DECIMALS = 4
+from lat.labels.table import BOX_DECIMALS, LabelTable
 
 _SHAPES: dict[str, tuple[int, ...]] = {"boxes_xyxy": (4,), "labels": (), "scores": ()}  # of one box
 

@@ -17,7 +17,7 @@ from lat.core.errors import InputError, is_encodable
 from lat.core.files import open_atomically, sha256_of_file
 from lat.formats.importers.source import Box, Image, Importer
 from lat.labels.coco.scan import CLIP_TOLERANCE, MAX_SIDE, OUTSIDE_FOLDER
-from lat.labels.written_boxes import BOX_DECIMALS
+from lat.labels.table import BOX_DECIMALS
 
 _SHOWN = 60  # characters of a wrong value
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))

@@ -20,7 +20,7 @@ from lat.labels.coco.read_scores import read_class_scores
 from lat.labels.coco.root_category import without_root
 from lat.labels.coco.typed_annotations import TypedAnnotations
 from lat.labels.provenance import MEANING, Provenance, columns_of, is_provenance
-from lat.labels.table import LabelTable, find_ids
+from lat.labels.table import LabelTable, find_ids, have_area
 
 CLIP_TOLERANCE = 1e-3
 """Pixels by which a box may extend beyond its image, from rounding, without counting as repaired."""
@@ -243,7 +243,7 @@ def _read_boxes(records: _Annotations, image_of: np.ndarray, images: ImageList |
     framed = sound & ~flat & (image_of >= 0) & (sizes_hw > 0).all(axis=1)
     clipped = np.clip(boxes, 0, sizes_hw[:, [1, 0, 1, 0]])
     boxes_xyxy = np.where(framed[:, None], clipped, boxes).astype(np.float32)
-    outside = framed & (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
+    outside = framed & ~have_area(boxes_xyxy)
     records.report(
         outside,
         lambda row: f"the box {xywh[row].tolist()} lies outside its image of {sizes_hw[row, 1]} x {sizes_hw[row, 0]} pixels",

@@ -14,8 +14,8 @@ from lat.core.files import open_atomically
 from lat.core.label_space import LabelSpace
 from lat.labels.class_scores import SCORE_DECIMALS, TopScores, written_scores
 from lat.labels.coco.json_rows import json_of_rows
-from lat.labels.table import LabelTable
-from lat.labels.written_boxes import BOX_DECIMALS, ImageBoxes, rounded, table_of_boxes
+from lat.labels.table import BOX_DECIMALS, LabelTable
+from lat.labels.written_boxes import ImageBoxes, rounded, table_of_boxes
 
 _IMAGES_AT_ONCE = 1000
 _ROWS_AT_ONCE = 10_000

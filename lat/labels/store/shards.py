@@ -146,7 +146,8 @@ class LabelShards:
         table = table.replace_schema_metadata({**table.schema.metadata, _INPUTS: manifest.inputs})
         floats = [_path_of_values(field) for field in table.schema if pa.types.is_floating(_type_of_values(field))]
         with open_atomically(self.path(number)) as file:
-            parquet.write_table(table, file, compression="zstd", use_dictionary=False, use_byte_stream_split=floats)
+            checked = {"write_page_checksum": True}  # else a damaged value would be read as another
+            parquet.write_table(table, file, compression="zstd", use_dictionary=False, use_byte_stream_split=floats, **checked)
 
     def has(self, number: int) -> bool:
         """Whether a part is there, complete, and made from what `prepare` was told."""
@@ -214,8 +215,8 @@ class LabelShards:
     def _tables(self, *, as_written: bool) -> Iterator[LabelTable]:
         first_id = 1
         for i, (first, stop) in enumerate(self._prepared().parts):
-            with parquet.ParquetFile(self.path(i), pre_buffer=False) as file:  # so small that threads cost more than they save
-                rows = file.read(use_threads=False)
+            with parquet.ParquetFile(self.path(i), pre_buffer=False, page_checksum_verification=True) as file:
+                rows = file.read(use_threads=False)  # so small that threads cost more than they save
             yield from_arrow(rows, self.images, self.space, range(first, stop), first_id=first_id, as_written=as_written)
             first_id += len(rows)
 
@@ -242,7 +243,10 @@ def stored_labels(json_path: Path, folder: Path, images: LabelTable, space: Labe
     if table is None:
         if shards.missing():
             return None
-        table = replace(shards.read(), path=Path(json_path), info=manifest.file.info)
+        try:
+            table = replace(shards.read(), path=Path(json_path), info=manifest.file.info)
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            return None
         KEPT.put(key, table, _size_of(table))
     return table
 
