@@ -6,7 +6,7 @@ DEMO := runs/street_scenes
 RUNS := tests/stages tests/pipeline tests/faults tests/benchmarks tests/journeys tests/report/test_site.py tests/engine/test_ray.py # whole runs, a browser, Ray
 OLDEST := .venv-oldest
 
-.PHONY: help install browser demo test unit runs lint test-oldest docs docker-check clean
+.PHONY: help install browser demo test unit runs lint audit test-oldest docs docker-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: install ## look all installed packages up in a database of known vulnerabilities; needs a network
+	@$(BIN)/python -c 'import pip_audit' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(BIN)/python tools/audit.py
 
 unit: install ## the tests of single parts
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS:%=--ignore=%)

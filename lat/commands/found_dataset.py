@@ -25,6 +25,7 @@ IMPORTED = Path("data/imported")
 MOST_GROWTH, SMALL_ARCHIVE_BYTES = 20, 100_000_000
 """An archive may unpack to this multiple of its size, and to this many bytes in any case: images hardly shrink in one."""
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError, RuntimeError)
 _ROBOFLOW = "_annotations.coco.json"
 _LAYOUTS = (
     f"train/{_ROBOFLOW} (Roboflow), annotations/instances_train*.json beside the folder of its images (COCO), data.yaml (YOLO), "
@@ -127,7 +128,7 @@ def _unpacked(archive: Path) -> Path:
         partial.rename(folder)
     except FileNotFoundError:
         raise InputError(archive, f"there is no such file (looked for {archive.absolute()})", "check the path") from None
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (*_DAMAGED, OSError) as error:
         raise InputError(archive, f"cannot be unpacked ({error})", "download it again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -179,3 +179,18 @@ def test_proposals_of_many_images_are_those_of_each() -> None:
     for each, alone in zip(found, wanted, strict=True):
         for name in ("boxes_xyxy", "class_scores", "confidence", "origin", "space_index", "annotation_ids"):
             assert torch.equal(getattr(each, name), getattr(alone, name)), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_proposals_move_with_their_boxes_and_keep_what_is_said_of_them(seed: int) -> None:
+    truth, pseudo = draw_scene(0, 4, 2, seed)
+    generator = PrivilegedProposalGenerator(JOINT, ProposalSettings())
+    found = generator.propose(truth, pseudo)
+    again = generator.propose(replace(truth, boxes_xyxy=truth.boxes_xyxy * 2 + 5), pseudo)
+    own = found.origin == int(Origin.GROUND_TRUTH)
+    torch.testing.assert_close(again.boxes_xyxy[own], found.boxes_xyxy[own] * 2 + 5)
+    assert torch.equal(again.boxes_xyxy[~own], found.boxes_xyxy[~own])
+    assert torch.equal(again.class_scores, found.class_scores)
+    order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(seed))
+    shuffled = generator.propose(truth[order], pseudo[::-1])
+    assert sorted(map(tuple, shuffled.boxes_xyxy.tolist())) == sorted(map(tuple, found.boxes_xyxy.tolist()))
