@@ -47,7 +47,7 @@ SIDES_MOVED = {  # where each side of a box has its offset afterwards, and with 
 
 @st.composite
 def boxes(draw: st.DrawFn, most: int = 8) -> Tensor:
-    """Boxes of quarters of pixels, which float32 moves and scales without rounding, none of them within two pixels of the border."""
+    """Boxes of quarters of pixels, which float32 moves and scales exactly, none of them within two pixels of the border."""
     rows = []
     for _ in range(draw(st.integers(1, most))):
         x, y = draw(st.integers(9, 120)), draw(st.integers(9, 120))
@@ -135,3 +135,16 @@ def test_matches_are_those_of_moved_boxes_in_another_order(name: str, first: Ten
     shuffled = match_boxes(first.numpy(), second.numpy()[order], 0.3, second_scores=scores[order])
     np.testing.assert_array_equal(found.second, order[shuffled.second])
     np.testing.assert_array_equal(found.iou, shuffled.iou)
+
+
+@examples(0.2)
+@given(xyxy=boxes(40), seed=st.integers(0, 99))
+def test_labels_of_given_scores_do_not_depend_on_the_number_of_threads(xyxy: Tensor, seed: int) -> None:
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(labels_of(decoded(xyxy, seed, 2, SIDE), TARGET, DECODE, CombineSettings(), known(torch.zeros(4)))[0])
+    torch.set_num_threads(before)
+    for name in ("boxes_xyxy", "scores", "labels"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name)), name

@@ -142,6 +142,28 @@ def test_names_with_html_in_them_show_as_text(page: Any) -> None:
     assert page.evaluate("document.querySelectorAll('#viewer script, #viewer b, #cards script, #cards b').length") == 0
 
 
+def test_no_script_runs_but_the_pages_own(browser: Any, site: Path) -> None:
+    page = browser.new_page()
+    page.goto((site / "report" / "index.html").as_uri())
+    page.evaluate(
+        """() => {
+            window.refused = [];
+            document.addEventListener("securitypolicyviolation", event => window.refused.push(event.effectiveDirective));
+            const made = document.createElement("div");
+            made.innerHTML = "<p onclick='window.ran = 1'></p>";
+            document.body.append(made);
+            made.firstChild.click();
+            const script = document.createElement("script");
+            script.textContent = "window.ran = 2";
+            document.body.append(script);
+        }"""
+    )
+    page.wait_for_function("() => window.refused.length >= 2")
+    assert page.evaluate("window.ran") is None
+    assert set(page.evaluate("window.refused")) == {"script-src-attr", "script-src-elem"}
+    page.close()
+
+
 def test_zoom_and_pan_move_all_panels(page: Any) -> None:
     open_viewer(page)
     views = "[...document.querySelectorAll('#panels svg')].map((one) => one.getAttribute('viewBox'))"

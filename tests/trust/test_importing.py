@@ -209,3 +209,23 @@ def test_what_is_no_file_is_not_waited_for(
     back, labels = (special, sound) if what == "corrections" else (sound, special)
     arguments = ("import", tool, "--root", back, "--labels", labels, "--out", tmp_path / "out.json")
     assert "special: " in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("name", ["train-annotations-bbox.csv", "class-descriptions-boxable.csv"])
+def test_a_quote_that_is_never_closed_in_a_long_table(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_images(tmp_path / "data" / "train", coco_dict())
+    write_text(tmp_path / "data" / "train-annotations-bbox.csv", "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\n")
+    write_text(tmp_path / "data" / "class-descriptions-boxable.csv", "/m/01g,Car\n")
+    with (tmp_path / "data" / name).open("a") as file:
+        file.write('"' + "a1,/m/01g,0,1,0,1,0\n" * 10_000)
+    assert name in refused(capsys, "import", "open-images", "--root", tmp_path / "data", "--out", tmp_path / "out")
+
+
+def test_a_byte_order_mark_hides_no_box(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = write_coco(tmp_path / "made", coco_dict(), name="city")
+    made = (settings.annotations, "--images", settings.images, "--to", "yolo", "--out", tmp_path / "data", "--copy")
+    assert run(capsys, "export", *made)[0] == 0
+    path = tmp_path / "data" / "labels" / "train" / "001.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert run(capsys, "import", "yolo", "--root", tmp_path / "data", "--out", tmp_path / "out")[0] == 0
+    assert len(json.loads((tmp_path / "out" / "train.json").read_text())["annotations"]) == 3
