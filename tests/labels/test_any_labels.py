@@ -24,6 +24,8 @@ from lat.labels.class_scores import TopScores
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_table
 from lat.labels.store import LabelShards, stored_labels, to_arrow
+from lat.labels.store import shards as shards_module
+from lat.labels.store.recent import Recent
 from lat.labels.table import LabelTable
 
 SPACE = label_space("city", ["car", "truck"], ids=[9, 4])
@@ -133,7 +135,8 @@ def test_decisions_with_one_thing_wrong(tmp_path: Path) -> None:
     check()
 
 
-def test_a_damaged_part_of_a_store_is_not_read(tmp_path: Path) -> None:
+def test_a_damaged_part_of_a_store_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_module, "KEPT", Recent(0))  # so that every reading reads
     table = read_labels(write_json(tmp_path / "labels.json", full_document()), "city")
     shards = LabelShards(tmp_path / "parts", table, SPACE)
     shards.prepare("inputs", [range(len(table))])
