@@ -173,5 +173,4 @@ def find_ids(wanted: np.ndarray, ids: np.ndarray, order: np.ndarray | None = Non
 def have_area(boxes_xyxy: np.ndarray) -> np.ndarray:
     """Whether boxes (N, 4) still have an area once they are written, (N,) bool."""
     corners = np.round(boxes_xyxy.astype(np.float64), BOX_DECIMALS)
-    result: np.ndarray = (corners[:, 2:] > corners[:, :2]).all(axis=1)
-    return result
+    return np.asarray((corners[:, 2:] > corners[:, :2]).all(axis=1))
