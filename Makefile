@@ -37,7 +37,7 @@ lint: install
 
 audit: install ## look all installed packages up in a database of known vulnerabilities; needs a network
 	@$(BIN)/python -c 'import pip_audit' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
-	@$(BIN)/python tools/audit.py
+	@$(BIN)/python tests/audit.py
 
 unit: install ## the tests of single parts
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS:%=--ignore=%)

@@ -122,14 +122,19 @@ class DeviceBoxCoder:
         deltas: Sequence[Tensor] = self.coder.encode(reference_boxes, proposals)
         return deltas
 
+    def encode_single(self, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
+        """Deltas (R, 4) of boxes (R, 4) to proposals (R, 4), by torchvision's own."""
+        deltas: Tensor = self.coder.encode_single(reference_boxes, proposals)
+        return deltas
+
     def decode(self, rel_codes: Tensor, boxes: Sequence[Tensor]) -> Tensor:
         """Boxes (R, D, 4) of deltas (R, 4 D), in this or another shape, to the boxes of all images, (R_i, 4) each."""
         joined = torch.cat(list(boxes))
         if not len(joined):
-            return self._decode(rel_codes, joined)
-        return self._decode(rel_codes.reshape(len(joined), -1), joined).reshape(len(joined), -1, 4)
+            return self.decode_single(rel_codes, joined)
+        return self.decode_single(rel_codes.reshape(len(joined), -1), joined).reshape(len(joined), -1, 4)
 
-    def _decode(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
+    def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (R, 4 D) of deltas (R, 4 D) to boxes (R, 4), as torchvision's own."""
         boxes = boxes.to(rel_codes.dtype)
         sides = boxes[:, 2:] - boxes[:, :2]

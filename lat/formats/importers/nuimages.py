@@ -18,7 +18,7 @@ from lat.formats.importers.source import NO_IMAGE, Box, Image, Importer, Wanted,
 from lat.formats.importers.streams import json_records, reading
 
 _CLASS_LISTS = {"all": "nuimages", "standard": "nuimages_standard"}
-_KINDS = {name: f"the table {name} of nuImages" for name in ("category", "sample_data", "object_ann")}
+_KINDS = {name: f"the table {name} of nuImages" for name in ("sample_data", "category", "object_ann")}
 _IMAGE_FORMATS = ("jpg", "png")
 
 

@@ -209,7 +209,7 @@ def test_synscapes_shares_become_pixels_and_hidden_objects_are_left_out(tmp_path
     ("kind", "expected"),
     [
         (Cityscapes, "Cityscapes: expected gtFine/train"),
-        (NuImages, "nuImages: expected v1.0-train/category.json"),
+        (NuImages, "nuImages: expected v1.0-train/sample_data.json"),
         (Waymo, "the Waymo Open Dataset, version 2: expected training/camera_box"),
         (Bdd100k, "BDD100K: expected labels/det_20/det_train.json"),
         (Acdc, "ACDC: expected gt_detection/fog/instancesonly_fog_train_gt_detection.json"),
