@@ -18,7 +18,7 @@ from lat.detectors.base import transformers_problem
 from lat.engine.runtime import build_fabric
 from lat.engine.training_settings import RuntimeSettings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gpu")]  # what all tests share is measured once
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 IN_ONE_PROCESS = ("stages", "features", "same", "paper", "pseudo-labels", "training", "decoding")

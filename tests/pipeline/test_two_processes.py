@@ -20,7 +20,7 @@ from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 from lat.engine.checkpoint import load_checkpoint
 from lat.pipeline.run import run_stages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two processes")]  # what all tests share is run once
 
 SETTINGS = [
     "runtime.images_per_batch=1",
