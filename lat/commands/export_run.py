@@ -11,8 +11,7 @@ from lat.data.dataset import DetectionDataset
 from lat.data.joined import JoinedDataset
 from lat.formats import corrections
 from lat.formats.exports import FORMATS
-from lat.workspace.paths import require
-from lat.workspace.reviewed_labels import read_trained, trained_labels
+from lat.workspace.reviewed_labels import read_trained
 from lat.workspace.run_folder import url_folder
 from lat.workspace.workspace import Workspace
 
@@ -58,7 +57,6 @@ def export_run(
 def _parts(workspace: Workspace, target: str, min_score: float) -> list[DetectionDataset]:
     parts = [workspace.data.train_part(target)]
     for source in workspace.others(target):
-        require(trained_labels(workspace, source, target), "lat transfer")
         part, labels = read_trained(workspace, source, target)
         if (labels.scores >= min_score).any():
             parts.append(replace(part, labels=labels))

@@ -114,9 +114,7 @@ class RunPaths:
         return self.downstream(target) / "metrics.json"
 
     def downstream_labels(self, source: str, target: str) -> Path:
-        """The labels of a source that the downstream detector trains on."""
-        if self.config.downstream.method == "label_transfer":
-            return self.transferred(source, target)
+        """The labels of a source that the downstream detector trains on, by any method but label transfer."""
         return self.downstream(target) / "labels" / f"{source}.json"
 
     def found_downstream(self) -> tuple[Path, ...]:

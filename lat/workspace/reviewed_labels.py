@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,11 +42,19 @@ class ReviewedImages:
         return replace(boxes, weights=boxes.weights * (boxes.scores == 1.0))
 
 
+class _Reviewed(NamedTuple):
+    """A review, and what it says of itself."""
+
+    labels: LabelTable
+    review: Review
+
+
 def trained_labels(workspace: Workspace, source: str, target: str) -> Path:
     """The file with the labels of `source` that detectors of `target` train on: the review of the transferred labels, if there is
     one, and else these.
     """
-    return _usable_review(workspace, source, target) or workspace.paths.transferred(source, target)
+    found = _usable_review(workspace, source, target)
+    return workspace.paths.transferred(source, target) if found is None else found.labels.path
 
 
 def read_trained(workspace: Workspace, source: str, target: str) -> tuple[DetectionDataset, LabelTable]:
@@ -54,53 +63,56 @@ def read_trained(workspace: Workspace, source: str, target: str) -> tuple[Detect
     Raises:
         InputError: if a file is wrong, or its images are not those of the source.
     """
-    part, path = workspace.data.train_part(source), _usable_review(workspace, source, target)
-    if path is None:
+    part, found = workspace.data.train_part(source), _usable_review(workspace, source, target)
+    if found is None:
         _tell_of_old(workspace, source, target)
         return part, read_transferred(workspace, source, target)
-    labels, rows = _read(workspace, path, source, target)
-    review = review_of(labels)
-    assert review is not None
-    say(f"{path}: {source} is trained on with the labels of its review, {len(review.image_ids)} images of which a person saw")
-    return part.select(rows), labels
+    rows, seen = _rows_of(workspace, found.labels, source, target), len(found.review.image_ids)
+    say(f"{found.labels.path}: {source} is trained on with the labels of its review, {seen} images of which a person saw")
+    return part.select(rows), found.labels
 
 
 def reviewed_images(workspace: Workspace) -> list[ReviewedImages]:
     """What people have decided on the transferred labels of a round, for each direction with a review that fits them."""
-    found = []
+    images = []
     for source, target in workspace.transfers():
-        if (path := _usable_review(workspace, source, target)) is not None:
-            labels, rows = _read(workspace, path, source, target)
-            review = review_of(labels)
-            assert review is not None
-            seen = np.isin(labels.image_ids, list(review.image_ids))
-            found.append(ReviewedImages(source, rows[seen], labels.select(seen)))
-    return found
+        if (found := _usable_review(workspace, source, target)) is not None:
+            rows = _rows_of(workspace, found.labels, source, target)
+            seen = np.isin(found.labels.image_ids, list(found.review.image_ids))
+            images.append(ReviewedImages(source, rows[seen], found.labels.select(seen)))
+    return images
 
 
 def review_files(workspace: Workspace) -> tuple[Path, ...]:
     """The files behind `reviewed_images`."""
-    return tuple(path for pair in workspace.transfers() if (path := _usable_review(workspace, *pair)) is not None)
+    found = (_usable_review(workspace, *pair) for pair in workspace.transfers())
+    return tuple(one.labels.path for one in found if one is not None)
 
 
-def _read(workspace: Workspace, path: Path, source: str, target: str) -> tuple[LabelTable, np.ndarray]:
-    """A review, and the indices (J,) of its images in the training part of the source."""
-    labels, part = read_labels(path, target, expect=workspace.data.space(target)), workspace.data.train_part(source)
+def _rows_of(workspace: Workspace, labels: LabelTable, source: str, target: str) -> np.ndarray:
+    """The indices (J,) of the images of a review in the training part of the source."""
+    part, space = workspace.data.train_part(source), workspace.data.space(target)
+    if labels.space != space:
+        read_labels(labels.path, target, expect=space)  # which says how they differ
     rows, known = find_ids(labels.image_ids, part.labels.image_ids)
     if not known.all() or [part.labels.file_names[row] for row in rows] != list(labels.file_names):
-        raise InputError(path, f"its images are not those of {source}", "review the labels of this run, or delete the file")
-    return labels, rows
+        what = f"its images are not those of {source}"
+        raise InputError(labels.path, what, "review the labels of this run, or delete the file")
+    return rows
 
 
-def _usable_review(workspace: Workspace, source: str, target: str) -> Path | None:
+def _usable_review(workspace: Workspace, source: str, target: str) -> _Reviewed | None:
     """The review beside the transferred labels of a round, if it is one of these.
 
     The labels of what was the last round when they were reviewed may lie elsewhere by now; their review stays where it was.
     """
     labels = workspace.paths.transferred(source, target)
     for path in _places(workspace, labels):
-        if is_file(path) and is_file(labels) and (review := _review_in(path)) and review.labels_sha256 == sha256_of_file(labels):
-            return path
+        if not is_file(path) or not is_file(labels):
+            continue
+        table = read_labels(path, target)
+        if (review := review_of(table)) and review.labels_sha256 == sha256_of_file(labels):
+            return _Reviewed(table, review)
     return None
 
 
@@ -114,7 +126,3 @@ def _tell_of_old(workspace: Workspace, source: str, target: str) -> None:
 def _places(workspace: Workspace, labels: Path) -> tuple[Path, ...]:
     last = workspace.paths.root / "transferred" / labels.name
     return tuple(dict.fromkeys((reviewed_path(labels), reviewed_path(last))))
-
-
-def _review_in(path: Path) -> Review | None:
-    return review_of(read_labels(path, path.stem))
