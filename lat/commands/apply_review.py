@@ -114,7 +114,7 @@ def _box_decisions(table: LabelTable, decisions: Decisions) -> dict[int, str]:
 def _decided_images(table: LabelTable, decisions: Decisions) -> list[int]:
     """Ids of the images with a decision, on the image or on one of its boxes."""
     by_box = np.isin(table.annotation_ids, list(decisions.boxes))
-    images: list[int] = np.unique(np.repeat(table.image_ids, np.diff(table.offsets))[by_box]).tolist()
+    images: list[int] = np.unique(table.image_ids[table.image_of_box[by_box]]).tolist()
     return [*images, *decisions.images]
 
 

@@ -116,21 +116,24 @@ class TransferItems:
             number = int(np.searchsorted(self._ends, index, side="right"))
             name = tuple(self.parts)[number]
             return name, index - int(self._ends[number]) + len(self.parts[name])
-        index -= self.num_own
-        for one in self.reviewed:
-            if index < len(one.images):
-                return one.source, int(one.images[index])
-            index -= len(one.images)
-        raise IndexError(index)
+        found, place = self._reviewed(index)
+        return found.source, int(found.images[place])
 
     def _truth(self, index: int, own: LabeledBoxes) -> LabeledBoxes:
         """What the model learns from item `index`: the image's own boxes, or those that a person decided on."""
+        if index < self.num_own:
+            return own
+        found, place = self._reviewed(index)
+        return found.truth(place)
+
+    def _reviewed(self, index: int) -> tuple[ReviewedImages, int]:
+        """The reviewed images that item `index`, which is no dataset's own, is of, and its place among them."""
         index -= self.num_own
-        for one in self.reviewed if index >= 0 else ():
+        for one in self.reviewed:
             if index < len(one.images):
-                return one.truth(index)
+                return one, index
             index -= len(one.images)
-        return own
+        raise IndexError(index)
 
     def _boxes(self, name: str, image: int) -> list[LabeledBoxes]:
         return [self.parts[name].boxes(image), *(boxes_of(table, image) for table in self.pseudo_labels[name])]
