@@ -5,7 +5,8 @@ Shape letters: C candidates in order of their images, P pairs of candidates of o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +14,16 @@ from torch import Tensor
 from lat.core.copies import to_host
 from lat.core.selection import rows_where
 
+Item = TypeVar("Item")
+
 PASSES = 16  # after so many, a device is asked whether any candidate is still undecided; a few are enough
+
+
+def until_settled(attempt: Callable[[int], Item | None], passes: int = PASSES) -> Item:
+    """What an attempt finds with enough passes of suppression, from `passes` on; it gives None as long as they were too few."""
+    while (found := attempt(passes)) is None:
+        passes *= PASSES
+    return found
 
 
 def count_pairs(group_sizes: Tensor) -> Tensor:

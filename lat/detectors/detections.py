@@ -16,7 +16,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.core.suppression import PASSES
+from lat.core.suppression import PASSES, until_settled
 from lat.detectors.detected import Detected
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.image_batch import resized_hw, scale_xyxy
@@ -77,10 +77,7 @@ class BatchedPrediction:
 
     def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
         """Detections of images of one size after resizing."""
-        passes = PASSES
-        while (found := self._detect_batch(images, passes).handed_out()) is None:
-            passes *= PASSES
-        return found
+        return until_settled(lambda passes: self._detect_batch(images, passes).handed_out())
 
     def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
         """The same where the detector computes, with suppression applied so often."""

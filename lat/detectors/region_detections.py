@@ -19,7 +19,7 @@ from lat.core.copies import to_host
 from lat.core.label_space import LabelSpace
 from lat.core.selection import rows_where
 from lat.core.structures import LabeledBoxes
-from lat.core.suppression import PASSES, Suppression, count_pairs, order_by_image, pairs_in_groups
+from lat.core.suppression import PASSES, Suppression, count_pairs, order_by_image, pairs_in_groups, until_settled
 from lat.detectors.detected import Detected, in_original_pixels
 from lat.detectors.detections import BatchedPrediction, handed_out, inference, is_solid
 from lat.detectors.detector_settings import DetectorSettings
@@ -89,10 +89,7 @@ class TwoStagePrediction(BatchedPrediction):
         return super()._predict_batch(images)
 
     def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
-        more = passes
-        while (found := detected(self._region_scores(images, more), self.settings, self.space, passes)) is None:
-            more *= PASSES
-        return found
+        return until_settled(lambda more: detected(self._region_scores(images, more), self.settings, self.space, passes), passes)
 
 
 def predicted(regions: RegionScores, settings: DetectorSettings, space: LabelSpace) -> list[LabeledBoxes]:

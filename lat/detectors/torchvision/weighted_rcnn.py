@@ -18,7 +18,7 @@ from torchvision.ops import box_iou
 
 from lat.core.boxes import lie_in_dont_care
 from lat.core.losses import null_bce
-from lat.core.suppression import PASSES
+from lat.core.suppression import until_settled
 from lat.detectors.torchvision.proposal_selection import (
     DeviceBoxCoder,
     ProposalRules,
@@ -76,12 +76,12 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
             chosen: tuple[list[Tensor], list[Tensor]]
             chosen = super().filter_proposals(proposals, objectness, image_shapes, num_anchors_per_level)
             return chosen
-        passes, of_images = PASSES, objectness.detach().reshape(len(proposals), -1)
-        while True:
-            regions = choose_regions(proposals, of_images, image_shapes, num_anchors_per_level, self._rules, passes)
-            if (boxes := region_lists(regions)) is not None:
-                return boxes, []
-            passes *= PASSES
+        of_images = objectness.detach().reshape(len(proposals), -1)
+
+        def attempt(passes: int) -> list[Tensor] | None:
+            return region_lists(choose_regions(proposals, of_images, image_shapes, num_anchors_per_level, self._rules, passes))
+
+        return until_settled(attempt), []
 
     @property
     def _rules(self) -> ProposalRules:

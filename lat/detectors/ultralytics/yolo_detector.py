@@ -24,7 +24,7 @@ from lat.core.copies import numbers_on
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
-from lat.core.suppression import PASSES
+from lat.core.suppression import until_settled
 from lat.detectors.detections import inference
 from lat.detectors.detector_settings import YOLO_STRIDE, DetectorSettings, YoloSettings
 from lat.detectors.image_batch import resized, resized_hw
@@ -155,10 +155,12 @@ class YoloDetector(nn.Module):
         regions = RegionScores(boxes[:, :, None].expand(-1, -1, len(self.space), -1).unbind(), scores.unbind(), sizes_hw)
         if scores.device.type == "cpu":
             return predicted(regions, self._kept, self.space)
-        passes = PASSES
-        while (there := detected(regions, self._kept, self.space, passes)) is None or (found := there.handed_out()) is None:
-            passes *= PASSES
-        return found
+
+        def attempt(passes: int) -> list[LabeledBoxes] | None:
+            there = detected(regions, self._kept, self.space, passes)
+            return None if there is None else there.handed_out()
+
+        return until_settled(attempt)
 
 
 def decode(output: Tensor, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
