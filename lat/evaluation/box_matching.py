@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+
+from lat.labels.overlaps import pairs_of_one_image
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +99,27 @@ def match_rows(
         order = order[is_free_first[first[order]] & is_free_second[second[order]]]
         matched.append(found)
     return np.sort(np.concatenate(matched))
+
+
+class Rows(Protocol):
+    """Boxes (N, 4) of several images; those of image i are rows `offsets[i]:offsets[i + 1]`. A `LabelTable` is one."""
+
+    @property
+    def boxes_xyxy(self) -> np.ndarray: ...
+
+    @property
+    def offsets(self) -> np.ndarray: ...
+
+
+def matched_rows(first: Rows, second: Rows, iou: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (P,) int64 of boxes of the same images that match one to one, as in `match_boxes`, those of the first ascending, and
+    the IoU (P,) float32 of each pair.
+    """
+    rows, others = pairs_of_one_image(first.offsets, second.offsets)
+    overlap = iou_of_pairs(first.boxes_xyxy[rows], second.boxes_xyxy[others])
+    rows, others, overlap = (column[overlap >= iou] for column in (rows, others, overlap))
+    matched = match_rows(rows, others, overlap, (len(first.boxes_xyxy), len(second.boxes_xyxy)))
+    return rows[matched], others[matched], overlap[matched]
 
 
 def pairwise_iou(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from lat.core.structures import LabeledBoxes
-from lat.evaluation.box_matching import iou_of_pairs, match_rows
+from lat.evaluation.box_matching import matched_rows
 from lat.labels.chunks import chunks_of
-from lat.labels.overlaps import pairs_of_one_image
 from lat.labels.table import LabelTable
 
 
@@ -76,14 +75,11 @@ def agreement(
     assert len(source) == len(transferred), "labels of the same images"
     for images in chunks_of(len(source)):
         old, new = _joined(source, images), _joined(transferred, images)
-        first, second = pairs_of_one_image(old.offsets, new.offsets)
-        overlap = iou_of_pairs(old.boxes_xyxy[first], new.boxes_xyxy[second])
-        first, second, overlap = (column[overlap >= iou] for column in (first, second, overlap))
-        matched = match_rows(first, second, overlap, (len(old.labels), len(new.labels)))
-        close = int((overlap[matched] >= kept_iou).sum())
-        kept, moved = kept + close, moved + len(matched) - close
-        added, dropped = added + len(new.labels) - len(matched), dropped + len(old.labels) - len(matched)
-        np.add.at(changes, (old.labels[first[matched]], new.labels[second[matched]]), 1)
+        first, second, overlap = matched_rows(old, new, iou)
+        close = int((overlap >= kept_iou).sum())
+        kept, moved = kept + close, moved + len(first) - close
+        added, dropped = added + len(new.labels) - len(first), dropped + len(old.labels) - len(first)
+        np.add.at(changes, (old.labels[first], new.labels[second]), 1)
     rows = tuple(tuple(row) for row in changes.tolist())
     return Agreement(kept, moved, added, dropped, rows, source_space.class_names, target_space.class_names)
 

@@ -85,10 +85,11 @@ def write_page(
     Raises:
         InputError: if an image is missing, cannot be decoded, or has another size than the labels say.
     """
+    turned = found.turned()
     shown = choose_images(found)
     with pictures(len(shown)) as progress:
         write_pictures(folder, dataset, shown.tolist(), LONGEST_SIDE, progress)
-    cards = [_card(found, found.turned(), i, dataset, folder) for i in shown.tolist()]
+    cards = [_card(found, turned, i, dataset, folder) for i in shown.tolist()]
     write_atomically(folder / "index.html", render_page(figures, cards))
 
 

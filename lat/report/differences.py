@@ -7,9 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from lat.evaluation.box_matching import iou_of_pairs, match_rows
+from lat.evaluation.box_matching import matched_rows
 from lat.labels.chunks import in_chunks
-from lat.labels.overlaps import pairs_of_one_image
 from lat.labels.table import LabelTable
 
 MATCHED_IOU = 0.5  # IoU from which a transferred box matches a human box
@@ -63,7 +62,7 @@ def find_differences(source: LabelTable, pseudo: LabelTable, transferred: LabelT
 
 def _of_some(source: LabelTable, pseudo: LabelTable, transferred: LabelTable) -> list[Differences]:
     real = np.flatnonzero(~source.is_crowd)
-    first, second, iou = _matched(source.where(~source.is_crowd), transferred)
+    first, second, iou = matched_rows(source.where(~source.is_crowd), transferred, MATCHED_IOU)
     marks = [Mark.ADDED] * transferred.num_boxes
     for row, is_kept in zip(second.tolist(), (iou >= KEPT_IOU).tolist(), strict=True):
         marks[row] = Mark.KEPT if is_kept else Mark.MOVED
@@ -84,17 +83,8 @@ def _of_some(source: LabelTable, pseudo: LabelTable, transferred: LabelTable) ->
     ]
 
 
-def _matched(first: LabelTable, second: LabelTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (P,) int64 of two tables, those of the first ascending, that match one to one, and their IoU."""
-    rows, others = pairs_of_one_image(first.offsets, second.offsets)
-    iou = iou_of_pairs(first.boxes_xyxy[rows], second.boxes_xyxy[others])
-    rows, others, iou = (column[iou >= MATCHED_IOU] for column in (rows, others, iou))
-    matched = match_rows(rows, others, iou, (first.num_boxes, second.num_boxes))
-    return rows[matched], others[matched], iou[matched]
-
-
 def _previous_classes(pseudo: LabelTable, transferred: LabelTable) -> np.ndarray:
-    first, second, _ = _matched(pseudo, transferred)
+    first, second, _ = matched_rows(pseudo, transferred, MATCHED_IOU)
     differs = pseudo.labels[first] != transferred.labels[second]
     names = np.full(transferred.num_boxes, "", object)
     names[second[differs]] = np.array(pseudo.space.class_names, object)[pseudo.labels[first[differs]]]
