@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import lzma
 import shutil
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from lat.commands.import_dataset import import_dataset
+from lat.core.archives import DAMAGED
 from lat.core.documents import read_yaml
 from lat.core.errors import InputError
+from lat.core.files import is_of_files, refused
 from lat.core.regular_files import open_regular
 from lat.core.remote import as_path, is_file
 from lat.data.data_settings import DatasetSettings
@@ -25,7 +25,6 @@ IMPORTED = Path("data/imported")
 MOST_GROWTH, SMALL_ARCHIVE_BYTES = 20, 100_000_000
 """An archive may unpack to this multiple of its size, and to this many bytes in any case: images hardly shrink in one."""
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, NotImplementedError, RuntimeError)
 _ROBOFLOW = "_annotations.coco.json"
 _LAYOUTS = (
     f"train/{_ROBOFLOW} (Roboflow), annotations/instances_train*.json beside the folder of its images (COCO), data.yaml (YOLO), "
@@ -128,7 +127,9 @@ def _unpacked(archive: Path) -> Path:
         partial.rename(folder)
     except FileNotFoundError:
         raise InputError(archive, f"there is no such file (looked for {archive.absolute()})", "check the path") from None
-    except (*_DAMAGED, OSError) as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and is_of_files(error):  # a full disk is no fault of the archive
+            raise refused(error, folder) from None
         raise InputError(archive, f"cannot be unpacked ({error})", "download it again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

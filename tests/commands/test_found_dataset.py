@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import zipfile
@@ -116,3 +117,15 @@ def test_archives_neither_burst_nor_write_elsewhere(tmp_path: Path) -> None:
 def test_images_of_validation_may_lie_elsewhere() -> None:
     found = parse_dataset("ours=a,b.json,c.json,d")
     assert (found.images, found.annotations, found.validation, found.validation_images) == ("a", "b.json", "c.json", "d")
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "ours"), "zip", roboflow(tmp_path / "made")))
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", refuse)
+    with pytest.raises(InputError, match=r"ours: cannot be read or written \(no space left on device\); free some of the disk"):
+        found_dataset("ours", archive)
+    assert not any(path.name.endswith(".part") for path in tmp_path.iterdir())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import lzma
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from lat.core.archives import DAMAGED
 from lat.core.errors import InputError
 from lat.core.regular_files import open_regular, read_regular, require_size
 from lat.formats.corrections.corrected import CorrectedBox, CorrectedImage, CorrectionFormat, Corrections, as_box, as_id, as_score
@@ -17,7 +16,6 @@ from lat.formats.exports.columns import MIN_SCORE
 
 _REMEDY = "export the task as 'CVAT for images 1.1'"
 _IN_ARCHIVE = "annotations.xml"
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 
 MOST_XML_BYTES = 256_000_000
 """Of a file of annotations, unpacked; in memory it takes several times as much."""
@@ -44,7 +42,7 @@ def _parse(path: Path) -> Element:
         return ElementTree.fromstring(content)
     except FileNotFoundError:
         raise InputError(path, "there is no such file", "check the path") from None
-    except (OSError, ElementTree.ParseError, LookupError, ValueError, RuntimeError, *_DAMAGED) as error:
+    except (OSError, ElementTree.ParseError, LookupError, *DAMAGED) as error:
         raise InputError(path, f"cannot be read as XML ({error})", _REMEDY) from None
 
 
