@@ -145,7 +145,7 @@ class _Findings:
 
     def add_near_duplicates(self, looks: Mapping[PartImages, Mapping[str, np.ndarray]]) -> None:
         """Note images that are held out and look like ones that are trained on."""
-        if not self.images or not (trained := looks[self.images[0]]):
+        if not self.files or self.files[0].part != "training" or not (trained := looks[self.images[0]]):
             return
         names, known = list(trained), np.stack(list(trained.values()))
         for part in self.images[1:]:

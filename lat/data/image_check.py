@@ -65,8 +65,7 @@ class _Checked:
     problem: Problem | None = None
     entry: Entry | None = None
     is_changed: bool = False
-    is_decoded: bool = False
-    look: np.ndarray | None = None
+    look: np.ndarray | None = None  # of one that was decoded
 
 
 def check_images(parts: Sequence[PartImages], progress: Progress | None, *, write_manifests: bool) -> ImageCheck:
@@ -118,7 +117,7 @@ def _check_all(tasks: Sequence[tuple[PartImages, int]], manifest: Manifest, want
 def _with_damage(task: tuple[PartImages, int], checked: _Checked) -> _Checked:
     """What a file is, with what its decoder warns of, which somebody among those of its chunk did."""
     path = task[0].folder / task[0].images.file_names[task[1]]
-    if checked.problem is not None or not checked.is_decoded:
+    if checked.problem is not None or checked.look is None:
         return checked
     with decoder_warnings() as said, suppress(InputError):
         decode_image(image_bytes(path), path)
@@ -134,7 +133,7 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
     path = part.folder / part.images.file_names[i]
     height, width = part.images.sizes_hw[i].tolist()
     promised = (height, width) if height and width else None
-    entry, is_changed, is_decoded, look = None, False, False, None
+    entry, is_changed, look = None, False, None
     try:
         if wanted or len(manifest):
             stamp = stamp_of(path)
@@ -142,13 +141,10 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
             is_changed = entry is None
         if entry is None or not all(entry.size_hw):
             data = image_bytes(path)
-            other_hw = other_size_hw(data, name_of(path), promised)
-            is_decoded = other_hw is None
-            if other_hw is None:
+            found = other_size_hw(data, name_of(path), promised)
+            if found is None:
                 pixels = decode_image(data, path)
                 found, look = pixels.shape[:2], look_of(pixels)
-            else:
-                found = other_hw
             if wanted and stamp is not None:
                 entry = Entry(stamp, hashlib.sha256(data).hexdigest(), (found[0], found[1]))
         else:
@@ -158,4 +154,4 @@ def _check(part: PartImages, i: int, manifest: Manifest, wanted: bool) -> _Check
     except InputError as error:
         item = f"image {part.images.image_ids[i]}"
         return _Checked(Problem(path, item, error.what, error.remedy), entry, is_changed)
-    return _Checked(None, entry, is_changed, is_decoded, look)
+    return _Checked(None, entry, is_changed, look)
