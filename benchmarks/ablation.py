@@ -1,129 +1,105 @@
-"""What each part of label transfer contributes on street scenes: mean transfer AP over all six directions.
+"""What each part of label transfer and each form of the model is worth, on the data of finished runs.
 
-    python benchmarks/ablation.py [--seeds 0 1 2] [--difficulties easy hard] [--json FILE]
-                                  [--backbones upstream random dinov2 dinov2_blocks] [key=value ...]
+    python benchmarks/ablation.py RUN [RUN ...] [--variants NAME ...] [--json FILE]
 
-The first rows each train another variant of the label-transfer model; every model writes its labels twice: as in the paper
-("alone"), and with all dataset-wide evidence ("with keep and fuse"). The last rows switch that off part by part for the default
-model. DINOv2 has random weights here. Upstream detectors and pseudo-labels are made once per difficulty and seed. Runs are kept
-under --out; up-to-date steps are not repeated.
+RUN is the folder of a run with truth, such as those of benchmarks/annotated_twice.py and street_scenes.py; give those of several
+seeds of the same data. Their first detectors and pseudo-labels are used as they are, without a further round. The first variants
+train another form of the label-transfer model, the others leave out a part of the transfer. AP is the mean over directions with
+truth; a difference is that with the default on the same run. Runs are kept under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from markdown import print_rows, spread
 
-from lat.commands.draw_street_scenes import draw_benchmark
 from lat.config.load import load_config
-from lat.config.sections import LabelTransferSettings
-from lat.core.files import write_atomically
 from lat.pipeline.run import run_stages
-from lat.stages.evaluate import TRANSFER_METHODS, mean_ap
+from lat.stages.evaluate import mean_ap
 from lat.workspace.workspace import Workspace
 
-DEFAULT = "semantic feature fusion (default)"
-VARIANTS = {
-    DEFAULT: [],
+DEFAULT = "default"
+MODELS = {
     "no attention": ["lat.fusion.attention=none"],
     "standard attention": ["lat.fusion.attention=standard"],
     "attending the whole image": ["lat.fusion.attend=image"],
     "no cap": ["lat.fusion.cap=none"],
-    "cap on the feature branch": ["lat.fusion.cap_branch=feature"],
     "class vectors never hidden": ["lat.proposals.hide_class_vectors=0"],
     "class vectors hidden in all images": ["lat.proposals.hide_class_vectors=1"],
-    "ground-truth boxes hidden in half of the images": ["lat.proposals.hide_ground_truth=0.5"],
 }
-DINOV2 = [
-    "lat.backbone.name=dinov2_vits14",
-    "lat.backbone.weights=none",
-    "lat.backbone.image_size=280",
-    "lat.backbone.cache=disk",
-]
-BACKBONES = {
-    "upstream": ["lat.backbone.name=upstream"],
-    "random": ["lat.backbone.name=random"],
-    "dinov2": DINOV2,
-    "dinov2_blocks": [*DINOV2, "lat.backbone.blocks=4"],
-}
-ALONE = [
-    "transfer.combine.keep=false",
-    "transfer.prior.method=none",
-    "transfer.combine.fuse=false",
-    "transfer.combine.detector_share=0",
-]
 PARTS = {
-    "boxes of the source not kept": ["transfer.combine.keep=false"],
+    "human boxes not kept": ["transfer.combine.keep=false"],
     "no class prior": ["transfer.prior.method=none"],
+    "class prior of each pair alone": ["transfer.prior.method=learnt"],
     "agreeing boxes not fused": ["transfer.combine.fuse=false"],
     "the target's detector has no say": ["transfer.combine.detector_share=0"],
+    "none of these (the paper's transfer)": [
+        "transfer.combine.keep=false",
+        "transfer.prior.method=none",
+        "transfer.combine.fuse=false",
+        "transfer.combine.detector_share=0",
+    ],
 }
+VARIANTS = MODELS | PARTS
+BASELINES = {"pseudo-labels": "pseudo_label", "union": "union", "union averaged": "union_averaged"}
+LINKED = ("upstream", "pseudo_labels", ".state")
 
 
 def main() -> None:
-    """Print a row per variant and two columns per difficulty and backbone."""
+    """Print a row per baseline, for the default, and per variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--difficulties", nargs="+", choices=["easy", "hard"], default=["easy", "hard"])
-    parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=["upstream", "random"])
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--steps", type=int, default=LabelTransferSettings().training.steps, help="training steps of each model")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark_ablation"))
     parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of every model and its transfer")
-    options = parser.parse_intermixed_args()
-    baselines = ("plain pseudo-labels", "union", "union averaged")
-    rows: dict[str, dict[str, str]] = {name: {"": name} for name in (*baselines, *options.variants, *PARTS)}
-    for difficulty in options.difficulties:
-        bases = [prepare(options.out / f"{difficulty}_{seed}", difficulty, seed) for seed in options.seeds]
-        for backbone in options.backbones:
-            alone, fused = (f"{difficulty}, {backbone} features, {how}" for how in ("alone", "with keep and fuse"))
-            train = [*BACKBONES[backbone], f"lat.training.steps={options.steps}", *options.overrides]
-            tag = " ".join([backbone, *options.overrides])
-            for name in options.variants:
-                cells = [Cell(base, f"{tag} {name}", [*train, *VARIANTS[name]]) for base in bases]
-                rows[name][fused] = spread([cell.transfer_ap([])["label_transfer"] for cell in cells])
-                rows[name][alone] = spread([cell.transfer_ap(ALONE)["label_transfer"] for cell in cells])
-            cells = [Cell(base, f"{tag} {DEFAULT}", train) for base in bases]
-            for name, settings in PARTS.items():
-                rows[name] |= {alone: "-", fused: spread([cell.transfer_ap(settings)["label_transfer"] for cell in cells])}
-            for name, method in zip(baselines, ("pseudo_label", "union", "union_averaged"), strict=True):
-                figure = spread([cell.transfer_ap([])[method] for cell in cells])
-                rows[name] |= {alone: figure, fused: figure}
-    columns = list(rows["union"])
-    print_rows("ablation", [{column: row[column] for column in columns} for row in rows.values()], options.json)
+    options = parser.parse_args()
+    default = [evaluated(run, options.out, DEFAULT) for run in options.runs]
+    rows = [row(title, [figures(found, method) for found in default]) for title, method in BASELINES.items()]
+    wanted = [figures(found, "label_transfer") for found in default]
+    rows.append(row(DEFAULT, wanted))
+    for name in options.variants:
+        found = [evaluated(run, options.out, name) for run in options.runs]
+        rows.append(row(name, [figures(one, "label_transfer") for one in found], wanted))
+    print_rows("ablation", rows, options.json)
 
 
-def prepare(folder: Path, difficulty: str, seed: int) -> Path:
-    """Draw the images of one seed, train its detectors and label with them; returns its configuration."""
-    config = draw_benchmark(folder, difficulty=difficulty, seed=seed)
-    run_stages(Workspace(load_config(config)), ["train-upstream", "pseudo-label"])
-    return config
+def evaluated(run: Path, out: Path, name: str) -> list[dict[str, Any]]:
+    """Transfer labels in a folder of their own, which is linked to the run's detectors, and for a part to the default's model."""
+    folders = {of: out / "_".join(run.resolve().parts[-3:]) / of.replace(" ", "_") for of in (DEFAULT, name)}
+    of, shared = (folders[DEFAULT], (*LINKED, "lat")) if name in PARTS else (run, LINKED)
+    for part in shared:
+        if not (folders[name] / part).exists():
+            shutil.copytree(of / part, folders[name] / part, copy_function=shutil.copy2 if part == ".state" else os.link)
+    settings = ["rounds.count=0", f"output_dir={folders[name].resolve()}", *VARIANTS.get(name, [])]
+    workspace = Workspace(load_config(run / "config.yaml", settings))
+    run_stages(workspace, ["train-lat", "transfer", "evaluate"])
+    found: list[dict[str, Any]] = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
+    return found
 
 
-class Cell:
-    """One model of one seed: a run that shares upstream detectors and pseudo-labels with the others of its seed."""
+def figures(found: Sequence[dict[str, Any]], method: str) -> tuple[float, float]:
+    """Mean AP and AP85 of a method over all directions, in percent."""
+    ap, ap85 = (mean_ap(found, method, key) for key in ("ap", "ap85"))
+    assert ap is not None
+    assert ap85 is not None
+    return ap, ap85
 
-    def __init__(self, config: Path, name: str, settings: list[str]) -> None:
-        self.config, self.settings = config, settings
-        self.folder = config.parent / "cells" / "".join(c if c.isalnum() else "_" for c in name)
-        for shared in ("upstream", "pseudo_labels", ".state"):
-            if not (self.folder / shared).exists():
-                shutil.copytree(config.parent / "run" / shared, self.folder / shared)
 
-    def transfer_ap(self, settings: list[str]) -> dict[str, float]:
-        """Mean transfer AP of each method over all directions, with labels written by `settings`; cached."""
-        known = self.folder / f"ap {' '.join(settings) or 'default'}.json"
-        if not known.is_file():
-            workspace = Workspace(load_config(self.config, [*self.settings, *settings, f"output_dir={self.folder}"]))
-            run_stages(workspace, ["train-lat", "transfer", "evaluate"])
-            rows = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
-            write_atomically(known, json.dumps({method: mean_ap(rows, method) for method in TRANSFER_METHODS}) + "\n")
-        return json.loads(known.read_text(encoding="utf-8"))
+def row(title: str, found: Sequence[tuple[float, float]], default: Sequence[tuple[float, float]] = ()) -> dict[str, str]:
+    """A row of the table: mean and spread over the runs, and of the difference with the default on each."""
+    ap, ap85 = zip(*found, strict=True)
+    cells = {"labels": title, "AP": spread(ap), "AP85": spread(ap85), "AP, difference": "", "AP85, difference": ""}
+    if default:
+        for cell, ours, theirs in zip(("AP", "AP85"), (ap, ap85), zip(*default, strict=True), strict=True):
+            cells[f"{cell}, difference"] = spread([a - b for a, b in zip(ours, theirs, strict=True)])
+    return cells
 
 
 if __name__ == "__main__":
