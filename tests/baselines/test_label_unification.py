@@ -18,7 +18,7 @@ from lat.data.augment.augment_settings import AugmentationSettings
 from lat.data.dataset import load_dataset
 from lat.detectors.base import Detector, build_detector, describe_detector, detector_from_checkpoint
 from lat.detectors.detector_settings import DetectorSettings
-from lat.detectors.torchvision.weighted_rcnn import binary_class_loss
+from lat.detectors.torchvision.region_losses import binary_class_loss
 from lat.engine.runtime import build_fabric
 from lat.engine.sampling import StepSampler
 from lat.engine.trainer import TrainJob, train

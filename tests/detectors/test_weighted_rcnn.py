@@ -13,7 +13,7 @@ from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.base import build_detector, describe_detector, detector_from_checkpoint
 from lat.detectors.detector_settings import DetectorSettings
-from lat.detectors.torchvision.weighted_rcnn import masked_logits, weighted_box_losses
+from lat.detectors.torchvision.region_losses import masked_logits, weighted_box_losses
 
 SPACE = LabelSpace.from_names("shapes", ("disc", "bar"))
 IMAGE = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1))

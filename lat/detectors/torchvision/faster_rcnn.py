@@ -9,12 +9,14 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
 
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detector_settings import DetectorSettings
 from lat.detectors.region_detections import RegionScores, TwoStagePrediction
 from lat.detectors.torchvision.convnet_pyramid import ConvnetPyramid
+from lat.detectors.torchvision.device_training import DeviceTraining
 from lat.detectors.torchvision.rcnn_parts import build_roi_heads, recipe_of
 from lat.detectors.torchvision.rcnn_trunk import RcnnTrunk
 from lat.detectors.weight_files import load_weight_file
@@ -75,8 +77,12 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         """
         assert self.training, "losses need train mode: in eval mode torchvision's parts propose regions as for prediction"
         batch = self.batch(images)
-        rcnn_targets = [self.to_target(batch, index, boxes) for index, boxes in enumerate(targets)]
         features = self.features(batch)
+        if batch.pixels.device.type != "cpu":
+            marked = [self.to_device_target(batch, index, boxes) for index, boxes in enumerate(targets)]
+            training = DeviceTraining(self.rpn, self.roi_heads)
+            return training.losses(ImageList(batch.pixels, batch.sizes_hw), features, self.levels(features), marked, class_masks)
+        rcnn_targets = [self.to_target(batch, index, boxes) for index, boxes in enumerate(targets)]
         proposals, losses = self.propose(batch, features, rcnn_targets)
         return losses | self.roi_heads.losses(features, proposals, batch.sizes_hw, rcnn_targets, class_masks)
 

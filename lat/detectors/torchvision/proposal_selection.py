@@ -108,7 +108,7 @@ def region_lists(regions: Regions) -> list[Tensor] | None:
 
 
 class DeviceBoxCoder:
-    """A coder of boxes of torchvision, in whose place it stands; decoding copies no number to the device.
+    """A coder of boxes of torchvision, in whose place it stands; it copies no number to the device.
 
     Args:
         coder: torchvision's own.
@@ -117,15 +117,20 @@ class DeviceBoxCoder:
     def __init__(self, coder: Any) -> None:
         self.coder, self.weights, self.bbox_xform_clip = coder, coder.weights, coder.bbox_xform_clip
 
-    def encode(self, reference_boxes: list[Tensor], proposals: list[Tensor]) -> Sequence[Tensor]:
-        """Deltas of boxes to proposals, for each image, by torchvision's own."""
-        deltas: Sequence[Tensor] = self.coder.encode(reference_boxes, proposals)
+    def encode(self, reference_boxes: Sequence[Tensor], proposals: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Deltas of boxes to proposals, (R_i, 4) each, for each image."""
+        counts = [len(of_image) for of_image in reference_boxes]
+        deltas: Sequence[Tensor] = self.encode_single(torch.cat(list(reference_boxes)), torch.cat(list(proposals))).split(counts)
         return deltas
 
     def encode_single(self, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
-        """Deltas (R, 4) of boxes (R, 4) to proposals (R, 4), by torchvision's own."""
-        deltas: Tensor = self.coder.encode_single(reference_boxes, proposals)
-        return deltas
+        """Deltas (R, 4) of boxes (R, 4) to proposals (R, 4), as torchvision's own."""
+        sides, wanted = (boxes[:, 2:] - boxes[:, :2] for boxes in (proposals, reference_boxes))
+        centres, wanted_centres = proposals[:, :2] + 0.5 * sides, reference_boxes[:, :2] + 0.5 * wanted
+        away, ratio = (wanted_centres - centres), (wanted / sides).log()
+        wx, wy, ww, wh = self.weights
+        dx, dy = wx * away[:, :1] / sides[:, :1], wy * away[:, 1:] / sides[:, 1:]
+        return torch.cat([dx, dy, ww * ratio[:, :1], wh * ratio[:, 1:]], dim=1)
 
     def decode(self, rel_codes: Tensor, boxes: Sequence[Tensor]) -> Tensor:
         """Boxes (R, D, 4) of deltas (R, 4 D), in this or another shape, to the boxes of all images, (R_i, 4) each."""

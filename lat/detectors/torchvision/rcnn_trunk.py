@@ -50,20 +50,29 @@ class RcnnTrunk(nn.Module):
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals (R, 4) per image in pixels of the resized image, without gradients, and in train mode the two losses."""
         images = ImageList(batch.pixels, batch.sizes_hw)
-        result: tuple[list[Tensor], dict[str, Tensor]] = self.rpn(images, self._levels(features), targets)
+        result: tuple[list[Tensor], dict[str, Tensor]] = self.rpn(images, self.levels(features), targets)
         return result
 
     def choose_regions(self, batch: ImageBatch, features: dict[str, Tensor], passes: int) -> Regions:
         """The same proposals for prediction on a device, in as many places for each image; the program does not wait for them."""
-        return self.rpn.choose(ImageList(batch.pixels, batch.sizes_hw), self._levels(features), passes)
+        return self.rpn.choose(ImageList(batch.pixels, batch.sizes_hw), self.levels(features), passes)
 
-    def _levels(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    def levels(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: features[name] for name in self.proposal_levels}
 
     def to_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
         """The boxes of image `index` as torchvision's parts expect them; boxes without area are dropped."""
+        every, usable = self._every_box(batch, index, boxes)
+        return {name: column[usable] for name, column in every.items()}
+
+    def to_device_target(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> Target:
+        """The boxes of image `index` as `training_samples` expects them: those without area have the label 0."""
+        every, usable = self._every_box(batch, index, boxes)
+        return every | {"labels": torch.where(usable, every["labels"], 0)}
+
+    def _every_box(self, batch: ImageBatch, index: int, boxes: LabeledBoxes) -> tuple[Target, Tensor]:
+        """The boxes of image `index`, and (G,) bool which of them have an area."""
         boxes = boxes.to(batch.pixels.device)
         scaled = boxes.boxes_xyxy * batch.scale_xyxy(index)
-        usable = is_solid(scaled)
         labels = torch.where(boxes.weights > 0, boxes.labels + 1, -1)
-        return {"boxes": scaled[usable], "labels": labels[usable], "weights": boxes.weights[usable]}
+        return {"boxes": scaled, "labels": labels, "weights": boxes.weights}, is_solid(scaled)

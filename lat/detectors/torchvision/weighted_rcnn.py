@@ -6,7 +6,7 @@ A target is a dict of `boxes` (G, 4) float32, `labels` (G,) int64 in 1..K (-1 fo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, con
 from torchvision.ops import box_iou
 
 from lat.core.boxes import lie_in_dont_care
-from lat.core.losses import null_bce
 from lat.core.suppression import until_settled
 from lat.detectors.torchvision.proposal_selection import (
     DeviceBoxCoder,
@@ -26,8 +25,25 @@ from lat.detectors.torchvision.proposal_selection import (
     choose_regions,
     region_lists,
 )
+from lat.detectors.torchvision.region_losses import binary_class_loss, masked_logits, weighted_box_losses
 
 Target = dict[str, Tensor]
+
+
+class ScoredAnchors(NamedTuple):
+    """What a proposal network says of the anchors of B images.
+
+    Attributes:
+        objectness: (B A, 1) float32 logits.
+        deltas: (B A, 4) float32.
+        anchors: (A, 4) float32 for each image.
+        level_sizes: anchors of each level, summing to A.
+    """
+
+    objectness: Tensor
+    deltas: Tensor
+    anchors: list[Tensor]
+    level_sizes: list[int]
 
 
 class FullPrecisionRPNHead(RPNHead):
@@ -36,6 +52,24 @@ class FullPrecisionRPNHead(RPNHead):
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         objectness, deltas = super().forward(x)
         return [level.float() for level in objectness], [level.float() for level in deltas]
+
+
+class RegionSamples(NamedTuple):
+    """Regions that train a box head.
+
+    Attributes:
+        boxes_xyxy: (R, 4) float32 for each image.
+        matched: (R,) int64 for each image, the box that matches.
+        labels: (R,) int64 in 0..K for each image.
+        deltas: (R, 4) float32 for each image, from the region to that box.
+        num_objects: how many have a label above 0, of all images. None if it is not known: then a device is asked.
+    """
+
+    boxes_xyxy: list[Tensor]
+    matched: list[Tensor]
+    labels: list[Tensor]
+    deltas: list[Tensor]
+    num_objects: int | None = None
 
 
 class WeightedRegionProposalNetwork(RegionProposalNetwork):
@@ -55,14 +89,23 @@ class WeightedRegionProposalNetwork(RegionProposalNetwork):
 
     def choose(self, images: ImageList, features: dict[str, Tensor], passes: int) -> Regions:
         """The proposals as `choose_regions` finds them, without gradients."""
+        return self.chosen(self.scored(images, features), images.image_sizes, passes)
+
+    def scored(self, images: ImageList, features: dict[str, Tensor]) -> ScoredAnchors:
+        """What the network says of all anchors."""
         levels = list(features.values())
         objectness, deltas = self.head(levels)
         anchors = self.anchor_generator(images, levels)
         level_sizes = [one[0].numel() for one in objectness]
         objectness, deltas = concat_box_prediction_layers(objectness, deltas)
-        boxes = self.box_coder.decode(deltas.detach(), anchors).view(len(anchors), -1, 4)
-        of_images = objectness.detach().view(len(anchors), -1)
-        return choose_regions(boxes, of_images, images.image_sizes, level_sizes, self._rules, passes)
+        return ScoredAnchors(objectness, deltas, anchors, level_sizes)
+
+    def chosen(self, scored: ScoredAnchors, sizes_hw: list[tuple[int, int]], passes: int) -> Regions:
+        """The proposals among anchors, without gradients."""
+        num_images = len(scored.anchors)
+        boxes = self.box_coder.decode(scored.deltas.detach(), scored.anchors).view(num_images, -1, 4)
+        of_images = scored.objectness.detach().view(num_images, -1)
+        return choose_regions(boxes, of_images, sizes_hw, scored.level_sizes, self._rules, passes)
 
     def filter_proposals(
         self,
@@ -154,14 +197,26 @@ class WeightedRoIHeads(RoIHeads):
         are not sampled. For the formula see `weighted_box_losses`. Where `class_masks` (K,) bool of each image are given, the
         softmax of a region is over background and the classes of its image alone, and so are the sigmoids over its classes.
         """
-        proposals, matched, labels, deltas = self.select_training_samples(proposals, targets)
-        logits, predicted = self.logits_and_deltas(features, proposals, image_sizes)
+        samples = RegionSamples(*self.select_training_samples(proposals, targets))
+        return self.sample_losses(features, samples, image_sizes, targets, class_masks)
+
+    def sample_losses(
+        self,
+        features: dict[str, Tensor],
+        samples: RegionSamples,
+        image_sizes: list[tuple[int, int]],
+        targets: list[Target],
+        class_masks: list[Tensor] | None,
+    ) -> dict[str, Tensor]:
+        """`losses` of regions that were sampled already."""
+        logits, predicted = self.logits_and_deltas(features, samples.boxes_xyxy, image_sizes)
         if class_masks is not None:
-            logits = masked_logits(logits, class_masks, [len(regions) for regions in proposals])
-        weights = torch.cat([_region_weights(*image) for image in zip(matched, labels, targets, strict=True)])
-        found = weighted_box_losses(logits, predicted, torch.cat(labels), torch.cat(deltas), weights)
+            logits = masked_logits(logits, class_masks, [len(regions) for regions in samples.boxes_xyxy])
+        of_images = zip(samples.matched, samples.labels, targets, strict=True)
+        weights, labels = torch.cat([_region_weights(*image) for image in of_images]), torch.cat(samples.labels)
+        found = weighted_box_losses(logits, predicted, labels, torch.cat(samples.deltas), weights, samples.num_objects)
         if self.is_binary:
-            found["loss_classifier"] = binary_class_loss(logits, torch.cat(labels), weights)
+            found["loss_classifier"] = binary_class_loss(logits, labels, weights)
         return found
 
     def class_scores(self, logits: Tensor) -> Tensor:
@@ -205,59 +260,9 @@ def match_around_dont_care(matcher: Any, regions_xyxy: Tensor, boxes_xyxy: Tenso
     return nearest, kinds
 
 
-def masked_logits(logits: Tensor, class_masks: list[Tensor], counts: list[int]) -> Tensor:
-    """Logits (R, K + 1) with minus infinity for classes that the region's image does not have; background is unchanged.
-
-    Args:
-        logits: (R, K + 1), background first.
-        class_masks: (K,) bool per image, True for the classes that it has.
-        counts: number of regions per image, summing to R.
-    """
-    of_image = torch.stack(class_masks).to(logits.device)
-    allowed = torch.cat([torch.ones_like(of_image[:, :1]), of_image], dim=1)
-    of_region = allowed.repeat_interleave(torch.tensor(counts, device=logits.device), dim=0)
-    return logits.masked_fill(~of_region, float("-inf"))
-
-
-def binary_class_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """`null_bce` of regions: logits (R, K + 1) with minus infinity for masked classes, labels (R,) in 0..K, weights (R,)."""
-    of_classes = logits[:, 1:]
-    allowed = of_classes.isfinite()
-    return null_bce(of_classes.masked_fill(~allowed, 0.0), (labels - 1) % logits.shape[1], allowed, weights)
-
-
 def _region_weights(matched: Tensor, labels: Tensor, target: Target) -> Tensor:
     """Weights (R,) of the sampled regions of one image: that of the matched box, 1 for background."""
     ones = torch.ones(len(labels), device=labels.device)
     if len(target["weights"]) == 0:
         return ones
     return torch.where(labels > 0, target["weights"][matched], ones)
-
-
-def weighted_box_losses(
-    logits: Tensor, deltas: Tensor, labels: Tensor, wanted_deltas: Tensor, weights: Tensor
-) -> dict[str, Tensor]:
-    """Weighted loss of sampled regions; with p_r the softmax of the logits of region r, y_r its class and w_r its weight:
-
-        loss_classifier = -sum_r w_r log p_r[y_r] / sum_r w_r
-        loss_box_reg    = sum over r with y_r > 0 of smooth-L1(deltas_r[y_r] - wanted_r) / R
-
-    With all weights 1 this is torchvision's `fastrcnn_loss`. Without any region both are zero, with a gradient.
-
-    Args:
-        logits: (R, K + 1) float32.
-        deltas: (R, 4K + 4) float32, four for each class and for background.
-        labels: (R,) int64 in 0..K.
-        wanted_deltas: (R, 4) float32; rows of background regions are ignored.
-        weights: (R,) float32.
-    """
-    if len(labels) == 0:
-        return {"loss_classifier": logits.sum() * 0.0, "loss_box_reg": deltas.sum() * 0.0}
-    entropy = F.cross_entropy(logits, labels, reduction="none")
-    matched = torch.where(labels > 0)[0]
-    of_class = deltas.reshape(len(labels), -1, 4)[matched, labels[matched]]
-    distance = F.smooth_l1_loss(of_class, wanted_deltas[matched], beta=1 / 9, reduction="sum")
-    return {
-        "loss_classifier": (weights * entropy).sum() / weights.sum().clamp(min=1e-6),
-        "loss_box_reg": distance / len(labels),
-    }
