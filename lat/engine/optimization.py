@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -41,8 +41,8 @@ def build_optimizer(model: nn.Module, training: Training, *, is_fused: bool = Fa
     Args:
         model: on the device on which it is trained.
         training: which optimizer, with which weight decay.
-        is_fused: whether one kernel updates all parameters: faster on a GPU, rounds otherwise, and never with a gradient scaler,
-            which it would have to know.
+        is_fused: whether one kernel updates all parameters: faster on a GPU, and rounds otherwise. With a scaler of gradients
+            the kernel itself leaves out a step whose gradients are not finite; else the program would have to ask.
 
     Raises:
         InputError: if the model has no trainable parameter.
@@ -57,8 +57,25 @@ def build_optimizer(model: nn.Module, training: Training, *, is_fused: bool = Fa
     groups = [group for group in groups if group["params"]]
     fused = True if is_fused else None
     if training.own.optimizer == "sgd":
-        return SGD(groups, lr=training.own.learning_rate, momentum=MOMENTUM, fused=fused)
+        sgd = SGD(groups, lr=training.own.learning_rate, momentum=MOMENTUM, fused=fused)
+        for parameter in trainable if is_fused else ():  # or a first step that is left out would leave memory as it was found
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return AdamW(groups, lr=training.own.learning_rate, fused=fused)
+
+
+def clip_gradients(optimizer: Optimizer, max_norm: float, scaler: torch.amp.GradScaler | None = None) -> Tensor:
+    """Clip gradients to a total norm; return the norm () before. The program does not wait for a device.
+
+    Args:
+        optimizer: PyTorch's own, of the parameters.
+        max_norm: infinity does not clip.
+        scaler: that scaled the loss; the gradients are unscaled first.
+    """
+    if scaler is not None:
+        scaler.unscale_(optimizer)  # Fabric refuses to with a fused optimizer, which PyTorch's scaler knows how to handle
+    every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return nn.utils.clip_grad_norm_(every, max_norm)
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> float:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_json
 from lat.engine.interrupts import InterruptsBetweenSteps
-from lat.engine.optimization import learning_rate_at, set_learning_rate
+from lat.engine.optimization import clip_gradients, learning_rate_at, set_learning_rate
 from lat.engine.progress import track
 from lat.engine.reading import BATCHES_AHEAD
 from lat.engine.runtime import gradient_scaler
@@ -203,6 +203,4 @@ def _backward(state: TrainingState, batch: tuple[Any, ...], clip: float) -> tupl
     losses = state.losses(Batch(fabric.to_device(batch)))
     state.optimizer.zero_grad()
     fabric.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
-    norm = fabric.clip_gradients(state.losses, state.optimizer, max_norm=clip or math.inf, error_if_nonfinite=False)
-    assert norm is not None
-    return losses, norm
+    return losses, clip_gradients(state.optimizer.optimizer, clip or math.inf, gradient_scaler(fabric))

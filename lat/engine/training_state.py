@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lat.engine.checkpoint import load_checkpoint, save_checkpoint
 from lat.engine.optimization import build_average, build_optimizer
-from lat.engine.runtime import gradient_scaler, laid_out, processes_of
+from lat.engine.runtime import laid_out, processes_of
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training
 
@@ -23,8 +23,7 @@ class TrainingState:
     def __init__(self, model: nn.Module, training: Training, out_dir: Path, fabric: Fabric, fingerprint: str) -> None:
         self.model, self.out_dir, self.fabric, self.fingerprint = model, out_dir, fabric, fingerprint
         self.processes = processes_of(fabric)
-        is_fused = fabric.device.type == "cuda" and gradient_scaler(fabric) is None
-        optimizer = build_optimizer(laid_out(model, fabric.device), training, is_fused=is_fused)
+        optimizer = build_optimizer(laid_out(model, fabric.device), training, is_fused=fabric.device.type == "cuda")
         self.losses, self.optimizer = fabric.setup(_Losses(model), optimizer)
         self.average = build_average(model, training.ema_decay)
         self.step = 0

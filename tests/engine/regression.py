@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from factories import training
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lat.engine.runtime import build_fabric
 from lat.engine.trainer import TrainJob, train
@@ -66,3 +67,15 @@ def train_line(out_dir: Path, model: nn.Module, items: Any, chosen: Training, **
     fabric = build_fabric(RuntimeSettings(accelerator="cpu", precision=options.pop("precision", "32-true")), seed=3)
     given = {"seed": 3, "title": "line", "description": {"kind": "line", "classes": ["a", "b"]}, **options}
     return train(model, items, chosen, TrainJob(out_dir=out_dir, **given), fabric)
+
+
+class CountsReads(TorchDispatchMode):
+    """Counts the tensors that are read as a number of Python: on a GPU each waits for all that is computed before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.reads += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))

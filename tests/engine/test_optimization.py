@@ -3,11 +3,15 @@ import math
 import pytest
 import torch
 from factories import training
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
+from regression import CountsReads
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lat.core.errors import InputError
-from lat.engine.optimization import build_average, build_optimizer, learning_rate_at
+from lat.engine.optimization import build_average, build_optimizer, clip_gradients, learning_rate_at
+from lat.engine.runtime import gradient_scaler
 
 
 def rates(steps, **changes):
@@ -119,3 +123,47 @@ def test_a_further_training_has_a_share_of_the_steps_and_of_the_learning_rate():
     first = training(steps=10, learning_rate=0.5, log_every=7, ema_decay=0.9)
     assert first.scaled(0.25, 0.5) == training(steps=2, learning_rate=0.25, log_every=7, ema_decay=0.9)
     assert first.scaled(0.01, 1.0).own.steps == 1
+
+
+def steps_of_16_mixed(name, clip, is_fused):
+    """Weights after seven steps of which the first and the fourth overflow, the scale, and how many numbers were read."""
+    torch.manual_seed(0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8, growth_interval=2)
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1))
+    chosen = training(optimizer=name, learning_rate=0.1, weight_decay=0.1)
+    module, optimizer = fabric.setup(model, build_optimizer(model, chosen, is_fused=is_fused))
+    norms = []
+    with CountsReads() as counted:
+        for step in range(7):
+            optimizer.zero_grad()
+            loss = module(torch.full((2, 4), 0.1 * (step + 1))).float().square().mean()
+            fabric.backward(loss * (1e38 if step in (0, 3) else 1.0))
+            norms.append(clip_gradients(optimizer.optimizer, clip, gradient_scaler(fabric)))
+            optimizer.step()
+    assert [not norm.isfinite() for norm in norms] == [True, False, False, True, False, False, False]
+    return model.state_dict(), scaler.get_scale(), counted.reads
+
+
+@pytest.mark.parametrize("clip", [0.5, math.inf])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_fused_step_of_16_mixed_reads_no_number_and_leaves_out_what_overflows(name, clip):
+    # The scale begins at 2^8, is halved by each overflow, and doubled after two steps without one.
+    wanted, scale, reads = steps_of_16_mixed(name, clip, is_fused=False)
+    assert scale == 2.0**8
+    assert reads >= 7
+    found, scale, reads = steps_of_16_mixed(name, clip, is_fused=True)
+    assert (scale, reads) == (2.0**8, 0)
+    for weight, other in zip(found.values(), wanted.values(), strict=True):
+        torch.testing.assert_close(weight, other, rtol=1e-5, atol=1e-6)
+
+
+def test_fused_sgd_takes_up_a_parameter_that_had_no_gradient_at_first():
+    model = nn.ModuleList([nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False)])
+    optimizer = build_optimizer(model, training(optimizer="sgd", learning_rate=0.5, weight_decay=0.0), is_fused=True)
+    before = model[1].weight.detach().clone()
+    model[0].weight.grad = torch.ones(1, 2)
+    optimizer.step()
+    model[1].weight.grad = torch.ones(1, 2)
+    optimizer.step()
+    torch.testing.assert_close(model[1].weight.detach(), before - 0.5)

@@ -3,9 +3,8 @@ import signal
 
 import pytest
 import torch
-from regression import OFFSET, SLOPE, Line, Points, settings, train_line
+from regression import OFFSET, SLOPE, CountsReads, Line, Points, settings, train_line
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
@@ -295,18 +294,6 @@ def test_frozen_parts_stay_frozen(tmp_path):
     path = train_line(tmp_path, model, Points(), settings(steps=3, ema_decay=0.5))
     for name, tensor in before.items():
         assert torch.equal(load_checkpoint(path, "line")["model"][f"backbone.{name}"], tensor)
-
-
-class CountsReads(TorchDispatchMode):
-    """Counts the tensors that are read as a number of Python: on a GPU each waits for all that is computed before."""
-
-    def __init__(self):
-        super().__init__()
-        self.reads = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.reads += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
