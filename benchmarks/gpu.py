@@ -2,17 +2,18 @@
 
     python benchmarks/gpu.py [--device cuda] [--parts stages features ...] [--budget SECONDS] [--json FILE]
 
-Nothing is downloaded: weights are random, images are noise. All parts together take less than eight minutes on one GPU. They come
-in order of value; once the budget is spent, the rest is left out with a line that says so. What was measured is in the JSON file
-after every row. On a CPU everything is as small as it can be, which shows that it works and nothing else.
+Nothing is downloaded: weights are random, images are noise. All parts together are estimated to take six minutes on one GPU, and
+end before eight. They come in order of value; once the budget is spent, the rest is left out with a line that says so. A row is
+printed as soon as it is measured, and is then in the JSON file, which also names the parts that were not reached: whatever ends
+the command loses nothing. On a CPU everything is as small as it can be, which shows that it works and nothing else.
 
 `stages`: images per second of each stage of a run while it works, so without building models and writing the last file, beside a
 ceiling: the same model and precision on a batch that lies on the device already.
 `features`: frozen DINOv2 of three sizes, one image at a time in float32 with its map on the CPU, against batches in bfloat16.
 `same`: transferred labels of one model made on the CPU and on the device.
+`pseudo-labels`: the stage against one loop per detector (`pseudo_labelling.py`).
 `paper`: one step of every stage of each configuration of the paper, at full size, and of further detectors that it names; "steps"
 are those of the run, "s" is seconds.
-`pseudo-labels`: the stage against one loop per detector (`pseudo_labelling.py`).
 `training`: label-transfer training with cached and recomputed features (`label_transfer_training.py`).
 `decoding`: JPEG files decoded by `lat`, and by PyTorch on the device, and how far the pixels are apart.
 `processes`: a run in two processes, over NCCL, where there are two GPUs.
@@ -55,7 +56,7 @@ BUDGETS = {"cuda": 460.0, "cpu": 170.0}
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the benchmark: what measures it, and the seconds that it takes on a fast GPU."""
+    """A part of the benchmark: what measures it, and the seconds that it should take on a fast GPU: see docs/benchmarks.md."""
 
     rows: Callable[[Bench], Iterator[Row]]
     seconds: float
@@ -79,12 +80,12 @@ def training_rows(bench: Bench) -> Iterator[Row]:
 
 
 PARTS = {
-    "stages": Part(stage_rows, 120),
-    "features": Part(feature_rows, 40),
-    "same": Part(same_label_rows, 40),
-    "paper": Part(paper_rows, 150),
-    "pseudo-labels": Part(labelling_rows, 50),
-    "training": Part(training_rows, 25),
+    "stages": Part(stage_rows, 75),
+    "features": Part(feature_rows, 25),
+    "same": Part(same_label_rows, 30),
+    "pseudo-labels": Part(labelling_rows, 45),
+    "paper": Part(paper_rows, 130),
+    "training": Part(training_rows, 20),
     "decoding": Part(decoding_rows, 12),
     "processes": Part(process_rows, 30),
 }
@@ -113,10 +114,11 @@ def measure(bench: Bench, parts: Mapping[str, Part], file: Path) -> dict[str, di
     Returns:
         For each part its `rows`, its `seconds`, and `skipped` or `error`, in words; also in the file, after every row.
     """
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {name: {"rows": [], "skipped": "not reached"} for name in parts}
     for name, part in parts.items():
         print(f"\n{name}\n", flush=True)
-        result = results[name] = {"rows": []}
+        result = results[name]
+        del result["skipped"]
         _measure_part(bench, part, result, lambda: _write(bench, results, file))
         for word in ("skipped", "error"):
             if word in result:
@@ -136,6 +138,7 @@ def _measure_part(bench: Bench, part: Part, result: dict[str, Any], write: Calla
             for row in part.rows(bench):
                 result["rows"].append(dict(row))
                 write()
+                print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
                 if bench.left() <= 0:
                     result["skipped"] = "stopped: the budget is spent"
                     break

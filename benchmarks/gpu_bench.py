@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 MIB = 2**20
-LONGEST = 3.0  # seconds that an action is repeated for
+LONGEST = 1.5  # seconds that an action is repeated for
 MOST_REPEATS = 50
 
 

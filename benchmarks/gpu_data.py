@@ -1,4 +1,4 @@
-"""Stand-in datasets of `gpu.py`: JPEG images of noise at the size of real ones, with random boxes."""
+"""Stand-ins of `gpu.py`: JPEG images of noise at the size of real ones, with random boxes, and detectors that know nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 
 from lat.core.label_space import LabelSpace
+from lat.detectors.base import build_detector, describe_detector
+from lat.engine.checkpoint import save_checkpoint
+from lat.workspace.workspace import Workspace
 
 BOXES = 10  # on each image
 
@@ -37,6 +40,13 @@ def write_dataset(folder: Path, files: Mapping[Path, int], space: LabelSpace, si
         annotations = [{"id": i, **box} for i, box in enumerate(boxes, start=1)]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": space.categories()}))
+
+
+def write_untrained(workspace: Workspace, name: str) -> None:
+    """Write the detector of a dataset as it is before its training."""
+    settings, space = workspace.config.upstream.model, workspace.data.space(name)
+    content = describe_detector(settings, space) | {"model": build_detector(settings, space).state_dict()}
+    save_checkpoint(workspace.paths.upstream_model(name), content)
 
 
 def _pixels(random: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """One step of every stage of each configuration of the paper, on stand-in images at full size, and what memory it takes.
 
-Of the targets only the first is left, Cityscapes, whose images are the largest, or `city`; the detectors of all datasets are
-trained. The other downstream detectors are those that the configurations name in their first lines, with random weights.
+Of the targets only the first is left, Cityscapes, whose images are the largest, or `city`. Its detector is trained for one step,
+those of the other datasets are as they are before. The other downstream detectors are those that the configurations name in their
+first lines, each once, with random weights.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from gpu_bench import Bench, mib, rounded
-from gpu_data import write_dataset
+from gpu_data import write_dataset, write_untrained
 from markdown import Row
 from torchvision.models import resnet50
 
@@ -25,6 +27,7 @@ from lat.detectors.ultralytics.yolo_detector import load_ultralytics
 from lat.formats.importers.class_lists import load_class_list
 from lat.pipeline.run import run_stages
 from lat.street_scenes import draw_street_scenes
+from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "paper"
@@ -60,6 +63,7 @@ TINY = (  # for a test on a CPU
 
 def paper_rows(bench: Bench) -> Iterator[Row]:
     """A row per configuration and stage, and one per further downstream detector."""
+    seen: list[list[str]] = []
     for name in NAMES:
         folder = bench.folder / name
         settings = _settings(bench, name, folder)
@@ -68,7 +72,14 @@ def paper_rows(bench: Bench) -> Iterator[Row]:
         workspace = Workspace(config)
         for stage in STAGES:
             yield {"configuration": name, "stage": stage, **_measured(bench, workspace, stage)}
+            if stage == "train-upstream":
+                for other in workspace.names:
+                    if other != _target(name):
+                        write_untrained(workspace, other)
         for options in further_detectors(name):
+            if options in seen:
+                continue
+            seen.append(options)
             kind = _value(options, "downstream.model.detector")
             row = {"configuration": name, "stage": f"train-downstream {kind}"}
             if problem := _missing(kind):
@@ -90,9 +101,14 @@ def further_detectors(name: str) -> list[list[str]]:
 def _measured(bench: Bench, workspace: Workspace, stage: str) -> Row:
     with bench.memory() as memory:
         start = time.perf_counter()
-        done = run_stages(workspace, [stage], say=_quiet)
+        done = run_stages(workspace, [stage], select=partial(_is_measured, workspace), say=_quiet)
         seconds = time.perf_counter() - start
     return {"steps": len(done), "s": rounded(seconds), "peak MiB": mib(memory)}
+
+
+def _is_measured(workspace: Workspace, step: Step) -> bool:
+    """All steps but the trainings of other detectors than the target's."""
+    return step.stage != "train-upstream" or step.group in workspace.config.target_names
 
 
 def _value(options: Sequence[str], key: str) -> str:
@@ -123,7 +139,7 @@ def _settings(bench: Bench, name: str, folder: Path) -> list[str]:
     """One step per training, and random weights in place of ImageNet's, which freeze the same layers."""
     folder.mkdir()
     settings = [*ONE_STEP, f"data_root={folder}", f"output_dir={folder / 'run'}", f"runtime.accelerator={bench.device.type}"]
-    settings += [*MANY_DETECTIONS, f"target={'city' if name == DRAWN else 'cityscapes'}"]
+    settings += [*MANY_DETECTIONS, f"target={_target(name)}"]
     if bench.small:
         return settings + list(TINY)
     if name != DRAWN:
@@ -131,6 +147,10 @@ def _settings(bench: Bench, name: str, folder: Path) -> list[str]:
         torch.save(resnet50(zero_init_residual=True).state_dict(), weights)
         settings += [f"{section}.model.weights={weights}" for section in ("upstream", "downstream")]
     return settings
+
+
+def _target(name: str) -> str:
+    return "city" if name == DRAWN else "cityscapes"
 
 
 def _write_data(bench: Bench, name: str, config: Config) -> None:

@@ -97,7 +97,7 @@ def same_label_rows(bench: Bench) -> Iterator[Row]:
 
 def _trained_run(folder: Path, bench: Bench) -> Path:
     """Street scenes up to their transferred labels, all on the CPU; returns the configuration."""
-    count, steps = (4, 3) if bench.small else (24, 60)
+    count, steps = (4, 3) if bench.small else (16, 30)
     draw_street_scenes(folder / "data", train_images=dict.fromkeys(("city", "nu", "way"), count), val_images=2)
     config = folder / "config.yaml"
     config.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,13 +13,11 @@ from types import ModuleType
 import torch
 import yaml
 from gpu_bench import Bench, Memory, mib, rounded
-from gpu_data import write_dataset
+from gpu_data import write_dataset, write_untrained
 from gpu_watch import WatchedShards, on_device, watched_training
 from markdown import Row
 
 from lat.config.load import load_config
-from lat.detectors.base import build_detector, describe_detector
-from lat.engine.checkpoint import save_checkpoint
 from lat.pipeline.run import run_stages
 from lat.stages import label_transfer, upstream
 from lat.stages.downstream import train as downstream
@@ -48,10 +45,10 @@ class Size:
     detections: int  # that each detector keeps of an image, whatever their scores
     images_per_batch: int  # 0 for the default
     precision: str
-    workers: int
+    workers: int  # -1 for what the machine has cores and shared memory for
 
 
-LARGE = Size(96, (720, 1280), "resnet50", 720, 16, 24, "dinov2_vitb14", 518, 80, 40, 0, "bf16-mixed", min(8, os.cpu_count() or 1))
+LARGE = Size(64, (720, 1280), "resnet50", 720, 16, 16, "dinov2_vitb14", 518, 40, 40, 0, "bf16-mixed", -1)
 SMALL = Size(12, (48, 64), "small", 0, 2, 5, "dinov2_vits14", 28, 6, 5, 4, "32-true", 0)
 
 
@@ -107,7 +104,7 @@ class Stages:
     def rows(self) -> Iterator[Row]:
         yield self._trained("upstream training", upstream, "train-upstream")
         for name in self.workspace.names[1:]:
-            self._write_detector(name)
+            write_untrained(self.workspace, name)
         yield self._pseudo_labels()
         yield self._features()
         yield self._trained("label-transfer training, cached features", label_transfer, "train-lat")
@@ -134,12 +131,6 @@ class Stages:
         with self.bench.memory() as memory, watched_training(module, self.bench) as training:
             run_stages(self.workspace, [stage], select=lambda step: step.group in ("", self.source), say=_quiet)
         return self._row(title, training.images_per_second, training.ceiling, memory)
-
-    def _write_detector(self, name: str) -> None:
-        """A detector as it is before its training."""
-        settings, space = self.workspace.config.upstream.model, self.workspace.data.space(name)
-        content = describe_detector(settings, space) | {"model": build_detector(settings, space).state_dict()}
-        save_checkpoint(self.workspace.paths.upstream_model(name), content)
 
     def _pseudo_labels(self) -> Row:
         with self.bench.memory() as memory:

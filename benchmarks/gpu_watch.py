@@ -48,7 +48,8 @@ class WatchedTraining:
     def ceiling(self) -> float:
         """Images per second of the same steps on a batch that lies on the device."""
         fabric, model = self.fabric, self.model.train()
-        optimizer, batch = build_optimizer(model, self.training), on_device(fabric, self.batch)
+        optimizer = build_optimizer(model, self.training, is_fused=self.bench.is_gpu)
+        batch = on_device(fabric, self.batch)
         weights = [one for one in model.parameters() if one.requires_grad]
 
         def step() -> None:

@@ -67,6 +67,10 @@ class _PerBox:
         """The same boxes on another device; nobody waits for a copy to a GPU."""
         return self._with({name: to_device(column, device) for name, column in self._columns().items()})
 
+    def pin_memory(self) -> Self:
+        """The same boxes in memory that a GPU copies by itself, and no longer in files that a reading process shares."""
+        return self._with({name: column.pin_memory() for name, column in self._columns().items()})
+
     def _with(self, columns: dict[str, Tensor]) -> Self:
         """A copy with other columns, unchecked: they are rows of checked columns."""
         other = object.__new__(type(self))

@@ -56,7 +56,7 @@ class TransferInput:
 
     def pin_memory(self) -> TransferInput:
         """The same image, ready for a copy to a GPU that nobody waits for."""
-        return replace(self, features=self.features.pin_memory())
+        return replace(self, features=self.features.pin_memory(), proposals=self.proposals.pin_memory())
 
 
 class LabelTransferModel(nn.Module):

@@ -116,3 +116,13 @@ def test_boxes_are_split_into_those_of_each_image_without_sharing_memory() -> No
     assert [part.scores.tolist() for part in parts] == [pytest.approx([0.1, 0.2]), [], [pytest.approx(0.3)]]
     assert [part.labels.tolist() for part in parts] == [[1, 0], [], [1]]
     assert parts[2].boxes_xyxy.untyped_storage().nbytes() == 4 * 4
+
+
+def test_every_column_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What readers hand over stays an open file per tensor until it is copied: a GPU's queue of batches would be thousands."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self + 1)
+    boxes = labeled_boxes(label_space(), [(0.0, 0.0, 2.0, 2.0)], [0])
+    pinned = boxes.pin_memory()
+    for name, column in boxes._columns().items():
+        assert (getattr(pinned, name) == column + 1).all(), name
+    assert pinned.space == boxes.space
