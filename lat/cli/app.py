@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import lat.cli.compare as compare
+import lat.cli.conventions as conventions
 import lat.cli.imports as imports
 import lat.cli.labels as labels
 import lat.cli.projects as projects
@@ -26,7 +27,8 @@ from lat.core.files import is_of_files, refused
 from lat.engine.interrupts import stopping_on_sigterm
 from lat.engine.outcome import WorkerEndedError
 
-COMMANDS = {**projects.COMMANDS, **stages.COMMANDS, **shares.COMMANDS, **compare.COMMANDS, **labels.COMMANDS, **imports.COMMANDS}
+_GROUPS = (projects, stages, conventions, shares, compare, labels, imports)
+COMMANDS = {name: command for group in _GROUPS for name, command in group.COMMANDS.items()}
 
 app = typer.Typer(
     name="lat",

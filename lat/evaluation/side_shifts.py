@@ -65,12 +65,9 @@ class ClassConvention:
     def sentence(self) -> str:
         """The same in words; A and B are the two files."""
         boxes = f"boxes of `{self.first}`" + ("" if self.first == self.second else f" that are `{self.second}` in B")
-        moves = [_words(side, shift) for side, shift in self.sides.items() if shift.is_clear]
-        if not moves:
-            most = max(max(-shift.low, shift.high) for shift in self.sides.values())
-            return f"{boxes} have their sides in the same places in both, to within {most:.1f} %"
-        listed = " and ".join([", ".join(moves[:-1]), moves[-1]] if len(moves) > 1 else moves)
-        return f"{boxes} reach {listed} in B"
+        if moves := clear_moves(self.sides):
+            return f"{boxes} reach {moves} in B"
+        return f"{boxes} have their sides in the same places in both, to within {most_apart(self.sides):.1f} %"
 
     @property
     def scatter(self) -> float:
@@ -110,6 +107,17 @@ def median_shift(values: np.ndarray) -> SideShift:
     median = float(np.median(ordered))
     scatter = _MAD * float(np.median(np.abs(ordered - median)))
     return SideShift(median, float(ordered[max(low, 0)]), float(ordered[min(high, count - 1)]), scatter)
+
+
+def clear_moves(sides: Mapping[str, SideShift]) -> str:
+    """The sides whose direction is beyond doubt, in words: "12.0 ± 2.1 % further down and 3.0 ± 1.0 % less far left"; or ""."""
+    moves = [_words(side, shift) for side, shift in sides.items() if shift.is_clear]
+    return " and ".join([", ".join(moves[:-1]), moves[-1]] if len(moves) > 1 else moves)
+
+
+def most_apart(sides: Mapping[str, SideShift]) -> float:
+    """The end of the intervals of some sides that is furthest from 0, in percent."""
+    return max(max(-shift.low, shift.high) for shift in sides.values())
 
 
 def _words(side: str, shift: SideShift) -> str:

@@ -54,7 +54,7 @@ def estimate_conventions(
     detector = _errors_of(held_out, num_target)
     seen = ClassPairSummaries.of(on_source, num_source, num_target)
     known = seen.count >= MIN_PAIRS
-    offsets = _offsets(seen, known, on_target, detector)
+    offsets = _offsets(seen, known, on_target, detector).as_far_as_certain()
     ratio, usual = _scatter(seen, known, detector)
     follows = detector.variance * usual
     far_off = torch.zeros(known.shape)
@@ -100,18 +100,50 @@ def _errors_of(held_out: BoxPairs, num_target: int) -> _Errors:
     return _Errors(*(torch.stack(column) for column in zip(*found, strict=True)))
 
 
-def _offsets(seen: ClassPairSummaries, known: Tensor, on_target: BoxPairs, detector: _Errors) -> Tensor:
-    """(K_s, K_t, 4) offsets from human boxes of the source to boxes of the target, as far as they are certain."""
+@dataclass(frozen=True, eq=False)
+class MeasuredOffsets:
+    """How far boxes of two protocols are apart as they look, before anything is shrunk; (K_s, K_t, 4) each.
+
+    Attributes:
+        offsets: medians of the offsets from human boxes of the source to boxes of the target, less the detector's bias at home.
+        squared_errors: of these, a detector's bias on foreign images included; inf where too few pairs were seen.
+        count: int64, pairs.
+    """
+
+    offsets: Tensor
+    squared_errors: Tensor
+    count: Tensor
+
+    @property
+    def known(self) -> Tensor:
+        """(K_s, K_t, 4) bool: whether enough pairs were seen."""
+        return self.count >= MIN_PAIRS
+
+    def as_far_as_certain(self) -> Tensor:
+        """(K_s, K_t, 4) the offsets, shrunk towards zero as far as all of them together, and each alone, may be chance."""
+        known, squared_error = self.known, self.squared_errors
+        spread = _true_spread(self.offsets[known], squared_error[known])
+        chance_of_all = squared_error / (spread + squared_error).clamp(min=1e-12)
+        chance = squared_error / self.offsets.square().clamp(min=1e-12)
+        return torch.where(known, self.offsets * (1 - chance_of_all.square()) * (1 - chance.square()).clamp(min=0.0), 0.0)
+
+
+def measure_offsets(
+    on_source: BoxPairs, on_target: BoxPairs, held_out: BoxPairs, num_source: int, num_target: int
+) -> MeasuredOffsets:
+    """Measure the offsets between two protocols; the arguments are those of `estimate_conventions`."""
+    seen = ClassPairSummaries.of(on_source, num_source, num_target)
+    return _offsets(seen, seen.count >= MIN_PAIRS, on_target, _errors_of(held_out, num_target))
+
+
+def _offsets(seen: ClassPairSummaries, known: Tensor, on_target: BoxPairs, detector: _Errors) -> MeasuredOffsets:
     back = ClassPairSummaries.of(on_target, *known.shape[:2])
     there, there_error = _medians(seen, known)
     there, there_error = there + detector.bias, there_error + detector.squared_error
     back_again, back_error = _medians(back, back.count >= MIN_PAIRS)
     both = (there_error + back_error).isfinite()
     squared_error = there_error + _bias_variance((there - back_again)[both], (there_error + back_error)[both])
-    spread = _true_spread(there[known], squared_error[known])
-    chance_of_all = squared_error / (spread + squared_error).clamp(min=1e-12)
-    chance = squared_error / there.square().clamp(min=1e-12)
-    return torch.where(known, there * (1 - chance_of_all.square()) * (1 - chance.square()).clamp(min=0.0), 0.0)
+    return MeasuredOffsets(there, squared_error, seen.count)
 
 
 def _medians(seen: ClassPairSummaries, known: Tensor) -> tuple[Tensor, Tensor]:

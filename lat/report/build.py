@@ -16,6 +16,8 @@ from markupsafe import Markup
 
 from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
+from lat.report.conventions import PAGE as CONVENTIONS
+from lat.report.conventions import render_conventions
 from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
@@ -50,6 +52,7 @@ class ReportContent:
         labels_files: for each source and target, the path of its transferred labels, relative to the page.
         relations: the content of each `relations/A.B.json`.
         examples: for label spaces of `relations`, the dataset that example crops of their classes are cut from.
+        conventions: how each source and target differ, as `lat conventions` tells it; a page of its own beside the page.
     """
 
     title: str
@@ -63,6 +66,7 @@ class ReportContent:
     labels_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
     relations: Sequence[Mapping[str, Any]] = ()
     examples: Mapping[str, DetectionDataset] = field(default_factory=dict)
+    conventions: Sequence[Mapping[str, Any]] = ()
 
 
 Progress = Callable[[int], None]
@@ -104,6 +108,9 @@ def write_report(
             for dataset, images in shown.values():
                 write_pictures(part, dataset, images.tolist(), LONGEST_SIDE, progress)
         (part / "index.html").write_text(render_page(content, views), encoding="utf-8")
+        if content.conventions:
+            page = render_conventions(content.conventions, content.examples, "index.html")
+            (part / CONVENTIONS).write_text(page, encoding="utf-8")
         _replace_folder(folder, part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -159,6 +166,7 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
             anchors=defaultdict(str, {(pair.source, pair.target): pair.key for pair in pairs}),
             agreement=[agreement_view(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
+            conventions=CONVENTIONS if content.conventions else "",
             relations=[relation_view(one, strips) for one in content.relations],
             strips=list(strips.values()),
             thresholds={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},

@@ -14,6 +14,7 @@ from lat.report.build import Gallery, Progress, ReportContent, write_report
 from lat.report.pictures import LONGEST_SIDE, relative_url
 from lat.stages.doubt import DoubtShards
 from lat.stages.shared.relation_files import read_relation_content
+from lat.stages.transfer.convention_figures import convention_figures
 from lat.workspace.jobs import do_shards_without_device
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.paths import require
@@ -74,6 +75,7 @@ def _write(workspace: Workspace, doubts: DoubtShards) -> None:
         curves={name: rows for name, rows in _curves(workspace).items() if rows},
         relations=[read_relation_content(path) for path in workspace.paths.found_relations()],
         examples={name: workspace.data.train_part(name) for name in workspace.names},
+        conventions=[convention_figures(workspace, *pair) for pair in workspace.transfers()],
         galleries=(_gallery(workspace, doubts, source, target) for source, target in workspace.transfers()),
         labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from lat.core.label_space import LabelSpace
 from lat.labelling.box_pairs import BoxPairs, ClassPairSummaries, OffsetSummary
 from lat.labelling.conventions import MIN_SPREAD, BoxConventions
-from lat.labelling.estimate_conventions import AVERAGED, FOREIGN_BIAS, estimate_conventions
+from lat.labelling.estimate_conventions import AVERAGED, FOREIGN_BIAS, estimate_conventions, measure_offsets
 from lat.labelling.witnesses import ALIKE, Witnessed, Witnesses
 from lat.labels.table import LabelTable
 
@@ -268,3 +268,16 @@ def test_only_pairs_of_classes_that_occur_are_summarised_and_as_one_at_a_time() 
             for name in ("median", "variance", "count", "squared_error"):
                 assert torch.equal(getattr(found, name)[s, t], getattr(one, name))
                 assert getattr(found, name).dtype == getattr(one, name).dtype
+
+
+def test_what_is_measured_is_told_with_its_error_and_shrunk_only_for_transfer() -> None:
+    seen = pairs_of(LOOSE, 0.0, 25, seed=0)
+    pairs = (seen, seen, pairs_of(torch.zeros(4), 0.0, 25, seed=1), 1, 2)
+    measured = measure_offsets(*pairs)
+    torch.testing.assert_close(measured.offsets[0, 0], LOOSE)
+    assert measured.known[0].all(dim=1).tolist() == [True, False]
+    assert measured.squared_errors[0, 1].isinf().all()
+    bias = FOREIGN_BIAS**2 * 20 / 24  # four offsets measured twice agree, and twenty more are expected not to
+    assert ((measured.squared_errors[0, 0] / bias - 1).abs() < 0.05).all()
+    assert torch.equal(measured.as_far_as_certain(), estimate_conventions(*pairs).offsets)
+    assert (measured.as_far_as_certain()[0, 0].abs() < LOOSE.abs()).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,19 +69,53 @@ class RunEvidence:
         return read_class_shares(self.workspace, self.source.name, self.target.name, found_by)
 
 
-def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
-    """How boxes of `source` become boxes of `target`, estimated with the detectors of both."""
-    return estimate_conventions(
+class ConventionPairs(NamedTuple):
+    """The pairs of boxes from which two protocols are compared; see `lat.labelling.estimate_conventions`.
+
+    Attributes:
+        on_source: human boxes of the source and the target detector's boxes, on images of the source.
+        on_target: the source detector's boxes and human boxes of the target, on images of the target.
+        held_out: the target detector's boxes and human boxes of the target, on images that it has not seen, if there are any.
+        num_source: classes of the source.
+        num_target: classes of the target.
+    """
+
+    on_source: BoxPairs
+    on_target: BoxPairs
+    held_out: BoxPairs
+    num_source: int
+    num_target: int
+
+
+def convention_pairs(workspace: Workspace, source: str, target: str) -> ConventionPairs:
+    """What the detectors of `source` and `target` drew beside the human boxes of both."""
+    return ConventionPairs(
         BoxPairs.joined(BoxPairs.of_tables(human, sure) for sure, human in _sure_and_human(workspace, source, target)),
         BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _sure_and_human(workspace, target, source)),
         BoxPairs.joined(BoxPairs.of_tables(sure, human) for sure, human in _held_out(workspace, target)),
         len(workspace.data.space(source)),
         len(workspace.data.space(target)),
-        Witnesses(
-            Witnessed.joined(_abroad(workspace, source, target, other) for other in workspace.others(source) if other != target),
-            Witnessed.joined(_at_home(workspace, target, other) for other in workspace.others(target)),
-        ),
     )
+
+
+def conventions_of_pairs(workspace: Workspace, source: str, target: str, pairs: ConventionPairs) -> BoxConventions:
+    """How boxes of `source` become boxes of `target`, given their `convention_pairs`; the detectors of others are witnesses."""
+    abroad = (_abroad(workspace, source, target, other) for other in workspace.others(source) if other != target)
+    at_home = (_at_home(workspace, target, other) for other in workspace.others(target))
+    return estimate_conventions(*pairs, Witnesses(Witnessed.joined(abroad), Witnessed.joined(at_home)))
+
+
+def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
+    """How boxes of `source` become boxes of `target`, estimated with the detectors of both."""
+    return conventions_of_pairs(workspace, source, target, convention_pairs(workspace, source, target))
+
+
+def count_at_home(workspace: Workspace, dataset: str) -> Tensor:
+    """(K, K + 1) float32 counts: the human box under each sure detection of a dataset's detector on its own held-out images."""
+    counts = torch.zeros(len(workspace.data.space(dataset)), len(workspace.data.space(dataset)) + 1)
+    for sure, human in _held_out(workspace, dataset):
+        counts += count_pairs(sure, human)
+    return counts
 
 
 def _abroad(workspace: Workspace, source: str, target: str, witness: str) -> Witnessed:
