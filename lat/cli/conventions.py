@@ -28,8 +28,8 @@ def conventions(
 
     It reads what `lat pseudo-label` and `lat transfer` have written, and trains nothing.
     """
-    from lat.cli.tables.conventions import print_conventions
-    from lat.commands.conventions import PAGE, check_folder, find_conventions, write_conventions
+    from lat.cli.tables.protocols import print_conventions
+    from lat.commands.find_conventions import PAGE, check_folder, find_conventions, write_conventions
 
     if out is not None:
         check_folder(out)

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from lat.core.label_space import LabelSpace
 from lat.data.dataset import DetectionDataset
-from lat.report.conventions import PAGE as CONVENTIONS
-from lat.report.conventions import render_conventions
+from lat.report.convention_page import PAGE as CONVENTIONS
+from lat.report.convention_page import render_conventions
 from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU

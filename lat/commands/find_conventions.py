@@ -56,7 +56,7 @@ def write_conventions(workspace: Workspace, found: Sequence[dict[str, Any]], out
     Raises:
         InputError: if an image that the page shows is missing or cannot be decoded.
     """
-    from lat.report.conventions import render_conventions
+    from lat.report.convention_page import render_conventions
 
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / FIGURES, json.dumps({"pairs": list(found)}, indent=2, allow_nan=False) + "\n")

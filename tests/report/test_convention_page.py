@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lat.report.conventions import moved_box
+from lat.report.convention_page import moved_box
 
 
 def side(median: float, margin: float) -> dict[str, float]:
