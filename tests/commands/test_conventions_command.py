@@ -113,7 +113,8 @@ def test_what_people_read(run_folder: Path, monkeypatch: pytest.MonkeyPatch, cap
 
 def test_what_programs_read_is_what_the_file_has(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lat(run_folder, "--out", tmp_path / "out", "--json-lines") == 0
-    *results, page, following = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *results, page, following = [one for one in events if one["event"] != "progress"]
     assert [(one.pop("event"), one.pop("table")) for one in results] == [("result", "conventions")] * 2
     assert results == list(figures_of(tmp_path / "out").values())
     assert (page["path"], following["event"]) == (str(tmp_path / "out" / "index.html"), "next")
