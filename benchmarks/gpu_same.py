@@ -118,7 +118,7 @@ def process_rows(bench: Bench) -> Iterator[Row]:
     config = folder / "config.yaml"
     config.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lat", "run"]
-    command += [str(config), *SETTINGS, "upstream.training.steps=3", "lat.training.steps=3", "report.images_per_pair=1"]
+    command += [str(config), *SETTINGS, "upstream.training.steps=3", "lat.training.steps=3"]
     command.append(f"runtime.accelerator={bench.device.type}")
     start, most = time.perf_counter(), max(60.0, bench.left())
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=most)

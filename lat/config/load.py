@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from lat.config.renamed import refuse_old_keys
+from lat.config.renamed import refuse_old_keys, without_constants
 from lat.config.schema import Config
 from lat.core.documents import check_yaml, read_yaml_text
 from lat.core.errors import InputError, did_you_mean
@@ -68,7 +68,7 @@ def _load_file(path: Path, overrides: Sequence[str]) -> Config:
         raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "correct the file") from None
     if not isinstance(written, DictConfig):
         raise InputError(path, "contains no settings", "write `key: value` lines")
-    return _resolve(written, overrides, path)
+    return _resolve(without_constants(written), overrides, path)
 
 
 def _url_in(path: Path) -> str:

@@ -106,6 +106,7 @@ GONE: dict[str, str] = {
     "downstream.student_teacher.unsupervised_weight": "1 always applies",
     "downstream.label_unification.share_power": "0 always applies: every dataset has the same share",
     "report.longest_side": "320 always applies",
+    "report.images_per_pair": "10000 always applies",
     "runtime.devices": "torchrun or srun say how many processes there are, one per device",
     "runtime.threads": "set the environment variable OMP_NUM_THREADS",
     "relations.batch_size": "64 always applies",
@@ -120,6 +121,16 @@ GONE: dict[str, str] = {
     "relations.crop_size": "48 always applies",
 }
 """What applies instead of removed settings."""
+
+
+_CONSTANTS = {"report": {"images_per_pair": 10000}}
+"""Sections that are gone, with the values that always apply: finished runs name them."""
+
+
+def without_constants(written: DictConfig) -> DictConfig:
+    """What a user or a run wrote, without sections that say nothing but what always applies."""
+    gone = [key for key, always in _CONSTANTS.items() if key in written and written[key] == always]
+    return OmegaConf.masked_copy(written, [str(key) for key in written if key not in gone]) if gone else written
 
 
 def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:

@@ -23,7 +23,6 @@ from lat.data.data_settings import DatasetSettings, LabelSetSettings
 from lat.detectors.detector_settings import TRANSFORMERS_DETECTORS
 from lat.engine.training_settings import RuntimeSettings, SharedTrainSettings, Training
 from lat.relations.relation_settings import RelationSettings
-from lat.report.report_settings import ReportSettings
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,6 @@ class Config:
     rounds: RoundsSettings = field(default_factory=RoundsSettings)
     downstream: DownstreamSettings = field(default_factory=DownstreamSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    report: ReportSettings = field(default_factory=ReportSettings)
     relations: RelationSettings = field(default_factory=RelationSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 

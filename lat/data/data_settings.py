@@ -34,6 +34,9 @@ class DatasetSettings:
         default_factory=dict
     )  # COCO files that only evaluation reads, by label space: in those of other
     # datasets, annotations of the training images; in its own, test images, of which those count that are in no other part
+    classes: dict[str, str | None] = field(
+        default_factory=dict
+    )  # new names of classes as they are read: two of one name are merged, null leaves a class out with its boxes
     split: str = ""  # train on the images whose key `split` has this value; empty for all that are not held out
     validation_split: str = ""  # hold out the images whose key `split` has this value
     validation_fraction: float = 0.0  # hold out about this share of the images, by a hash of the file name

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from lat.data.data_settings import DatasetSettings
 from lat.data.images import read_image
 from lat.data.shared_images import files_of_part, repeated_images
 from lat.labels.coco.problems import Problem, raise_problems
-from lat.labels.coco.read import read_labels
+from lat.labels.mapped_classes import ClassMap, read_mapped
 from lat.labels.table import LabelTable, find_ids
 
 if TYPE_CHECKING:  # reading labels and paths needs no torch
@@ -104,13 +105,13 @@ def load_dataset(settings: DatasetSettings) -> tuple[DetectionDataset, Detection
     if missing := missing_part(settings):
         raise InputError(missing.file, missing.what, missing.remedy)
     images_dir = existing_folder(as_path(settings.images))
-    table = read_labels(as_path(settings.annotations), settings.name)
+    table = read_mapped(as_path(settings.annotations), settings.name, settings.classes)
     train_rows, held_out_rows = split_images(table, settings)
     train = DetectionDataset(settings.name, images_dir, table.select(train_rows))
     validation = None
     if settings.validation:
         validation_dir = existing_folder(as_path(settings.validation_images or settings.images))
-        labels = read_labels(as_path(settings.validation), settings.name, expect=table.space)
+        labels = read_mapped(as_path(settings.validation), settings.name, settings.classes, expect=table.space)
         validation = DetectionDataset(settings.name, validation_dir, labels)
     elif held_out_rows is not None:
         validation = DetectionDataset(settings.name, images_dir, table.select(held_out_rows))
@@ -138,7 +139,7 @@ def load_test(settings: DatasetSettings, parts: Sequence[DetectionDataset]) -> D
     if settings.name not in settings.truth:
         return None
     folder = existing_folder(as_path(settings.validation_images or settings.images))
-    table = read_labels(as_path(settings.truth[settings.name]), settings.name, expect=parts[0].space)
+    table = read_mapped(as_path(settings.truth[settings.name]), settings.name, settings.classes, expect=parts[0].space)
     files = (files_of_part("", part.labels.path, part.images_dir, part.labels).ids_of for part in parts)
     labels = unseen_images(table, folder, files)
     if not labels.num_boxes:
@@ -200,8 +201,16 @@ def _hash_share(file_name: str) -> float:
     return int.from_bytes(hashlib.sha256(file_name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 
 
-def load_truth(settings: DatasetSettings, train: DetectionDataset, space: LabelSpace) -> LabelTable | None:
+def load_truth(
+    settings: DatasetSettings, train: DetectionDataset, space: LabelSpace, classes: ClassMap = MappingProxyType({})
+) -> LabelTable | None:
     """Read the known labels of the training images in another label space, or None if none are configured.
+
+    Args:
+        settings: of the dataset of the images.
+        train: its training part.
+        space: the other label space.
+        classes: the map of the dataset that this is the label space of, see `DatasetSettings`.
 
     Returns:
         A table in `space` of exactly the images of `train`, in their order.
@@ -212,7 +221,7 @@ def load_truth(settings: DatasetSettings, train: DetectionDataset, space: LabelS
     """
     if space.name not in settings.truth:
         return None
-    table = read_labels(as_path(settings.truth[space.name]), space.name, expect=space)
+    table = read_mapped(as_path(settings.truth[space.name]), space.name, classes, expect=space)
     raise_problems(table.path, truth_mismatches(table, train.labels))
     return table.select(table.index_of(train.labels.image_ids))
 

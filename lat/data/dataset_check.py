@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from lat.data.image_check import PartImages, Progress, check_images
 from lat.data.near_duplicates import near_duplicates
 from lat.data.shared_images import PartFiles, files_of_part, images_of_both, repeated_images
 from lat.labels.coco.problems import Problem
-from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch, scan_labels
+from lat.labels.coco.scan import ImageList, LabelScan, class_list_mismatch
+from lat.labels.mapped_classes import ClassMap, scan_mapped
 from lat.labels.table import LabelTable
 
 FEW_BOXES = 10
@@ -87,7 +89,8 @@ def check_datasets(
 
     `progress` restarts from 0 with each dataset.
     """
-    checks = [check_dataset(settings, progress, write_manifests=write_manifests) for settings in datasets]
+    maps = {settings.name: settings.classes for settings in datasets}
+    checks = [check_dataset(settings, progress, write_manifests=write_manifests, maps=maps) for settings in datasets]
     spaces = {check.name: check.space for check in checks}
     times = Counter(settings.name for settings in datasets)
     found = []
@@ -159,25 +162,32 @@ class _Findings:
                 self.notes.append(Problem(part.labels, "", what, "figures on them are too good if they show the same scene"))
 
 
-def check_dataset(settings: DatasetSettings, progress: Progress | None = None, *, write_manifests: bool = False) -> DatasetCheck:
+def check_dataset(
+    settings: DatasetSettings,
+    progress: Progress | None = None,
+    *,
+    write_manifests: bool = False,
+    maps: Mapping[str, ClassMap] = MappingProxyType({}),
+) -> DatasetCheck:
     """Read all files of a dataset and check all its images; collects problems instead of raising.
 
     Images of unused splits are not checked. If files are missing that a known command makes, only that is reported.
-    With `write_manifests`, each labels file with images of its own gets a manifest of them.
+    With `write_manifests`, each labels file with images of its own gets a manifest of them. `maps` has the `classes` of every
+    dataset: truth is read as the dataset of its label space is.
     """
     if missing := missing_part(settings):
         return DatasetCheck(settings.name, (), (), (missing,), (), None, {})
     findings = _Findings()
-    scan = _scan(as_path(settings.annotations), settings.name, findings)
+    scan = _scan(as_path(settings.annotations), settings.name, findings, settings.classes)
     space = None if scan.table is None else scan.table.space
     train = _check_annotations(scan, settings, findings)
     if settings.validation:
-        validation = _scan(as_path(settings.validation), settings.name, findings, expect=space)
+        validation = _scan(as_path(settings.validation), settings.name, findings, settings.classes, expect=space)
         if validation.table is not None:
             findings.add_part("validation", validation.table)
         folder = settings.validation_images or settings.images
         findings.add_images("validation", as_path(settings.validation), folder, validation.images)
-    truth_spaces = _check_truth(settings, train, findings)
+    truth_spaces = _check_truth(settings, train, findings, maps)
     _check_test(settings, space, findings)
     findings.problems += repeated_images(findings.files)
     if train is not None and len(findings.files) < 2:
@@ -221,8 +231,8 @@ def _describe_sizes(sizes_hw: np.ndarray) -> str:
     return f"{low[0]}..{high[0]} x {low[1]}..{high[1]} ({len(distinct)} sizes)"
 
 
-def _scan(path: Path, name: str, findings: _Findings, expect: LabelSpace | None = None) -> LabelScan:
-    scan = scan_labels(path, name, expect=expect)
+def _scan(path: Path, name: str, findings: _Findings, classes: ClassMap, expect: LabelSpace | None = None) -> LabelScan:
+    scan = scan_mapped(path, name, classes, expect=expect)
     findings.problems += scan.problems
     if scan.table is not None:
         findings.repairs += [Repair(path, what, count) for what, count in scan.table.repairs.items()]
@@ -253,14 +263,16 @@ def _check_annotations(scan: LabelScan, settings: DatasetSettings, findings: _Fi
     return train
 
 
-def _check_truth(settings: DatasetSettings, train: LabelTable | None, findings: _Findings) -> dict[str, LabelSpace]:
+def _check_truth(
+    settings: DatasetSettings, train: LabelTable | None, findings: _Findings, maps: Mapping[str, ClassMap]
+) -> dict[str, LabelSpace]:
     """Check the truth files, and that they have the training images; return their label spaces by name."""
     spaces = {}
     for name, file in settings.truth.items():
         if name == settings.name:
             continue  # see `_check_test`
         path = as_path(file)
-        scan = _scan(path, name, findings)
+        scan = _scan(path, name, findings, maps.get(name, {}))
         if scan.table is None:
             continue
         spaces[name] = scan.table.space
@@ -275,7 +287,7 @@ def _check_test(settings: DatasetSettings, space: LabelSpace | None, findings: _
     if settings.name not in settings.truth:
         return
     path, folder = as_path(settings.truth[settings.name]), as_path(settings.validation_images or settings.images)
-    scan = _scan(path, settings.name, findings, expect=space)
+    scan = _scan(path, settings.name, findings, settings.classes, expect=space)
     if scan.table is None:
         return
     table = unseen_images(scan.table, folder, [files.ids_of for files in findings.files])

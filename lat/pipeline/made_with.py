@@ -13,7 +13,7 @@ from lat.workspace.workspace import Workspace
 READERS = ("evaluate", "report")
 """The stages that make nothing themselves: with other settings they would tell of a run that does not exist."""
 
-_FREE = ("output_dir", "data_root", "datasets", "target", "runtime", "downstream", "evaluation", "report")
+_FREE = ("output_dir", "data_root", "datasets", "target", "runtime", "downstream", "evaluation")
 """Sections that say where a run and its data are, on what it runs, or what these stages or a further detector make of it."""
 
 _SHOWN = 3

@@ -1,4 +1,4 @@
-"""Section `report` of the configuration."""
+"""What the report shows; a run has the defaults."""
 
 from __future__ import annotations
 

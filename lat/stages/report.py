@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lat import __version__
 from lat.core.files import sha256_of_file, writing
 from lat.engine.progress import track
-from lat.report.build import Gallery, Progress, ReportContent, write_report
+from lat.report.build import Gallery, Progress, ReportContent, ReportSettings, write_report
 from lat.report.pictures import LONGEST_SIDE, relative_url
 from lat.stages.doubt import DoubtShards
 from lat.stages.shared.relation_files import read_relation_content
@@ -29,7 +30,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     inputs = (*paths.all_pseudo_labels(), *(paths.transferred(*pair) for pair in transfers), paths.evaluation)
     inputs += (paths.transfer_model, *map(paths.upstream_metrics, workspace.names), *paths.found_relations())
     outputs = (paths.report, *(paths.doubt(*pair) for pair in transfers))
-    depends_on = [settings["evaluation"], {**settings["report"], "longest_side": LONGEST_SIDE}]
+    depends_on = [settings["evaluation"], {**asdict(ReportSettings()), "longest_side": LONGEST_SIDE}]
     yield Step("report", "", "", depends_on, workspace.names, inputs, outputs, _run)
 
 
@@ -80,7 +81,7 @@ def _write(workspace: Workspace, doubts: DoubtShards) -> None:
         labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )
     with writing(folder):
-        write_report(folder, content, config.report, _pictures)
+        write_report(folder, content, ReportSettings(), _pictures)
     doubts.finish()
 
 

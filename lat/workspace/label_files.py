@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from lat.core.files import sha256_of_file, sha256_of_json
 from lat.core.remote import name_of
 from lat.data.dataset import DetectionDataset, load_truth
 from lat.labels.table import LabelTable
+from lat.report.report_settings import ReportSettings
 from lat.workspace.label_shards import read_run_labels
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
@@ -59,7 +61,7 @@ def read_downstream_labels(workspace: Workspace, source: str, target: str) -> La
 def read_truth(workspace: Workspace, source: str, target: str) -> LabelTable | None:
     """Known labels of the images of `source` in the space of `target`; None if the configuration names none."""
     data = workspace.data
-    return load_truth(data.settings_of(source), data.train_part(source), data.space(target))
+    return load_truth(data.settings_of(source), data.train_part(source), data.space(target), data.settings_of(target).classes)
 
 
 def counted_labels(workspace: Workspace, transferred: LabelTable) -> LabelTable:
@@ -77,6 +79,8 @@ def config_sha256(workspace: Workspace) -> str:
     settings = workspace.config.to_dict()
     left_out = ("output_dir", "data_root", "runtime", *(() if workspace.round else ("rounds",)))
     settings["rounds"]["count"] = workspace.round
+    settings["report"] = asdict(ReportSettings())  # which once was a section
+    settings["datasets"] = [{key: one[key] for key in one if key != "classes" or one[key]} for one in settings["datasets"]]
     return sha256_of_json({key: settings[key] for key in settings if key not in left_out})
 
 

@@ -123,6 +123,8 @@ class StepRecords:
             paths = ("images", "annotations", "validation", "validation_images", "truth", "made_by")
             described = {key: value for key, value in asdict(settings).items() if key not in paths}
             described["truth"] = sorted(settings.truth)
+            if not settings.classes:  # as before there were maps
+                del described["classes"]
             if roots := [what for what in self.workspace.data.train_part(name).labels.repairs if what.endswith(NO_CLASS)]:
                 described["roots"] = roots  # which once were classes
             hashes, there = [], [part for part in parts if part is not None]

@@ -127,3 +127,9 @@ def test_an_old_key_in_an_option_is_told_too(tmp_path: Path) -> None:
 def test_new_sections_with_the_name_of_an_old_key_are_read(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "lat: {backbone: {name: random}}")).lat.backbone.name == "random"
     assert load_config(write(tmp_path, ""), ["lat.backbone.blocks=2"]).lat.backbone.blocks == 2
+
+
+def test_a_finished_run_may_name_a_constant_that_once_was_a_setting(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "report: {images_per_pair: 10000}")) == load_config(write(tmp_path, ""))
+    with pytest.raises(InputError, match=r"'report.images_per_pair' is gone: 10000 always applies; remove it there"):
+        load_config(write(tmp_path, "report: {images_per_pair: 5}"))

@@ -145,7 +145,6 @@ def test_a_second_run_does_nothing(copied: tuple[Path, Path]) -> None:
     ("override", "stages"),
     [
         ("transfer.decode.nms_iou=0.9", {"transfer", "evaluate", "report"}),
-        ("report.images_per_pair=1", {"report"}),
         ("lat.training.steps=7", {"train-lat", "transfer", "evaluate", "report"}),
         ("runtime.images_per_batch=2", set()),
         ("lat.backbone.cache=none", set()),
