@@ -17,6 +17,7 @@ import lat.cli.conventions as conventions
 import lat.cli.imports as imports
 import lat.cli.labels as labels
 import lat.cli.projects as projects
+import lat.cli.prompting as prompting
 import lat.cli.review as review
 import lat.cli.shares as shares
 import lat.cli.stages as stages
@@ -27,7 +28,7 @@ from lat.core.files import is_of_files, refused
 from lat.engine.interrupts import stopping_on_sigterm
 from lat.engine.outcome import WorkerEndedError
 
-_GROUPS = (projects, stages, conventions, shares, compare, labels, imports)
+_GROUPS = (projects, stages, prompting, conventions, shares, compare, labels, imports)
 COMMANDS = {name: command for group in _GROUPS for name, command in group.COMMANDS.items()}
 
 app = typer.Typer(
