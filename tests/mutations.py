@@ -1,4 +1,4 @@
-"""Files with one thing wrong, made from legal ones: JSON, XML, and text in lines (YAML, CSV, label files)."""
+"""Files with one thing wrong, made from legal ones: JSON, XML, YAML, and text in lines (CSV, label files)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ class Mutant:
 
 
 Mutants = st.SearchStrategy[Mutant]
-_DEEP = {"json": b"[" * 70 + b"]" * 70, "xml": b"<a>" * 3000 + b"</a>" * 3000, "text": b"[" * 3000}
+_DEEP = {"json": b"[" * 70 + b"]" * 70, "xml": b"<a>" * 3000 + b"</a>" * 3000, "text": b"[" * 3000, "yaml": b"- " * 3000}
 _BYTES = [
     b"\xff",
     b"\xc3",
@@ -67,8 +68,8 @@ _BYTES = [
 
 
 def mutants(data: bytes, form: str) -> Mutants:
-    """Files made from `data`, which is legal and of the form "json", "xml" or "text"."""
-    structure: dict[str, Callable[[bytes], Mutants]] = {"json": _json, "xml": _xml, "text": _text}
+    """Files made from `data`, which is legal and of the form "json", "xml", "yaml" or "text"."""
+    structure: dict[str, Callable[[bytes], Mutants]] = {"json": _json, "xml": _xml, "yaml": _yaml, "text": _text}
     return st.one_of(structure[form](data), structure[form](data), _broken(data, form))
 
 
@@ -91,7 +92,7 @@ def _broken(data: bytes, form: str) -> Mutants:
             Mutant(b"\n", "an empty line"),
         ]
     )
-    return st.one_of(ends, _cut(data, form != "text"), _other_bytes(data), _piece(data))
+    return st.one_of(ends, _cut(data, form in ("json", "xml")), _other_bytes(data), _piece(data))
 
 
 def _cut(data: bytes, says_the_same: bool) -> Mutants:
@@ -235,6 +236,11 @@ def _xml(data: bytes) -> Mutants:
         return Mutant(text[:place] + entities + text[place:], f"{change} {element.tag}")
 
     return mutant()
+
+
+def _yaml(data: bytes) -> Mutants:
+    """As text in lines, and with the content written as JSON, which is YAML, too."""
+    return _text(data) | _json(json.dumps(yaml.safe_load(data), ensure_ascii=False).encode())
 
 
 def _text(data: bytes) -> Mutants:

@@ -45,7 +45,13 @@ class BoxStore:
         self._database.close()
 
     def boxes(self, key: str | float) -> list[Box]:
-        """The boxes of an image, in their original order."""
+        """The boxes of an image, in their original order.
+
+        Raises:
+            ValueError: if the key is neither text nor a number.
+        """
+        if not isinstance(key, str | int | float):
+            raise ValueError(f"image {str(key)[:60]} is neither text nor a number")
         query = "SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid"
         found = self._database.execute(query, (key,)).fetchall()
         self.left -= len(found)

@@ -25,8 +25,12 @@ class Box(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether the label is text and the corners are numbers, and not something else that a file had in their place."""
-        return type(self.label) is str and all(type(value) in (int, float) for value in self[1:5])
+        """Whether the label is text and the corners are numbers that a float holds, and not what else a file may have there."""
+        return type(self.label) is str and all(type(value) is float or _is_moderate(value) for value in self[1:5])
+
+
+def _is_moderate(value: object) -> bool:
+    return type(value) is int and abs(value) < 1 << 63
 
 
 class Image(NamedTuple):

@@ -6,17 +6,18 @@ Pixel convention: `center` and `size` of a box are continuous pixel coordinates:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image as JpegImage
-
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
+from lat.core.regular_files import open_regular
+from lat.data.image_headers import file_size_hw
 from lat.formats.importers.class_lists import ClassList, load_class_list
 from lat.formats.importers.folders import require_files, sorted_names, wrong_root
 from lat.formats.importers.source import Box, Image, Importer, Wanted
@@ -81,55 +82,79 @@ class Waymo(Importer):
 
     def names(self) -> Iterator[str]:
         for segment in self._segments:
-            with self._open(self._images / f"{segment}.parquet") as file:
+            with _table(self._images / f"{segment}.parquet", [*_KEYS, _JPEG]) as file:
                 yield from (self._name(segment, key) for key, _ in _rows(file, _KEYS))
 
     def images(self, wanted: Wanted) -> Iterator[Image]:
         for segment in self._segments:
-            with self._open(self._images / f"{segment}.parquet") as file:
-                yield from self._images_of_segment(segment, file, wanted)
-
-    def _images_of_segment(self, segment: str, file: ParquetFile, wanted: Wanted) -> Iterator[Image]:
-        """Read only the row groups with a wanted image."""
-        boxes = self._boxes_of_segment(segment)
-        for group in range(file.num_row_groups):
-            keys = {key for key, _ in _rows(file, _KEYS, [group]) if wanted(self._name(segment, key))}
-            if not keys:
-                continue
-            for key, (jpeg,) in _rows(file, [*_KEYS, _JPEG], [group]):
-                if key in keys:
-                    name = self._name(segment, key)
-                    with reading(self._images / f"{segment}.parquet", "a table of JPEG images"):
-                        width, height = JpegImage.open(BytesIO(jpeg)).size
+            boxes, path = self._boxes_of_segment(segment), self._images / f"{segment}.parquet"
+            with _table(path, [*_KEYS, _JPEG]) as file:
+                for name, key, jpeg in self._images_of_segment(segment, file, wanted):
+                    width, height = _size(path, name, jpeg)
                     write_atomically(self.images_dir / name, jpeg)
                     yield Image(name, width, height, boxes.get(key, ()))
+
+    def _images_of_segment(self, segment: str, file: ParquetFile, wanted: Wanted) -> Iterator[tuple[str, Key, bytes]]:
+        """Read only the row groups with a wanted image."""
+        for group in range(file.num_row_groups):
+            keys = {key for key, _ in _rows(file, _KEYS, [group]) if wanted(self._name(segment, key))}
+            if keys:
+                rows = _rows(file, [*_KEYS, _JPEG], [group])
+                yield from ((self._name(segment, key), key, jpeg) for key, (jpeg,) in rows if key in keys)
 
     def _boxes_of_segment(self, segment: str) -> dict[Key, list[Box]]:
         """The boxes of all images of a segment, a few thousand of them."""
         found: dict[Key, list[Box]] = defaultdict(list)
-        with self._open(self._boxes / f"{segment}.parquet") as file:
+        with _table(self._boxes / f"{segment}.parquet", [*_KEYS, *_BOX]) as file:
             for key, (label, x, y, width, height) in _rows(file, [*_KEYS, *_BOX]):
                 found[key].append(Box(str(label), x - width / 2, y - height / 2, x + width / 2, y + height / 2))
         return found
 
-    def _open(self, path: Path) -> ParquetFile:
-        from pyarrow import ArrowException
 
-        try:
-            file = _parquet_file()(path)
-        except (ArrowException, OSError) as error:
-            raise InputError(path, f"is not a Parquet file ({error})", "download it again") from None
-        needed = {*_KEYS, *(_BOX if path.parent == self._boxes else [_JPEG])}
-        if missing := sorted(needed - set(file.schema_arrow.names)):
-            raise InputError(path, f"has no column {missing[0]}", f"it should be a {path.parent.name} table of version 2")
-        return file
+@contextmanager
+def _table(path: Path, columns: Sequence[str]) -> Iterator[ParquetFile]:
+    """A table with these columns.
+
+    Raises:
+        InputError: naming the file, if it is not such a table, or is found damaged by what the block reads.
+    """
+    from pyarrow import ArrowException
+
+    kind = "a Parquet file"
+    try:
+        with reading(path, kind), open_regular(path) as raw, _parquet_file()(raw) as file:
+            for name in columns:
+                if (count := file.schema_arrow.names.count(name)) != 1:
+                    has = f"has the column {name} twice" if count else f"has no column {name}"
+                    raise InputError(path, has, f"it should be a {path.parent.name} table of version 2")
+            yield file
+    except ArrowException as error:
+        raise InputError(path, f"is not {kind} ({' '.join(str(error).split())[:200]})", "download it again") from None
+
+
+def _size(path: Path, name: str, jpeg: Any) -> tuple[int, int]:
+    """Width and height of an image in a table, which is checked to be one."""
+    try:
+        if not isinstance(jpeg, bytes):
+            raise InputError(path, "is not an image", "download the table again")
+        height, width = file_size_hw(path, BytesIO(jpeg))
+    except InputError as error:
+        raise InputError(path, f"image '{name}' {error.what}", error.remedy) from None
+    return width, height
 
 
 def _rows(file: ParquetFile, columns: list[str], groups: list[int] | None = None) -> Iterator[tuple[Key, tuple[Any, ...]]]:
-    """The rows of a table: the key, which is in the first two columns, and the rest, a few at a time."""
+    """The rows of a table: the key, which is in the first two columns, and the rest, a few at a time.
+
+    Raises:
+        ValueError: if a key is not of two whole numbers.
+    """
     for batch in file.iter_batches(batch_size=_IMAGES_AT_ONCE if _JPEG in columns else 4096, columns=columns, row_groups=groups):
         values = (batch.column(name).to_pylist() for name in columns)
-        yield from (((time, camera), tuple(rest)) for time, camera, *rest in zip(*values, strict=True))
+        for time, camera, *rest in zip(*values, strict=True):
+            if type(time) is not int or type(camera) is not int:
+                raise ValueError(f"time stamp {str(time)[:60]} and camera {str(camera)[:60]} are no whole numbers")
+            yield (time, camera), tuple(rest)
 
 
 def _parquet_file() -> type[ParquetFile]:

@@ -6,6 +6,7 @@ polygon, and the box encloses it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,7 @@ class Yolo(Importer):
         if self.split not in self._content:
             raise InputError(self._file, f"has no key '{self.split}'", "choose another --split")
         for place in self._places:
-            if not place.exists():
+            if not os.path.exists(place):  # also for a name that the system refuses
                 raise wrong_root(self.root, "a YOLO dataset", f"'{self.split}' of data.yaml, {place}")
 
     @property
@@ -55,9 +56,9 @@ class Yolo(Importer):
         """
         places = self._content[self.split]
         base = self.root / str(self._content.get("path") or "")
-        base = base if base.is_dir() else self.root
+        base = base if os.path.isdir(base) else self.root
         named = [str(place) for place in (places if isinstance(places, list) else [places])]
-        return [base / (place if (base / place).exists() else place.removeprefix("../")) for place in named]
+        return [base / (place if os.path.exists(base / place) else place.removeprefix("../")) for place in named]
 
     @property
     def images_dir(self) -> Path:

@@ -181,3 +181,17 @@ def test_coco_files_that_are_not_json_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not COCO labels .* \(KeyError: 99\)"):
         run_import(Coco(tmp_path, tmp_path / "out"))
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("key", ["annotations", "images", "categories", "\\u0061nnotations"])
+def test_a_list_that_is_there_twice_is_refused(key: str, tmp_path: Path) -> None:
+    value = coco_dict()
+    for image in value["images"]:
+        write_image(tmp_path / "images" / image["file_name"], (48, 32))
+    value["info"] = {"annotations": [], "categories": "images"}  # below the object itself a key is free, and so is a text
+    path = write_json(tmp_path / "labels.json", value)
+    importer = Coco(tmp_path, tmp_path / "out", annotations="labels.json", folder="images")
+    assert run_import(importer)[1].images == 2
+    path.write_text(path.read_text()[:-1] + f', "{key}": []}}')
+    with pytest.raises(InputError, match=r"labels\.json: is not COCO labels .*it has `\w+` twice"):
+        run_import(Coco(tmp_path, tmp_path / "out", annotations="labels.json", folder="images"))
