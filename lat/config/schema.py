@@ -55,6 +55,11 @@ class Config:
         for name in names:
             if names.count(name) > 1:
                 raise InputError("datasets", f"two datasets are named '{name}'", "give each its own name")
+        for where, given in (("target", self.target), ("transfer.prior.sources", self.transfer.prior.sources)):
+            if not isinstance(given, str) and not (
+                isinstance(given, list | tuple) and all(isinstance(one, str) for one in given)
+            ):
+                raise InputError(where, f"is {str(given)[:80]}", "name a dataset, a list of them, or all")
         for where, chosen in (("target", self.target_names), ("transfer.prior.sources", self.transfer.prior.named_sources or ())):
             for name in set(chosen) - set(names):
                 raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")

@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line separators, marks that turn the direction of text, and halves of characters."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]")
+"""Control characters, line separators, marks that turn the direction of text or show nothing, and halves of characters."""
 
 
 def printable(text: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,22 @@ def test_files_with_other_bytes(old: bytes, new: bytes, tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_bytes(content.replace(old, new, 1) if old != b"}, {" else new.join(content.rsplit(old, 1)))
     scan_both(path)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_what_replaces_a_file_while_it_is_read_does_not_mix_with_it(
+    is_mapped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "_MAPPED_BYTES", 0 if is_mapped else 1 << 30)
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(coco_dict()))
+    whole, begun = pieces.SoundFile(path), pieces.SoundFile(path)
+    if is_mapped:  # as `lat` replaces files
+        (tmp_path / "new.json").write_text("[]")
+        (tmp_path / "new.json").replace(path)
+    else:
+        os.truncate(path, 9)
+    assert [*begun.annotations()] == [*whole.annotations()] != []
 
 
 def test_no_file_and_an_empty_one(tmp_path: Path) -> None:

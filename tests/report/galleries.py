@@ -22,7 +22,7 @@ from lat.report.pictures import relative_url
 
 CITY = label_space("city", ("car", "truck"))
 WAY = label_space("way", ("vehicle", "pedestrian"))
-NASTY = "<script>alert('&\"')</script>"
+NASTY = "\u202e<script>alert('&\"')</script>\u2067"  # which also turns the direction of text
 THREE_IN_A_ROW = ((2, 2, 10, 10), (20, 2, 10, 10), (34, 2, 10, 10))
 
 

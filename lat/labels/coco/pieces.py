@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -21,6 +22,9 @@ from lat.core.regular_files import open_regular
 
 _PIECE = 500_000
 """Bytes of JSON that are decoded at once: what they become fits into a processor's cache."""
+_MAPPED_BYTES = 32_000_000
+"""A file from this size on is mapped into memory: if someone cuts it short in place meanwhile, the system ends the process by
+SIGBUS. Smaller ones are read whole first. `lat` itself never changes a file in place."""
 _TRIED_ENDS = 8
 _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*(?=\{)")
 
@@ -90,8 +94,10 @@ class SoundFile:
     def __init__(self, path: Path) -> None:
         try:
             with open_regular(path) as file:
-                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            values = msgspec.json.decode(self._mapped, type=dict[str, Raw])
+                is_large = os.fstat(file.fileno()).st_size >= _MAPPED_BYTES
+                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else None
+                content = file.read() if self._mapped is None else self._mapped
+            values = msgspec.json.decode(content, type=dict[str, Raw])
             self._annotations: Any = memoryview(values.pop("annotations"))  # `Any` for mypy: bytes are formatted with it
             self._release()
             self.document: dict[str, Any] = {key: json.loads(bytes(value)) for key, value in values.items()}
@@ -127,7 +133,7 @@ class SoundFile:
 
     def _release(self) -> None:
         """Let the system take back the memory of what was read."""
-        if hasattr(mmap, "MADV_DONTNEED"):
+        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._mapped.madvise(mmap.MADV_DONTNEED)
 
 

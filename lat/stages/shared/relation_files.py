@@ -98,6 +98,8 @@ def read_relation_content(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = read_json(path, _Relations, remedy)
     try:
         RelationMatrix.from_dict(content)
+    except InputError as error:
+        raise InputError(path, f"{error.where}: {error.what}", remedy) from None
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise InputError(path, f"is damaged ({' '.join(str(error).split())[:120]})", remedy) from None
     return content
