@@ -114,7 +114,8 @@ def is_provenance(value: object) -> bool:
         return False
     annotation_id = value.get("annotation_id")
     has_id = annotation_id is None or (type(annotation_id) is int and 0 < annotation_id < 2**63)
-    return value.get("origin") in ORIGINS and isinstance(value.get("space"), str) and has_id and _has_sound_prior(value)
+    origin, space = value.get("origin"), value.get("space")
+    return isinstance(origin, str) and origin in ORIGINS and isinstance(space, str) and has_id and _has_sound_prior(value)
 
 
 def _has_sound_prior(value: dict[str, Any]) -> bool:

@@ -107,6 +107,14 @@ def test_labels_with_one_thing_wrong(tmp_path: Path) -> None:
     check()
 
 
+@pytest.mark.parametrize("origin", [{}, [], 1, None, "nobody"])
+def test_an_origin_that_is_none_is_a_problem(origin: object, tmp_path: Path) -> None:
+    document = full_document()
+    document["annotations"][0]["provenance"]["origin"] = origin
+    path = write_json(tmp_path / "labels.json", document)
+    assert refused_or_read(lambda: read_labels(path, "city"), path.name) is None
+
+
 def test_decisions_with_one_thing_wrong(tmp_path: Path) -> None:
     labels = write_json(tmp_path / "labels.json", full_document())
     decisions = {
