@@ -30,12 +30,3 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster
 
     with three_nodes(tmp_path_factory.mktemp("nodes"), [HERE, HERE / "engine"]) as cluster:
         yield cluster
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, tests of a file are done by one process, so that what they share is made once, as are faults."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            is_of_faults = item.path.parent.name == "faults"
-            item.add_marker(pytest.mark.xdist_group("faults" if is_of_faults else item.path.relative_to(HERE).as_posix()))
