@@ -26,6 +26,7 @@ import yaml
 from markdown import print_rows, spread
 
 from lat.config.load import load_config
+from lat.config.places import seen_from
 from lat.core.files import write_atomically
 from lat.pipeline.run import run_stages
 from lat.workspace.workspace import Workspace
@@ -66,7 +67,7 @@ def prepare(folder: Path, data: Path, classes: str, seed: int, overrides: list[s
     settings["datasets"][1]["annotations"] = "${data_root}/source/" + SOURCE_FILES[classes]
     path = folder / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, yaml.safe_dump(settings, sort_keys=False))
+    write_atomically(path, yaml.safe_dump(seen_from(folder, settings), sort_keys=False))
     return Workspace(load_config(path, overrides))
 
 

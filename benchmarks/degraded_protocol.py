@@ -29,6 +29,7 @@ from degradations import DEGRADATIONS, degrade, with_cut_cells
 from markdown import print_rows, spread
 
 from lat.config.load import load_config
+from lat.config.places import seen_from
 from lat.core.files import write_atomically
 from lat.data.tensors import boxes_per_image
 from lat.labels.coco.read import read_labels
@@ -89,7 +90,8 @@ def draw_datasets(folder: Path, data: Path, seed: int) -> None:
         config = config_path(folder, name)
         boxes = degrade(source, degradation, "source", seed)
         write_labels(config.with_name("source.json"), source, degradation.space("source"), boxes, info={"degradation": name})
-        write_atomically(config, yaml.safe_dump(_configuration(folder, config, data / "images", seed), sort_keys=False))
+        settings = seen_from(config.parent, _configuration(folder, config, data / "images", seed))
+        write_atomically(config, yaml.safe_dump(settings, sort_keys=False))
 
 
 def config_path(folder: Path, name: str) -> Path:

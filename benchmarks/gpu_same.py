@@ -100,7 +100,7 @@ def _trained_run(folder: Path, bench: Bench) -> Path:
     count, steps = (4, 3) if bench.small else (16, 30)
     draw_street_scenes(folder / "data", train_images=dict.fromkeys(("city", "nu", "way"), count), val_images=2)
     config = folder / "config.yaml"
-    config.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
+    config.write_text(benchmark_config("data", "run"), encoding="utf-8")
     settings = [*SETTINGS, f"output_dir={folder / 'run'}", "runtime.accelerator=cpu"]
     settings += [f"upstream.training.steps={steps}", f"lat.training.steps={steps}"]
     stages = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
@@ -116,7 +116,7 @@ def process_rows(bench: Bench) -> Iterator[Row]:
     folder = bench.folder / "processes"
     draw_street_scenes(folder / "data", train_images=dict.fromkeys(("city", "nu", "way"), 4), val_images=1)
     config = folder / "config.yaml"
-    config.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
+    config.write_text(benchmark_config("data", "run"), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lat", "run"]
     command += [str(config), *SETTINGS, "upstream.training.steps=3", "lat.training.steps=3"]
     command.append(f"runtime.accelerator={bench.device.type}")

@@ -18,6 +18,7 @@ from gpu_watch import WatchedShards, on_device, watched_training
 from markdown import Row
 
 from lat.config.load import load_config
+from lat.config.places import seen_from
 from lat.pipeline.run import run_stages
 from lat.stages import label_transfer, upstream
 from lat.stages.downstream import train as downstream
@@ -85,7 +86,7 @@ def draw_run(folder: Path, size: Size, device: torch.device) -> Workspace:
             "images_per_batch": size.images_per_batch,
         },
     }
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "config.yaml").write_text(yaml.safe_dump(seen_from(folder, settings)))
     return Workspace(load_config(folder / "config.yaml"))
 
 

@@ -59,9 +59,9 @@ def main() -> None:
 def transfer_ap(folder: Path, seed: int, datasets: tuple[str, ...], label_set: str, overrides: list[str]) -> TransferAp:
     """Train and transfer among `datasets`, adding the detections of the dataset that `label_set` names, if any."""
     cell = folder / "cells" / "_".join([*datasets, *(["with", label_set] if label_set else [])])
-    text = benchmark_config(str(folder), str(cell), seed, datasets)
+    text = benchmark_config(str(folder.resolve()), ".", seed, datasets)
     if label_set:
-        files = {name: str(folder / "run" / "pseudo_labels" / f"{name}.{label_set}.json") for name in datasets}
+        files = {name: str(folder.resolve() / "run" / "pseudo_labels" / f"{name}.{label_set}.json") for name in datasets}
         text += f"label_sets: {json.dumps([{'name': label_set, 'files': files}])}\n"
     write_atomically(cell / "cell.yaml", text)
     for shared in ("upstream", "pseudo_labels"):

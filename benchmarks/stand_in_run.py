@@ -18,6 +18,7 @@ import yaml
 from torch import Tensor, nn
 
 import lat.detectors.base
+from lat.config.places import seen_from
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.detector_settings import DetectorSettings
@@ -154,7 +155,8 @@ def write_run(folder: Path, images: int) -> Path:
         entry |= {"validation_split": "val", "truth": {other: str(files[other]) for other in files if other != name}}
         datasets.append(entry)
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({"output_dir": str(folder / "run"), "target": "all", "datasets": datasets, **SETTINGS}))
+    settings = {"output_dir": str(folder / "run"), "target": "all", "datasets": datasets, **SETTINGS}
+    path.write_text(yaml.safe_dump(seen_from(folder, settings)))
     return path
 
 

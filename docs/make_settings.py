@@ -18,6 +18,10 @@ HEAD = """\
 Written by `python docs/make_settings.py` from the dataclasses of the settings. In the YAML file, `lat.training.steps` is the key
 `steps` in the section `training` of the section `lat`; behind a command it is `lat.training.steps=500`.
 `lat schema > lat.schema.json` writes the same as a JSON schema: editors complete keys with it and mark wrong ones.
+
+Relative paths in a file count from the folder of that file, `output_dir`, weights and tables too; a run is the same from
+wherever it is started. Paths typed behind a command, and those in a configuration that Python hands over as a dictionary or
+that is at a URL, count from the working directory.
 """
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lat.core.documents import read_yaml
-from lat.core.errors import InputError, did_you_mean
+from lat.core.errors import InputError, did_you_mean, looked_for
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.labels.table import LabelTable
@@ -57,7 +57,7 @@ def _classes_of(path: Path, source: LabelSpace) -> dict[str, Any]:
     try:
         content = read_yaml(path, Any)
     except FileNotFoundError:
-        raise InputError(path, "there is no such class map", "check the path") from None
+        raise InputError(path, f"there is no such class map{looked_for(path)}", "check the path") from None
     if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
         remedy = "write {source dataset: {source class: target class}}"
         raise InputError(path, "is not a table of classes by source dataset", remedy)

@@ -12,7 +12,7 @@ from lat.street_scenes import DEFAULT_DATASETS, DEFAULT_TRAIN_IMAGES, DEFAULT_VA
 
 _HEADER = """\
 # The embedded benchmark: drawn street scenes under {number} annotation protocols, sized for a CPU.
-# Draw the images first: lat street-scenes {data_root}{options}
+# Draw the images first: lat street-scenes {drawn}{options}
 # Every setting that is not named here has its default.
 output_dir: {output_dir}
 data_root: {data_root}
@@ -69,15 +69,21 @@ def draw_benchmark(
             out, difficulty=difficulty, seed=seed, train_images=counts, annotators=annotators, progress=progress.advance
         )
     path = out / "config.yaml"
-    write_atomically(path, benchmark_config(data_root=str(out), output_dir=str(out / "run"), seed=seed, datasets=datasets))
+    write_atomically(path, benchmark_config(".", "run", seed=seed, datasets=datasets, drawn=str(out)))
     return path
 
 
-def benchmark_config(data_root: str, output_dir: str, seed: int = 0, datasets: Sequence[str] = DEFAULT_DATASETS) -> str:
-    """The configuration of the benchmark as YAML, every dataset being a target in turn."""
+def benchmark_config(
+    data_root: str, output_dir: str, seed: int = 0, datasets: Sequence[str] = DEFAULT_DATASETS, drawn: str = ""
+) -> str:
+    """The configuration of the benchmark as YAML, every dataset being a target in turn.
+
+    Paths count from the folder of the file; `drawn` is the folder of the images as a command names it, by default `data_root`.
+    """
     chosen = "" if set(datasets) == set(DEFAULT_DATASETS) else "".join(f" --dataset {name}" for name in datasets)
     number = _NUMBERS[len(datasets)]
-    text = _HEADER.format(number=number, data_root=data_root, options=chosen, output_dir=output_dir, seed=seed)
+    places = {"data_root": data_root, "drawn": drawn or data_root, "output_dir": output_dir}
+    text = _HEADER.format(number=number, options=chosen, seed=seed, **places)
     for name in datasets:
         text += _DATASET.format(name=name)
         text += "".join(_TRUTH.format(name=name, other=other) for other in datasets if other != name)

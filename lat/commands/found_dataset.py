@@ -10,7 +10,7 @@ from pathlib import Path
 from lat.commands.import_dataset import import_dataset
 from lat.core.archives import DAMAGED
 from lat.core.documents import read_yaml
-from lat.core.errors import InputError
+from lat.core.errors import InputError, looked_for
 from lat.core.files import is_of_files, refused
 from lat.core.regular_files import open_regular
 from lat.core.remote import as_path, is_file
@@ -44,7 +44,7 @@ def found_dataset(name: str, place: Path) -> DatasetSettings:
     if folder.name == "data.yaml":
         folder = folder.parent
     if not folder.is_dir():
-        raise InputError(place, f"there is no such folder (looked for {place.absolute()})", "check the path")
+        raise InputError(place, f"there is no such folder{looked_for(place)}", "check the path")
     for root in (folder, *sorted(child for child in folder.iterdir() if child.is_dir())):  # archives often hold one folder
         if found := _roboflow(name, root) or _coco(name, root) or _yolo(name, root) or _plain(name, root):
             return found
@@ -66,7 +66,7 @@ def check_folder(text: str) -> None:
 def check_file(text: str) -> None:
     """Raise an `InputError` unless there is a file of this path or URL."""
     if not is_file(as_path(text)):
-        raise InputError(text, f"there is no such file (looked for {Path(text).absolute()})", "check the path")
+        raise InputError(text, f"there is no such file{looked_for(text)}", "check the path")
 
 
 def _roboflow(name: str, root: Path) -> DatasetSettings | None:
@@ -126,7 +126,7 @@ def _unpacked(archive: Path) -> Path:
             content.extractall(partial)  # which leaves out `..`, roots and links
         partial.rename(folder)
     except FileNotFoundError:
-        raise InputError(archive, f"there is no such file (looked for {archive.absolute()})", "check the path") from None
+        raise InputError(archive, f"there is no such file{looked_for(archive)}", "check the path") from None
     except (*DAMAGED, OSError) as error:
         if isinstance(error, OSError) and is_of_files(error):  # a full disk is no fault of the archive
             raise refused(error, folder) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import yaml
 
 from lat.commands.found_dataset import found_dataset
 from lat.config.load import load_config
+from lat.config.places import path_from, seen_from
 from lat.core.errors import InputError, did_you_mean
 from lat.core.files import write_atomically
 from lat.core.remote import as_path, is_file, name_of
@@ -27,7 +28,7 @@ HELD_OUT_SHARE, LEAST_IMAGES = 0.2, 20  # share of a dataset's images to hold ou
 _CLASSES_LISTED = 12
 
 _HEADER = """\
-# A run of lat. Paths are relative to the folder in which commands are run.
+# A run of lat. Paths count from the folder of this file.
 # Next:    lat check {path}    (every problem in images and files)
 #          lat run {path}      (every stage; it can be stopped at any time, and the same command resumes it)
 # Settings that are not named here have their defaults; `lat schema > lat.schema.json` describes all of them for editors.
@@ -98,7 +99,7 @@ def write_config(
         path: the file to write.
         datasets: two or more.
         target: name of the dataset to whose label space all others are moved, or all; by default the one with fewest images.
-        output_dir: where the run writes; by default `runs/` and the name of the file.
+        output_dir: where the run writes; by default `runs/` and the name of the file, in its folder.
         force: overwrite an existing file.
 
     Raises:
@@ -115,8 +116,9 @@ def write_config(
     chosen = target or min(looks, key=lambda look: len(look.table)).settings.name
     reason = "the others' labels are moved to its label space" if target else "the dataset with the fewest images"
     reason += "; a list of names, or all, is possible too"
-    head = _HEADER.format(path=path, output_dir=_text(output_dir or f"runs/{path.stem}"), target=_text(chosen), reason=reason)
-    content = head + "".join(map(_describe, looks)) + _image_sizes(looks)
+    place = path_from(path.parent, output_dir) if output_dir else f"runs/{path.stem}"
+    head = _HEADER.format(path=path, output_dir=_text(place), target=_text(chosen), reason=reason)
+    content = head + "".join(_describe(look, path.parent) for look in looks) + _image_sizes(looks)
     gpu_size = max(MOST_SIZE, min(1333, max(look.size_needed for look in looks)))
     write_atomically(path, content + _GPU.format(gpu_size=gpu_size))
     load_config(path)
@@ -162,28 +164,33 @@ def _size_needed(table: LabelTable) -> int:
     return min(math.ceil(wanted / SIZE_STEP) * SIZE_STEP, own)
 
 
-def _describe(look: _Look) -> str:
-    """The entry of one dataset, with what was found in it as comments."""
+def _describe(look: _Look, folder: Path) -> str:
+    """The entry of one dataset in a file of this folder, with what was found in it as comments."""
     counts = np.bincount(look.table.labels, minlength=len(look.table.space)).tolist()
     ranked = sorted(zip(look.table.space.class_names, counts, strict=True), key=lambda pair: -pair[1])
     listed = ", ".join(f"{_plain(name)} {count}" for name, count in ranked[:_CLASSES_LISTED])
     more = f", and {len(ranked) - _CLASSES_LISTED} more classes" if len(ranked) > _CLASSES_LISTED else ""
-    settings = look.settings
+    settings, entry = look.settings, _seen_from(folder, look.settings)
     lines = [
         f"  - name: {_text(settings.name)} # {len(look.table)} images, {look.table.num_boxes} boxes",
         f"    # boxes: {listed}{more}",
-        f"    images: {_text(settings.images)}",
-        f"    annotations: {_text(settings.annotations)}",
+        f"    images: {_text(entry.images)}",
+        f"    annotations: {_text(entry.annotations)}",
     ]
     use = "to score detectors and calibrate labels"
     if settings.validation:
-        lines.append(f"    validation: {_text(settings.validation)} # {use}")
-        lines += [f"    validation_images: {_text(settings.validation_images)}"] if settings.validation_images else []
+        lines.append(f"    validation: {_text(entry.validation)} # {use}")
+        lines += [f"    validation_images: {_text(entry.validation_images)}"] if settings.validation_images else []
     elif settings.validation_fraction:
         lines.append(f"    validation_fraction: {settings.validation_fraction:g} # share to hold out, {use}")
     else:
         lines.append(f"    # validation: FILE.json # held-out images, {use}; too few here to hold any out")
     return "\n".join(lines) + "\n"
+
+
+def _seen_from(folder: Path, settings: DatasetSettings) -> DatasetSettings:
+    (entry,) = seen_from(folder, {"datasets": [asdict(settings)]})["datasets"]
+    return DatasetSettings(**entry)
 
 
 def _image_sizes(looks: Sequence[_Look]) -> str:

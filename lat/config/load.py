@@ -19,10 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
+from lat.config.places import placed, refuse_old_places
 from lat.config.renamed import refuse_old_keys, without_constants
 from lat.config.schema import Config
 from lat.core.documents import check_yaml, read_yaml_text
-from lat.core.errors import InputError, did_you_mean
+from lat.core.errors import InputError, did_you_mean, looked_for
 from lat.core.remote import as_path, fetched, is_file, is_remote, name_of
 
 __all__ = ["Config", "config_from", "load_config"]
@@ -37,6 +38,8 @@ MADE_WITH = "config.yaml"
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key=value` options, check everything.
 
+    Paths in the file count from its folder; those of options, and of a file at a URL, from the working directory.
+
     Args:
         path: the file; or the folder of a run, for the settings that it was made with, in the place where it lies now. Either may
             be a URL.
@@ -44,7 +47,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         InputError: if the file is missing or not YAML, a key is unknown (the nearest known one is suggested) or has another
-            name now, or a value has the wrong type or is out of range.
+            name now, or a value has the wrong type or is out of range, or a path is there from the working directory alone.
     """
     if url := name_of(path) if is_remote(path) else _url_in(path):
         return _load_from(url, overrides)
@@ -53,11 +56,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             raise InputError(path, f"is a folder without {MADE_WITH}: no run", "name a configuration file or the folder of a run")
         return load_config(path / MADE_WITH, [f"output_dir={json.dumps(str(path))}", *overrides])
     if not path.exists():
-        raise InputError(path, f"there is no such configuration file (looked for {path.absolute()})", "check the path")
-    return _load_file(path, overrides)
+        raise InputError(path, f"there is no such configuration file{looked_for(path)}", "check the path")
+    return _load_file(path, overrides, path.parent)
 
 
-def _load_file(path: Path, overrides: Sequence[str]) -> Config:
+def _load_file(path: Path, overrides: Sequence[str], folder: Path = Path()) -> Config:
+    """The settings in a file, whose paths count from `folder`."""
     text = read_yaml_text(path)
     try:
         check_yaml(path, text)
@@ -68,7 +72,31 @@ def _load_file(path: Path, overrides: Sequence[str]) -> Config:
         raise InputError(path, f"is not valid YAML ({line}{_first_line(error)})", "correct the file") from None
     if not isinstance(written, DictConfig):
         raise InputError(path, "contains no settings", "write `key: value` lines")
-    return _resolve(without_constants(written), overrides, path)
+    written = without_constants(written)
+    content = _raw(written)
+    if _is_of_older_version(path, content):
+        folder = Path()
+    config = _resolve(OmegaConf.create(placed(content, folder)), overrides, path)
+    if folder != Path():
+        _refuse_old_places(config, written, overrides, path)
+    return config
+
+
+def _raw(written: DictConfig) -> dict[str, Any]:
+    """The content of a file as it is written, and the default paths, which count from the same folder."""
+    content: Any = OmegaConf.to_container(written, resolve=False)
+    return {"output_dir": Config.output_dir, "data_root": Config.data_root, **content}
+
+
+def _is_of_older_version(path: Path, content: Mapping[str, Any]) -> bool:
+    """True for the settings in a run's folder as they were once written, with paths that count from the working directory."""
+    return path.name == MADE_WITH and content["output_dir"] != "." and (path.parent / ".state").is_dir()
+
+
+def _refuse_old_places(config: Config, written: DictConfig, overrides: Sequence[str], path: Path) -> None:
+    """Raise an `InputError` if the settings name a file or a run that is there from the working directory alone."""
+    before = _resolve(OmegaConf.create(_raw(written)), overrides, path)
+    refuse_old_places(config.to_dict(), before.to_dict(), path)
 
 
 def _url_in(path: Path) -> str:
@@ -87,7 +115,7 @@ def _load_from(url: str, overrides: Sequence[str]) -> Config:
 
 
 def config_from(content: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """Build a configuration from the content of such a file.
+    """Build a configuration from the content of such a file, with paths that count from the working directory.
 
     Raises:
         InputError: as for `load_config`.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lat.core.convnet_names import PACKAGED, packaged_file, timm_name
-from lat.core.errors import InputError
+from lat.core.errors import InputError, looked_for
 
 _COUNTER = "num_batches_tracked"
 
@@ -61,7 +61,9 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
         InputError: if the file does not exist, cannot be read, or has no tensors.
     """
     if not path.is_file():
-        raise InputError(path, "there is no such file of weights", f"correct {where}, or choose pretrained or none")
+        raise InputError(
+            path, f"there is no such file of weights{looked_for(path)}", f"correct {where}, or choose pretrained or none"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

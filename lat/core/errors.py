@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 
@@ -44,6 +45,12 @@ class InputError(Exception):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str, tuple[str, ...]]]:
         """Support pickling, to pass the error between processes."""
         return type(self), (self.where, self.what, self.remedy, self.details)
+
+
+def looked_for(path: object) -> str:
+    """What a message about a missing file adds to a relative path: where it was looked for; else ""."""
+    text = str(path)
+    return "" if os.path.isabs(text) or "://" in text else f" (looked for {os.path.abspath(text)})"
 
 
 def did_you_mean(name: object, known: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lat.core.errors import InputError
+from lat.core.errors import InputError, looked_for
 from lat.core.label_space import LabelSpace
 from lat.core.remote import as_path, is_folder, is_url, name_of
 from lat.data.data_settings import DatasetSettings
@@ -161,7 +161,9 @@ def existing_folder(folder: Path) -> Path:
         InputError: if it does not exist.
     """
     if not is_folder(folder):
-        raise InputError(name_of(folder), "no such images folder", "correct `images` of the dataset")
+        raise InputError(
+            name_of(folder), f"no such images folder{looked_for(name_of(folder))}", "correct `images` of the dataset"
+        )
     return folder
 
 

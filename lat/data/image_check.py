@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lat.core.errors import InputError
+from lat.core.errors import InputError, looked_for
 from lat.core.remote import is_folder, is_remote, name_of, stamp_of
 from lat.data.decoder_warnings import decoder_warnings
 from lat.data.image_headers import other_size_hw
@@ -74,7 +74,8 @@ def check_images(parts: Sequence[PartImages], progress: Progress | None, *, writ
     An image is decoded unless a manifest has the decoded size of the same file.
     """
     missing = dict.fromkeys(part.folder for part in parts if not is_folder(part.folder))
-    problems = [Problem(folder, "", "no such images folder", "correct `images` of the dataset") for folder in missing]
+    what = "no such images folder"
+    problems = [Problem(folder, "", what + looked_for(name_of(folder)), "correct `images` of the dataset") for folder in missing]
     groups: dict[tuple[Path, Path], list[PartImages]] = {}
     for part in parts:
         if part.folder not in missing:

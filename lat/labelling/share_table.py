@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lat.core.documents import read_yaml
-from lat.core.errors import InputError, did_you_mean
+from lat.core.errors import InputError, did_you_mean, looked_for
 from lat.core.label_space import LabelSpace
 
 ROUNDING = 1e-6  # the sum of a class's shares may exceed 1 by this
@@ -81,7 +81,7 @@ def _read_yaml(path: Path) -> Any:
     try:
         return read_yaml(path, Any)
     except FileNotFoundError:
-        raise InputError(path, "there is no such table of shares", "correct transfer.prior.table") from None
+        raise InputError(path, f"there is no such table of shares{looked_for(path)}", "correct transfer.prior.table") from None
 
 
 def _entries(path: Path, value: object, key: str, where: str = "") -> list[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from lat.config.load import load_config
+from lat.config.places import absolute
 from lat.core.errors import InputError
 from lat.workspace.run_folder import shown_folder
 from lat.workspace.workspace import Workspace
@@ -38,7 +39,8 @@ def require_made_with(workspace: Workspace, stages: Collection[str]) -> None:
         return
     here = workspace.config.to_dict()
     kept = [key for key in here if key not in _FREE]
-    found = list(_differences({key: there.get(key) for key in kept}, {key: here[key] for key in kept}))
+    there, here = (absolute({key: one.get(key) for key in kept}) for one in (there, here))
+    found = list(_differences(there, here))
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         what = f"was made with other settings: {', '.join(found[:_SHOWN])}{more}"

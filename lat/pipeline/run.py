@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from lat.config.places import absolute, seen_from
 from lat.core.files import remove_leftovers, write_atomically
 from lat.core.remote import is_file, name_of
 from lat.engine import announce
@@ -171,8 +172,13 @@ def _say_nothing(line: str) -> None:
 
 
 def _write_config(workspace: Workspace) -> None:
-    """Write the resolved configuration."""
-    content = yaml.safe_dump(workspace.config.to_dict(), sort_keys=False, allow_unicode=True)
+    """Write the resolved configuration, with paths that count from the run's folder, as those of any file count from its own."""
+    folder, settings = workspace.paths.root, workspace.config.to_dict()
+    if url_folder(workspace.config.output_dir) is None:
+        settings = {**seen_from(folder, settings), "output_dir": "."}
+    else:
+        settings = absolute(settings)
+    content = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     write_atomically(workspace.paths.resolved_config, content)
 
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from lat.core.documents import read_yaml
-from lat.core.errors import InputError, did_you_mean
+from lat.core.errors import InputError, did_you_mean, looked_for
 from lat.core.label_space import LabelSpace
 from lat.relations.relation_matrix import RelationMatrix, RelationType
 from lat.relations.taxonomies import with_standalone
@@ -65,7 +65,9 @@ def _pairs(path: Path) -> list[dict[str, Any]]:
     try:
         content = read_yaml(path, Any)
     except FileNotFoundError:
-        raise InputError(path, "no such relations file", "`lat relations CONFIG --review` writes one") from None
+        raise InputError(
+            path, f"no such relations file{looked_for(path)}", "`lat relations CONFIG --review` writes one"
+        ) from None
     pairs = content.get("pairs") if isinstance(content, dict) else None
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
         raise InputError(path, "has no `pairs` list", "start from what `lat relations CONFIG --review` writes")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lat.config.places import by_name
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
 from lat.core.remote import name_of
@@ -75,8 +76,8 @@ def label_info(workspace: Workspace, method: str, model: Path) -> dict[str, str]
 
 
 def config_sha256(workspace: Workspace) -> str:
-    """SHA-256 of the resolved settings without output folder, device and later rounds."""
-    settings = workspace.config.to_dict()
+    """SHA-256 of the resolved settings without output folder, device and later rounds; files count by their names."""
+    settings = by_name(workspace.config.to_dict())
     left_out = ("output_dir", "data_root", "runtime", *(() if workspace.round else ("rounds",)))
     settings["rounds"]["count"] = workspace.round
     settings["report"] = asdict(ReportSettings())  # which once was a section

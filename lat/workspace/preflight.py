@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lat.config.load import Config
 from lat.core.convnet_names import ALIASES, packaged_file
-from lat.core.errors import InputError
+from lat.core.errors import InputError, looked_for
 from lat.data.dataset import load_dataset
 from lat.detectors.detector_settings import TORCHVISION_BACKBONES, TRANSFORMERS_DETECTORS, DetectorSettings
 from lat.engine.training_settings import check_batch_size
@@ -162,7 +162,7 @@ def _check_weights(where: str, settings: DetectorSettings) -> None:
 
 
 def _no_file(where: str, path: str) -> InputError:
-    return InputError(where, f"is {path}, and there is no such file", "correct the path")
+    return InputError(where, f"is {path}, and there is no such file{looked_for(path)}", "correct the path")
 
 
 def _check_room(needed: int, room: int, kind: str, remedy: str) -> None:

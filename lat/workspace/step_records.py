@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
+from lat.config.places import named_files
 from lat.core.documents import read_json
 from lat.core.errors import InputError
 from lat.core.file_cache import Stamp
@@ -49,9 +52,28 @@ class StepRecords:
         self._edited: set[Path] = set()  # files of which it was said
 
     def inputs_hash(self, step: Step) -> str:
-        """SHA-256 over everything that goes into a step; its input files must exist."""
+        """SHA-256 over everything that goes into a step; its input files must exist.
+
+        A file of the user's counts by its name and content, from whatever folder it is named.
+        """
+        return self._inputs_hash(step, self._names)
+
+    def _inputs_hash(self, step: Step, names: Mapping[str, str]) -> str:
         data = {name: self._data_hash(name) for name in step.data}
-        return sha256_of_json([step.stage, step.group, step.member, step.settings, self._files(step.inputs), data])
+        settings = _renamed(step.settings, names)
+        files = {names.get(name, name): content for name, content in self._files(step.inputs).items()}
+        return sha256_of_json([step.stage, step.group, step.member, settings, files, data])
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """The name of each file of the user's that a step may read, by its path as the settings have it."""
+        paths = named_files(self.workspace.config.to_dict())
+        names = [Path(path).name for path in paths]
+        counts = Counter(names)
+        for number, path in enumerate(paths):
+            if counts[Path(path).name] > 1:  # files of one name are told apart by their content
+                names[number] += f" {self._file_hash(Path(path))}"
+        return {one: name for path, name in zip(paths, names, strict=True) for one in (path, str(Path(path)))}
 
     def is_current(self, step: Step) -> bool:
         """True if a step's record matches its current inputs, and its outputs are unchanged, or labels that a person has changed.
@@ -61,8 +83,8 @@ class StepRecords:
         record = self._brought(step, _read_json(self._record_file(step), _Record))
         if not record or not all(map(is_file, (*step.inputs, *step.outputs))):
             return False
-        if record["inputs"] != self.inputs_hash(step):
-            return False
+        if record["inputs"] != self.inputs_hash(step) and record["inputs"] != self._inputs_hash(step, {}):
+            return False  # the second counts files by their paths as they are typed, as all records once did
         outputs = self._files(step.outputs)
         return record["outputs"] == outputs or (step.is_editable and self._are_edited(step, record, outputs))
 
@@ -181,6 +203,15 @@ class StepRecords:
             self._is_changed = True
         result: str = known[2]
         return result
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Plain settings with another text for each of these."""
+    if isinstance(value, dict):
+        return {key: _renamed(one, names) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(one, names) for one in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def _read_json(path: Path, shape: Any) -> dict[str, Any]:

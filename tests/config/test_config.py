@@ -37,7 +37,8 @@ def test_every_configuration_in_the_repository_can_be_read(path: Path) -> None:
 
 def test_the_street_scenes_configuration_is_the_one_that_the_command_writes() -> None:
     written = (CONFIGS / "street_scenes.yaml").read_text(encoding="utf-8")
-    assert written == benchmark_config(data_root="runs/street_scenes/data", output_dir="runs/street_scenes")
+    data = "runs/street_scenes/data"
+    assert written == benchmark_config(data_root=f"../{data}", output_dir="../runs/street_scenes", drawn=data)
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:

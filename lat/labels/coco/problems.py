@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lat.core.documents import parse_json
-from lat.core.errors import InputError, is_encodable
+from lat.core.errors import InputError, is_encodable, looked_for
 from lat.core.remote import name_of, read_bytes
 
 SHOWN_PROBLEMS = 10
@@ -50,7 +50,7 @@ def load_json(path: Path, problems: list[Problem], kinds: type | tuple[type, ...
     except InputError as error:
         problems.append(Problem(path, "", error.what, error.remedy))
     except FileNotFoundError:
-        problems.append(Problem(path, "", "no such file", "correct the path"))
+        problems.append(Problem(path, "", f"no such file{looked_for(path)}", "correct the path"))
     except OSError as error:
         problems.append(Problem(path, "", f"the file cannot be read ({error.strerror})"))
     except json.JSONDecodeError as error:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from lat.core.documents import read_json
-from lat.core.errors import InputError
+from lat.core.errors import InputError, looked_for
 from lat.models.model_settings import LOSSES_OF_RELATIONS
 from lat.relations.joint_tables import positive_sets, universal_members
 from lat.relations.relation_matrix import RelationMatrix
@@ -138,5 +138,5 @@ def _read_reviewed(path: Path, workspace: Workspace) -> RelationMatrix:
 def _reviewed_file(workspace: Workspace) -> Path:
     path = Path(workspace.config.relations.file)
     if not path.is_file():
-        raise InputError(path, "no such relations file", "`lat relations CONFIG --review` writes one")
+        raise InputError(path, f"no such relations file{looked_for(path)}", "`lat relations CONFIG --review` writes one")
     return path
