@@ -1,4 +1,4 @@
-"""The Python interface: `lat.run`, `lat.transfer` and `lat.load_labels`."""
+"""The Python interface: `lat.run`, `lat.transfer`, `lat.check`, `lat.export`, `lat.import_` and `lat.load_labels`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from lat.workspace.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
     import supervision as sv
+
+    from lat.commands.export import ExportSummary
 
 ConfigLike = str | os.PathLike[str] | Mapping[str, Any] | Config
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -69,6 +71,9 @@ class Labels(Sequence[ImageLabels]):
 
     def __init__(self, table: LabelTable) -> None:
         self.table = table
+
+    def __repr__(self) -> str:
+        return f"Labels({self.table.described()})"
 
     @property
     def path(self) -> Path:
@@ -208,6 +213,110 @@ def transfer(
     with speaking(quiet=quiet):
         run_stages(workspace, ROUND, force=force)
     return {pair: load_labels(workspace.paths.transferred(*pair), pair[1]) for pair in workspace.transfers()}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `lat.check` found; true if there are no problems.
+
+    Attributes:
+        problems: what must be corrected, one line each.
+        notes: what is worth knowing, one line each.
+    """
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return not self.problems
+
+
+def check(config: ConfigLike, overrides: Overrides = (), *, quiet: bool = True) -> Check:
+    """Look for problems in all images and annotation files of a run, as `lat check` does.
+
+    Args:
+        config, overrides: as for `run`.
+        quiet: show no progress.
+
+    Raises:
+        InputError: if the configuration is wrong; what is wrong with files is in the result.
+    """
+    from lat.commands.check import find_problems
+
+    with speaking(quiet=quiet):
+        found = find_problems(_config(config, overrides))
+    return Check(found.problems, found.notes)
+
+
+def export(
+    labels: str | os.PathLike[str],
+    to: str,
+    out: str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> ExportSummary:
+    """Write labels with their images in the format of another tool, as `lat export` does.
+
+    Args:
+        labels: a labels file; or a run, by its YAML file or folder, for all that a target trains on.
+        to: the format: `yolo`, `coco`, `voc`, and for a labels file also `cvat`, `label-studio` and `fiftyone`.
+        out: the folder to create.
+        images: the folder of the images of a labels file.
+        options: `min_score` and `copy`; for a run `target`; for a labels file what `ExportOptions` has.
+
+    Returns:
+        How many `images` and `boxes` were written, and in `losses` what the format cannot hold.
+
+    Raises:
+        InputError: as the command does.
+    """
+    from lat.commands.export import ExportOptions, export_files
+    from lat.commands.export_run import export_run
+
+    place = Path(labels)
+    with speaking(quiet=True):
+        if images is None:
+            return export_run(Workspace(load_config(place)), to, Path(out), **options)
+        return export_files(place, Path(images), to, Path(out), ExportOptions(**options))
+
+
+def import_(
+    form: str,
+    root: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    splits: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+) -> tuple[Path, ...]:
+    """Convert a dataset to COCO JSON, or bring back labels that were corrected in another tool, as `lat import` does.
+
+    Args:
+        form: the format, such as `yolo`; with `labels`, the tool: `cvat`, `label-studio` or `fiftyone`.
+        root: the folder of the dataset; or what the tool has exported.
+        out: the folder to write to; with `labels` the file, by default `NAME.reviewed.json` beside them.
+        splits: which to import; by default the training split.
+        settings: those of the format.
+        labels: the labels file that was corrected.
+
+    Returns:
+        The labels files that were written.
+
+    Raises:
+        InputError: as the command does.
+    """
+    from lat.commands.import_corrections import import_corrections, reviewed_path
+    from lat.commands.import_dataset import import_dataset
+
+    with speaking(quiet=True):
+        if labels is not None:
+            import_corrections(form, Path(root), Path(labels), None if out is None else Path(out))
+            return (reviewed_path(Path(labels)) if out is None else Path(out),)
+        if out is None:
+            raise InputError("out", "is missing", "name the folder to write to")
+        chosen = [f"{key}={value}" for key, value in (settings or {}).items()]
+        found = import_dataset(form, Path(root), Path(out), splits=splits, settings=chosen)
+    return tuple(summary.labels for summary in found)
 
 
 def load_labels(path: str | os.PathLike[str], name: str = "") -> Labels:

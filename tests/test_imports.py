@@ -36,7 +36,7 @@ ALLOWED = {
     "stages": BELOW | {"config", "workspace"},
     "commands": BELOW | {"config", "workspace", "stages"},
     "pipeline": {"core", "engine", "config", "workspace", "stages"},
-    "api": {"core", "labels", "engine", "config", "workspace", "pipeline"},
+    "api": {"core", "labels", "engine", "config", "workspace", "pipeline", "commands"},
     "cli": {"core", "engine", "config", "workspace", "pipeline", "commands", "formats"},  # of formats, only `FACES`
     "cli.tables": {"core", "labels", "formats", "relations", "commands"},
     "__main__": {"cli"},

@@ -22,7 +22,7 @@ import lat.cli.review as review
 import lat.cli.shares as shares
 import lat.cli.stages as stages
 from lat import __version__
-from lat.cli.command import LABELS
+from lat.cli.command import LABELS, HelpfulCommand, HelpfulGroup, examples_of
 from lat.core.errors import InputError, printable
 from lat.core.files import is_of_files, refused
 from lat.engine.interrupts import stopping_on_sigterm
@@ -33,6 +33,7 @@ COMMANDS = {name: command for group in _GROUPS for name, command in group.COMMAN
 
 app = typer.Typer(
     name="lat",
+    cls=HelpfulGroup,
     help="Move object-detection labels between datasets whose class lists and box conventions differ.",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -62,8 +63,8 @@ def _is_shared(command: str) -> bool:
 
 
 for _name, _command in COMMANDS.items():
-    _examples = "\n\n".join(("Examples:", *(f"  {line}" for line in _command.examples)))
-    app.command(_name, rich_help_panel=_command.group, epilog=_examples)(_command.run)
+    _epilog = examples_of(_command.examples)
+    app.command(_name, cls=HelpfulCommand, rich_help_panel=_command.group, epilog=_epilog)(_command.run)
 app.add_typer(review.review, name="review", rich_help_panel=LABELS)
 
 

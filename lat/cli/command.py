@@ -2,8 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from typer.core import TyperCommand, TyperGroup
+
+
+def _typeless(params: list[Any]) -> list[Any]:
+    """Parameters without a type for flags, which the help would show."""
+    for one in params:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return params
+
+
+class HelpfulGroup(TyperGroup):
+    """A group of commands whose help names no type for flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _typeless(super().get_params(ctx))
+
+
+class HelpfulCommand(TyperCommand):
+    """A command whose help names no type for flags, and has its examples as they can be pasted, however long they are."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _typeless(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        examples, self.epilog = self.epilog, None
+        super().format_help(ctx, formatter)
+        formatter.write(examples or "")
+        self.epilog = examples
+
+
+def examples_of(lines: Sequence[str]) -> str:
+    """The examples at the end of a command's help."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines), ""])
+
 
 BEGIN, RUN, STAGES, LABELS = "Getting started", "A whole run", "Single stages of a run", "Labels files"
 """The titles under which the help lists commands."""

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from lat.cli.command import HelpfulCommand, HelpfulGroup, examples_of
 from lat.cli.modes import next_with_review
 from lat.core.errors import printable
 
-review = typer.Typer(no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
+review = typer.Typer(cls=HelpfulGroup, no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
 
 
 EXAMPLES = (
@@ -19,7 +20,7 @@ EXAMPLES = (
 )
 
 
-@review.command(epilog="\n\n".join(("Examples:", *(f"  {line}" for line in EXAMPLES))))
+@review.command(cls=HelpfulCommand, epilog=examples_of(EXAMPLES))
 def apply(
     decisions: Annotated[
         Path, typer.Argument(metavar="DECISIONS", help="The JSON file downloaded from the report.", show_default=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from lat.config.sections import (
@@ -49,12 +51,12 @@ class Config:
 
     def __post_init__(self) -> None:
         names = self.dataset_names
-        choices = f"choose among {', '.join(names)}"
         if len(names) < 2:
-            raise InputError("datasets", f"there are {len(names)}", "name at least two: labels move between datasets")
+            what = f"has {len(names)} entr{'y' if len(names) == 1 else 'ies'}"
+            raise InputError("datasets", what, "name at least two: labels move between datasets")
         for name in names:
             if names.count(name) > 1:
-                raise InputError("datasets", f"two datasets are named '{name}'", "give each its own name")
+                raise InputError("datasets", f"has two entries named '{name}'", "give each its own name")
         for where, given in (("target", self.target), ("transfer.prior.sources", self.transfer.prior.sources)):
             if not isinstance(given, str) and not (
                 isinstance(given, list | tuple) and all(isinstance(one, str) for one in given)
@@ -62,19 +64,19 @@ class Config:
                 raise InputError(where, f"is {str(given)[:80]}", "name a dataset, a list of them, or all")
         for where, chosen in (("target", self.target_names), ("transfer.prior.sources", self.transfer.prior.named_sources or ())):
             for name in set(chosen) - set(names):
-                raise InputError(where, f"there is no dataset '{name}'", f"{choices} or all")
+                raise _unknown(where, name, names, "" if where != "target" else " or all")
         for dataset in self.datasets:
             for space in set(dataset.truth) - set(names):
-                raise InputError(f"datasets.{dataset.name}.truth", f"'{space}' is no dataset", choices)
+                raise _unknown(f"datasets.{dataset.name}.truth", space, names)
         _check_output_dir(self.output_dir, self.runtime.executor)
-        self._check_upstream(choices)
-        self._check_label_sets(choices)
+        self._check_upstream()
+        self._check_label_sets()
         check_thresholds(self)
 
-    def _check_upstream(self, choices: str) -> None:
+    def _check_upstream(self) -> None:
         detector, backbone = self.upstream.model.detector, self.lat.backbone
         if backbone.upstream_dataset not in ("", *self.dataset_names):
-            raise InputError("lat.backbone.upstream_dataset", f"there is no dataset '{backbone.upstream_dataset}'", choices)
+            raise _unknown("lat.backbone.upstream_dataset", backbone.upstream_dataset, self.dataset_names)
         if backbone.name == "upstream" and detector in TRANSFORMERS_DETECTORS:
             what = f"is upstream, but {detector} detectors provide no feature maps"
             raise InputError("lat.backbone.name", what, "choose another backbone, or upstream.model.detector: torchvision")
@@ -82,13 +84,13 @@ class Config:
             what = f"is {self.rounds.noise.dropout}, but upstream.model.detector is {detector}"
             raise InputError("rounds.noise.dropout", what, "choose 0, or upstream.model.detector: torchvision")
 
-    def _check_label_sets(self, choices: str) -> None:
+    def _check_label_sets(self) -> None:
         names = [*self.dataset_names, *(label_set.name for label_set in self.label_sets)]
         for label_set in self.label_sets:
             if names.count(label_set.name) > 1:
                 raise InputError("label_sets", f"the name '{label_set.name}' is taken", "give each dataset and label set its own")
             for name in set(label_set.files) - set(self.dataset_names):
-                raise InputError(f"label_sets.{label_set.name}.files", f"there is no dataset '{name}'", choices)
+                raise _unknown(f"label_sets.{label_set.name}.files", name, self.dataset_names)
 
     @property
     def dataset_names(self) -> tuple[str, ...]:
@@ -131,6 +133,13 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""
         return asdict(self)
+
+
+def _unknown(where: str, name: object, names: Sequence[str], others: str = "") -> InputError:
+    """The error for a setting that names a dataset that there is not."""
+    near = get_close_matches(str(name), names, n=1)
+    remedy = f"did you mean '{near[0]}'?" if near else f"choose among {', '.join(names)}{others}"
+    return InputError(where, f"names '{name}', and there is no such dataset", remedy)
 
 
 def _check_output_dir(place: str, executor: str) -> None:

@@ -109,7 +109,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         if self._bar is not None:
             self._bar.stop()
             return
-        is_news = self._shown != self.done and (error is None or self.done > self._start_done)
+        is_news = self._shown != self.done and (error is None or self.done > self._start_done) and bool(self.total or self.done)
         if is_news and self._is_long() and not self._is_silent:
             self._tell()
 

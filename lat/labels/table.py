@@ -21,8 +21,10 @@ from lat.labels.provenance import Provenance
 BOX_DECIMALS = 4
 """Of the corners of a box in a file."""
 
+_CLASSES_SHOWN = 20
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelTable:
     """Columns of one labels file; the annotations of image i are rows `offsets[i]:offsets[i + 1]`.
 
@@ -64,6 +66,16 @@ class LabelTable:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def __repr__(self) -> str:
+        return f"LabelTable({self.described()})"
+
+    def described(self) -> str:
+        """File, images, boxes, and boxes of each class, in one line."""
+        counts = np.bincount(self.labels, minlength=len(self.space)).tolist()
+        classes = [f"{name} {count}" for name, count in zip(self.space.class_names, counts, strict=True)]
+        shown = ", ".join([*classes[:_CLASSES_SHOWN], *(["..."] if len(classes) > _CLASSES_SHOWN else [])])
+        return f"{str(self.path)!r}: {len(self)} images, {self.num_boxes} boxes, {len(classes)} classes: {shown}"
 
     @property
     def num_boxes(self) -> int:

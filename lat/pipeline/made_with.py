@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from lat.config.load import load_config
@@ -48,6 +48,27 @@ def require_made_with(workspace: Workspace, stages: Collection[str]) -> None:
         folder = shown_folder(workspace.config.output_dir)
         remedy = f"run `lat {command} {folder}`, which uses those, or `lat run` with these first"
         raise InputError(folder, what, remedy)
+
+
+def tell_renamed(workspace: Workspace, say: Callable[[str], None]) -> None:
+    """Say what is done again because a dataset has another name than when this folder was made."""
+    made = workspace.paths.resolved_config
+    if not made.is_file():
+        return
+    try:
+        before = {_place(entry): entry["name"] for entry in absolute(load_config(made).to_dict())["datasets"]}
+    except InputError:
+        return
+    for entry in absolute(workspace.config.to_dict())["datasets"]:
+        old, new = before.get(_place(entry)), entry["name"]
+        if old not in (None, *workspace.names):
+            again = f"its detector and all labels in its classes are made again (name it {old} to keep them)"
+            say(f"datasets.{new}: was {old} when {shown_folder(workspace.config.output_dir)} was made; {again}")
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells a dataset from others, whatever its name."""
+    return entry["images"], entry["annotations"], entry["split"]
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

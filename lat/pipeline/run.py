@@ -24,7 +24,7 @@ from lat.config.places import absolute, seen_from
 from lat.core.files import remove_leftovers, write_atomically
 from lat.core.remote import is_file, name_of
 from lat.engine import announce
-from lat.pipeline.made_with import require_made_with
+from lat.pipeline.made_with import require_made_with, tell_renamed
 from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
 from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
 from lat.stages.shared.relation_files import require_relations
@@ -73,6 +73,7 @@ def run_stages(
         require_made_with(workspace, chosen)
         processes.from_first(remove_leftovers, workspace.paths.root, FOLDERS)
         processes.from_first(_tell_repairs, workspace, say)
+        processes.from_first(tell_renamed, workspace, say)
         done = _run_steps(workspace, _groups(workspace, chosen, select), force, say)
         if stages is None:
             processes.from_first(remove_unused_features, workspace, say)

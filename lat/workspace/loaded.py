@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lat.config.load import Config
 from lat.core.decoded_store import DecodedStore
-from lat.core.errors import InputError
+from lat.core.errors import InputError, did_you_mean
 from lat.core.label_space import JointLabelSpace, LabelSpace
 from lat.core.remote import as_path, forget
 from lat.data.data_settings import DatasetSettings
@@ -67,7 +67,7 @@ class LoadedData:
         """
         names = self.config.dataset_names
         if dataset not in names:
-            raise InputError("datasets", f"there is no dataset '{dataset}'", f"choose among {', '.join(names)}")
+            raise InputError("datasets", f"there is no dataset '{dataset}'", did_you_mean(dataset, names))
         return names.index(dataset)
 
     def settings_of(self, dataset: str) -> DatasetSettings:

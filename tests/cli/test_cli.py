@@ -94,12 +94,13 @@ def test_a_command_of_one_process_says_so(monkeypatch: pytest.MonkeyPatch, capsy
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_examples_of_each_command_are_in_its_help_and_can_be_parsed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--help") == 0
-    text = " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr().out
+    assert "<bool>" not in said, "flags have no value"
     assert COMMANDS[name].examples
     for example in COMMANDS[name].examples:
         program, command, *arguments = shlex.split(example.partition(" > ")[0])
         assert (program, command) == ("lat", name)
-        assert example.split()[-1] in text
+        assert f"  {example}" in said.splitlines(), "whole on its line, to be pasted"
         with get_command(app).commands[name].make_context(name, arguments):  # type: ignore[attr-defined]
             pass  # an unknown option, or one without its value, is an error
 

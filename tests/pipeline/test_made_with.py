@@ -42,6 +42,20 @@ def test_other_settings_are_listed_and_the_folder_is_named(
     assert (run / "config.yaml").read_bytes() == before
 
 
+def test_what_another_name_of_a_dataset_does_again_is_said(copied: tuple[Path, Path]) -> None:
+    config, run = copied
+    text = config.read_text(encoding="utf-8").replace("- name: nu\n", "- name: nice\n").replace("      nu: ", "      nice: ")
+    renamed = run.parent / "renamed.yaml"
+    renamed.write_text(text, encoding="utf-8")
+    said: list[str] = []
+    done = run_stages(tiny_workspace(renamed, run, "target=city"), ["train-upstream"], say=said.append)
+    assert said[0] == (
+        f"datasets.nice: was nu when {run} was made; its detector and all labels in its classes are made again "
+        "(name it nu to keep them)"
+    )
+    assert "train-upstream nice" in [step.title for step in done]
+
+
 def test_a_folder_stands_for_a_configuration_wherever_it_lies(
     finished: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

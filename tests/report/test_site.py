@@ -107,6 +107,22 @@ def test_the_most_doubtful_images_come_first_a_page_at_a_time(page: Any) -> None
     )
 
 
+def test_one_image_has_an_address(page: Any, site: Path) -> None:
+    open_viewer(page, 3)
+    address, title = page.url, text(page, "#viewer-title")
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => location.hash === '#city.way'")
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("#panels svg .box")
+    assert text(page, "#viewer-title") == title
+    page.goto("about:blank")
+    page.goto((site / "report" / "index.html").as_uri() + "#city.way/042.png")
+    page.wait_for_selector("#panels svg .box")
+    assert text(page, "#viewer-title") == "042.png"
+    assert page.url.endswith("#city.way/042.png")
+
+
 def test_filters_look_at_single_boxes(page: Any) -> None:
     page.get_by_label("low confidence").check()
     images_found(page, "5 of 60 images")

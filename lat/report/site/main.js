@@ -1,4 +1,5 @@
-// Choose a source and target by the URL's fragment, and wire up the gallery's form.
+// Choose a source and target by the URL's fragment, open the image that it names (`#SOURCE.TARGET/FILE`), and wire up the
+// gallery's form.
 (() => {
   const find = (id) => document.getElementById(id);
   const links = [...document.querySelectorAll("#pair-choice [data-pair]")];
@@ -8,7 +9,9 @@
 
   async function follow() {
     const asked = decodeURIComponent(location.hash.slice(1));
-    const key = keys.includes(asked) ? asked : shown || keys[0];
+    const [named, ...rest] = asked.split("/");
+    const found = links.find((link) => named === link.dataset.pair || named === link.dataset.names);
+    const key = found ? found.dataset.pair : shown || keys[0];
     if (key !== shown) {
       shown = key;
       for (const link of links) link.setAttribute("aria-current", String(link.dataset.pair === key));
@@ -19,7 +22,14 @@
         gallery.report(error);
       }
     }
-    if (asked === key) find("pictures").scrollIntoView();
+    if (found && rest.length) openImage(rest.join("/"));
+    else if (found) find("pictures").scrollIntoView();
+  }
+
+  function openImage(name) {
+    const pair = gallery.pair();
+    const at = pair ? pair.images.names.indexOf(name) : -1;
+    if (at >= 0) viewer.open(pair, pair.images.names.keys(), at);
   }
 
   let waiting = 0;

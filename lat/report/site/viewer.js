@@ -35,7 +35,9 @@ const viewer = (() => {
       }
     }
     chosen = "";
-    find("viewer-title").textContent = pair.images.names[position()];
+    const name = pair.images.names[position()];
+    find("viewer-title").textContent = name;
+    link(`${pair.source}.${pair.target}/${name.split("/").map(encodeURIComponent).join("/")}`);
     find("viewer-place").textContent =
       `${(place + 1).toLocaleString("en")} of ${order.length.toLocaleString("en")}, ${pair.source} to ${pair.target}, ${gallery.doubtOf(pair, position())}`;
     for (const [name, off] of [["previous", place === 0], ["next", place === order.length - 1]]) button(name).disabled = off;
@@ -43,6 +45,9 @@ const viewer = (() => {
     panels();
     if (place + 1 < order.length) lat.image(pair, order[place + 1]).then(() => { new Image().src = draw.pictureUrl(pair, order[place + 1]); });
   }
+
+  /** Let the address of the page be that of what it shows. */
+  const link = (fragment) => history.replaceState(null, "", `#${fragment}`);
 
   const button = (name) => find("viewer").querySelector(`[data-do="${name}"]`);
   const present = () => LAYERS.filter((layer) => layers[layer]);
@@ -169,6 +174,7 @@ const viewer = (() => {
   }
 
   function closed() {
+    link(`${pair.source}.${pair.target}`);
     gallery.redraw();
     const card = find("cards").querySelectorAll("button")[place % 24];
     (card || returnTo)?.focus();
