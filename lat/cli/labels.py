@@ -60,6 +60,14 @@ def export(
             show_default=False,
         ),
     ] = None,
+    most_doubtful: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Of transferred labels: only the N images that `lat report` finds most doubtful, for review.",
+            show_default=False,
+        ),
+    ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the images instead of linking them.")] = False,
 ) -> None:
     """Write a labels file, or all that a target of a run trains on, with its images in the format of another tool.
@@ -67,8 +75,9 @@ def export(
     Images are linked, not copied. Labels that are then corrected in an annotation tool come back with `lat import --labels`.
     """
     if labels.suffix in (".yaml", ".yml") or _is_run(labels):
-        if images or val or val_images or more:
-            raise InputError("lat export", "takes no --images, --val or --with for a run", "leave them out: it knows its images")
+        if images or val or val_images or more or most_doubtful:
+            what = "takes no --images, --val, --with or --most-doubtful for a run"
+            raise InputError("lat export", what, "leave them out: it knows its images")
         from lat.commands.export_run import export_run
 
         summary = export_run(open_run(labels, None), to, out, target, min_score=min_score, copy=copy)
@@ -80,7 +89,7 @@ def export(
         if target:
             raise InputError("--target", "is given for a single labels file", "leave it out, or name a run")
         named = dict(map(_named_file, more or ()))
-        options = ExportOptions(val, val_images, named, copy=copy, min_score=min_score or 0.0)
+        options = ExportOptions(val, val_images, named, copy=copy, min_score=min_score or 0.0, most_doubtful=most_doubtful)
         summary = export_files(labels, images, to, out, options)
     print(f"wrote {printable(out)}: {summary.images} images, {summary.boxes} boxes")
     for line in summary.losses:
@@ -116,6 +125,8 @@ COMMANDS = {
         (
             "lat export runs/mine --to yolo --out exports/yolo",
             "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/theirs",
+            "lat export runs/mine/transferred/theirs.ours.json --to cvat --images data/theirs/images --out exports/review "
+            "--most-doubtful 50",
             "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
             "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
             "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lat.commands.ranked_doubt import most_doubtful, read_ranking
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
 from lat.engine.progress import track
@@ -27,6 +28,7 @@ class ExportOptions:
         layers: more labels files of the same images as the first, by name, for formats that hold several.
         copy: copy the images instead of linking them.
         min_score: leave out boxes with a lower score, except those of `layers`.
+        most_doubtful: only so many images, those whose labels are the most doubtful by the run's report; None for all.
     """
 
     val: Path | None = None
@@ -34,6 +36,7 @@ class ExportOptions:
     layers: Mapping[str, Path] = field(default_factory=dict)
     copy: bool = False
     min_score: float = 0.0
+    most_doubtful: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,17 @@ def export_files(labels: Path, images: Path, form: str, out: Path, options: Expo
     if options.val_images is not None and options.val is None:
         raise InputError("--val-images", "is given without --val", "name the labels file of the validation images")
     check_is_free(out)
-    train = DetectionDataset(labels.stem, images, read_labels(labels, labels.stem))
+    train, ranking = DetectionDataset(labels.stem, images, read_labels(labels, labels.stem)), read_ranking(labels)
+    if options.most_doubtful is not None:
+        chosen = np.array(most_doubtful(labels, ranking, options.most_doubtful), dtype=np.int64)
+        train = train.select(train.labels.index_of(chosen))
     datasets = {"train": train}
     if (val := options.val) is not None:
         held_out = read_labels(val, val.stem, expect=train.space)
         datasets["val"] = DetectionDataset(val.stem, options.val_images or images, held_out)
     layers = {name: _read_layer(path, train.labels) for name, path in options.layers.items()}
-    return export(datasets, form, out, layers=layers, copy=options.copy, min_score=options.min_score)
+    doubts = {} if ranking is None else ranking.boxes
+    return export(datasets, form, out, layers=layers, copy=options.copy, min_score=options.min_score, doubts=doubts)
 
 
 def _read_layer(path: Path, images: LabelTable) -> LabelTable:
@@ -95,6 +102,7 @@ def export(
     layers: Mapping[str, LabelTable] | None = None,
     copy: bool = False,
     min_score: float = 0.0,
+    doubts: Mapping[int, float] | None = None,
 ) -> ExportSummary:
     """Write datasets of one label space with links to their images and a manifest, all of it or nothing.
 
@@ -105,6 +113,7 @@ def export(
         layers: more labels of exactly the images of `train`, by name, for formats that hold several.
         copy: copy the images instead of linking them.
         min_score: boxes with a lower score are left out, except those of `layers`.
+        doubts: doubt of the labels of `train` by annotation id, for formats that can be read back.
 
     Raises:
         InputError: if `out` is not free, there are `layers` but the format holds a single set of labels, an image is missing or
@@ -122,7 +131,7 @@ def export(
             raise InputError(dataset.labels.path, "has no images", "name a labels file with images")
     chosen = {name: replace(part, labels=part.labels.at_least(min_score)) for name, part in datasets.items()}
     splits = [replace(split, min_score=min_score) for split in FORMATS[form].arrange(chosen)]
-    splits = [replace(split, layers=layers or {}) if split.name == "train" else split for split in splits]
+    splits = [replace(split, layers=layers or {}, doubts=doubts or {}) if split.name == "train" else split for split in splits]
     with track(sum(map(len, datasets.values())), "check images") as progress:
         hashes = [hash_images(split.dataset, progress.advance) for split in splits]
     with new_folder(out) as folder:

@@ -109,7 +109,9 @@ def write_config(
         raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
     names = [settings.name for settings in datasets]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError("--dataset", f"names {', '.join(names) or 'none'}", "name two or more, each with its own name")
+        what = f"names {', '.join(names) or 'none'}, and labels move between datasets"
+        remedy = "name two or more, each with its own name; the second may be images with boxes of a model such as SAM 3"
+        raise InputError("--dataset", what, remedy)
     if target not in ("", "all", *names):
         raise InputError("--target", f"there is no dataset '{target}'", did_you_mean(target, [*names, "all"]))
     looks = [_look(settings) for settings in datasets]

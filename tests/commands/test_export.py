@@ -215,3 +215,36 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         files = sorted(path.relative_to(tmp_path / form / "1") for path in (tmp_path / form / "1").rglob("*") if path.is_file())
         assert tree(tmp_path / form / "1") == tree(tmp_path / form / "2")
         assert all((tmp_path / form / "1" / file).read_bytes() == (tmp_path / form / "2" / file).read_bytes() for file in files)
+
+
+@pytest.mark.parametrize("form", ["cvat", "label-studio", "fiftyone"])
+def test_only_the_most_doubtful_images_are_written_with_the_doubt_of_each_label(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_coco(tmp_path, scored())
+    labels, images = tmp_path / "run" / "transferred" / "a.b.json", tmp_path / "images"
+    labels.parent.mkdir(parents=True)
+    labels.write_bytes((tmp_path / "annotations.json").read_bytes())
+    words = [labels, "--to", form, "--images", images, "--out", tmp_path / "out", "--most-doubtful", 1]
+    status, _, errors = run(capsys, *words)
+    assert status == 2
+    assert "has no ranking of doubt; run `lat report` on its run first" in errors[0]
+    table = read_labels(labels, "b")
+    first, second = table.image_ids.tolist()
+    annotation = int(table.annotation_ids[table.rows(1)][0])
+    ranking = {
+        "labels": {"file": "transferred/a.b.json", "sha256": sha256_of_file(labels)},
+        "images": [{"image_id": second, "doubt": 0.625}, {"image_id": first, "doubt": 0.25}],
+        "boxes": [{"annotation_id": annotation, "image_id": second, "doubt": 0.625, "parts": {}}],
+    }
+    (tmp_path / "run" / "doubt").mkdir()
+    write_json(tmp_path / "run" / "doubt" / "a.b.json", ranking)
+    status, output, _ = run(capsys, *words)
+    assert (status, output.splitlines()[0]) == (0, f"wrote {tmp_path / 'out'}: 1 images, 1 boxes")
+    file = {"cvat": "train.xml", "label-studio": "tasks_train.json", "fiftyone": "samples.json"}[form]
+    text = (tmp_path / "out" / file).read_text(encoding="utf-8")
+    assert "0.625" in text
+    assert table.file_names[1] in text
+    assert table.file_names[0] not in text
+    labels.write_bytes(labels.read_bytes() + b"\n")
+    assert "has no ranking of doubt" in run(capsys, *words[:-4], "--out", tmp_path / "other", *words[-2:])[2][0], "of other bytes"

@@ -123,7 +123,7 @@ def test_a_dataset_of_another_form_is_an_error(text: str) -> None:
 
 
 def test_one_dataset_is_not_enough(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names a; name two or more, each with its own name"):
+    with pytest.raises(InputError, match="names a, and labels move between datasets; name two or more, each with its own name"):
         write_config(tmp_path / "mine.yaml", datasets(tmp_path)[:1])
 
 

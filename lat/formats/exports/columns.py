@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lat.labels.provenance import ORIGINS
@@ -14,8 +16,12 @@ MIN_SCORE = "min_score"
 """What the `--min-score` of an export is called in it, so that `lat import` knows which boxes nobody has seen."""
 
 
-def remarks(table: LabelTable, row: int) -> dict[str, Any]:
-    """Id, score, crowd flag and provenance of a box, as JSON values; the id lets its correction find it again."""
+DOUBT = "doubt"
+"""What the doubt of a label is called; none is read back."""
+
+
+def remarks(table: LabelTable, row: int, doubts: Mapping[int, float] = MappingProxyType({})) -> dict[str, Any]:
+    """Id, score, crowd flag, provenance and doubt of a box, as JSON values; the id lets its correction find it again."""
     found: dict[str, Any] = {"annotation_id": int(table.annotation_ids[row]), "score": round(float(table.scores[row]), 6)}
     if table.is_crowd[row]:
         found["iscrowd"] = 1
@@ -24,4 +30,6 @@ def remarks(table: LabelTable, row: int) -> dict[str, Any]:
         found["origin_space"] = origins.spaces[int(origins.space[row])]
         if origins.annotation_ids[row] > 0:
             found["origin_id"] = int(origins.annotation_ids[row])
+    if (value := doubts.get(found["annotation_id"])) is not None:
+        found[DOUBT] = value
     return found

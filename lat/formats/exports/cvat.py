@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from lat.data.dataset import DetectionDataset
-from lat.formats.exports.columns import MIN_SCORE, remarks
+from lat.formats.exports.columns import DOUBT, MIN_SCORE, remarks
 from lat.formats.exports.layout import ExportFormat, Split, keep_names, require_xml_names, require_xml_texts
 
-ATTRIBUTES = ("annotation_id", "score", "iscrowd", "origin", "origin_space", "origin_id", MIN_SCORE)
+ATTRIBUTES = ("annotation_id", "score", "iscrowd", "origin", "origin_space", "origin_id", DOUBT, MIN_SCORE)
 LABELS = "labels.json"
 
 
@@ -71,7 +71,7 @@ def _image(split: Split, i: int) -> Element:
         corners = (f"{value:.4f}" for value in table.boxes_xyxy[row].tolist())
         box = SubElement(image, "box", label=table.space.class_names[table.labels[row]], source="auto", occluded="0", z_order="0")
         box.attrib.update(zip(("xtl", "ytl", "xbr", "ybr"), corners, strict=True))
-        said = {**remarks(table, row), MIN_SCORE: split.min_score}  # with each box, since CVAT keeps nothing else
+        said = {**remarks(table, row, split.doubts), MIN_SCORE: split.min_score}  # with each box, since CVAT keeps nothing else
         for name, value in said.items():
             SubElement(box, "attribute", name=name).text = str(value)
     return image

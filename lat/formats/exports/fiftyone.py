@@ -46,16 +46,21 @@ def _sample(split: Split, i: int) -> dict[str, Any]:
         "image_id": int(table.image_ids[i]),
         "file_name": table.file_names[i],
         MIN_SCORE: split.min_score,
-        **{name: _detections(layer, i, width, height) for name, layer in _layers(split).items()},
+        **{name: _detections(layer, i, (width, height), _doubts(split, layer)) for name, layer in _layers(split).items()},
     }
 
 
-def _detections(table: LabelTable, i: int, width: int, height: int) -> dict[str, Any]:
-    """Boxes as (x, y, width, height), shares of the image."""
-    found = []
+def _doubts(split: Split, layer: LabelTable) -> Mapping[int, float]:
+    """Those of the labels of the split itself, and none of other layers."""
+    return split.doubts if layer is split.dataset.labels else {}
+
+
+def _detections(table: LabelTable, i: int, size: tuple[int, int], doubts: Mapping[int, float]) -> dict[str, Any]:
+    """Boxes as (x, y, width, height), shares of the image; `size` is its width and height."""
+    (width, height), found = size, []
     for row in range(*table.rows(i).indices(table.num_boxes)):
         x1, y1, x2, y2 = table.boxes_xyxy[row].tolist()
-        said = remarks(table, row)
+        said = remarks(table, row, doubts)
         found.append(
             {
                 "_cls": "Detection",

@@ -13,7 +13,6 @@ from xml.etree.ElementTree import Element, SubElement
 from lat.data.dataset import DetectionDataset
 from lat.formats.exports.columns import MIN_SCORE, remarks
 from lat.formats.exports.layout import ExportFormat, Split, keep_names, require_xml_names
-from lat.labels.table import LabelTable
 
 CONFIG = "label_config.xml"
 LABELS_NAME, IMAGE_NAME = "label", "image"
@@ -48,7 +47,7 @@ def _task(split: Split, i: int) -> dict[str, Any]:
     prediction = {
         "model_version": str(table.info.get("method", table.path.stem)),
         "score": round(float(scores.min()), 6) if len(scores) else 0.0,  # the least certain box; tasks are sorted by it
-        "result": [_region(table, i, row) for row in rows],
+        "result": [_region(split, i, row) for row in rows],
     }
     data = {
         "image": LOCAL_FILES + quote(split.images[i]),
@@ -59,13 +58,14 @@ def _task(split: Split, i: int) -> dict[str, Any]:
     return {"data": data, "predictions": [prediction]}
 
 
-def _region(table: LabelTable, i: int, row: int) -> dict[str, Any]:
+def _region(split: Split, i: int, row: int) -> dict[str, Any]:
     """A box as shares of its image in percent; its id names the annotation, and Label Studio keeps it."""
+    table = split.dataset.labels
     height, width = table.sizes_hw[i].tolist()
     x1, y1, x2, y2 = table.boxes_xyxy[row].tolist()
     sides = {"x": x1 / width, "y": y1 / height, "width": (x2 - x1) / width, "height": (y2 - y1) / height}
     name = table.space.class_names[table.labels[row]]
-    said = remarks(table, row)
+    said = remarks(table, row, split.doubts)
     return {
         "id": f"annotation-{said['annotation_id']}",
         "type": "rectanglelabels",

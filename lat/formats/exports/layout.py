@@ -40,6 +40,7 @@ class Split:
         images: path of each image in the export, with forward slashes; unique unless the files are the same.
         layers: more labels of exactly these images by name, for formats with several sets of labels.
         min_score: boxes with a lower score were left out of the dataset.
+        doubts: doubt of its labels by annotation id; some or all may have none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Split:
     images: tuple[str, ...]
     layers: Mapping[str, LabelTable] = field(default_factory=dict)
     min_score: float = 0.0
+    doubts: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
