@@ -161,7 +161,7 @@ def test_the_page_has_a_picture_per_class_no_script_and_escapes_all_names(run_fo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--source", "mine"), "datasets: there is no dataset 'mine'; choose among ours, theirs"),
+        (("--source", "mine"), "datasets: there is no dataset 'mine'; known here: ours, theirs"),
         (("--source", "ours", "--target", "ours"), "--source and --target: name no transfer of this run; check `target`"),
         (("--out", "full"), "full: is not empty, and has no conventions.json of an earlier call; name a new or empty folder"),
         (("--out", "full/a.txt"), "full/a.txt: is not a folder; name a new or empty one"),

@@ -77,7 +77,7 @@ def test_what_is_done_is_left_and_another_prompt_does_it_again(
         (("--name", "nu"), "--name: 'nu' is the name of a dataset; choose another one"),
         (("--name", "../nu"), "--name: '../nu' has other characters than letters, digits and _; choose another one"),
         (("--min-score", "2"), "--min-score: is 2.0; choose a number from 0 to 1"),
-        (("--dataset", "moon"), "datasets: there is no dataset 'moon'; choose among city, nu, way"),
+        (("--dataset", "moon"), "datasets: there is no dataset 'moon'; known here: city, nu, way"),
         (("--prompts", "nowhere.yaml"), "nowhere.yaml: is not there; correct --prompts"),
     ],
 )
