@@ -111,9 +111,12 @@ def compare_conventions(workspace: Workspace, source: str, target: str) -> BoxCo
 
 
 def count_at_home(workspace: Workspace, dataset: str) -> Tensor:
-    """(K, K + 1) float32 counts: the human box under each sure detection of a dataset's detector on its own held-out images."""
+    """(K, K + 1) float32 counts: the human box under each sure detection of a dataset's detector on its own held-out images.
+
+    All are 0 for a dataset that is no target, whose held-out images are not labelled.
+    """
     counts = torch.zeros(len(workspace.data.space(dataset)), len(workspace.data.space(dataset)) + 1)
-    for sure, human in _held_out(workspace, dataset):
+    for sure, human in _held_out(workspace, dataset) if dataset in workspace.config.target_names else ():
         counts += count_pairs(sure, human)
     return counts
 
