@@ -62,7 +62,7 @@ def test_it_has_no_detector_and_nothing_is_transferred_from_it_or_to_it(finished
     for kind in ("pseudo_labels", "transferred"):
         assert len(list((run / kind).glob("*.json"))) == 6
     assert "phone" not in (run / "evaluation.json").read_text()
-    with pytest.raises(InputError, match="there is no dataset 'phone'"):
+    with pytest.raises(InputError, match="target names 'phone', and there is no such dataset"):
         open_run(config, run, "target=phone")
 
 
