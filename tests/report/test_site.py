@@ -253,6 +253,8 @@ def test_decisions_outlive_the_page_and_correct_the_labels(page: Any, site: Path
     page.keyboard.press("Shift+A")
     page.reload()
     page.wait_for_selector("#cards svg .box")
+    page.wait_for_function("() => document.getElementById('viewer-title').textContent === '002.png'")  # as its address says
+    page.keyboard.press("Escape")
     assert text(page, "#review-count") == "Boxes: 0 accepted, 1 rejected; whole images: 1"
     with page.expect_download() as started:
         page.get_by_role("button", name="Download decisions").click()
