@@ -85,6 +85,7 @@ def text(page: Any, selector: str) -> str:
 
 
 def open_viewer(page: Any, card: int = 0) -> None:
+    page.wait_for_timeout(200)  # longer than the gallery waits before it draws its cards again
     page.locator(".card-button").nth(card).click()
     page.wait_for_selector("#panels svg .box")
 
@@ -253,8 +254,10 @@ def test_decisions_outlive_the_page_and_correct_the_labels(page: Any, site: Path
     page.keyboard.press("Shift+A")
     page.reload()
     page.wait_for_selector("#cards svg .box")
-    page.wait_for_function("() => document.getElementById('viewer-title').textContent === '002.png'")  # as its address says
+    page.wait_for_selector("#viewer[open]")
+    assert text(page, "#viewer-title") == "002.png", "as the page's address says"
     page.keyboard.press("Escape")
+    page.wait_for_selector("#viewer", state="hidden")
     assert text(page, "#review-count") == "Boxes: 0 accepted, 1 rejected; whole images: 1"
     with page.expect_download() as started:
         page.get_by_role("button", name="Download decisions").click()
