@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lat.cli.command import LABELS, Command
-from lat.cli.modes import next_step, with_modes
+from lat.cli.modes import next_step, tell_page, with_modes
 from lat.core.errors import InputError
 from lat.core.remote import as_path, name_of
 from lat.engine import announce
@@ -61,15 +61,8 @@ def compare(
     else:
         print_comparison(comparison.figures)
     if out is not None and images is not None:
-        _tell_page(out / "index.html")
+        tell_page(out / "index.html")
     next_step(_next_command(first, second, images))
-
-
-def _tell_page(page: Path) -> None:
-    if announce.to_programs():
-        announce.event("report", path=str(page))
-    else:
-        announce.say(f"page: {page}")
 
 
 def _next_command(first: Path, second: Path, images: Path | None) -> str:

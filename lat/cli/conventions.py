@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lat.cli.command import STAGES, Command
-from lat.cli.modes import next_step, with_modes
+from lat.cli.modes import next_step, tell_page, with_modes
 from lat.cli.options import ConfigFile, Overrides, open_run
 from lat.engine import announce
 
@@ -29,10 +29,11 @@ def conventions(
     It reads what `lat pseudo-label` and `lat transfer` have written, and trains nothing.
     """
     from lat.cli.tables.protocols import print_conventions
-    from lat.commands.find_conventions import PAGE, check_folder, find_conventions, write_conventions
+    from lat.commands.find_conventions import FIGURES, PAGE, find_conventions, write_conventions
+    from lat.commands.output_folder import check_output_folder
 
     if out is not None:
-        check_folder(out)
+        check_output_folder(out, FIGURES, "an earlier call")
     workspace = open_run(config, overrides)
     found = find_conventions(workspace, source, target)
     if out is not None:
@@ -43,15 +44,8 @@ def conventions(
     else:
         print_conventions(found)
     if out is not None:
-        _tell_page(out / PAGE)
+        tell_page(out / PAGE)
     next_step("lat report", config, overrides)
-
-
-def _tell_page(page: Path) -> None:
-    if announce.to_programs():
-        announce.event("report", path=str(page))
-    else:
-        announce.say(f"page: {page}")
 
 
 COMMANDS = {

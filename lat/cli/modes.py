@@ -53,6 +53,14 @@ def next_with_review(reviewed: Path, labels: Path) -> None:
         next_step("lat train-downstream", run)
 
 
+def tell_page(page: Path) -> None:
+    """Say where a page was written."""
+    if announce.to_programs():
+        announce.event("report", path=str(page))
+    else:
+        announce.say(f"page: {page}")
+
+
 def next_step(command: str, config: Path | None = None, overrides: list[str] | None = None) -> None:
     """Say what to run next, with the configuration and the overrides of this command, if any."""
     words = [] if config is None else [str(config), *(overrides or ())]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lat.commands.output_folder import check_output_folder
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
 from lat.core.remote import is_folder, name_of
@@ -68,10 +69,7 @@ def check_folders(out: Path, images: Path | None) -> None:
     """
     if images is not None and not is_folder(images):
         raise InputError(name_of(images), "no such images folder", "correct --images")
-    if out.exists() and not out.is_dir():
-        raise InputError(out, "is not a folder", "name a new or empty one")
-    if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
-        raise InputError(out, f"is not empty, and has no {FIGURES} of an earlier comparison", "name a new or empty folder")
+    check_output_folder(out, FIGURES, "an earlier comparison")
 
 
 def write_comparison(comparison: Comparison, out: Path, images: Path | None) -> None:

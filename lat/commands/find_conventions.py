@@ -38,20 +38,8 @@ def find_conventions(workspace: Workspace, source: str | None = None, target: st
     return found
 
 
-def check_folder(out: Path) -> None:
-    """Check that writing to `out` overwrites nothing but earlier conventions.
-
-    Raises:
-        InputError: if `out` is a file or has something else in it.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError(out, "is not a folder", "name a new or empty one")
-    if out.is_dir() and any(out.iterdir()) and not (out / FIGURES).is_file():
-        raise InputError(out, f"is not empty, and has no {FIGURES} of an earlier call", "name a new or empty folder")
-
-
 def write_conventions(workspace: Workspace, found: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write the figures as `conventions.json`, and the page `index.html`; `out` is the folder, see `check_folder`.
+    """Write the figures as `conventions.json`, and the page `index.html`; `out` is the folder.
 
     Raises:
         InputError: if an image that the page shows is missing or cannot be decoded.
