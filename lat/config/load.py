@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from lat.config.places import placed, refuse_old_places
+from lat.config.places import is_any_missing, placed, refuse_old_places
 from lat.config.renamed import refuse_old_keys, without_constants
 from lat.config.schema import Config
 from lat.core.documents import check_yaml, read_yaml_text
@@ -77,7 +77,7 @@ def _load_file(path: Path, overrides: Sequence[str], folder: Path = Path()) -> C
     if _is_of_older_version(path, content):
         folder = Path()
     config = _resolve(OmegaConf.create(placed(content, folder)), overrides, path)
-    if folder != Path():
+    if folder != Path() and is_any_missing(config.to_dict()):
         _refuse_old_places(config, written, overrides, path)
     return config
 

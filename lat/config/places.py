@@ -125,6 +125,11 @@ def named_files(content: Mapping[str, Any]) -> list[str]:
     return sorted({path for key, path in _paths(content) if not key.startswith("datasets.") and os.path.isfile(path)})
 
 
+def is_any_missing(content: Mapping[str, Any]) -> bool:
+    """True if a path of the settings is not there, which may be because it is in another place."""
+    return any(not os.path.exists(path) for _, path in _paths(content))
+
+
 def refuse_old_places(content: Mapping[str, Any], as_before: Mapping[str, Any], where: Path) -> None:
     """Raise an `InputError` for a path that is in the working directory, and not in the folder of the file, where it belongs.
 
