@@ -16,6 +16,7 @@ from lat.detectors.promptable.load import ALIASES, load_promptable
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labels.store.arrow import to_arrow
 from lat.labels.written_boxes import table_of_rows
+from lat.stages.pseudo_label import DETECTED_PER_BATCH
 from lat.stages.shared.detection import Predictor, batches_of, image_batches
 from lat.stages.shared.ensemble_labels import Members, ShardLabels
 from lat.workspace.jobs import do_shards
@@ -24,9 +25,7 @@ from lat.workspace.reading import reading_threads
 from lat.workspace.run_folder import at_work_in, url_folder
 from lat.workspace.workspace import Workspace
 
-PER_BATCH = 4
 MOST_LABELS = 100  # of an image
-MIN_SCORE = 0.1
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class PromptedShards:
         self.part = workspace.data.train_part(dataset)
         self.title = f"label {dataset} with {asked.name}"
         self.path = workspace.paths.root / "label_sets" / asked.name / f"{dataset}.json"
-        batch_size = workspace.config.runtime.images_per_batch or PER_BATCH
+        batch_size = workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH
         self.batches = in_shards(batches_of(range(len(self.part)), batch_size))
         self.sizes = sizes_of(self.batches)
         folder = work_folder(workspace.paths.root, self.path)

@@ -15,8 +15,8 @@ from promptable_models import SAVED, bert_tokenizer  # noqa: E402
 from lat.core.errors import InputError  # noqa: E402
 from lat.core.label_space import LabelSpace  # noqa: E402
 from lat.detectors.detections import is_solid  # noqa: E402
+from lat.detectors.promptable.asked import joined_scores  # noqa: E402
 from lat.detectors.promptable.grounding_dino import _texts  # noqa: E402
-from lat.detectors.promptable.joined import joined_scores  # noqa: E402
 from lat.detectors.promptable.load import load_promptable  # noqa: E402
 
 PROMPTS = ["person riding a bicycle", "car", "red square"]

@@ -5,7 +5,6 @@ Shape letters: B images of one size, Q boxes, K prompts.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,7 +14,8 @@ from torchvision.ops import clip_boxes_to_image
 from lat.core.label_space import LabelSpace
 from lat.core.lazy_table import LazyTable
 from lat.core.structures import LabeledBoxes
-from lat.detectors.detections import inference, is_solid
+from lat.detectors.detections import indices_by_size, inference, is_solid
+from lat.detectors.detector_settings import DetectorSettings
 
 MOST_BOXES = 300
 """Boxes kept of an image before those of one class suppress each other, best first."""
@@ -67,13 +67,12 @@ class PromptableDetector(nn.Module):
 
         Images (3, H, W), float32 in [0, 1], run together with those of their size, so that a result does not depend on others.
         """
-        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, image in enumerate(images):
-            groups[(image.shape[-2], image.shape[-1])].append(index)
         found: dict[int, LabeledBoxes] = {}
         with inference(self):
-            for size_hw, indices in groups.items():
-                scores, boxes = self.asking.answers(self.network, [images[i] for i in indices])
+            for indices in indices_by_size(images, DetectorSettings(image_size=0)):
+                same = [images[i] for i in indices]
+                size_hw = (same[0].shape[-2], same[0].shape[-1])
+                scores, boxes = self.asking.answers(self.network, same)
                 for index, of_image, at in zip(indices, scores.float().cpu(), boxes.float().cpu(), strict=True):
                     found[index] = self._kept(of_image, at, size_hw)
         return [found[index] for index in range(len(images))]

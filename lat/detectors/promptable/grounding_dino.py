@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from lat.core.errors import InputError
-from lat.detectors.promptable.joined import joined_scores
+from lat.detectors.promptable.asked import joined_scores
 
 
 class _Text(NamedTuple):

@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor
 from torchvision.ops import box_convert
 
+from lat.detectors.promptable.asked import padded_texts, pixel_values
+
 TEMPLATE = "a photo of a {}"
 """What the model was trained to read a class name in."""
 
@@ -20,16 +22,12 @@ class Owlv2Asking:
 
     def __init__(self, network: Any, processor: Any, prompts: Sequence[str]) -> None:
         self.image_processor = processor.image_processor
-        longest = network.config.text_config.max_position_embeddings
         texts = [TEMPLATE.format(prompt) for prompt in prompts]
-        self.queries = processor.tokenizer(
-            texts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt", return_attention_mask=True
-        )
+        self.queries = padded_texts(processor.tokenizer, texts, network.config.text_config.max_position_embeddings)
 
     def answers(self, network: Any, images: list[Tensor]) -> tuple[Tensor, Tensor]:
         device, count = network.device, len(images)
-        pixels = self.image_processor(images, do_rescale=False, return_tensors="pt", device=device)["pixel_values"].to(device)
         queries = {name: self.queries[name].to(device).repeat(count, 1) for name in ("input_ids", "attention_mask")}
-        output = network(pixel_values=pixels, **queries)
+        output = network(pixel_values=pixel_values(self.image_processor, images, device), **queries)
         longer = max(images[0].shape[-2:])  # the image is padded to a square, of which boxes are shares
         return output.logits.float().sigmoid(), box_convert(output.pred_boxes, "cxcywh", "xyxy") * longer

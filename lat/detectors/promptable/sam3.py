@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lat.detectors.promptable.joined import joined_scores
+from lat.detectors.promptable.asked import joined_scores, padded_texts, pixel_values
 
 
 class Sam3Asking:
@@ -20,13 +20,11 @@ class Sam3Asking:
 
     def __init__(self, network: Any, processor: Any, prompts: Sequence[str]) -> None:
         self.image_processor = processor.image_processor
-        length = {"padding": "max_length", "max_length": network.config.text_config.max_position_embeddings, "truncation": True}
-        self.texts = processor.tokenizer(list(prompts), **length, return_tensors="pt", return_attention_mask=True)
+        self.texts = padded_texts(processor.tokenizer, prompts, network.config.text_config.max_position_embeddings)
 
     def answers(self, network: Any, images: list[Tensor]) -> tuple[Tensor, Tensor]:
         device, count = network.device, len(images)
-        pixels = self.image_processor(images, do_rescale=False, return_tensors="pt", device=device)["pixel_values"].to(device)
-        seen = network.get_vision_features(pixel_values=pixels)
+        seen = network.get_vision_features(pixel_values=pixel_values(self.image_processor, images, device))
         height, width = images[0].shape[-2:]
         scores, boxes = [], []
         for token_ids, mask in zip(self.texts["input_ids"], self.texts["attention_mask"], strict=True):
