@@ -69,7 +69,7 @@ def time_transfer(workspace: Workspace) -> list[Row]:
         for source, targets in targets_of.items():
             transfer(workspace, source=source, due=dict.fromkeys(targets, ""))
 
-    learning, labelling = seconds(lambda: learn_class_shares(workspace, due={})), seconds(transfer_all)
+    learning, labelling = seconds(lambda: learn_class_shares(workspace, due={"": ""})), seconds(transfer_all)
     return [
         {
             "what": "what classes are in other spaces",
