@@ -115,14 +115,22 @@ def test_a_killed_driver_leaves_only_what_is_missing(ray_cluster: RayCluster, ex
 
 
 def test_a_node_that_dies_costs_the_shards_in_flight(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
-    job = counted(tmp_path / "job", 18, 0.4)
-    when(lambda: len(job.done_by()) >= 6, ray_cluster.lose_a_node)
+    job = counted(tmp_path / "job", 400, 0.2)  # more than are done until all three nodes have begun
+    first: set[int] = set()
+
+    def lose_a_node() -> None:
+        first.update(process for _, process in job.done_by())
+        ray_cluster.lose_a_node()
+        then = len(job.done_by()) + 12
+        when(lambda: len(job.done_by()) >= then, (job.folder / "hurry").touch)
+
+    when(lambda: len({process for _, process in job.done_by()}) == 3, lose_a_node)
     run(executor, job)
     assert missing_shards(job) == []
     done = [shard for shard, _ in job.done_by()]
-    assert len(done) <= 18 + 3
-    before, after = ({process for _, process in part} for part in (job.done_by()[:6], job.done_by()[-4:]))
-    assert len(after) < len(before) == 3
+    assert len(done) <= 400 + 3
+    last = {process for _, process in job.done_by()[-200:]}
+    assert len(last & first) < len(first) == 3
 
 
 def test_a_node_that_joins_is_used(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
