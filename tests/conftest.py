@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a module's fixture go to one process, so that it is made once."""
+    for item in items:
+        made = item._fixtureinfo.name2fixturedefs.values()
+        if any(one[-1].scope == "module" for one in made) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+
+
 @pytest.fixture
 def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     """The configuration and a copy of the run that the module's fixture `finished` has made, to be changed at will."""

@@ -38,6 +38,11 @@ class RayCluster:
     def add_node(self) -> None:
         self._cluster.add_node(**self._own())
 
+    def have_nodes(self, nodes: int) -> None:
+        """Add as many as are missing, which tests have lost."""
+        for _ in range(nodes - 1 - len(self._cluster.worker_nodes)):
+            self.add_node()
+
     def lose_a_node(self) -> None:
         """Kill one that is not the head."""
         self._cluster.remove_node(next(iter(self._cluster.worker_nodes)), allow_graceful=False)

@@ -22,6 +22,7 @@ from yaml import YAMLError
 from lat.config.places import is_any_missing, placed, refuse_old_places
 from lat.config.renamed import refuse_old_keys, without_constants
 from lat.config.schema import Config
+from lat.config.shapes import refuse_wrong_shapes
 from lat.core.documents import check_yaml, read_yaml_text
 from lat.core.errors import InputError, did_you_mean, looked_for
 from lat.core.remote import as_path, fetched, is_file, is_remote, name_of
@@ -139,6 +140,8 @@ def _resolve(written: DictConfig, overrides: Sequence[str], where: object) -> Co
     try:
         refuse_old_keys(written, where, "there")
         refuse_old_keys(options, where, "in the option")
+        for given in (written, options):
+            refuse_wrong_shapes(Config, _plain(given), where)
         resolved = OmegaConf.merge(_schema(), written, options)
         content = OmegaConf.to_container(resolved, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -153,6 +156,11 @@ def _resolve(written: DictConfig, overrides: Sequence[str], where: object) -> Co
         raise InputError(where, f"{error.where} {error.what}", error.remedy) from None
     assert isinstance(config, Config)
     return config
+
+
+def _plain(given: DictConfig) -> dict[Any, Any]:
+    content: Any = OmegaConf.to_container(given, resolve=False)
+    return content if isinstance(content, dict) else {}
 
 
 def _made(owner: Any, content: Mapping[Any, Any]) -> Any:

@@ -115,7 +115,8 @@ def test_a_killed_driver_leaves_only_what_is_missing(ray_cluster: RayCluster, ex
 
 
 def test_a_node_that_dies_costs_the_shards_in_flight(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
-    job = counted(tmp_path / "job", 400, 0.2)  # more than are done until all three nodes have begun
+    ray_cluster.have_nodes(3)
+    job = counted(tmp_path / "job", 400, 0.2)  # more than are done until all three have begun
     first: set[int] = set()
 
     def lose_a_node() -> None:

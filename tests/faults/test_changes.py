@@ -17,7 +17,7 @@ from lat.pipeline.run import run_stages
 from lat.workspace.step_records import StepRecords
 from lat.workspace.workspace import Workspace
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # the undisturbed run is made once
 
 
 def outdated(config: Path, run: Path, *settings: str) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 from fault_reference import Reference, torn_files
 from fault_runs import Ended, Plan, Runs, command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # the undisturbed run is made once
 REASONS = {
     errno.ENOSPC: "no space left on device); free some of the disk, or write elsewhere",
     errno.EROFS: "read-only file system); write elsewhere",

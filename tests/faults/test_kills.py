@@ -13,7 +13,7 @@ from fault_runs import Plan, Runs, command
 
 from lat.core.files import open_atomically, remove_leftovers, write_atomically
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # the undisturbed run is made once
 
 
 def test_a_run_killed_in_every_group_of_steps(runs: Runs, whole: Reference) -> None:
