@@ -69,3 +69,14 @@ def test_doctor_describes_the_machine_before_it_imports_torch() -> None:
     version, is_imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert version.split(".")[0].isdigit()
     assert is_imported == "False"
+
+
+@pytest.mark.parametrize("command", ["run", "transfer", "relations", "conventions", "label", "work"])
+def test_wrong_settings_are_told_before_torch_is_imported(command: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("datasets: 5", encoding="utf-8")
+    further = {"label": ["--model", "owlv2"], "work": ["--shard", "0/2"]}.get(command, [])
+    code = "import sys; from lat.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    called = [sys.executable, "-c", code, command, str(tmp_path / "c.yaml"), *further]
+    done = subprocess.run(called, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stderr
+    assert "'datasets' is '5', not a list" in done.stderr

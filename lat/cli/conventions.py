@@ -28,13 +28,13 @@ def conventions(
 
     It reads what `lat pseudo-label` and `lat transfer` have written, and trains nothing.
     """
+    workspace = open_run(config, overrides)
     from lat.cli.tables.protocols import print_conventions
     from lat.commands.find_conventions import FIGURES, PAGE, find_conventions, write_conventions
     from lat.commands.output_folder import check_output_folder
 
     if out is not None:
         check_output_folder(out, FIGURES, "an earlier call")
-    workspace = open_run(config, overrides)
     found = find_conventions(workspace, source, target)
     if out is not None:
         write_conventions(workspace, found, out)

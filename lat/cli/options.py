@@ -34,6 +34,8 @@ def open_run(config: Path, overrides: list[str] | None) -> Workspace:
         InputError: if either is wrong.
     """
     from lat.config.load import load_config
+
+    loaded = load_config(config, overrides or ())  # what is wrong with it is told before torch is imported
     from lat.workspace.workspace import Workspace
 
-    return Workspace(load_config(config, overrides or ()))
+    return Workspace(loaded)

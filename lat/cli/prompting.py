@@ -43,9 +43,9 @@ def label(
 
     The labels become one more space of proposals once the configuration names them under label_sets; see docs/label_sets.md.
     """
+    workspace = open_run(config, overrides)
     from lat.commands.prompted_labels import label_with_prompts, prompting
 
-    workspace = open_run(config, overrides)
     asked = prompting(workspace, model, prompts, name, min_score)
     files = label_with_prompts(workspace, asked, dataset or ())
     if not workspace.processes.is_first:

@@ -23,9 +23,11 @@ def work(
     The command of the stage, or `lat run`, joins what the shares have written.
     """
     from lat.config.load import load_config
+
+    loaded = load_config(config, overrides or ())
     from lat.pipeline.work import share_of_run, work
 
-    workspace = share_of_run(load_config(config, overrides or ()), shard)
+    workspace = share_of_run(loaded, shard)
     if not work(workspace, announce.say):
         announce.say("no images wait to be labelled")
     next_step("lat run", config, overrides)

@@ -45,9 +45,9 @@ def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -
 
     It can be stopped at any time; the same command resumes it.
     """
+    workspace = open_run(config, overrides)
     from lat.pipeline.run import run_stages
 
-    workspace = open_run(config, overrides)
     if not run_stages(workspace, force=force):
         announce.say("everything is up to date")
     _tell_results(workspace)
@@ -129,10 +129,10 @@ def relations(
     ] = False,
 ) -> None:
     """Find which classes of the datasets are equal, contain one another, overlap or stand alone."""
+    workspace = open_run(config, overrides)
     from lat.cli.tables.relations import print_relations
     from lat.commands.relate import relate, write_review
 
-    workspace = open_run(config, overrides)
     matrices = relate(workspace)
     if announce.to_programs():
         for matrix in matrices:
@@ -199,10 +199,10 @@ def _run_stage(
     stage: str, config: Path, overrides: list[str] | None, force: bool, group: str | None = None, member: str | None = None
 ) -> Workspace:
     """Run one stage, or only its steps of one group and member."""
+    workspace = open_run(config, overrides)
     from lat.pipeline.plan import all_steps
     from lat.pipeline.run import run_stages
 
-    workspace = open_run(config, overrides)
     for name in (group, member):
         if name is not None:
             workspace.data.index(name)
