@@ -5,15 +5,16 @@
 
 Street scenes drawn with real annotators, the target being `city` and the others whole; and with --data the blood cells of
 configs/blood_twice.yaml in FOLDER (see benchmarks/annotated_twice.py), of whose target a share of the training images is kept,
-drawn by seed: fewer images are part of more. Held-out images and truth are the same in every row, and a row trains everything
-anew. A number that the target does not have counts as all of its images. Runs are kept under --out; up-to-date steps are not
-repeated.
+drawn by seed: fewer images are part of more. Held-out images and truth are the same in every row; what does not depend on the
+target's images, the sources' detectors and the labels in their spaces, is taken from the row before. A number that the target
+does not have counts as all of its images. Runs are kept under --out; up-to-date steps are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
@@ -65,9 +66,15 @@ def main() -> None:
     makers |= {} if options.data is None else {"blood cells": ("cells", blood)}
     rows: list[Row] = []
     for name, (target, make) in makers.items():
+        settings, before = [*options.overrides, f"target={target}"], dict.fromkeys(options.seeds, Path())
         for count in options.images:
-            settings = [*options.overrides, f"target={target}"]
-            rows.append(row_of(name, count, [evaluated(make(count, seed), settings) for seed in options.seeds]))
+            runs = []
+            for seed in options.seeds:
+                workspace = Workspace(load_config(make(count, seed), settings))
+                take_over(before[seed], workspace.paths.root)
+                before[seed] = workspace.paths.root
+                runs.append(evaluated(workspace))
+            rows.append(row_of(name, count, runs))
     print_rows("target_size", rows, options.json)
 
 
@@ -85,9 +92,15 @@ def blood_config(folder: Path, data: Path, count: int, seed: int) -> Path:
     return path
 
 
-def evaluated(config: Path, settings: Sequence[str]) -> Evaluation:
+def take_over(done: Path, run: Path) -> None:
+    """Copy the detectors and their labels of a finished run into a new one, which does again what differs."""
+    if done != Path() and not run.exists():
+        for part in ("upstream", "pseudo_labels", ".state"):
+            shutil.copytree(done / part, run / part)
+
+
+def evaluated(workspace: Workspace) -> Evaluation:
     """Transfer AP of every direction and method of one run."""
-    workspace = Workspace(load_config(config, settings))
     run_stages(workspace, STAGES)
     rows: Evaluation = json.loads(workspace.paths.evaluation.read_text(encoding="utf-8"))["transfer"]
     return rows
