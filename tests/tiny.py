@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import torch
 
 from lat.commands.draw_street_scenes import benchmark_config
 from lat.config.load import load_config
+from lat.core.structures import LabeledBoxes
+from lat.labels.coco.write import write_labels
 from lat.street_scenes import draw_street_scenes
 from lat.workspace.workspace import Workspace
 
@@ -52,6 +56,17 @@ def draw_tiny(folder: Path, images: int = 3) -> Path:
 
 def tiny_workspace(config: Path, output_dir: Path | str, *overrides: str) -> Workspace:
     return Workspace(load_config(config, [*FEW_STEPS, f"output_dir={output_dir}", *overrides]))
+
+
+def labelled_workspace(config: Path, output_dir: Path, scores: Mapping[str, float]) -> Workspace:
+    """A run towards city whose transferred labels are one truck per image, of one score in each source."""
+    workspace = tiny_workspace(config, output_dir, "target=city")
+    space = workspace.data.space("city")
+    for source, score in scores.items():
+        images = workspace.data.train_part(source).labels
+        box = LabeledBoxes(torch.tensor([[1.0, 2, 11, 22]]), torch.tensor([1]), space, torch.tensor([score]))
+        write_labels(workspace.paths.transferred(source, "city"), images, space, [box] * len(images), info={})
+    return workspace
 
 
 def result_bytes(output_dir: Path) -> dict[str, bytes]:

@@ -6,16 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
-from tiny import draw_tiny, tiny_workspace
+from tiny import draw_tiny, labelled_workspace
 
 from lat.cli import main
 from lat.commands.export_run import export_run
 from lat.core.errors import InputError
-from lat.core.structures import LabeledBoxes
 from lat.labels.coco.read import read_labels
-from lat.labels.coco.write import write_labels
 from lat.workspace.workspace import Workspace
 
 SCORES = {"nu": 0.7, "way": 0.3}
@@ -29,13 +26,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(config: Path, tmp_path: Path) -> Workspace:
     """A run whose transferred labels are one box per image, of one score in each source."""
-    workspace = tiny_workspace(config, tmp_path / "run", "target=city")
-    space = workspace.data.space("city")
-    for source, score in SCORES.items():
-        images = workspace.data.train_part(source).labels
-        box = LabeledBoxes(torch.tensor([[1.0, 2, 11, 22]]), torch.tensor([1]), space, torch.tensor([score]))
-        write_labels(workspace.paths.transferred(source, "city"), images, space, [box] * len(images), info={})
-    return workspace
+    return labelled_workspace(config, tmp_path / "run", SCORES)
 
 
 def test_own_images_and_those_of_each_source_with_labels_that_count(workspace: Workspace, tmp_path: Path) -> None:
