@@ -42,6 +42,7 @@ def init(
     Without --dataset the datasets are asked for. An existing file is overwritten only with --force.
     """
     from lat.commands.init import parse_dataset, write_config
+    from lat.workspace.time_estimate import about, told
 
     if dataset:
         datasets = [parse_dataset(text) for text in dataset]
@@ -51,8 +52,11 @@ def init(
             f"Target ({', '.join(one.name for one in datasets)}; empty for the smallest)", default="", show_default=False
         )
         output_dir = output_dir or typer.prompt(f"Folder of the run (empty for runs/{out.stem})", default="", show_default=False)
-    chosen = write_config(out, datasets, target=target, output_dir=output_dir, force=force)
-    print(f"wrote {out}: labels are moved to {chosen}")
+    written = write_config(out, datasets, target=target, output_dir=output_dir, force=force)
+    print(f"wrote {out}: labels are moved to {written.target}")
+    print(f"lat run will take {about(written.seconds, written.machine)}:")
+    for stage, seconds in written.seconds.items():
+        print(f"  {stage:<24}{told(seconds):>7}")
     next_step("lat check", out)
 
 

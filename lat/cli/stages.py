@@ -47,7 +47,10 @@ def run(config: ConfigFile, overrides: Overrides = None, force: Force = False) -
     """
     workspace = open_run(config, overrides)
     from lat.pipeline.run import run_stages
+    from lat.workspace.time_estimate import expected_time
 
+    if expected := expected_time(workspace):
+        announce.say(expected)
     if not run_stages(workspace, force=force):
         announce.say("everything is up to date")
     _tell_results(workspace)

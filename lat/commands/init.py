@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from lat.commands.found_dataset import found_dataset
+from lat.commands.proposed_training import propose
 from lat.config.load import load_config
 from lat.config.places import path_from, seen_from
 from lat.core.errors import InputError, did_you_mean
@@ -18,8 +19,10 @@ from lat.core.files import write_atomically
 from lat.core.remote import as_path, is_file, name_of
 from lat.data.data_settings import DatasetSettings
 from lat.data.dataset import existing_folder, load_dataset
+from lat.engine.machine import Machine, this_machine
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
+from lat.workspace.time_estimate import Counted, estimate
 
 SMALL_OBJECT = 10  # pixels that the shorter side of a small object should keep
 SMALL_SHARE = 0.05  # share of boxes that count as small
@@ -39,13 +42,19 @@ rounds: {{count: 1}} # one more round, with detectors trained on the transferred
 datasets:
 """
 
-_UPSTREAM = """\
+_TRAINING = """\
 upstream:
   model: {{backbone: efficientnet_lite0, weights: pretrained, image_size: {size}}} # {what}
-  training: {{learning_rate: 0.001}} # with pretrained weights; small, which learns from scratch, has 0.004"""
+  # Steps and images per step are for {machine}, the learning rate for pretrained weights; small, which has none, takes 0.004.
+  training: {{steps: {one.upstream}, batch_size: {one.batch_size}, learning_rate: 0.001}}
+lat: {{training: {{steps: {one.label_transfer}, batch_size: {one.label_transfer_batch}}}}}
+downstream:
+  model: {{image_size: {size}}}
+  training: {{steps: {one.downstream}, batch_size: {one.batch_size}}}
+"""
 
 _GPU = """\
-# On a GPU, larger models that train longer are better; for a start:
+# On a GPU, larger models that train longer are better; for a start, in place of the sections above:
 # training: {{warmup_steps: 1000}}
 # upstream:
 #   model: {{backbone: resnet50, weights: pretrained, image_size: {gpu_size}}} # weights may also be a file
@@ -58,10 +67,11 @@ _GPU = """\
 
 @dataclass(frozen=True)
 class _Look:
-    """What was found in a dataset: the settings to write, its labels, and the shorter side that its small objects need."""
+    """What was found in a dataset: the settings to write, its labels, how many images are for what, and the size they need."""
 
     settings: DatasetSettings
     table: LabelTable
+    counted: Counted
     size_needed: int
 
     @property
@@ -71,6 +81,21 @@ class _Look:
     @property
     def small_box(self) -> float:
         return _small_box(self.table)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a new configuration makes a run do.
+
+    Attributes:
+        target: name of the dataset to whose label space all others are moved, or all.
+        machine: what steps, image size and batches were chosen for.
+        seconds: about how long each stage takes there.
+    """
+
+    target: str
+    machine: Machine
+    seconds: Mapping[str, float]
 
 
 def parse_dataset(text: str) -> DatasetSettings:
@@ -92,8 +117,8 @@ def parse_dataset(text: str) -> DatasetSettings:
 
 def write_config(
     path: Path, datasets: Sequence[DatasetSettings], *, target: str = "", output_dir: str = "", force: bool = False
-) -> str:
-    """Inspect the datasets and write a commented YAML file that `lat check` accepts; returns the name of the target.
+) -> Written:
+    """Inspect the datasets and write a commented YAML file that `lat check` accepts, with settings that suit this machine.
 
     Args:
         path: the file to write.
@@ -120,11 +145,12 @@ def write_config(
     reason += "; a list of names, or all, is possible too"
     place = path_from(path.parent, output_dir) if output_dir else f"runs/{path.stem}"
     head = _HEADER.format(path=path, output_dir=_text(place), target=_text(chosen), reason=reason)
-    content = head + "".join(_describe(look, path.parent) for look in looks) + _image_sizes(looks)
+    machine = this_machine()
+    content = head + "".join(_describe(look, path.parent) for look in looks) + _training(looks, machine)
     gpu_size = max(MOST_SIZE, min(1333, max(look.size_needed for look in looks)))
     write_atomically(path, content + _GPU.format(gpu_size=gpu_size))
-    load_config(path)
-    return chosen
+    seconds = estimate(load_config(path), {look.settings.name: look.counted for look in looks}, machine)
+    return Written(chosen, machine, seconds)
 
 
 def _look(settings: DatasetSettings) -> _Look:
@@ -139,8 +165,7 @@ def _look(settings: DatasetSettings) -> _Look:
         )
     if not settings.validation and len(table) >= LEAST_IMAGES:
         settings = _with_held_out(settings)
-    load_dataset(settings)
-    return _Look(settings, table, _size_needed(table))
+    return _Look(settings, table, Counted.of(*load_dataset(settings)), _size_needed(table))
 
 
 def _with_held_out(settings: DatasetSettings) -> DatasetSettings:
@@ -195,17 +220,23 @@ def _seen_from(folder: Path, settings: DatasetSettings) -> DatasetSettings:
     return DatasetSettings(**entry)
 
 
-def _image_sizes(looks: Sequence[_Look]) -> str:
-    """The sections that set the image size, and the reason for it."""
+def _image_size(looks: Sequence[_Look]) -> int:
+    """The shorter side to which images are resized; 0 keeps their own size."""
     needed = max(look.size_needed for look in looks)
-    size = 0 if all(needed >= look.shorter_side for look in looks) else min(needed, MOST_SIZE)
+    return 0 if all(needed >= look.shorter_side for look in looks) else min(needed, MOST_SIZE)
+
+
+def _training(looks: Sequence[_Look], machine: Machine) -> str:
+    """The sections that set image size, steps and batches, and the reason for them."""
+    size = _image_size(looks)
     lines = [f"# Small objects should keep about {SMALL_OBJECT} pixels. The shorter side of 19 out of 20 boxes is at least:"]
     for look in looks:
         kept = f", {look.small_box * size / look.shorter_side:.0f} as seen" if size else ""
         lines.append(f"#   {look.settings.name}: {look.small_box:.0f} pixels in images {look.shorter_side} high or wide{kept}")
     what = "0 keeps the images' own size" if not size else "shorter side in pixels; 0 keeps the images' own size"
-    lines += [_UPSTREAM.format(size=size, what=what), f"downstream: {{model: {{image_size: {size}}}}}"]
-    return "\n".join(lines) + "\n"
+    images = [look.counted.train for look in looks]
+    proposal = propose(machine, images, max(look.counted.megapixels(size) for look in looks))
+    return "\n".join(lines) + "\n" + _TRAINING.format(size=size, what=what, machine=machine, one=proposal)
 
 
 def _text(value: str) -> str:

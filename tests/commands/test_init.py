@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lat.config.load import load_config
 from lat.core.convnet_names import PACKAGED, timm_name
 from lat.core.errors import InputError
 from lat.data.data_settings import DatasetSettings
+from lat.engine.machine import Machine
 
 
 def run(*arguments: str) -> int:
@@ -39,7 +41,13 @@ def test_init_writes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFi
         options += ["--dataset", f"{one.name}={one.images},{one.annotations}"]
     path = tmp_path / "mine.yaml"
     assert run("init", *options, "--out", str(path)) == 0
-    assert capsys.readouterr().out == f"wrote {path}: labels are moved to b\nnext: lat check {path}\n"
+    first, total, *stages, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == (f"wrote {path}: labels are moved to b", f"next: lat check {path}")
+    assert re.fullmatch(r"lat run will take about [\d.]+ (s|min|h) on .*:", total)
+    assert [re.split(" {2,}", line.strip())[0] for line in stages] == [
+        *("upstream training", "pseudo-labels", "label-transfer training", "transfer", "downstream training"),
+        "evaluation and report",
+    ]
     assert run("check", str(path)) == 0
     config = load_config(path)
     assert config.target_names == ("b",)
@@ -55,6 +63,20 @@ def test_the_image_size_leaves_small_objects_ten_pixels(tmp_path: Path) -> None:
     text = (tmp_path / "mine.yaml").read_text()
     assert "#   a: 8 pixels in images 32 high or wide, 80 as seen" in text
     assert "#   b: 20 pixels in images 600 high or wide, 11 as seen" in text
+
+
+def test_steps_and_batches_are_those_for_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = write_config(tmp_path / "mine.yaml", datasets(tmp_path))
+    config = load_config(tmp_path / "mine.yaml")
+    if not written.machine.gpu_gib:
+        chosen = (config.upstream.training, config.lat.training, config.downstream.training)
+        assert [(one.steps, one.batch_size) for one in chosen] == [(400, 8), (1200, 8), (600, 8)]
+    monkeypatch.setattr("lat.commands.init.this_machine", lambda: Machine(8, gpu_gib=24.0))
+    written = write_config(tmp_path / "mine.yaml", datasets(tmp_path), force=True)
+    chosen = load_config(tmp_path / "mine.yaml").upstream.training
+    assert (chosen.steps, chosen.batch_size, chosen.learning_rate) == (400, 16, 0.001)
+    assert "are for a GPU of 24 GiB" in (tmp_path / "mine.yaml").read_text()
+    assert set(written.seconds) >= {"upstream training", "transfer"}
 
 
 def test_upstream_detectors_start_from_weights_that_need_no_network(tmp_path: Path) -> None:
