@@ -23,6 +23,7 @@ def ask_for_datasets() -> list[DatasetSettings]:
         InputError: if there is no terminal to ask on.
     """
     from lat.commands.found_dataset import check_name
+    from lat.commands.init import too_few
 
     if not sys.stdin.isatty():
         raise InputError(
@@ -30,11 +31,14 @@ def ask_for_datasets() -> list[DatasetSettings]:
         )
     print("Enter two or more datasets; an empty name ends the list.")
     datasets: list[DatasetSettings] = []
-    while name := _ask(
-        f"Name of dataset {len(datasets) + 1}", partial(check_name, [one.name for one in datasets]), may_be_empty=True
-    ):
-        datasets.append(_ask_for_dataset(name))
-    return datasets
+    while True:
+        names = [one.name for one in datasets]
+        if name := _ask(f"Name of dataset {len(datasets) + 1}", partial(check_name, names), may_be_empty=True):
+            datasets.append(_ask_for_dataset(name))
+        elif len(datasets) > 1:
+            return datasets
+        else:
+            print("  This {}; {}".format(*too_few(names)))
 
 
 def _ask_for_dataset(name: str) -> DatasetSettings:

@@ -98,6 +98,13 @@ class Written:
     seconds: Mapping[str, float]
 
 
+def too_few(names: Sequence[str]) -> tuple[str, str]:
+    """What is missing where fewer than two datasets are named, and where a second may come from."""
+    what = f"names {f'{names[0]} alone' if names else 'none'}, and labels move between two datasets"
+    remedy = "name another; a promptable model makes one of a folder of images: lat label IMAGES --prompts FILE --out LABELS.json"
+    return what, f"{remedy}, then NAME=IMAGES,LABELS.json"
+
+
 def parse_dataset(text: str) -> DatasetSettings:
     """A dataset from `NAME=IMAGES,ANNOTATIONS[,VALIDATION[,VALIDATION_IMAGES]]`, or from `NAME=FOLDER`; see `found_dataset`.
 
@@ -133,10 +140,10 @@ def write_config(
     if path.exists() and not force:
         raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
     names = [settings.name for settings in datasets]
-    if len(names) < 2 or len(set(names)) < len(names):
-        what = f"names {', '.join(names) or 'none'}, and labels move between datasets"
-        remedy = "name two or more, each with its own name; the second may be images with boxes of a model such as SAM 3"
-        raise InputError("--dataset", what, remedy)
+    if repeated := next((name for name in names if names.count(name) > 1), ""):
+        raise InputError("--dataset", f"names {repeated} twice", "give each dataset its own name")
+    if len(names) < 2:
+        raise InputError("--dataset", *too_few(names))
     if target not in ("", "all", *names):
         raise InputError("--target", f"there is no dataset '{target}'", did_you_mean(target, [*names, "all"]))
     looks = [_look(settings) for settings in datasets]

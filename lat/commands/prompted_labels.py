@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
 from lat.core.label_space import LabelSpace
+from lat.data.dataset import DetectionDataset
 from lat.data.prompts import prompts_of_names, read_prompts
+from lat.data.read_ahead import READERS
 from lat.detectors.promptable.load import ALIASES, load_promptable
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labels.store.arrow import to_arrow
@@ -48,9 +52,13 @@ class Prompting:
     def space(self) -> LabelSpace:
         return LabelSpace.from_names(self.name, tuple(self.prompts))
 
+    def sha256(self) -> str:
+        """Hash of all that labels depend on, beside the images."""
+        return sha256_of_json([self.model, _sha256_of_folder(self.model), dict(self.prompts), self.min_score])
+
 
 def prompting(workspace: Workspace, model: str, prompts: Path | None, name: str | None, min_score: float) -> Prompting:
-    """What to ask, and under which name.
+    """What to ask of the images of a run, and under which name.
 
     Args:
         workspace: the run whose images are labelled.
@@ -62,17 +70,27 @@ def prompting(workspace: Workspace, model: str, prompts: Path | None, name: str 
     Raises:
         InputError: if the file or an option is wrong, or the name is that of a dataset.
     """
+    asked = prompting_alone(model, prompts, name, min_score)
+    if asked.name in workspace.names:
+        raise InputError("--name", f"'{asked.name}' is the name of a dataset", "choose another one")
+    if prompts is None:
+        asked = replace(asked, prompts=prompts_of_names([workspace.data.space(dataset) for dataset in workspace.names]))
+    return asked
+
+
+def prompting_alone(model: str, prompts: Path | None, name: str | None, min_score: float) -> Prompting:
+    """The same without a run; nothing is asked for without `prompts`.
+
+    Raises:
+        InputError: if the file or an option is wrong.
+    """
     if not 0.0 <= min_score <= 1.0:
         raise InputError("--min-score", f"is {min_score}", "choose a number from 0 to 1")
     if name is None:
         name = Path(model).name.replace("-", "_").replace(".", "_")
     if not name.replace("_", "").isalnum():
         raise InputError("--name", f"'{name}' has other characters than letters, digits and _", "choose another one")
-    if name in workspace.names:
-        raise InputError("--name", f"'{name}' is the name of a dataset", "choose another one")
-    spaces = [workspace.data.space(dataset) for dataset in workspace.names]
-    texts = prompts_of_names(spaces) if prompts is None else read_prompts(prompts)
-    return Prompting(name, model, texts, min_score)
+    return Prompting(name, model, {} if prompts is None else read_prompts(prompts), min_score)
 
 
 def label_with_prompts(workspace: Workspace, asked: Prompting, datasets: Sequence[str] = ()) -> dict[str, Path]:
@@ -88,58 +106,81 @@ def label_with_prompts(workspace: Workspace, asked: Prompting, datasets: Sequenc
         raise InputError("output_dir", "is a URL", "label into a folder of this machine: output_dir=FOLDER")
     chosen = [workspace.data.settings_of(dataset).name for dataset in datasets or workspace.names]
     with at_work_in(workspace.config.output_dir):
-        inputs = sha256_of_json([asked.model, _sha256_of_folder(asked.model), dict(asked.prompts), asked.min_score])
-        return {dataset: _label(workspace, asked, dataset, inputs) for dataset in chosen}
+        return {dataset: _label(workspace, asked, dataset) for dataset in chosen}
 
 
-def _label(workspace: Workspace, asked: Prompting, dataset: str, inputs: str) -> Path:
-    job = do_shards(workspace, PromptedShards, dataset=dataset, asked=asked, inputs=inputs)
+def _label(workspace: Workspace, asked: Prompting, dataset: str) -> Path:
+    job = do_shards(workspace, prompted_shards, dataset=dataset, asked=asked, inputs=asked.sha256())
     workspace.processes.from_first(job.finish)
     return job.path
 
 
+def prompted_shards(workspace: Workspace, *, dataset: str, asked: Prompting, inputs: str) -> PromptedShards:
+    """The labels of the training images of a dataset; see `JobRecipe`."""
+    root = workspace.paths.root
+    path = root / "label_sets" / asked.name / f"{dataset}.json"
+    per_batch = workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH
+    labeller = Labeller(asked, workspace.fabric, per_batch, reading_threads(workspace))
+    return PromptedShards(workspace.data.train_part(dataset), path, work_folder(root, path), labeller, inputs)
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """What is asked, and who does it.
+
+    Attributes:
+        asked: the model and its prompts.
+        fabric: the device.
+        images_per_batch: images that the model sees at once.
+        readers: threads that decode images.
+    """
+
+    asked: Prompting
+    fabric: Fabric
+    images_per_batch: int = DETECTED_PER_BATCH
+    readers: int = READERS
+
+
 class PromptedShards:
-    """The labels of a promptable model on the training images of a dataset; see `ShardJob`.
+    """The labels of a promptable model on some images; see `ShardJob`.
 
     Args:
-        workspace: the run.
-        dataset: the dataset whose images they label.
-        asked: the model and its prompts.
-        inputs: hash of both.
+        part: the images.
+        path: the labels file.
+        folder: where its shards are kept.
+        labeller: what is asked, and who does it.
+        inputs: hash of what is asked.
     """
 
     is_preparation = False
 
-    def __init__(self, workspace: Workspace, *, dataset: str, asked: Prompting, inputs: str) -> None:
-        self.workspace, self.asked = workspace, asked
-        self.part = workspace.data.train_part(dataset)
-        self.title = f"label {dataset} with {asked.name}"
-        self.path = workspace.paths.root / "label_sets" / asked.name / f"{dataset}.json"
-        batch_size = workspace.config.runtime.images_per_batch or DETECTED_PER_BATCH
-        self.batches = in_shards(batches_of(range(len(self.part)), batch_size))
+    def __init__(self, part: DetectionDataset, path: Path, folder: Path, labeller: Labeller, inputs: str) -> None:
+        self.part, self.path, self.labeller = part, path, labeller
+        self.title = f"label {part.name} with {labeller.asked.name}"
+        self.batches = in_shards(batches_of(range(len(part)), labeller.images_per_batch))
         self.sizes = sizes_of(self.batches)
-        folder = work_folder(workspace.paths.root, self.path)
-        self.shards = prepared_shards(folder, self.part.labels, asked.space, inputs, self.batches)
+        self.shards = prepared_shards(folder, part.labels, labeller.asked.space, inputs, self.batches)
 
     @cached_property
     def detector(self) -> Members:
-        """The model, on the run's device."""
-        asked = self.asked
+        """The model, on the device."""
+        asked = self.labeller.asked
         detector = load_promptable(asked.model, asked.space, tuple(asked.prompts.values()), asked.min_score)
-        return Members([Predictor(detector, self.workspace.fabric)], mirrored=False)
+        return Members([Predictor(detector, self.labeller.fabric)], mirrored=False)
 
     def is_done(self, shard: int) -> bool:
         return self.shards.has(shard)
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
+        asked, device = self.labeller.asked, self.labeller.fabric.device
         batches = self.batches[shard]
-        labels = ShardLabels([(self.detector, self.asked.min_score)], MOST_LABELS)
-        for images in image_batches(self.part, batches, self.workspace.fabric.device, reading_threads(self.workspace)):
+        labels = ShardLabels([(self.detector, asked.min_score)], MOST_LABELS)
+        for images in image_batches(self.part, batches, device, self.labeller.readers):
             labels.add(images)
             advance(len(images))
-        boxes, counts = labels.kept(0, self.asked.space)
+        boxes, counts = labels.kept(0, asked.space)
         first = batches[0].start
-        rows = table_of_rows(self.part.labels, self.asked.space, boxes, counts, first_image=first)
+        rows = table_of_rows(self.part.labels, asked.space, boxes, counts, first_image=first)
         self.shards.write(shard, to_arrow(rows, first))
         return [self.shards.path(shard)]
 
@@ -150,7 +191,7 @@ class PromptedShards:
             self.shards.export(self.path, self._info())
 
     def _info(self) -> dict[str, Any]:
-        asked = self.asked
+        asked = self.labeller.asked
         model = ALIASES.get(asked.model, asked.model)
         return {"method": "prompted", "model": Path(model).name, "prompts": dict(asked.prompts), "min_score": asked.min_score}
 

@@ -144,9 +144,13 @@ def test_a_dataset_of_another_form_is_an_error(text: str) -> None:
         parse_dataset(text)
 
 
-def test_one_dataset_is_not_enough(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="names a, and labels move between datasets; name two or more, each with its own name"):
+def test_one_dataset_is_not_enough_and_a_model_can_make_the_second(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"names a alone, and labels move between two datasets; name another; a promptable model"
+    ):
         write_config(tmp_path / "mine.yaml", datasets(tmp_path)[:1])
+    with pytest.raises(InputError, match="--dataset: names a twice; give each dataset its own name"):
+        write_config(tmp_path / "mine.yaml", [*datasets(tmp_path)[:1]] * 2)
 
 
 def test_without_datasets_and_terminal_init_says_what_to_do(
@@ -161,7 +165,7 @@ def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     a, b = datasets(tmp_path)
     no_file = b.annotations + "x"
     answers = iter(
-        ["a", a.images, a.annotations, "", "bad name", "a", "b", b.images, no_file, b.annotations, "", "", "a", "here"]
+        ["a", a.images, a.annotations, "", "", "bad name", "a", "b", b.images, no_file, b.annotations, "", "", "a", "here"]
     )
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda *words, **options: False)
@@ -169,6 +173,7 @@ def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     assert run("init", "--out", str(tmp_path / "mine.yaml")) == 0
     said = capsys.readouterr().out
     assert "datasets.name: is 'bad name'; use letters, digits, '_' and '-'\n  name: a is taken; choose another\n" in said
+    assert "  This names a alone, and labels move between two datasets; name another" in said, "and nothing typed is lost"
     assert f"{no_file}: there is no such file; check the path" in said
     config = load_config(tmp_path / "mine.yaml")
     assert (config.dataset_names, config.target_names, config.output_dir) == (("a", "b"), ("a",), str(Path("here").absolute()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from promptable_models import SAVED
 from tiny import draw_tiny
 
 from lat.cli import main
+from lat.commands.prompted_folder import label_folder
+from lat.commands.prompted_labels import PromptedShards, prompting_alone
 from lat.config.load import load_config
 from lat.labels.coco.read import read_labels
 from lat.workspace.label_files import read_pseudo_labels
@@ -28,10 +31,14 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return SAVED["owlv2"](tmp_path_factory.mktemp("owlv2"))
 
 
-def label(config: Path, model: Path, *options: str) -> object:
+def lat(*words: object) -> object:
     with pytest.raises(SystemExit) as raised:
-        main(["label", str(config), "--model", str(model), "--name", "asked", "--min-score", "0.3", *options])
+        main([str(word) for word in words])
     return raised.value.code
+
+
+def label(config: Path, model: Path, *options: str) -> object:
+    return lat("label", config, "--model", model, "--name", "asked", "--min-score", "0.3", *options)
 
 
 @pytest.mark.parametrize("family", SAVED)
@@ -86,3 +93,65 @@ def test_a_wrong_option_is_one_line(
 ) -> None:
     assert label(config, owlv2, *options) == 2
     assert capsys.readouterr().err.strip().endswith(message)
+
+
+def test_a_folder_of_images_becomes_a_dataset_for_who_has_one_alone(
+    config: Path, owlv2: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.yaml").write_text("wheel: a wheel\nhuman: a person\n")
+    assert lat("label", "data/nu/images", "--model", owlv2, "--name", "asked", "--prompts", "prompts.yaml") == 0
+    said = capsys.readouterr().out.splitlines()
+    table = read_labels(Path("asked.json"), "asked")
+    assert said[-3] == f"wrote asked.json: {len(list(Path('data/nu/images').iterdir()))} images, {table.num_boxes} boxes"
+    assert said[-2:] == ["a dataset for lat init: --dataset asked=data/nu/images,asked.json", "next: lat init"]
+    assert table.space.class_names == ("wheel", "human")
+    assert not Path(".work").exists()
+    own = "city=data/city/images,data/city/train.json"
+    assert lat("init", "--dataset", own, "--dataset", said[-2].split()[-1]) == 0
+    assert lat("check", "mine.yaml") == 0
+    assert lat("label", "data/nu/images", "--model", owlv2, "--name", "asked", "--prompts", "prompts.yaml") == 2
+    assert capsys.readouterr().err.endswith("asked.json: already exists; name another file with --out\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data/nu/images",), "--prompts: is missing; name a YAML file with a text for each class"),
+        (
+            ("data", "--prompts", "prompts.yaml", "seed=1"),
+            "takes no settings and no --dataset for a folder of images; leave them out",
+        ),
+        (("config.yaml", "--out", "a.json"), "--out: is given for a run, whose labels have their place; leave it out"),
+        (("empty", "--prompts", "prompts.yaml"), "empty: has no images; name a folder with images (.bmp, .jpeg, .jpg, .png,"),
+    ],
+)
+def test_a_folder_that_cannot_be_labelled_is_one_line(
+    words: tuple[str, ...], message: str, config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.parent)
+    Path("prompts.yaml").write_text("wheel: a wheel\n")
+    Path("empty").mkdir()
+    assert lat("label", *words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_was_stopped_goes_on(
+    config: Path, owlv2: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.parent)
+    asked = prompting_alone(str(owlv2), None, "asked", 0.3)
+    asked = replace(asked, prompts={"wheel": "a wheel"})
+    whole = label_folder(Path("data/nu/images"), Path("whole.json"), asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptedShards, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            label_folder(Path("data/nu/images"), Path("again.json"), asked)
+    monkeypatch.setattr(PromptedShards, "run", stop)
+    again = label_folder(Path("data/nu/images"), Path("again.json"), asked)
+    assert Path("again.json").read_bytes() == Path("whole.json").read_bytes()
+    assert (again.boxes_xyxy == whole.boxes_xyxy).all()
+
+
+def stop(*arguments: object) -> None:
+    raise KeyboardInterrupt
