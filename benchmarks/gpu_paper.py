@@ -26,7 +26,7 @@ from lat.detectors.base import transformers_problem
 from lat.detectors.ultralytics.yolo_detector import load_ultralytics
 from lat.formats.importers.class_lists import load_class_list
 from lat.pipeline.run import run_stages
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
@@ -158,7 +158,8 @@ def _write_data(bench: Bench, name: str, config: Config) -> None:
     if name == DRAWN:
         names = [dataset.name for dataset in config.datasets]
         draw_street_scenes(
-            Path(config.datasets[0].images).parents[1], train_images=dict.fromkeys(names, IMAGES), val_images=HELD_OUT
+            Path(config.datasets[0].images).parents[1],
+            SceneSettings(train_images=dict.fromkeys(names, IMAGES), val_images=HELD_OUT),
         )
         return
     for seed, dataset in enumerate(config.datasets):

@@ -20,7 +20,7 @@ from lat.config.load import load_config
 from lat.labels.coco.read import read_labels
 from lat.labels.overlaps import overlaps
 from lat.pipeline.run import run_stages
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
 CLOSE_IOU, CLOSE_SCORE, LEAST_SHARE = 0.98, 0.02, 0.99
@@ -98,7 +98,7 @@ def same_label_rows(bench: Bench) -> Iterator[Row]:
 def _trained_run(folder: Path, bench: Bench) -> Path:
     """Street scenes up to their transferred labels, all on the CPU; returns the configuration."""
     count, steps = (4, 3) if bench.small else (16, 30)
-    draw_street_scenes(folder / "data", train_images=dict.fromkeys(("city", "nu", "way"), count), val_images=2)
+    draw_street_scenes(folder / "data", SceneSettings(train_images=dict.fromkeys(("city", "nu", "way"), count), val_images=2))
     config = folder / "config.yaml"
     config.write_text(benchmark_config("data", "run"), encoding="utf-8")
     settings = [*SETTINGS, f"output_dir={folder / 'run'}", "runtime.accelerator=cpu"]
@@ -114,7 +114,7 @@ def process_rows(bench: Bench) -> Iterator[Row]:
         yield {"processes": 1, "over": "NCCL", "s": "-", "result": "not done: one GPU"}
         return
     folder = bench.folder / "processes"
-    draw_street_scenes(folder / "data", train_images=dict.fromkeys(("city", "nu", "way"), 4), val_images=1)
+    draw_street_scenes(folder / "data", SceneSettings(train_images=dict.fromkeys(("city", "nu", "way"), 4), val_images=1))
     config = folder / "config.yaml"
     config.write_text(benchmark_config("data", "run"), encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "lat", "run"]

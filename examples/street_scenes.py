@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import lat
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 
 QUICK = "--quick" in sys.argv
 OUT = Path(next((word for word in sys.argv[1:] if not word.startswith("-")), "runs/example"))
@@ -18,7 +18,7 @@ IMAGES = {"city": 4, "nu": 4} if QUICK else {"city": 40, "nu": 100}
 STEPS = 5 if QUICK else 400
 
 # %% Two datasets that annotate the same streets by different protocols; only drawn data has `truth`
-draw_street_scenes(OUT / "data", train_images=IMAGES, val_images=2 if QUICK else 20)
+draw_street_scenes(OUT / "data", SceneSettings(train_images=IMAGES, val_images=2 if QUICK else 20))
 other = {"city": "nu", "nu": "city"}
 config = {
     "output_dir": str(OUT / "run"),

@@ -16,13 +16,15 @@ from fault_runs import Ended, Runs, command
 from pyarrow import parquet
 
 from lat.commands.draw_street_scenes import benchmark_config
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 
 
 def draw_faulty(folder: Path, images: int = 3) -> Path:
     """Draw two datasets of so many images, and write a configuration of a run of them; returns its path."""
     names = ("city", "nu")
-    draw_street_scenes(folder / "data", train_images=dict.fromkeys(names, images), val_images=1, annotators="exact")
+    draw_street_scenes(
+        folder / "data", SceneSettings(train_images=dict.fromkeys(names, images), val_images=1, annotators="exact")
+    )
     path = folder / "config.yaml"
     path.write_text(benchmark_config(str(folder / "data"), str(folder / "run"), datasets=names), encoding="utf-8")
     return path

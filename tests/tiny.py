@@ -16,7 +16,7 @@ from lat.commands.draw_street_scenes import benchmark_config
 from lat.config.load import load_config
 from lat.core.structures import LabeledBoxes
 from lat.labels.coco.write import write_labels
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
 FEW_STEPS = [
@@ -48,7 +48,9 @@ def quiet(line: str) -> None:
 
 def draw_tiny(folder: Path, images: int = 3) -> Path:
     """Draw so many images per dataset and write a configuration that trains a few steps; returns its path."""
-    draw_street_scenes(folder / "data", train_images=dict.fromkeys(DATASETS, images), val_images=1, annotators="exact")
+    draw_street_scenes(
+        folder / "data", SceneSettings(train_images=dict.fromkeys(DATASETS, images), val_images=1, annotators="exact")
+    )
     path = folder / "config.yaml"
     path.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
     return path

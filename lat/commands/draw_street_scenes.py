@@ -8,7 +8,7 @@ from pathlib import Path
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
 from lat.engine.progress import track
-from lat.street_scenes import DEFAULT_DATASETS, DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, draw_street_scenes
+from lat.street_scenes import DEFAULT_DATASETS, DEFAULT_TRAIN_IMAGES, DEFAULT_VAL_IMAGES, SceneSettings, draw_street_scenes
 
 _HEADER = """\
 # The embedded benchmark: drawn street scenes under {number} annotation protocols, sized for a CPU.
@@ -66,7 +66,9 @@ def draw_benchmark(
     counts = {name: train_images[name] for name in datasets}
     with track(sum(counts.values()) + len(counts) * 2 * DEFAULT_VAL_IMAGES, "draw street scenes") as progress:
         draw_street_scenes(
-            out, difficulty=difficulty, seed=seed, train_images=counts, annotators=annotators, progress=progress.advance
+            out,
+            SceneSettings(difficulty=difficulty, seed=seed, train_images=counts, annotators=annotators),
+            progress=progress.advance,
         )
     path = out / "config.yaml"
     write_atomically(path, benchmark_config(".", "run", seed=seed, datasets=datasets, drawn=str(out)))

@@ -40,6 +40,21 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What is exported.
+
+    Attributes:
+        parts: datasets of one label space: `train`, and `val` if there is one.
+        layers: more labels of exactly the images of `train`, by name, for formats that hold several.
+        doubts: doubt of the labels of `train` by annotation id, for formats that can be read back.
+    """
+
+    parts: Mapping[str, DetectionDataset]
+    layers: Mapping[str, LabelTable] = field(default_factory=dict)
+    doubts: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ExportSummary:
     """What an export wrote, and what the format cannot represent, one line each."""
 
@@ -71,13 +86,13 @@ def export_files(labels: Path, images: Path, form: str, out: Path, options: Expo
     if options.most_doubtful is not None:
         chosen = np.array(most_doubtful(labels, ranking, options.most_doubtful), dtype=np.int64)
         train = train.select(train.labels.index_of(chosen))
-    datasets = {"train": train}
+    parts = {"train": train}
     if (val := options.val) is not None:
         held_out = read_labels(val, val.stem, expect=train.space)
-        datasets["val"] = DetectionDataset(val.stem, options.val_images or images, held_out)
+        parts["val"] = DetectionDataset(val.stem, options.val_images or images, held_out)
     layers = {name: _read_layer(path, train.labels) for name, path in options.layers.items()}
     doubts = {} if ranking is None else ranking.boxes
-    return export(datasets, form, out, layers=layers, copy=options.copy, min_score=options.min_score, doubts=doubts)
+    return export(Content(parts, layers, doubts), form, out, copy=options.copy, min_score=options.min_score)
 
 
 def _read_layer(path: Path, images: LabelTable) -> LabelTable:
@@ -94,45 +109,36 @@ def _read_layer(path: Path, images: LabelTable) -> LabelTable:
     return table.laid_over(images)
 
 
-def export(
-    datasets: Mapping[str, DetectionDataset],
-    form: str,
-    out: Path,
-    *,
-    layers: Mapping[str, LabelTable] | None = None,
-    copy: bool = False,
-    min_score: float = 0.0,
-    doubts: Mapping[int, float] | None = None,
-) -> ExportSummary:
+def export(content: Content, form: str, out: Path, *, copy: bool = False, min_score: float = 0.0) -> ExportSummary:
     """Write datasets of one label space with links to their images and a manifest, all of it or nothing.
 
     Args:
-        datasets: by part: `train`, and `val` if there is one.
+        content: what is written.
         form: a key of `FORMATS`.
         out: the folder to create; it may exist if it is empty.
-        layers: more labels of exactly the images of `train`, by name, for formats that hold several.
         copy: copy the images instead of linking them.
-        min_score: boxes with a lower score are left out, except those of `layers`.
-        doubts: doubt of the labels of `train` by annotation id, for formats that can be read back.
+        min_score: boxes with a lower score are left out, except those of layers.
 
     Raises:
-        InputError: if `out` is not free, there are `layers` but the format holds a single set of labels, an image is missing or
+        InputError: if `out` is not free, there are layers but the format holds a single set of labels, an image is missing or
             does not match the labels, there are no images, `min_score` is not in [0, 1], or the format cannot hold the images.
             Nothing is written then.
     """
     check_is_free(out)
-    if layers and not FORMATS[form].has_layers:
+    if content.layers and not FORMATS[form].has_layers:
         able = ", ".join(name for name, one in FORMATS.items() if one.has_layers)
         raise InputError("--with", f"is given, but {form} holds a single set of labels", f"leave it out, or choose --to {able}")
     if not 0.0 <= min_score <= 1.0:
         raise InputError("--min-score", f"is {min_score}", "choose a number from 0 to 1")
-    for dataset in datasets.values():
+    for dataset in content.parts.values():
         if not len(dataset):
             raise InputError(dataset.labels.path, "has no images", "name a labels file with images")
-    chosen = {name: replace(part, labels=part.labels.at_least(min_score)) for name, part in datasets.items()}
+    chosen = {name: replace(part, labels=part.labels.at_least(min_score)) for name, part in content.parts.items()}
     splits = [replace(split, min_score=min_score) for split in FORMATS[form].arrange(chosen)]
-    splits = [replace(split, layers=layers or {}, doubts=doubts or {}) if split.name == "train" else split for split in splits]
-    with track(sum(map(len, datasets.values())), "check images") as progress:
+    splits = [
+        replace(split, layers=content.layers, doubts=content.doubts) if split.name == "train" else split for split in splits
+    ]
+    with track(sum(map(len, chosen.values())), "check images") as progress:
         hashes = [hash_images(split.dataset, progress.advance) for split in splits]
     with new_folder(out) as folder:
         FORMATS[form].write(folder, splits)
@@ -140,7 +146,7 @@ def export(
             place_images(folder, split, copy=copy, keep_jpegs_whole=FORMATS[form].keeps_jpegs_whole)
         write_manifest(folder, form, splits, hashes, min_score)
     parts = list(chosen.values())
-    left_out = sum(part.labels.num_boxes for part in datasets.values()) - sum(part.labels.num_boxes for part in parts)
+    left_out = sum(part.labels.num_boxes for part in content.parts.values()) - sum(part.labels.num_boxes for part in parts)
     losses = [f"{left_out} box{'es' * (left_out != 1)} below a score of {min_score:g} left out"] if left_out else []
     images, boxes = sum(map(len, parts)), sum(part.labels.num_boxes for part in parts)
     return ExportSummary(images, boxes, (*losses, *FORMATS[form].losses(parts)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lat.commands.export import ExportSummary, export
+from lat.commands.export import Content, ExportSummary, export
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
 from lat.data.joined import JoinedDataset
@@ -51,7 +51,7 @@ def export_run(
     datasets: dict[str, DetectionDataset] = {"train": JoinedDataset.of(target, _parts(workspace, target, least))}
     if (held_out := workspace.data.validation_part(target)) is not None:
         datasets["val"] = held_out
-    return export(datasets, form, out, copy=copy, min_score=least)
+    return export(Content(datasets), form, out, copy=copy, min_score=least)
 
 
 def _parts(workspace: Workspace, target: str, min_score: float) -> list[DetectionDataset]:

@@ -10,6 +10,7 @@ from lat.street_scenes.benchmark import (
     DEFAULT_DATASETS,
     DEFAULT_TRAIN_IMAGES,
     DEFAULT_VAL_IMAGES,
+    SceneSettings,
     draw_street_scenes,
     paint_image,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_VAL_IMAGES",
     "DIFFICULTIES",
     "SPACES",
+    "SceneSettings",
     "draw_street_scenes",
     "paint_image",
 ]

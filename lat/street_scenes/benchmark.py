@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
@@ -27,16 +27,49 @@ FIRST_IMAGE_IDS = {"train": 1, "val": 100_001, "test": 200_001}
 MOST_IMAGES = 100_000
 
 
-def draw_street_scenes(
-    out: Path,
-    *,
-    difficulty: str = "easy",
-    seed: int = 0,
-    train_images: Mapping[str, int] | None = None,
-    val_images: int = DEFAULT_VAL_IMAGES,
-    annotators: str = "real",
-    progress: Callable[[], None] = lambda: None,
-) -> None:
+@dataclass(frozen=True)
+class SceneSettings:
+    """What is drawn.
+
+    Attributes:
+        difficulty: `easy` or `hard`.
+        seed: an integer of at least 0.
+        train_images: number of training images per dataset; by default 80 for city, 200 each for nu and way.
+        val_images: number of validation images of every dataset, and of its test images.
+        annotators: `real`: people annotate training and validation images, see `annotators.py`; `exact`: nobody errs. Truth and
+            test annotations are exact in both.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
+
+    difficulty: str = "easy"
+    seed: int = 0
+    train_images: Mapping[str, int] = field(
+        default_factory=lambda: {name: DEFAULT_TRAIN_IMAGES[name] for name in DEFAULT_DATASETS}
+    )
+    val_images: int = DEFAULT_VAL_IMAGES
+    annotators: str = "real"
+
+    def __post_init__(self) -> None:
+        if self.difficulty not in DIFFICULTIES:
+            raise InputError("difficulty", f"is '{self.difficulty}'", f"choose one of {', '.join(DIFFICULTIES)}")
+        if self.seed < 0:
+            raise InputError("seed", f"is {self.seed}", "choose an integer from 0")
+        if unknown := sorted(set(self.train_images) - set(SPACES)):
+            raise InputError("train_images", f"names the dataset '{unknown[0]}'", f"choose among {', '.join(SPACES)}")
+        for name, count in (*self.train_images.items(), ("val_images", self.val_images)):
+            if not 1 <= count <= MOST_IMAGES:
+                raise InputError(name, f"is {count}", f"choose a number of images from 1 to {MOST_IMAGES}")
+        if self.annotators not in ANNOTATORS:
+            raise InputError("annotators", f"is '{self.annotators}'", f"choose one of {', '.join(ANNOTATORS)}")
+
+    def marker(self) -> dict[str, object]:
+        """What the folder remembers."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("annotators", "exact")}
+
+
+def draw_street_scenes(out: Path, settings: SceneSettings | None = None, *, progress: Callable[[], None] = lambda: None) -> None:
     """Draw the embedded benchmark: datasets of street images, each with its own annotation protocol.
 
     Writes `out/DATASET/images/NNNNNN.png`, `train.json`, `val.json` and `test.json` in the dataset's own label space, and
@@ -45,30 +78,20 @@ def draw_street_scenes(
 
     Args:
         out: a new or empty folder, or one drawn by an equal call (it is then drawn again).
-        difficulty: `easy` or `hard`.
-        seed: an integer of at least 0.
-        train_images: number of training images per dataset; by default 80 for city, 200 each for nu and way.
-        val_images: number of validation images of every dataset, and of its test images.
-        annotators: `real`: people annotate training and validation images, see `annotators.py`; `exact`: nobody errs. Truth and
-            test annotations are exact in both.
+        settings: the defaults of `SceneSettings` if not given.
         progress: called after each image.
 
     Raises:
-        InputError: if an argument is out of range, or `out` contains anything else.
+        InputError: if `out` contains anything else.
     """
-    counts = dict(train_images or {name: DEFAULT_TRAIN_IMAGES[name] for name in DEFAULT_DATASETS})
-    _check_arguments(difficulty, seed, counts, val_images)
-    if annotators not in ANNOTATORS:
-        raise InputError("annotators", f"is '{annotators}'", f"choose one of {', '.join(ANNOTATORS)}")
-    settings = {"difficulty": difficulty, "seed": seed, "train_images": counts, "val_images": val_images}
-    if annotators != "exact":  # folders drawn before there were others name none
-        settings["annotators"] = annotators
-    _claim_folder(out, settings)
+    chosen = settings or SceneSettings()
+    counts, difficulty, seed = chosen.train_images, chosen.difficulty, chosen.seed
+    _claim_folder(out, chosen.marker())
     for dataset in counts:
-        by_hand = annotators == "real"
+        by_hand = chosen.annotators == "real"
         _Split(dataset, "train", difficulty, seed, by_hand).draw(out / dataset, counts[dataset], tuple(counts), progress)
-        _Split(dataset, "val", difficulty, seed, by_hand).draw(out / dataset, val_images, (dataset,), progress)
-        _Split(dataset, "test", difficulty, seed).draw(out / dataset, val_images, (dataset,), progress)
+        _Split(dataset, "val", difficulty, seed, by_hand).draw(out / dataset, chosen.val_images, (dataset,), progress)
+        _Split(dataset, "test", difficulty, seed).draw(out / dataset, chosen.val_images, (dataset,), progress)
 
 
 def paint_image(dataset: str, image_id: int, difficulty: str, seed: int) -> tuple[np.ndarray, list[PaintedUser]]:
@@ -161,18 +184,6 @@ def _write_image(path: Path, image: np.ndarray) -> None:
 
 def _write_coco(path: Path, content: Mapping[str, object]) -> None:
     write_atomically(path, json.dumps(content, allow_nan=False) + "\n")
-
-
-def _check_arguments(difficulty: str, seed: int, train_images: Mapping[str, int], val_images: int) -> None:
-    if difficulty not in DIFFICULTIES:
-        raise InputError("difficulty", f"is '{difficulty}'", f"choose one of {', '.join(DIFFICULTIES)}")
-    if seed < 0:
-        raise InputError("seed", f"is {seed}", "choose an integer from 0")
-    if unknown := sorted(set(train_images) - set(SPACES)):
-        raise InputError("train_images", f"names the dataset '{unknown[0]}'", f"choose among {', '.join(SPACES)}")
-    for name, count in (*train_images.items(), ("val_images", val_images)):
-        if not 1 <= count <= MOST_IMAGES:
-            raise InputError(name, f"is {count}", f"choose a number of images from 1 to {MOST_IMAGES}")
 
 
 def _claim_folder(out: Path, settings: Mapping[str, object]) -> None:

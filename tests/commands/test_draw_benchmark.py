@@ -9,14 +9,14 @@ import pytest
 
 from lat.commands.draw_street_scenes import benchmark_config
 from lat.config.load import load_config
-from lat.street_scenes import DEFAULT_DATASETS, draw_street_scenes
+from lat.street_scenes import DEFAULT_DATASETS, SceneSettings, draw_street_scenes
 
 
 @pytest.mark.parametrize("datasets", [("city", "bdd"), ("bdd", "way", "nu"), ("city", "nu", "way", "bdd")], ids="-".join)
 def test_a_configuration_names_the_chosen_datasets_and_truth_in_each_others_space(
     datasets: tuple[str, ...], tmp_path: Path
 ) -> None:
-    draw_street_scenes(tmp_path / "data", train_images=dict.fromkeys(datasets, 1), val_images=1)
+    draw_street_scenes(tmp_path / "data", SceneSettings(train_images=dict.fromkeys(datasets, 1), val_images=1))
     path = tmp_path / "config.yaml"
     path.write_text(benchmark_config(str(tmp_path / "data"), str(tmp_path / "run"), datasets=datasets))
     config = load_config(path)

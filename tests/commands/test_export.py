@@ -12,7 +12,7 @@ import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
 from lat.cli import main
-from lat.commands.export import ExportOptions, export, export_files
+from lat.commands.export import Content, ExportOptions, export, export_files
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.data.dataset import DetectionDataset
@@ -211,7 +211,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     part = DetectionDataset("city", tmp_path / "images", read_labels(tmp_path / "annotations.json", "city"))
     for form in ("yolo", "voc", "coco"):
         for out in (tmp_path / form / "1", tmp_path / form / "2"):
-            export({"train": part, "val": part.select(np.array([1]))}, form, out)
+            export(Content({"train": part, "val": part.select(np.array([1]))}), form, out)
         files = sorted(path.relative_to(tmp_path / form / "1") for path in (tmp_path / form / "1").rglob("*") if path.is_file())
         assert tree(tmp_path / form / "1") == tree(tmp_path / form / "2")
         assert all((tmp_path / form / "1" / file).read_bytes() == (tmp_path / form / "2" / file).read_bytes() for file in files)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from factories import coco_dict, label_space, write_coco, write_json
 
-from lat.commands.export import ExportOptions, export, export_files
+from lat.commands.export import Content, ExportOptions, export, export_files
 from lat.core.errors import InputError
 from lat.data.dataset import DetectionDataset
 from lat.labels.coco.read import read_labels
@@ -114,7 +114,7 @@ def test_formats_that_hold_one_set_of_labels_say_so(tmp_path: Path) -> None:
     table = read_labels(Path(settings.annotations), "city")
     dataset = DetectionDataset("city", Path(settings.images), table)
     with pytest.raises(InputError, match="--with: is given, but yolo holds a single set of labels; leave it out, or choose --to"):
-        export({"train": dataset}, "yolo", tmp_path / "out", layers={"more": table})
+        export(Content({"train": dataset}, {"more": table}), "yolo", tmp_path / "out")
 
 
 @pytest.mark.parametrize("form", ["cvat", "label-studio"])
@@ -123,7 +123,7 @@ def test_a_class_that_xml_cannot_hold_is_an_error(form: str, tmp_path: Path) -> 
     table = read_labels(Path(settings.annotations), "city")
     odd = replace(table, space=label_space(class_names=("a\0b", "c")))
     with pytest.raises(InputError, match="has characters that XML cannot hold; rename it"):
-        export({"train": DetectionDataset("city", Path(settings.images), odd)}, form, tmp_path / "out")
+        export(Content({"train": DetectionDataset("city", Path(settings.images), odd)}), form, tmp_path / "out")
 
 
 def test_datumaro_reads_the_cvat_export(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tiny import FEW_STEPS
 
 from lat.cli import main
 from lat.labels.coco.read import read_labels
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 
 QUICK = [*FEW_STEPS, "upstream.model={backbone: small, weights: none, image_size: 0}", "upstream.members=[]", "rounds.count=0"]
 QUICK += ["downstream.training.steps=2", "downstream.training.batch_size=2", "downstream.in_run=false"]
@@ -35,7 +35,7 @@ REVIEWED = "runs/mine/transferred/theirs.ours.reviewed.json"
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with spaces in its name that holds `ours.coco.zip` from Roboflow and `theirs/`, a YOLO folder."""
     folder = tmp_path_factory.mktemp("my own data")
-    draw_street_scenes(folder / "drawn", train_images={"city": 6, "nu": 6}, val_images=2, annotators="exact")
+    draw_street_scenes(folder / "drawn", SceneSettings(train_images={"city": 6, "nu": 6}, val_images=2, annotators="exact"))
     for part, name in (("train", "train"), ("valid", "val")):
         labels = folder / "drawn" / "city" / f"{name}.json"
         (folder / "made" / part).mkdir(parents=True)

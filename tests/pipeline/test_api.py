@@ -17,14 +17,14 @@ from tiny import FEW_STEPS
 
 import lat
 from lat.core.errors import InputError
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 
 ROOT = Path(__file__).parents[2]
 
 
 def tiny(folder: Path) -> dict[str, Any]:
     """A configuration of two datasets of four images each, `ours` and `theirs`."""
-    draw_street_scenes(folder / "data", train_images={"city": 4, "nu": 4}, val_images=1)
+    draw_street_scenes(folder / "data", SceneSettings(train_images={"city": 4, "nu": 4}, val_images=1))
     datasets = [
         {"name": name, "images": f"{folder}/data/{drawn}/images", "annotations": f"{folder}/data/{drawn}/train.json"}
         for name, drawn in (("ours", "city"), ("theirs", "nu"))

@@ -16,7 +16,7 @@ from lat.cli import main
 from lat.config.load import Config, load_config
 from lat.data.dataset import load_dataset
 from lat.pipeline.run import run_stages
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -62,7 +62,7 @@ def make_data(config: Config, root: Path) -> None:
             write_json(root / folder / f"{part}.json", document)
             draw_images(root / folder / "images", document)
     if "city" in config.dataset_names:
-        draw_street_scenes(root, train_images={"city": 2, "nu": 2, "way": 2}, val_images=1)
+        draw_street_scenes(root, SceneSettings(train_images={"city": 2, "nu": 2, "way": 2}, val_images=1))
 
 
 @pytest.mark.parametrize("name", NAMES)

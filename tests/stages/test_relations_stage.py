@@ -17,7 +17,7 @@ from lat.commands.relate import crop_samples, region_samples
 from lat.config.load import load_config
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.samples import LabeledSamples
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
 FEW = ["lat.backbone.name=random", "relations.steps=3", "relations.standalone_bias=0.1"]
@@ -32,7 +32,7 @@ def run(*arguments: object) -> int:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("relations")
-    draw_street_scenes(folder / "data", train_images={"city": 24, "nu": 24, "way": 24}, val_images=1)
+    draw_street_scenes(folder / "data", SceneSettings(train_images={"city": 24, "nu": 24, "way": 24}, val_images=1))
     path = folder / "config.yaml"
     path.write_text(benchmark_config(str(folder / "data"), str(folder / "run")), encoding="utf-8")
     assert run("relations", path, *FEW, "--review") == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lat.street_scenes import SPACES, draw_street_scenes
+from lat.street_scenes import SPACES, SceneSettings, draw_street_scenes
 from lat.street_scenes.annotators import (
     BOXED_TWICE,
     LARGE,
@@ -106,7 +106,9 @@ def test_boxes_stay_in_the_image_and_are_at_least_two_pixels_wide(box: tuple[flo
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("annotators")
     for annotators in ("real", "exact"):
-        draw_street_scenes(root / annotators, train_images={"city": 12, "nu": 12}, val_images=6, annotators=annotators)
+        draw_street_scenes(
+            root / annotators, SceneSettings(train_images={"city": 12, "nu": 12}, val_images=6, annotators=annotators)
+        )
     return {annotators: root / annotators for annotators in ("real", "exact")}
 
 
@@ -121,7 +123,7 @@ def test_people_annotate_training_and_validation_images_and_nothing_else(drawn: 
 
 
 def test_what_people_write_is_valid_and_depends_on_the_image_alone(drawn: dict[str, Path], tmp_path: Path) -> None:
-    draw_street_scenes(tmp_path / "fewer", train_images={"nu": 5}, val_images=2)
+    draw_street_scenes(tmp_path / "fewer", SceneSettings(train_images={"nu": 5}, val_images=2))
     for file in ("train.json", "val.json"):
         content, fewer = (json.loads((root / "nu" / file).read_text()) for root in (drawn["real"], tmp_path / "fewer"))
         rows = content["annotations"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lat.core.errors import InputError
-from lat.street_scenes import DEFAULT_DATASETS, DIFFICULTIES, SPACES, draw_street_scenes, paint_image
+from lat.street_scenes import DEFAULT_DATASETS, DIFFICULTIES, SPACES, SceneSettings, draw_street_scenes, paint_image
 from lat.street_scenes.backdrop import LOOKS
 from lat.street_scenes.canvas import Canvas, Patch
 from lat.street_scenes.painting import paint_scene
@@ -25,7 +25,7 @@ TINY = {"city": 3, "nu": 3, "way": 3}
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("street_scenes") / "drawn"
-    draw_street_scenes(out, train_images=TINY, val_images=2, annotators="exact")
+    draw_street_scenes(out, SceneSettings(train_images=TINY, val_images=2, annotators="exact"))
     return out
 
 
@@ -260,9 +260,9 @@ def test_category_ids_have_gaps_and_an_order_of_their_own() -> None:
 
 def test_same_arguments_same_bytes_and_another_seed_or_dataset_another_street(drawn: Path, tmp_path: Path) -> None:
     before = bytes_of(drawn)
-    draw_street_scenes(drawn, train_images=TINY, val_images=2, annotators="exact")
+    draw_street_scenes(drawn, SceneSettings(train_images=TINY, val_images=2, annotators="exact"))
     assert bytes_of(drawn) == before
-    draw_street_scenes(tmp_path / "other", seed=1, train_images=TINY, val_images=2, annotators="exact")
+    draw_street_scenes(tmp_path / "other", SceneSettings(seed=1, train_images=TINY, val_images=2, annotators="exact"))
     after = bytes_of(tmp_path / "other")
     assert set(after) == set(before)
     pictures = [content for files in (before, after) for name, content in files.items() if name.endswith(".png")]
@@ -270,14 +270,14 @@ def test_same_arguments_same_bytes_and_another_seed_or_dataset_another_street(dr
 
 
 def test_an_image_does_not_depend_on_how_many_are_drawn(drawn: Path, tmp_path: Path) -> None:
-    draw_street_scenes(tmp_path / "fewer", train_images={"nu": 1}, val_images=1, annotators="exact")
+    draw_street_scenes(tmp_path / "fewer", SceneSettings(train_images={"nu": 1}, val_images=1, annotators="exact"))
     few, many = bytes_of(tmp_path / "fewer" / "nu" / "images"), bytes_of(drawn / "nu" / "images")
     assert len(few) == 3
     assert all(many[name] == content for name, content in few.items())
 
 
 def test_the_default_images_do_not_depend_on_the_fourth_dataset(drawn: Path, tmp_path: Path) -> None:
-    draw_street_scenes(tmp_path / "four", train_images={**TINY, "bdd": 3}, val_images=2, annotators="exact")
+    draw_street_scenes(tmp_path / "four", SceneSettings(train_images={**TINY, "bdd": 3}, val_images=2, annotators="exact"))
     four, default = bytes_of(tmp_path / "four"), bytes_of(drawn)
     assert {name for name in default if four[name] != default[name]} == {"street_scenes.json"}
     new = {name for name in four if name not in default}
@@ -313,12 +313,12 @@ def test_a_drawn_image_can_be_painted_again_with_all_its_road_users(drawn: Path,
 def test_a_folder_with_other_content_is_refused_and_left_alone(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty and contains no street scenes"):
-        draw_street_scenes(tmp_path, train_images=TINY)
+        draw_street_scenes(tmp_path, SceneSettings(train_images=TINY))
     assert bytes_of(tmp_path) == {"notes.txt": b"mine"}
     with pytest.raises(InputError, match="drawn with other settings"):
-        draw_street_scenes(drawn, seed=7, train_images=TINY, val_images=2, annotators="exact")
+        draw_street_scenes(drawn, SceneSettings(seed=7, train_images=TINY, val_images=2, annotators="exact"))
     with pytest.raises(InputError, match="is not a folder"):
-        draw_street_scenes(tmp_path / "notes.txt", train_images=TINY)
+        draw_street_scenes(tmp_path / "notes.txt", SceneSettings(train_images=TINY))
 
 
 @pytest.mark.parametrize(
@@ -334,5 +334,5 @@ def test_a_folder_with_other_content_is_refused_and_left_alone(drawn: Path, tmp_
 )
 def test_arguments_out_of_range_are_refused(arguments: dict, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose"):
-        draw_street_scenes(tmp_path / "out", **arguments)
+        draw_street_scenes(tmp_path / "out", SceneSettings(**arguments))
     assert not (tmp_path / "out").exists()
