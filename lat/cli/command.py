@@ -16,24 +16,27 @@ def _typeless(params: list[Any]) -> list[Any]:
     return params
 
 
-class HelpfulGroup(TyperGroup):
-    """A group of commands whose help names no type for flags."""
+class _Helpful:
+    """Help that names no type for flags, and has its examples as they can be pasted, however long they are."""
+
+    epilog: str | None
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _typeless(super().get_params(ctx))
-
-
-class HelpfulCommand(TyperCommand):
-    """A command whose help names no type for flags, and has its examples as they can be pasted, however long they are."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _typeless(super().get_params(ctx))
+        return _typeless(super().get_params(ctx))  # type: ignore[misc]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         examples, self.epilog = self.epilog, None
-        super().format_help(ctx, formatter)
+        super().format_help(ctx, formatter)  # type: ignore[misc]
         formatter.write(examples or "")
         self.epilog = examples
+
+
+class HelpfulGroup(_Helpful, TyperGroup):
+    """A group of commands with helpful help."""
+
+
+class HelpfulCommand(_Helpful, TyperCommand):
+    """A command with helpful help."""
 
 
 def examples_of(lines: Sequence[str]) -> str:

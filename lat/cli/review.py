@@ -11,12 +11,16 @@ from lat.cli.command import HelpfulCommand, HelpfulGroup, examples_of
 from lat.cli.modes import next_with_review
 from lat.core.errors import printable
 
-review = typer.Typer(cls=HelpfulGroup, no_args_is_help=True, help="Apply what was accepted and rejected in the report.")
-
-
 EXAMPLES = (
     "lat review apply decisions.theirs.ours.json",
     "lat review apply decisions.theirs.ours.json --out theirs.ours.json --labels runs/mine/transferred/theirs.ours.json",
+)
+
+review = typer.Typer(
+    cls=HelpfulGroup,
+    no_args_is_help=True,
+    help="Apply what was accepted and rejected in the report.",
+    epilog=examples_of(EXAMPLES),
 )
 
 

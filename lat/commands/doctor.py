@@ -62,7 +62,7 @@ def _ask_torch() -> dict[str, Any]:
     import torch
 
     from lat.detectors.base import detectron2_problem
-    from lat.engine.runtime import precision_of
+    from lat.engine.precision import precision_of
     from lat.engine.training_settings import RuntimeSettings
 
     problem = detectron2_problem()

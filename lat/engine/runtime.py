@@ -13,6 +13,7 @@ from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 from lat.core.errors import InputError
+from lat.engine.precision import precision_of, uses_cuda
 from lat.engine.processes import Processes, in_joined_group, meet, started_processes
 from lat.engine.training_settings import RuntimeSettings
 
@@ -100,19 +101,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def precision_of(runtime: RuntimeSettings) -> str:
-    """What Fabric calls the precision of these settings on this machine: 32-true, 16-mixed or bf16-mixed."""
-    if runtime.precision == "auto":
-        has_bfloat16 = uses_cuda(runtime) and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16-mixed" if has_bfloat16 else "32-true"
-    return "32-true" if runtime.precision == "tf32" else runtime.precision
-
-
-def uses_cuda(runtime: RuntimeSettings) -> bool:
-    """Whether these settings take a GPU of CUDA on this machine."""
-    return runtime.device_kind in ("auto", "cuda") and torch.cuda.is_available()
 
 
 def _check_accelerator(accelerator: str) -> None:

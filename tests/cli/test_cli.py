@@ -105,6 +105,11 @@ def test_the_examples_of_each_command_are_in_its_help_and_can_be_parsed(name: st
             pass  # an unknown option, or one without its value, is an error
 
 
+def test_a_group_of_commands_has_examples_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("review", "--help") == 0
+    assert "  lat review apply decisions.theirs.ours.json" in capsys.readouterr().out.splitlines()
+
+
 def test_shell_completion_knows_commands() -> None:
     asked = {"_LAT_COMPLETE": "complete_bash", "COMP_WORDS": "lat tra", "COMP_CWORD": "1"}
     code = "import sys; sys.argv[0] = 'lat'; from lat.cli import main; main()"

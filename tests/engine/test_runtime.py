@@ -6,8 +6,9 @@ import torch
 from omegaconf import OmegaConf
 
 from lat.core.errors import InputError
+from lat.engine.precision import precision_of
 from lat.engine.processes import started_processes
-from lat.engine.runtime import build_fabric, precision_of
+from lat.engine.runtime import build_fabric
 from lat.engine.training_settings import RuntimeSettings
 
 
