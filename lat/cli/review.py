@@ -45,6 +45,8 @@ def apply(
     done = apply_decisions(decisions, labels, out, force=force)
     images = f"; images: {done.rejected_images} left out" if done.rejected_images else ""
     print(f"wrote {printable(done.path)}: boxes: {done.accepted} accepted, {done.rejected} left out{images}")
+    if done.note:
+        print(printable(f"note: {done.note}"))
     next_with_review(done.path, done.labels_file)
 
 

@@ -13,7 +13,7 @@ from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_table
-from lat.labels.reviewed import reviewed_path, with_review
+from lat.labels.reviewed import reviewed_path, with_review, write_review
 from lat.labels.table import LabelTable, find_ids
 
 __all__ = ["Decisions", "Reviewed", "apply_decisions", "read_decisions", "reviewed_path", "reviewed_table"]
@@ -35,13 +35,17 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Reviewed:
-    """What `apply_decisions` wrote, from which labels, and how many boxes and images it accepted and left out."""
+    """What `apply_decisions` wrote, from which labels, and how many boxes and images it accepted and left out.
+
+    `note` says what became of another review that was there; "" if there was none.
+    """
 
     path: Path
     labels_file: Path
     accepted: int
     rejected: int
     rejected_images: int
+    note: str = ""
 
 
 def apply_decisions(
@@ -56,7 +60,7 @@ def apply_decisions(
     Args:
         decisions_file: the JSON file downloaded from the report.
         labels_file: the labels that were reviewed; by default the file that the decisions name.
-        out: the file to write; by default `NAME.reviewed.json` beside the labels, which is replaced.
+        out: the file to write; by default `NAME.reviewed.json` beside the labels; another review that is there is kept.
         force: replace `out` if there is such a file.
 
     Raises:
@@ -89,7 +93,10 @@ def apply_decisions(
         "removed_images": counts.rejected_images,
     }
     info = with_review(table, decisions.labels_sha256, _decided_images(table, decisions))
-    write_table(out, replace(reviewed, info={**info, "review": review}))
+    written = replace(reviewed, info={**info, "review": review})
+    if is_usual:
+        return replace(counts, note=write_review(out, written))
+    write_table(out, written)
     return counts
 
 

@@ -12,7 +12,7 @@ from lat.formats.corrections.merge import CorrectedLabels, merge_corrections
 from lat.formats.exports.fiftyone import field_of
 from lat.labels.coco.read import read_labels
 from lat.labels.coco.write import write_table
-from lat.labels.reviewed import reviewed_path, with_review
+from lat.labels.reviewed import reviewed_path, with_review, write_review
 
 __all__ = ["FORMATS", "CorrectionOptions", "import_corrections", "reviewed_path"]
 
@@ -61,13 +61,13 @@ def import_corrections(
         InputError: if a file is missing or wrong, `out` is the labels file itself or already exists, the corrections are not of
             these labels (see `merge_corrections`), or too many boxes are missing from them.
     """
-    options, force = options or CorrectionOptions(), force or out is None
+    options, is_usual = options or CorrectionOptions(), out is None
     out = out or reviewed_path(labels)
     if tool not in FORMATS:
         raise InputError("FORMAT", f"is '{tool}'", did_you_mean(tool, list(FORMATS)))
     if out.exists() and labels.exists() and out.samefile(labels):
         raise InputError(out, "is the labels file itself, which must not change", "name another file with --out")
-    if out.exists() and not force:
+    if out.exists() and not force and not is_usual:
         raise InputError(out, "already exists", "name another file with --out, or replace it with --force")
     if options.field and not FORMATS[tool].has_fields:
         raise InputError("--field", f"is given, but {tool} has no label fields", "leave it out")
@@ -80,8 +80,11 @@ def import_corrections(
     sha256 = sha256_of_file(labels)
     corrected = {"tool": tool, "file_sha256": sha256_of_file(found.path), "labels_sha256": sha256}
     info = with_review(table, sha256, merged.seen_images)
-    write_table(out, replace(merged.table, info={**info, "corrected": corrected}))
-    notes = list(found.notes)
+    written, notes = replace(merged.table, info={**info, "corrected": corrected}), list(found.notes)
+    if not is_usual:
+        write_table(out, written)
+    elif note := write_review(out, written):
+        notes.append(note)
     if merged.untouched_images:
         notes.append(f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes")
     return merged, tuple(notes)

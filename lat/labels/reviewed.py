@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from lat.core.files import write_atomically
+from lat.labels.coco.write import write_table
 from lat.labels.table import LabelTable
 
 KEY = "reviewed"
@@ -29,6 +32,25 @@ class Review:
 def reviewed_path(labels: Path) -> Path:
     """The file beside a labels file that holds its review."""
     return labels.with_name(f"{labels.stem}.reviewed.json")
+
+
+def write_review(path: Path, table: LabelTable) -> str:
+    """Write a review where its run finds it; another one that was there is kept as `NAME.reviewed.1.json` and so on.
+
+    Returns:
+        A line that says so; "" if there was none, or the same.
+    """
+    if not path.is_file():
+        write_table(path, table)
+        return ""
+    before = path.read_bytes()
+    kept = next(place for number in count(1) if not (place := path.with_suffix(f".{number}.json")).exists())
+    write_atomically(kept, before)
+    write_table(path, table)
+    if path.read_bytes() == before:
+        kept.unlink()
+        return ""
+    return f"another review of these labels was there; it is kept as {kept}, and the run uses the new one alone"
 
 
 def review_of(table: LabelTable) -> Review | None:

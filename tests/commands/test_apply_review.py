@@ -41,6 +41,19 @@ def decisions_on(
     return write_json(labels.parent.parent / "decisions.json", content | (changes or {}))
 
 
+def test_another_review_that_was_there_is_kept_and_told_of(labels: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = apply_decisions(decisions_on(labels, {1: "accept"}))
+    before = first.path.read_bytes()
+    assert apply_decisions(decisions_on(labels, {1: "accept"})).note == "", "the same again"
+    with pytest.raises(SystemExit):
+        main(["review", "apply", str(decisions_on(labels, {2: "reject"}))])
+    kept = labels.with_name("nu.city.reviewed.1.json")
+    assert f"note: another review of these labels was there; it is kept as {kept}, and the run uses" in capsys.readouterr().out
+    assert kept.read_bytes() == before
+    assert "nu.city.reviewed.2.json" in apply_decisions(decisions_on(labels, {3: "reject"})).note
+    assert len(list(labels.parent.glob("*.reviewed*"))) == 3
+
+
 def test_rejected_boxes_go_accepted_ones_are_sure_and_the_rest_stays(labels: Path) -> None:
     before = labels.read_bytes()
     done = apply_decisions(decisions_on(labels, {1: "accept", 2: "reject"}))

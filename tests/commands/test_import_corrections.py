@@ -354,6 +354,21 @@ def test_corrections_need_labels_and_datasets_take_none(
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
+@pytest.mark.parametrize("tool", CHANGES)
+def test_another_review_that_was_there_is_kept_and_told_of(tool: str, tmp_path: Path) -> None:
+    file, images = labels(tmp_path)
+    export_files(file, images, tool, tmp_path / "out")
+    back, options = CHANGES[tool](tmp_path / "out"), CorrectionOptions(allow_deletions=True)
+    _, notes = import_corrections(tool, back, file, options=options)
+    assert not [note for note in notes if "another review" in note]
+    reviewed = file.with_name(f"{file.stem}.reviewed.json")
+    reviewed.write_text(earlier := reviewed.read_text().replace("cvat", "CVAT") + " ")
+    _, notes = import_corrections(tool, back, file, options=options)
+    kept = file.with_name(f"{file.stem}.reviewed.1.json")
+    assert notes[-1].startswith(f"another review of these labels was there; it is kept as {kept}, and the run")
+    assert kept.read_text() == earlier
+
+
 def test_a_field_is_of_tools_that_have_fields(tmp_path: Path) -> None:
     file, _ = labels(tmp_path)
     with pytest.raises(InputError, match="--field: is given, but cvat has no label fields; leave it out"):
