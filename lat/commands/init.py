@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from lat.core.errors import InputError, did_you_mean
 from lat.core.files import write_atomically
 from lat.core.remote import as_path, is_file, name_of
 from lat.data.data_settings import DatasetSettings
-from lat.data.dataset import existing_folder, load_dataset
+from lat.data.dataset import existing_folder, load_dataset, split_images
 from lat.engine.machine import Machine, this_machine
 from lat.labels.coco.read import read_labels
 from lat.labels.table import LabelTable
@@ -29,6 +29,7 @@ SMALL_SHARE = 0.05  # share of boxes that count as small
 LEAST_SIZE, MOST_SIZE, SIZE_STEP = 256, 800, 32  # of a proposed image size, in pixels
 HELD_OUT_SHARE, LEAST_IMAGES = 0.2, 20  # share of a dataset's images to hold out, if it has that many
 _CLASSES_LISTED = 12
+_SPLITS = (("train", "training"), ("val", "valid", "validation", "dev"))
 
 _HEADER = """\
 # A run of lat. Paths count from the folder of this file.
@@ -170,19 +171,31 @@ def _look(settings: DatasetSettings) -> _Look:
             f"has none of the images of {name_of(table.path)}, {first}",
             "name the folder that its file names are relative to",
         )
-    if not settings.validation and len(table) >= LEAST_IMAGES:
-        settings = _with_held_out(settings)
+    if not settings.validation:
+        settings = _with_held_out(_with_split(settings, table), table)
     return _Look(settings, table, Counted.of(*load_dataset(settings)), _size_needed(table))
 
 
-def _with_held_out(settings: DatasetSettings) -> DatasetSettings:
-    """The same dataset with a share of its images held out, provided that both parts have boxes."""
-    held_out = DatasetSettings(settings.name, settings.images, settings.annotations, validation_fraction=HELD_OUT_SHARE)
-    try:
-        load_dataset(held_out)
-    except InputError:
+def _with_split(settings: DatasetSettings, table: LabelTable) -> DatasetSettings:
+    """The same dataset with the parts that the key `split` of its images names, if these have boxes."""
+    found = [next((one for one in sorted(set(table.splits)) if one.lower() in names), "") for names in _SPLITS]
+    return _if_sound(replace(settings, split=found[0], validation_split=found[1])) or settings
+
+
+def _with_held_out(settings: DatasetSettings, table: LabelTable) -> DatasetSettings:
+    """The same dataset with a share of its images held out, if it has enough and no other, and both parts have boxes."""
+    if settings.validation_split or len(split_images(table, settings)[0]) < LEAST_IMAGES:
         return settings
-    return held_out
+    return _if_sound(replace(settings, validation_fraction=HELD_OUT_SHARE)) or settings
+
+
+def _if_sound(settings: DatasetSettings) -> DatasetSettings | None:
+    """A dataset that can be read, or None."""
+    try:
+        load_dataset(settings)
+    except InputError:
+        return None
+    return settings
 
 
 def _small_box(table: LabelTable) -> float:
@@ -212,12 +225,16 @@ def _describe(look: _Look, folder: Path) -> str:
         f"    annotations: {_text(entry.annotations)}",
     ]
     use = "to score detectors and calibrate labels"
+    if settings.split:
+        lines.append(f"    split: {_text(settings.split)} # value of the key `split` of the images to train on")
+    if settings.validation_split:
+        lines.append(f"    validation_split: {_text(settings.validation_split)} # of those held out, {use}")
     if settings.validation:
         lines.append(f"    validation: {_text(entry.validation)} # {use}")
         lines += [f"    validation_images: {_text(entry.validation_images)}"] if settings.validation_images else []
     elif settings.validation_fraction:
         lines.append(f"    validation_fraction: {settings.validation_fraction:g} # share to hold out, {use}")
-    else:
+    elif not settings.validation_split:
         lines.append(f"    # validation: FILE.json # held-out images, {use}; too few here to hold any out")
     return "\n".join(lines) + "\n"
 

@@ -19,6 +19,7 @@ from lat.config.load import load_config
 from lat.core.convnet_names import PACKAGED, timm_name
 from lat.core.errors import InputError
 from lat.data.data_settings import DatasetSettings
+from lat.data.dataset import load_dataset
 from lat.engine.machine import Machine
 
 
@@ -53,6 +54,29 @@ def test_init_writes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFi
     assert config.target_names == ("b",)
     assert config.output_dir == str(tmp_path / "runs" / "mine"), "in the folder of the file"
     assert [one.validation_fraction for one in config.datasets] == [0.2, 0.0]  # three images are too few
+
+
+@pytest.mark.parametrize(
+    ("values", "parts", "held_out"),
+    [
+        (["train"] * 3 + ["val"] * 2 + ["test"], ("train", "val", 0.0), 2),
+        (["Training"] * 3 + ["valid"] * 3, ("Training", "valid", 0.0), 3),
+        (["train"] * 30 + ["test"] * 10, ("train", "", 0.2), None),
+        (["train"] * 3 + ["test"] * 3, ("train", "", 0.0), None),
+        (["a", "b"] * 3, ("", "", 0.0), None),
+    ],
+)
+def test_a_key_split_is_taken_as_it_is(
+    values: list[str], parts: tuple[str, str, float], held_out: int | None, tmp_path: Path
+) -> None:
+    value = coco_dict([[(2, 3, 8, 8)]] * len(values))
+    for image, one in zip(value["images"], values, strict=True):
+        image["split"] = one
+    pair = [write_coco(tmp_path / "a", value, name="a"), datasets(tmp_path / "other")[1]]
+    write_config(tmp_path / "mine.yaml", pair)
+    one = load_config(tmp_path / "mine.yaml").datasets[0]
+    assert (one.split, one.validation_split, one.validation_fraction) == parts
+    assert held_out is None or len(load_dataset(one)[1] or ()) == held_out
 
 
 def test_the_image_size_leaves_small_objects_ten_pixels(tmp_path: Path) -> None:
