@@ -50,7 +50,7 @@ def import_corrections(
         tool: a key of `FORMATS`.
         corrections: what the tool has exported.
         labels: the labels file that was exported to it.
-        out: the file to write; by default `NAME.reviewed.json` beside the labels, which is replaced.
+        out: the file to write; by default `NAME.reviewed.json` beside the labels; another review that is there is kept.
         options: the defaults of `CorrectionOptions` if not given.
         force: overwrite an existing file.
 
@@ -65,7 +65,7 @@ def import_corrections(
     out = out or reviewed_path(labels)
     if tool not in FORMATS:
         raise InputError("FORMAT", f"is '{tool}'", did_you_mean(tool, list(FORMATS)))
-    if out.exists() and labels.exists() and out.samefile(labels):
+    if out.exists() and labels.exists() and out.samefile(labels) and not is_usual:
         raise InputError(out, "is the labels file itself, which must not change", "name another file with --out")
     if out.exists() and not force and not is_usual:
         raise InputError(out, "already exists", "name another file with --out, or replace it with --force")
@@ -83,7 +83,7 @@ def import_corrections(
     written, notes = replace(merged.table, info={**info, "corrected": corrected}), list(found.notes)
     if not is_usual:
         write_table(out, written)
-    elif note := write_review(out, written):
+    elif note := write_review(out, written, goes_on=out == labels):
         notes.append(note)
     if merged.untouched_images:
         notes.append(f"{merged.untouched_images} of {len(table)} images did not come back and keep their boxes")

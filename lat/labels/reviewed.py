@@ -12,6 +12,7 @@ from lat.core.files import write_atomically
 from lat.labels.coco.write import write_table
 from lat.labels.table import LabelTable
 
+ENDING = ".reviewed.json"
 KEY = "reviewed"
 """Where the `info` of a reviewed file says so."""
 
@@ -30,12 +31,17 @@ class Review:
 
 
 def reviewed_path(labels: Path) -> Path:
-    """The file beside a labels file that holds its review."""
-    return labels.with_name(f"{labels.stem}.reviewed.json")
+    """The file beside a labels file that holds its review; a review goes on in its own file."""
+    return labels if labels.name.endswith(ENDING) else labels.with_name(f"{labels.stem}{ENDING}")
 
 
-def write_review(path: Path, table: LabelTable) -> str:
+def write_review(path: Path, table: LabelTable, *, goes_on: bool = False) -> str:
     """Write a review where its run finds it; another one that was there is kept as `NAME.reviewed.1.json` and so on.
+
+    Args:
+        path: the file.
+        table: the reviewed labels.
+        goes_on: whether the review is one of what is there.
 
     Returns:
         A line that says so; "" if there was none, or the same.
@@ -50,7 +56,10 @@ def write_review(path: Path, table: LabelTable) -> str:
     if path.read_bytes() == before:
         kept.unlink()
         return ""
-    return f"another review of these labels was there; it is kept as {kept}, and the run uses the new one alone"
+    if goes_on:
+        return f"the review that it goes on from is kept as {kept}"
+    use = "the run uses the new one alone; to go on from a review, export its file"
+    return f"another review of these labels was there; it is kept as {kept}, and {use}"
 
 
 def review_of(table: LabelTable) -> Review | None:

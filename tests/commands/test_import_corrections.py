@@ -19,6 +19,7 @@ from lat.commands.export import ExportOptions, export_files
 from lat.commands.import_corrections import FORMATS, CorrectionOptions, import_corrections
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
+from lat.labels.coco.read import read_labels
 
 BOXES = [(4, 5, 10.123, 2.5), (20, 1, 9, 9), (1, 1, 3.3333, 3), (30, 10, 5, 5)]
 PROVENANCE = {"origin": "pseudo_label", "space": "nu", "annotation_id": 5}
@@ -367,6 +368,29 @@ def test_another_review_that_was_there_is_kept_and_told_of(tool: str, tmp_path: 
     kept = file.with_name(f"{file.stem}.reviewed.1.json")
     assert notes[-1].startswith(f"another review of these labels was there; it is kept as {kept}, and the run")
     assert kept.read_text() == earlier
+
+
+@pytest.mark.parametrize("tool", CHANGES)
+def test_a_review_goes_on_from_one_tool_to_the_next(tool: str, tmp_path: Path) -> None:
+    file, images = labels(tmp_path)
+    export_files(file, images, "cvat", tmp_path / "first")
+    import_corrections("cvat", change_cvat(tmp_path / "first"), file, options=CorrectionOptions(allow_deletions=True))
+    reviewed = file.with_name(f"{file.stem}.reviewed.json")
+    first = read_labels(reviewed, "city")
+    export_files(reviewed, images, tool, tmp_path / "second")
+    if tool == "label-studio":
+        tasks = json.loads((tmp_path / "second" / "tasks_train.json").read_text())
+        for number, task in enumerate(tasks, start=1):
+            task |= {"id": number, "annotations": [{"result": task["predictions"][0]["result"]}]}
+        (tmp_path / "second" / "tasks_train.json").write_text(json.dumps(tasks))
+    back = {"cvat": "train.xml", "label-studio": "tasks_train.json", "fiftyone": "samples.json"}[tool]
+    place = tmp_path / "second" / (back if tool != "fiftyone" else "")
+    merged, notes = import_corrections(tool, place, reviewed)
+    assert (merged.accepted, merged.changed, merged.deleted) == (first.num_boxes, 0, 0), "all that was there, as it was"
+    again = read_labels(reviewed, "city")
+    assert again.annotation_ids.tolist() == first.annotation_ids.tolist()
+    assert again.info["reviewed"]["labels_sha256"] == sha256_of_file(file), "of the labels that no person had changed"
+    assert notes[-1] == f"the review that it goes on from is kept as {reviewed.with_suffix('.1.json')}"
 
 
 def test_a_field_is_of_tools_that_have_fields(tmp_path: Path) -> None:
