@@ -41,6 +41,14 @@ def ask_for_datasets() -> list[DatasetSettings]:
             print("  This {}; {}".format(*too_few(names)))
 
 
+def ask_for_target(names: list[str]) -> str:
+    """Ask whose label space is wanted; empty for the smallest dataset's."""
+    from lat.commands.init import require_target
+
+    question = f"Target ({', '.join(names)}; empty for the smallest)"
+    return _ask(question, partial(require_target, names), may_be_empty=True)
+
+
 def _ask_for_dataset(name: str) -> DatasetSettings:
     from lat.commands.found_dataset import check_file, check_folder, found_dataset
     from lat.commands.init import parse_dataset

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lat.cli.asking import ask_for_datasets
+from lat.cli.asking import ask_for_datasets, ask_for_target
 from lat.cli.command import BEGIN, Command
 from lat.cli.modes import next_step
 
@@ -41,16 +41,15 @@ def init(
 
     Without --dataset the datasets are asked for. An existing file is overwritten only with --force.
     """
-    from lat.commands.init import parse_dataset, write_config
+    from lat.commands.init import parse_dataset, require_free, write_config
     from lat.workspace.time_estimate import about, told
 
+    require_free(out, force=force)
     if dataset:
         datasets = [parse_dataset(text) for text in dataset]
     else:
         datasets = ask_for_datasets()
-        target = target or typer.prompt(
-            f"Target ({', '.join(one.name for one in datasets)}; empty for the smallest)", default="", show_default=False
-        )
+        target = target or ask_for_target([one.name for one in datasets])
         output_dir = output_dir or typer.prompt(f"Folder of the run (empty for runs/{out.stem})", default="", show_default=False)
     written = write_config(out, datasets, target=target, output_dir=output_dir, force=force)
     print(f"wrote {out}: labels are moved to {written.target}")

@@ -99,6 +99,18 @@ class Written:
     seconds: Mapping[str, float]
 
 
+def require_free(path: Path, *, force: bool) -> None:
+    """Raise an `InputError` if there is a file of this name that may not be replaced."""
+    if path.exists() and not force:
+        raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
+
+
+def require_target(names: Sequence[str], target: str) -> None:
+    """Raise an `InputError` unless this is one of the datasets, all, or empty."""
+    if target not in ("", "all", *names):
+        raise InputError("--target", f"there is no dataset '{target}'", did_you_mean(target, [*names, "all"]))
+
+
 def too_few(names: Sequence[str]) -> tuple[str, str]:
     """What is missing where fewer than two datasets are named, and where a second may come from."""
     what = f"names {f'{names[0]} alone' if names else 'none'}, and labels move between two datasets"
@@ -138,15 +150,13 @@ def write_config(
     Raises:
         InputError: if a file or folder is missing or wrong, a name is used twice, or `path` exists and `force` is false.
     """
-    if path.exists() and not force:
-        raise InputError(path, "already exists", "name another file with --out, or replace it with --force")
+    require_free(path, force=force)
     names = [settings.name for settings in datasets]
     if repeated := next((name for name in names if names.count(name) > 1), ""):
         raise InputError("--dataset", f"names {repeated} twice", "give each dataset its own name")
     if len(names) < 2:
         raise InputError("--dataset", *too_few(names))
-    if target not in ("", "all", *names):
-        raise InputError("--target", f"there is no dataset '{target}'", did_you_mean(target, [*names, "all"]))
+    require_target(names, target)
     looks = [_look(settings) for settings in datasets]
     chosen = target or min(looks, key=lambda look: len(look.table)).settings.name
     reason = "the others' labels are moved to its label space" if target else "the dataset with the fewest images"

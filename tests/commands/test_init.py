@@ -189,7 +189,7 @@ def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     a, b = datasets(tmp_path)
     no_file = b.annotations + "x"
     answers = iter(
-        ["a", a.images, a.annotations, "", "", "bad name", "a", "b", b.images, no_file, b.annotations, "", "", "a", "here"]
+        ["a", a.images, a.annotations, "", "", "bad name", "a", "b", b.images, no_file, b.annotations, "", "", "c", "a", "here"]
     )
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda *words, **options: False)
@@ -198,9 +198,12 @@ def test_init_asks_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     said = capsys.readouterr().out
     assert "datasets.name: is 'bad name'; use letters, digits, '_' and '-'\n  name: a is taken; choose another\n" in said
     assert "  This names a alone, and labels move between two datasets; name another" in said, "and nothing typed is lost"
+    assert "  --target: there is no dataset 'c'; known here: a, b, all" in said
     assert f"{no_file}: there is no such file; check the path" in said
     config = load_config(tmp_path / "mine.yaml")
     assert (config.dataset_names, config.target_names, config.output_dir) == (("a", "b"), ("a",), str(Path("here").absolute()))
+    assert run("init", "--out", str(tmp_path / "mine.yaml")) == 2, "before anything is typed"
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_doctor_tells_facts_that_others_can_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
