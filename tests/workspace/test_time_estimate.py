@@ -95,6 +95,7 @@ def test_what_suits_a_machine() -> None:
         assert (one.upstream, one.label_transfer, one.downstream, one.batch_size) == (*steps, batch)
     # 0.8 of 24 GiB less 2 are 17.2 million pixels; 60 passes over 8000 images are 30,000 batches of 16
     assert propose(Machine(8, 24.0), [50, 8000], 1.0).batch_size == 16
+    assert propose(Machine(8, 22.5), [50, 8000], 1.0).batch_size == 16, "exactly 16"
     assert propose(Machine(8, 24.0), [50, 8000], 1.1).batch_size == 8
     assert propose(Machine(8, 24.0), [50, 8000], 1.0).upstream == 20_000
     one = propose(Machine(8, 24.0), [50, 800], 1.0)
