@@ -112,8 +112,10 @@ def digit_row(method: str, pairs: list[DigitPair], name: str, paper: tuple[str, 
 def ablation_row(chosen: tuple[bool, bool, bool], pairs: list[DigitPair]) -> Row:
     pretrain, zero_init, weighted = chosen
     share = RelationTraining().pretrain_share if pretrain else 0.0
-    training = RelationTraining(pretrain_share=share, zero_init=zero_init, weighted_sampling=weighted)
-    search = RelationSearch(RelationSettings(standalone_bias=ABLATION_LAMBDA), training)
+    training = RelationTraining(
+        pretrain_share=share, zero_init=zero_init, weighted_sampling=weighted, standalone_bias=ABLATION_LAMBDA
+    )
+    search = RelationSearch(RelationSettings(), training)
     found = [run_slamdunks(pair, search, seed).relations for seed, pair in enumerate(pairs)]
     geds = [graph_edit_distance(one.edges, p.true_edges) for one, p in zip(found, pairs, strict=True) if one.edges is not None]
     marks = ["yes" if value else "" for value in chosen]

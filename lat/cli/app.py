@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+import lat.cli.ask as ask
 import lat.cli.compare as compare
 import lat.cli.conventions as conventions
 import lat.cli.imports as imports
@@ -28,7 +29,7 @@ from lat.core.files import is_of_files, refused
 from lat.engine.interrupts import stopping_on_sigterm
 from lat.engine.outcome import WorkerEndedError
 
-_GROUPS = (projects, stages, prompting, conventions, shares, compare, labels, imports)
+_GROUPS = (projects, stages, prompting, conventions, ask, shares, compare, labels, imports)
 COMMANDS = {name: command for group in _GROUPS for name, command in group.COMMANDS.items()}
 
 app = typer.Typer(

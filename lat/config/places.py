@@ -16,7 +16,7 @@ from lat.core.errors import InputError, looked_for
 from lat.core.remote import is_url
 
 _PATHS = (
-    *("output_dir", "data_root", "downstream.class_map", "transfer.prior.table", "relations.file"),
+    *("output_dir", "data_root", "downstream.class_map", "transfer.prior.table", "relations.file", "answers"),
     *(f"datasets.*.{name}" for name in ("images", "annotations", "validation", "validation_images", "truth.*")),
     *("label_sets.*.files.*", "label_sets.*.categories"),
 )

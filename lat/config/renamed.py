@@ -116,6 +116,7 @@ GONE: dict[str, str] = {
     "relations.standardize": "true always applies",
     "relations.zero_init": "true always applies",
     "relations.weighted_sampling": "true always applies",
+    "relations.standalone_bias": "that of each class is searched for",
     "relations.search_points": "11 always applies",
     "relations.pooled_size": "3 always applies",
     "relations.crop_size": "48 always applies",
@@ -123,14 +124,22 @@ GONE: dict[str, str] = {
 """What applies instead of removed settings."""
 
 
-_CONSTANTS = {"report": {"images_per_pair": 10000}}
-"""Sections that are gone, with the values that always apply: finished runs name them."""
+_CONSTANTS: dict[str, dict[str, Any]] = {"report": {"images_per_pair": 10000}, "relations": {"standalone_bias": -1.0}}
+"""Settings that are gone, by section, with the values that always apply: finished runs name them."""
 
 
 def without_constants(written: DictConfig) -> DictConfig:
-    """What a user or a run wrote, without sections that say nothing but what always applies."""
-    gone = [key for key, always in _CONSTANTS.items() if key in written and written[key] == always]
-    return OmegaConf.masked_copy(written, [str(key) for key in written if key not in gone]) if gone else written
+    """What a user or a run wrote, without settings that are gone and say what always applies; nor a section of such alone."""
+    content: Any = OmegaConf.to_container(written)
+    for section, constants in _CONSTANTS.items():
+        there = content.get(section)
+        gone = [key for key, always in constants.items() if isinstance(there, dict) and key in there and there[key] == always]
+        if gone and len(gone) == len(there):
+            written = OmegaConf.masked_copy(written, [str(key) for key in written if key != section])
+        elif gone:
+            written = written.copy()
+            written[section] = OmegaConf.masked_copy(written[section], [key for key in there if key not in gone])
+    return written
 
 
 def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:

@@ -37,6 +37,7 @@ class Config:
     target: Any = "all"  # a dataset's name, a list of names, or all
     datasets: list[DatasetSettings] = field(default_factory=list)
     label_sets: list[LabelSetSettings] = field(default_factory=list)
+    answers: str = ""  # YAML file of what classes are in other class lists, as `lat ask` writes it; it overrides estimates
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     training: SharedTrainSettings = field(default_factory=SharedTrainSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
@@ -69,9 +70,14 @@ class Config:
             for space in set(dataset.truth) - set(names):
                 raise _unknown(f"datasets.{dataset.name}.truth", space, names)
         _check_output_dir(self.output_dir, self.runtime.executor)
+        self._check_answers()
         self._check_upstream()
         self._check_label_sets()
         check_thresholds(self)
+
+    def _check_answers(self) -> None:
+        if self.answers and self.transfer.prior.method == "none":
+            raise InputError("answers", "is given, but transfer.prior.method is none", "leave it out, or choose another method")
 
     def _check_upstream(self) -> None:
         detector, backbone = self.upstream.model.detector, self.lat.backbone

@@ -76,6 +76,12 @@ class ClassPrior:
         forbidden[:, -1] = False
         return replace(self, factors=torch.where(forbidden, 0.0, self.factors))
 
+    def forbidding(self, is_forbidden: Tensor) -> Self:
+        """The same prior with target classes (K_s, K_t) bool forbidden."""
+        factors = self.factors.clone()
+        factors[:, :-1].masked_fill_(is_forbidden, 0.0)
+        return replace(self, factors=factors)
+
     def applied(self, class_scores: Tensor, source_labels: Tensor) -> Tensor:
         """Class scores (N, K_t + 1) of boxes on human boxes of classes (N,), each row summing to 1 again.
 

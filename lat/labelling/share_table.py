@@ -41,8 +41,17 @@ def read_share_table(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple
         InputError: if the file is missing or not YAML, names an unknown dataset or class (the nearest is suggested), or contains
             anything other than shares.
     """
+    return share_table(path, _read_yaml(path), spaces)
+
+
+def share_table(path: Path, content: Any, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str, str], dict[int, Tensor]]:
+    """The table that a file holds; see `read_share_table`.
+
+    Raises:
+        InputError: naming the file, if the content is no such table.
+    """
     tables = {}
-    for source, parts in _entries(path, _read_yaml(path), "a source"):
+    for source, parts in _entries(path, content, "a source"):
         _position(path, source, tuple(spaces), "dataset")
         for target, classes in _entries(path, parts, "a target", source):
             _position(path, target, tuple(spaces), "dataset")

@@ -88,10 +88,10 @@ def find_by_slamdunks(
     Source: SLAMDUNKS, section 3.3.
     """
     extractor = extractor or build_extractor(first, search)
-    if search.settings.standalone_bias < 0:
+    if search.training.standalone_bias < 0:
         bias, model = search_standalone_bias(extractor, first, second, search, generator)
     else:
-        bias = torch.full((len(first.space) + len(second.space),), search.settings.standalone_bias)
+        bias = torch.full((len(first.space) + len(second.space),), search.training.standalone_bias)
         pretrain(extractor, first, second, search, generator)
         model = train_slamdunks(extractor, first, second, search, bias, generator)
     return SlamdunksResult(relations_of(model, first, second), model, bias)

@@ -22,7 +22,6 @@ class RelationSettings:
     file: str = ""  # relations that a person has reviewed, as `lat relations --review` writes them; taken as given
     features: str = "regions"  # a small head on the frozen features over boxes, or crops: a ResNet-18 on crops
     steps: int = 400  # training steps of each model
-    standalone_bias: float = -1.0  # lambda of SLAMDUNKS in [0, 1] for all classes; -1 searches for that of each
     threshold: float = 0.7  # share of a class in another from which class_relational, and the loss of that name, relate them
 
     def __post_init__(self) -> None:
@@ -34,9 +33,6 @@ class RelationSettings:
             raise InputError("steps", f"is {self.steps}", "choose 1 or more")
         if not 0.0 < self.threshold <= 1.0:
             raise InputError("threshold", f"is {self.threshold}", "choose a share above 0, at most 1")
-        if self.standalone_bias != -1.0 and not 0.0 <= self.standalone_bias <= 1.0:
-            what = f"is {self.standalone_bias}"
-            raise InputError("standalone_bias", what, "choose a number in [0, 1], or -1 to search")
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,7 @@ class RelationTraining:
         pretrain_share: steps in which the extractor learns each dataset's classes before SLAMDUNKS starts, as a share of `steps`.
         zero_init: whether both heads of SLAMDUNKS start at zero.
         weighted_sampling: whether every class is drawn equally often.
+        standalone_bias: lambda of SLAMDUNKS in [0, 1] for all classes; -1 searches for that of each.
         search_points: values of lambda that its search may try, 2 or more, evenly spaced over [0, 1].
     """
 
@@ -59,6 +56,7 @@ class RelationTraining:
     pretrain_share: float = 0.5
     zero_init: bool = True
     weighted_sampling: bool = True
+    standalone_bias: float = -1.0
     search_points: int = 11
 
 

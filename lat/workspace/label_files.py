@@ -13,6 +13,7 @@ from lat.core.files import sha256_of_file, sha256_of_json
 from lat.core.remote import name_of
 from lat.data.dataset import DetectionDataset, load_truth
 from lat.labels.table import LabelTable
+from lat.relations.relation_settings import RelationTraining
 from lat.report.report_settings import ReportSettings
 from lat.workspace.label_shards import read_run_labels
 from lat.workspace.paths import require
@@ -81,6 +82,9 @@ def config_sha256(workspace: Workspace) -> str:
     left_out = ("output_dir", "data_root", "runtime", *(() if workspace.round else ("rounds",)))
     settings["rounds"]["count"] = workspace.round
     settings["report"] = asdict(ReportSettings())  # which once was a section
+    settings["relations"]["standalone_bias"] = RelationTraining().standalone_bias  # which once was a setting
+    if not settings["answers"]:
+        del settings["answers"]
     settings["datasets"] = [{key: one[key] for key in one if key != "classes" or one[key]} for one in settings["datasets"]]
     return sha256_of_json({key: settings[key] for key in settings if key not in left_out})
 

@@ -12,7 +12,7 @@ from lat.workspace.run_folder import run_folder
 
 FOLDERS = (
     *(".state", ".work", "cache", "rounds", "upstream", "pseudo_labels", "lat", "transferred", "downstream"),
-    *("relations", "doubt", "report", "label_sets"),
+    *("relations", "doubt", "report", "label_sets", "questions"),
 )
 """The folders in its `output_dir` that a run writes to; there may be others."""
 

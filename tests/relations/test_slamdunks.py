@@ -100,9 +100,9 @@ def clusters(taxonomy: Taxonomy, seed: int, shift: float = 0.0) -> LabeledSample
 
 @pytest.fixture(scope="module", params=["slamdunks", "missing_link", "aut"])
 def found(request: pytest.FixtureRequest) -> tuple[str, RelationMatrix]:
-    settings = RelationSettings(method=request.param, steps=150, standalone_bias=0.6)
+    settings = RelationSettings(method=request.param, steps=150)
     samples = clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10, shift=2.0)
-    training = RelationTraining(pretrain_share=2 / 3, dim=64)
+    training = RelationTraining(pretrain_share=2 / 3, dim=64, standalone_bias=0.6)
     # The shift is a difference of domains that standardization takes off.
     return request.param, find_relations(*samples, settings, seed=0, training=training)
 
@@ -132,7 +132,7 @@ def test_lambda_is_found_without_known_relations() -> None:
 
 
 def test_the_same_seed_gives_the_same_relations_and_leaves_the_global_generator_alone() -> None:
-    settings, training = RelationSettings(steps=5, standalone_bias=0.5), RelationTraining(dim=16)
+    settings, training = RelationSettings(steps=5), RelationTraining(dim=16, standalone_bias=0.5)
     samples = clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10)
     torch.manual_seed(1)
     state = torch.get_rng_state()

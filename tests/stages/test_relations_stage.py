@@ -20,7 +20,7 @@ from lat.relations.samples import LabeledSamples
 from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
-FEW = ["lat.backbone.name=random", "relations.steps=3", "relations.standalone_bias=0.1"]
+FEW = ["lat.backbone.name=random", "relations.steps=3"]
 
 
 def run(*arguments: object) -> int:

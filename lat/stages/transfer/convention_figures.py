@@ -19,6 +19,7 @@ from lat.labelling.conventions import BoxConventions
 from lat.labelling.estimate_conventions import MeasuredOffsets, measure_offsets
 from lat.labelling.undecided_shares import contradiction, undecided
 from lat.stages.transfer.evidence import RunEvidence, convention_pairs, conventions_of_pairs, count_at_home
+from lat.stages.transfer.priors import find_answers
 from lat.workspace.workspace import Workspace
 
 ESTIMATES = ("consistent", "counted", "learnt", "scored")
@@ -43,7 +44,8 @@ def convention_figures(workspace: Workspace, source: str, target: str) -> dict[s
         InputError: if pseudo-labels are missing, or a file of the run is wrong.
     """
     evidence = RunEvidence(workspace, source, target)
-    estimates = _estimates(workspace, evidence)
+    estimates, answers = _estimates(workspace, evidence), find_answers(workspace, source, target)
+    estimates = answers.deciding(estimates) if answers else estimates
     pairs = convention_pairs(workspace, source, target)
     measured, known = measure_offsets(*pairs), conventions_of_pairs(workspace, source, target, pairs)
     classes = list(_classes(evidence, estimates, count_at_home(workspace, source)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lat.core.decoded_proposals import DecodedProposals
 from lat.core.structures import LabeledBoxes
+from lat.labelling.answers import Answers, read_answers
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import ESTIMATORS, counted, equal_shares, without_counterpart
 from lat.labels.provenance import FACTOR_DECIMALS, AppliedPrior
@@ -41,14 +42,30 @@ def find_prior(workspace: Workspace, source: str, target: str) -> ClassPrior | N
     settings = workspace.config.transfer.prior
     if not settings.applies_to(source):
         return None
-    evidence = RunEvidence(workspace, source, target)
+    evidence, answers = RunEvidence(workspace, source, target), find_answers(workspace, source, target)
     shares = ESTIMATORS[settings.method](evidence)
+    if answers:
+        undamped = evidence.learnt("learnt") if settings.is_learnt else shares
+        shares = replace(shares, shares=answers.overriding(shares.shares, undamped.shares))
     if settings.is_learnt:
         prior, scored = ClassPrior.of_learnt_shares(shares, evidence.learnt("counted")), evidence.learnt("scored")
     else:
         prior = ClassPrior.of_shares(shares, counted(evidence), settings.floor)
         scored = equal_shares(evidence.source, evidence.target)  # nothing has read the scores of all boxes
-    return prior.weighing_none(without_counterpart(evidence.counts_on_target), scored).vetoing(settings.veto)
+    prior = prior.weighing_none(without_counterpart(evidence.counts_on_target), scored).vetoing(settings.veto)
+    return prior.forbidding(answers.impossible) if answers else prior
+
+
+def find_answers(workspace: Workspace, source: str, target: str) -> Answers | None:
+    """What a person has said about the classes of `source` in the space of `target`, in the file of `answers`; None if nothing.
+
+    Raises:
+        InputError: if the file is missing or wrong.
+    """
+    if not workspace.config.answers:
+        return None
+    spaces = {name: workspace.data.space(name) for name in workspace.names}
+    return read_answers(Path(workspace.config.answers), spaces)[source, target] or None
 
 
 @dataclass(frozen=True, eq=False)

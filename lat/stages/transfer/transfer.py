@@ -28,7 +28,7 @@ from lat.stages.shared.label_filters import Filtering, write_chosen
 from lat.stages.shared.transfer_model import SourceDecoder, images_per_batch
 from lat.stages.transfer.no_counterpart import what_became_of_them
 from lat.stages.transfer.pair_evidence import PairEvidence, evidence_folder, gather_evidence
-from lat.stages.transfer.priors import PriorRecord
+from lat.stages.transfer.priors import PriorRecord, find_answers
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info
 from lat.workspace.label_shards import prepared_shards, work_folder
@@ -128,6 +128,8 @@ class TransferShards:
             known, path = self.evidence[target], self.workspace.paths.transferred(self.source, target)
             info: dict[str, Any] = {**label_info(self.workspace, "label_transfer", self.workspace.paths.transfer_model)}
             info["calibration"] = known.calibration.to_dict()
+            if answers := find_answers(self.workspace, self.source, target):
+                info["answers"] = answers.to_dict()
             filtering = Filtering(settings, known.held_out, scored_by_class=False)
             write_chosen(self.workspace, path, shards, filtering, info)
             shutil.rmtree(evidence_folder(self.workspace, self.source, target), ignore_errors=True)

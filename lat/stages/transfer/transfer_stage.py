@@ -7,7 +7,7 @@ from functools import partial
 
 from lat.stages.shared.transfer_model import backbone_files, label_set_files
 from lat.stages.transfer.learn_shares import learn_class_shares
-from lat.stages.transfer.priors import prior_files
+from lat.stages.transfer.priors import find_answers, prior_files
 from lat.stages.transfer.transfer import transfer
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
@@ -32,6 +32,8 @@ def _step(workspace: Workspace, source: str, target: str) -> Step:
     settings["prior"] = {**settings["prior"], "sources": None, "is_on": workspace.config.transfer.prior.applies_to(source)}
     if not workspace.config.transfer.filter.keeps_all:
         settings["seed"] = workspace.config.seed
+    if answers := find_answers(workspace, source, target):
+        settings["answers"] = answers.to_dict()
     inputs = (paths.transfer_model, *backbone_files(workspace))
     inputs += tuple(paths.pseudo_labels(source, space) for space in workspace.others(source))
     inputs += (paths.pseudo_labels(target, source), *(paths.held_out_labels(target, space) for space in workspace.names))

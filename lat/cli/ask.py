@@ -1,0 +1,156 @@
+"""The few questions that matter, asked on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lat.cli.command import STAGES, Command
+from lat.cli.modes import next_step, with_modes
+from lat.cli.options import ConfigFile, Overrides, open_run
+from lat.core.errors import InputError, did_you_mean, printable
+from lat.engine import announce
+
+if TYPE_CHECKING:
+    from lat.commands.ask import RunQuestions
+    from lat.labelling.answer_file import AnswerFile
+    from lat.labelling.questions import Question
+
+_FEWEST_LISTED, _MOST_LISTED = 3, 9
+
+
+@with_modes
+def ask(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    questions: Annotated[int, typer.Option(min=1, help="How many at most.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The YAML file of answers; by default that of the setting `answers`, or answers.yaml beside CONFIG.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Ask the few questions about classes that matter most, and write the answers as YAML, which a run takes as `answers`.
+
+    Each question has a picture. Without a terminal they are written into the file, to be answered there.
+    """
+    from lat.commands.ask import RunQuestions
+    from lat.labelling.answer_file import AnswerFile
+
+    workspace = open_run(config, overrides)
+    path = out or Path(workspace.config.answers or (config if config.is_dir() else config.parent) / "answers.yaml")
+    run = RunQuestions(workspace)
+    answers = AnswerFile(path, run.spaces)
+    if not run.pick(answers.answers, 1):
+        announce.say("nothing is undecided: no answer would change much")
+    elif announce.to_programs() or announce.is_quiet() or not sys.stdin.isatty():
+        _write(run, answers, questions)
+    else:
+        _ask(run, answers, questions)
+    is_set = workspace.config.answers and Path(workspace.config.answers) == path
+    more = [f"answers={path}"] if path.is_file() and not is_set else []
+    next_step("lat run", config, [*(overrides or ()), *more])
+
+
+def _write(run: RunQuestions, answers: AnswerFile, most: int) -> None:
+    """Write questions into the file of answers, and tell programs."""
+    found = run.pick(answers.answers, most)
+    pictures = run.write_pictures(found)
+    answers.ask(found, pictures)
+    for one in found:
+        choices = [{"class": name, "least": low, "most": high} for name, low, high in one.choices]
+        picture = str(pictures[one]) if one in pictures else None
+        asked = {"source": one.source, "target": one.target, "class": one.source_class}
+        announce.event("question", **asked, boxes=one.boxes, gain=one.gain, choices=choices, picture=picture)
+    announce.say(f"{len(found)} questions to answer: {answers.path}")
+
+
+def _ask(run: RunQuestions, answers: AnswerFile, most: int) -> None:
+    """Ask on the terminal until so many are asked, nothing is left to ask, or input ends; each answer is written at once."""
+    skipped: list[tuple[str, str, str]] = []
+    for number in range(1, most + 1):
+        found = run.pick(answers.answers, 1, skipped)
+        if not found:
+            print("Nothing else is undecided.")
+            return
+        (question,) = found
+        skipped.append((question.source, question.target, question.source_class))
+        print(f"\n{number} of {most}: {_text(question)}")
+        for picture in run.write_pictures(found).values():
+            print(f"   pictures: {printable(picture)}")
+        for place, (name, low, high) in enumerate(question.choices[: _listed(question)], 1):
+            print(f"   {place} {printable(name)} ({100 * low:.0f} to {100 * high:.0f} %)")
+        if not _answer(question, answers):
+            return
+
+
+def _text(question: Question) -> str:
+    one = f"What can a `{question.source_class}` of `{question.source}` be in `{question.target}`?"
+    return printable(f"{one} ({question.boxes:,} boxes)")
+
+
+def _listed(question: Question) -> int:
+    """How many classes have a number."""
+    return min(max(question.likely, _FEWEST_LISTED), _MOST_LISTED, len(question.choices))
+
+
+def _answer(question: Question, answers: AnswerFile) -> bool:
+    """Ask for the answer until it is sound, and write it; False if input ends."""
+    while True:
+        try:
+            text = input("   all that it can be (1 2 or names with commas; 0 nothing; Enter skips; q ends): ").strip()
+        except EOFError:
+            print()
+            return False
+        if text in ("", "q"):
+            return not text
+        try:
+            answers.add(question, parse_answer(text, question))
+        except InputError as error:
+            print(f"   {printable(error)}")
+        else:
+            return True
+
+
+def parse_answer(text: str, question: Question) -> list[str]:
+    """The classes that an answer names, by numbers or names; none for 0.
+
+    Raises:
+        InputError: if it names something else.
+    """
+    names = [name for name, _, _ in question.choices]
+    listed = names[: _listed(question)]
+    words = [text] if text in names else [word for word in (text.split(",") if "," in text else text.split()) if word.strip()]
+    found: list[str] = []
+    for word in map(str.strip, words):
+        if word in names:
+            found.append(word)
+        elif word.isdecimal() and int(word) <= len(listed):
+            found += [listed[int(word) - 1]] if int(word) else []
+        else:
+            raise InputError(
+                word, f"is no class of {question.target} and no number from 0 to {len(listed)}", did_you_mean(word, names)
+            )
+    if found and "0" in map(str.strip, words) and "0" not in names:
+        raise InputError("0", "means nothing at all, and there are classes beside it", "write one or the other")
+    return list(dict.fromkeys(found))
+
+
+COMMANDS = {
+    "ask": Command(
+        ask,
+        STAGES,
+        (
+            "lat ask mine.yaml",
+            "lat ask runs/mine --questions 3",
+            "lat ask mine.yaml --out answers.yaml < /dev/null",
+            "lat run mine.yaml answers=answers.yaml",
+        ),
+    ),
+}

@@ -1,0 +1,124 @@
+"""The few questions about classes that are worth a person's time.
+
+A question asks what one class of a source can be in a target. Its answer settles that class there and, in the other direction,
+what each class of the target has to do with it (`lat.labelling.answers`). Shape letters: K_s and K_t classes of two label spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lat.labelling.answers import Answers
+from lat.labelling.class_shares import ClassShares
+from lat.labelling.undecided_shares import UNDECIDED, undecided
+
+FEWEST_OBJECTS = 5.0  # a target class with fewer counts as if it had so many
+LISTED_SHARE = 0.01  # a target class is a likely answer if an estimate says that it is so large a share
+
+_Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a class of a source can be in a target.
+
+    Attributes:
+        source: the source's name.
+        target: the target's name.
+        source_class: the class.
+        boxes: human boxes of it.
+        gain: how much of the target's classes, and of the source's in the other direction, is in question, in classes.
+        choices: all classes of the target, the likeliest first, each with the smallest and the largest share that estimates say.
+        likely: how many of these may well be the answer.
+    """
+
+    source: str
+    target: str
+    source_class: str
+    boxes: int
+    gain: float
+    choices: tuple[tuple[str, float, float], ...]
+    likely: int
+
+
+def pick_questions(
+    estimates: Mapping[_Pair, Sequence[ClassShares]],
+    boxes: Mapping[str, Tensor],
+    answers: Mapping[_Pair, Answers],
+    most: int,
+    transfers: Collection[_Pair],
+    skipped: Collection[tuple[str, str, str]] = (),
+) -> list[Question]:
+    """The questions with the largest expected gain, largest first; each counts what those before it leave open.
+
+    A question is asked only if an undecided class would be settled by its answer.
+
+    Args:
+        estimates: class shares of every ordered pair of label spaces, that which is used first.
+        boxes: (K,) number of human boxes of each class, by label space.
+        answers: what has been said already; pairs may be missing.
+        most: how many at most.
+        transfers: the pairs whose labels are wanted: nothing else is gained.
+        skipped: source, target and source class of questions that are not to be asked.
+    """
+    open_shares, is_asked = {}, {}
+    decided = {pair: answers[pair].deciding(each) if pair in answers else list(each) for pair, each in estimates.items()}
+    for pair, each in decided.items():
+        open_shares[pair] = _in_question(each, boxes[pair[0]]) * (pair in transfers)
+    for source, target in decided:
+        is_asked[source, target] = _settles(decided[source, target], decided[target, source])
+        if (source, target) in answers:
+            is_asked[source, target][list(answers[source, target].rows)] = False
+    for source, target, name in skipped:
+        is_asked[source, target][decided[source, target][0].source.class_names.index(name)] = False
+    picked: list[Question] = []
+    while len(picked) < most:
+        gains = {
+            pair: (each.sum(dim=1) + open_shares[pair[::-1]].sum(dim=0)) * is_asked[pair] for pair, each in open_shares.items()
+        }
+        pair = max(gains, key=lambda one: float(gains[one].max()))
+        index = int(gains[pair].argmax())
+        if not gains[pair][index] > 0:
+            break
+        picked.append(_question(decided[pair], index, int(boxes[pair[0]][index]), float(gains[pair][index])))
+        open_shares[pair][index] = 0.0
+        open_shares[pair[::-1]][:, index] = 0.0
+    return picked
+
+
+def _in_question(estimates: Sequence[ClassShares], boxes: Tensor) -> Tensor:
+    """(K_s, K_t): the objects of a source class that may or may not be of a target class, as a share of all that are of that.
+
+    Of what estimates say of two classes, the geometric mean of the smallest and the largest share is in question, the less the
+    closer these are: nothing if they agree, or if one of them is 0. Every target class counts alike, as in AP.
+    """
+    shares = torch.stack([_of_classes(one) for one in estimates])
+    low, high = shares.amin(dim=0), shares.amax(dim=0)
+    objects = (boxes * (1 - estimates[0].shares[:, -1]))[:, None]
+    of_target = (objects * shares[0]).sum(dim=0).clamp(min=FEWEST_OBJECTS)
+    return objects * (low * high).sqrt() * (1 - low / high.clamp(min=1e-6)).square() / of_target
+
+
+def _settles(estimates: Sequence[ClassShares], opposite: Sequence[ClassShares]) -> Tensor:
+    """(K_s,) bool: classes whose answer settles an undecided class: their own, or one of the target's that may be theirs."""
+    shares = torch.stack([_of_classes(one) for one in opposite])
+    is_open = shares.amax(dim=0) - shares.amin(dim=0) >= UNDECIDED
+    return undecided(estimates) | (is_open & undecided(opposite)[:, None]).any(dim=0)
+
+
+def _of_classes(one: ClassShares) -> Tensor:
+    """(K_s, K_t) shares without "none", each row summing to 1."""
+    return one.shares[:, :-1] / one.shares[:, :-1].sum(dim=1, keepdim=True).clamp(min=1e-6)
+
+
+def _question(estimates: Sequence[ClassShares], index: int, boxes: int, gain: float) -> Question:
+    source, target = estimates[0].source, estimates[0].target
+    shares = torch.stack([one.shares[index, :-1] for one in estimates])
+    columns = zip(target.class_names, shares.amin(dim=0).tolist(), shares.amax(dim=0).tolist(), strict=True)
+    choices = tuple(sorted(columns, key=lambda one: -one[2]))
+    likely = sum(high >= LISTED_SHARE for _, _, high in choices)
+    return Question(source.name, target.name, source.class_names[index], boxes, gain, choices, likely)
