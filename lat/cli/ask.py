@@ -15,9 +15,7 @@ from lat.core.errors import InputError, did_you_mean, printable
 from lat.engine import announce
 
 if TYPE_CHECKING:
-    from lat.commands.ask import RunQuestions
-    from lat.labelling.answer_file import AnswerFile
-    from lat.labelling.questions import Question
+    from lat.commands.ask import AnswerFile, Question, RunQuestions
 
 _FEWEST_LISTED, _MOST_LISTED = 3, 9
 
@@ -40,8 +38,7 @@ def ask(
 
     Each question has a picture. Without a terminal they are written into the file, to be answered there.
     """
-    from lat.commands.ask import RunQuestions
-    from lat.labelling.answer_file import AnswerFile
+    from lat.commands.ask import AnswerFile, RunQuestions
 
     workspace = open_run(config, overrides)
     path = out or Path(workspace.config.answers or (config if config.is_dir() else config.parent) / "answers.yaml")
@@ -68,7 +65,7 @@ def _write(run: RunQuestions, answers: AnswerFile, most: int) -> None:
         picture = str(pictures[one]) if one in pictures else None
         asked = {"source": one.source, "target": one.target, "class": one.source_class}
         announce.event("question", **asked, boxes=one.boxes, gain=one.gain, choices=choices, picture=picture)
-    announce.say(f"{len(found)} questions to answer: {answers.path}")
+    announce.say(f"{len(found)} question{'s' * (len(found) != 1)} to answer: {answers.path}")
 
 
 def _ask(run: RunQuestions, answers: AnswerFile, most: int) -> None:
@@ -149,8 +146,8 @@ COMMANDS = {
         (
             "lat ask mine.yaml",
             "lat ask runs/mine --questions 3",
-            "lat ask mine.yaml --out answers.yaml < /dev/null",
-            "lat run mine.yaml answers=answers.yaml",
+            "lat ask runs/mine --out answers.yaml",
+            "lat ask mine.yaml --json-lines > questions.jsonl",
         ),
     ),
 }

@@ -11,6 +11,7 @@ import torch
 
 from lat.core.errors import InputError
 from lat.core.files import write_atomically
+from lat.labelling.answer_file import AnswerFile
 from lat.labelling.answers import Answers
 from lat.labelling.class_shares import ClassShares
 from lat.labelling.questions import Question, pick_questions
@@ -19,6 +20,8 @@ from lat.stages.transfer.convention_figures import ESTIMATES
 from lat.stages.transfer.evidence import RunEvidence
 from lat.workspace.paths import require
 from lat.workspace.workspace import Workspace
+
+__all__ = ["AnswerFile", "Question", "RunQuestions"]
 
 FOLDER = "questions"
 """The folder in a run's `output_dir` with a picture for each question."""

@@ -69,7 +69,7 @@ class AnswerFile:
             comment = f"{one.boxes:,} boxes of {one.source_class}"
             comment += f"; {pictures[one]}" if one in pictures else ""
             lines.setdefault((one.source, one.target), []).extend(
-                [f"# {printable(comment)}", f"# {_flow({one.source_class: likely})}"]
+                [f"# {printable(comment)}", f"# {_entry(one.source_class, likely)}"]
             )
         write_atomically(self.path, _text(self.said, lines))
 
@@ -94,11 +94,23 @@ def _lines(said: Said, asked: Mapping[tuple[str, str], Sequence[str]]) -> Iterat
         for target in dict.fromkeys([*said.get(source, {}), *(two for one, two in asked if one == source)]):
             yield f"  {_flow(target)}:"
             for name, value in said.get(source, {}).get(target, {}).items():
-                yield f"    {_flow({name: value})}"
+                yield f"    {_entry(name, value)}"
             yield from (f"    {line}" for line in asked.get((source, target), ()))
 
 
+def _entry(name: str, value: Any) -> str:
+    """An entry of a mapping as YAML on one line."""
+    return f"{_flow(name)}: {_flow(value)}"
+
+
 def _flow(value: Any) -> str:
-    """A value, or the only entry of a mapping, as YAML on one line."""
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=float("inf")).strip()[1:-1]
-    return text[1:-1] if isinstance(value, dict) else text
+    """A value as YAML on one line, inside or outside of brackets."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(name)}: {_flow(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    is_odd = isinstance(value, str) and value != printable(value)
+    text = yaml.safe_dump(
+        [value], default_flow_style=True, width=float("inf"), allow_unicode=not is_odd, default_style='"' if is_odd else None
+    )
+    return str(text).strip()[1:-1]

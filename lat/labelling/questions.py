@@ -17,6 +17,7 @@ from lat.labelling.class_shares import ClassShares
 from lat.labelling.undecided_shares import UNDECIDED, undecided
 
 FEWEST_OBJECTS = 5.0  # a target class with fewer counts as if it had so many
+SMALLEST_SHARE = 1e-3  # an estimate that says less says this
 LISTED_SHARE = 0.01  # a target class is a likely answer if an estimate says that it is so large a share
 
 _Pair = tuple[str, str]
@@ -63,7 +64,7 @@ def pick_questions(
         answers: what has been said already; pairs may be missing.
         most: how many at most.
         transfers: the pairs whose labels are wanted: nothing else is gained.
-        skipped: source, target and source class of questions that are not to be asked.
+        skipped: source, target and source class of questions that nobody can answer, nor what the answer would settle.
     """
     open_shares, is_asked = {}, {}
     decided = {pair: answers[pair].deciding(each) if pair in answers else list(each) for pair, each in estimates.items()}
@@ -74,7 +75,9 @@ def pick_questions(
         if (source, target) in answers:
             is_asked[source, target][list(answers[source, target].rows)] = False
     for source, target, name in skipped:
-        is_asked[source, target][decided[source, target][0].source.class_names.index(name)] = False
+        index = decided[source, target][0].source.class_names.index(name)
+        is_asked[source, target][index] = False
+        _settle(open_shares, (source, target), index)
     picked: list[Question] = []
     while len(picked) < most:
         gains = {
@@ -85,22 +88,27 @@ def pick_questions(
         if not gains[pair][index] > 0:
             break
         picked.append(_question(decided[pair], index, int(boxes[pair[0]][index]), float(gains[pair][index])))
-        open_shares[pair][index] = 0.0
-        open_shares[pair[::-1]][:, index] = 0.0
+        _settle(open_shares, pair, index)
     return picked
+
+
+def _settle(open_shares: Mapping[_Pair, Tensor], pair: _Pair, index: int) -> None:
+    """Leave nothing in question of what the answer about a source class settles."""
+    open_shares[pair][index] = 0.0
+    open_shares[pair[::-1]][:, index] = 0.0
 
 
 def _in_question(estimates: Sequence[ClassShares], boxes: Tensor) -> Tensor:
     """(K_s, K_t): the objects of a source class that may or may not be of a target class, as a share of all that are of that.
 
     Of what estimates say of two classes, the geometric mean of the smallest and the largest share is in question, the less the
-    closer these are: nothing if they agree, or if one of them is 0. Every target class counts alike, as in AP.
+    closer these are, and nothing if they agree. Every target class counts alike, as in AP.
     """
     shares = torch.stack([_of_classes(one) for one in estimates])
     low, high = shares.amin(dim=0), shares.amax(dim=0)
     objects = (boxes * (1 - estimates[0].shares[:, -1]))[:, None]
     of_target = (objects * shares[0]).sum(dim=0).clamp(min=FEWEST_OBJECTS)
-    return objects * (low * high).sqrt() * (1 - low / high.clamp(min=1e-6)).square() / of_target
+    return objects * (low.clamp(min=SMALLEST_SHARE) * high).sqrt() * (1 - low / high.clamp(min=1e-6)).square() / of_target
 
 
 def _settles(estimates: Sequence[ClassShares], opposite: Sequence[ClassShares]) -> Tensor:
