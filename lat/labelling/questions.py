@@ -17,7 +17,7 @@ from lat.labelling.class_shares import ClassShares
 from lat.labelling.undecided_shares import UNDECIDED, undecided
 
 FEWEST_OBJECTS = 5.0  # a target class with fewer counts as if it had so many
-SMALLEST_SHARE = 1e-3  # an estimate that says less says this
+SMALLEST_SHARE = 1e-5  # an estimate that says less says this
 LISTED_SHARE = 0.01  # a target class is a likely answer if an estimate says that it is so large a share
 
 _Pair = tuple[str, str]
