@@ -17,8 +17,6 @@ from lat.engine import announce
 if TYPE_CHECKING:
     from lat.commands.ask import AnswerFile, Question, RunQuestions
 
-_FEWEST_LISTED, _MOST_LISTED = 3, 9
-
 
 @with_modes
 def ask(
@@ -57,19 +55,20 @@ def ask(
 
 def _write(run: RunQuestions, answers: AnswerFile, most: int) -> None:
     """Write questions into the file of answers, and tell programs."""
+    from lat.commands.ask import write_pictures
+
     found = run.pick(answers.answers, most)
-    pictures = run.write_pictures(found)
+    pictures = write_pictures(run.workspace, found)
     answers.ask(found, pictures)
     for one in found:
-        choices = [{"class": name, "least": low, "most": high} for name, low, high in one.choices]
-        picture = str(pictures[one]) if one in pictures else None
-        asked = {"source": one.source, "target": one.target, "class": one.source_class}
-        announce.event("question", **asked, boxes=one.boxes, gain=one.gain, choices=choices, picture=picture)
+        announce.event("question", **one.to_dict(), picture=str(pictures[one]) if one in pictures else None)
     announce.say(f"{len(found)} question{'s' * (len(found) != 1)} to answer: {answers.path}")
 
 
 def _ask(run: RunQuestions, answers: AnswerFile, most: int) -> None:
     """Ask on the terminal until so many are asked, nothing is left to ask, or input ends; each answer is written at once."""
+    from lat.commands.ask import write_pictures
+
     skipped: list[tuple[str, str, str]] = []
     for number in range(1, most + 1):
         found = run.pick(answers.answers, 1, skipped)
@@ -79,9 +78,9 @@ def _ask(run: RunQuestions, answers: AnswerFile, most: int) -> None:
         (question,) = found
         skipped.append((question.source, question.target, question.source_class))
         print(f"\n{number} of {most}: {_text(question)}")
-        for picture in run.write_pictures(found).values():
+        for picture in write_pictures(run.workspace, found).values():
             print(f"   pictures: {printable(picture)}")
-        for place, (name, low, high) in enumerate(question.choices[: _listed(question)], 1):
+        for place, (name, low, high) in enumerate(question.choices[: question.listed], 1):
             print(f"   {place} {printable(name)} ({100 * low:.0f} to {100 * high:.0f} %)")
         if not _answer(question, answers):
             return
@@ -90,11 +89,6 @@ def _ask(run: RunQuestions, answers: AnswerFile, most: int) -> None:
 def _text(question: Question) -> str:
     one = f"What can a `{question.source_class}` of `{question.source}` be in `{question.target}`?"
     return printable(f"{one} ({question.boxes:,} boxes)")
-
-
-def _listed(question: Question) -> int:
-    """How many classes have a number."""
-    return min(max(question.likely, _FEWEST_LISTED), _MOST_LISTED, len(question.choices))
 
 
 def _answer(question: Question, answers: AnswerFile) -> bool:
@@ -122,7 +116,7 @@ def parse_answer(text: str, question: Question) -> list[str]:
         InputError: if it names something else.
     """
     names = [name for name, _, _ in question.choices]
-    listed = names[: _listed(question)]
+    listed = names[: question.listed]
     words = [text] if text in names else [word for word in (text.split(",") if "," in text else text.split()) if word.strip()]
     found: list[str] = []
     for word in map(str.strip, words):

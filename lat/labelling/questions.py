@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from lat.labelling.undecided_shares import UNDECIDED, undecided
 
 FEWEST_OBJECTS = 5.0  # a target class with fewer counts as if it had so many
 SMALLEST_SHARE = 1e-5  # an estimate that says less says this
-LISTED_SHARE = 0.01  # a target class is a likely answer if an estimate says that it is so large a share
+FEWEST_LISTED, MOST_LISTED = 3, 9  # classes of the target that have a number
+LIKELY_SHARE = 0.01  # a target class is a likely answer if an estimate says that it is so large a share
 
 _Pair = tuple[str, str]
 
@@ -44,6 +46,17 @@ class Question:
     gain: float
     choices: tuple[tuple[str, float, float], ...]
     likely: int
+
+    @property
+    def listed(self) -> int:
+        """How many of the choices are listed with a number: the likely ones, but not too few or too many."""
+        return min(max(self.likely, FEWEST_LISTED), MOST_LISTED, len(self.choices))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for programs and for the report."""
+        choices = [{"class": name, "least": low, "most": high} for name, low, high in self.choices]
+        asked = {"source": self.source, "target": self.target, "class": self.source_class}
+        return {**asked, "boxes": self.boxes, "gain": self.gain, "choices": choices, "listed": self.listed}
 
 
 def pick_questions(
@@ -128,5 +141,5 @@ def _question(estimates: Sequence[ClassShares], index: int, boxes: int, gain: fl
     shares = torch.stack([one.shares[index, :-1] for one in estimates])
     columns = zip(target.class_names, shares.amin(dim=0).tolist(), shares.amax(dim=0).tolist(), strict=True)
     choices = tuple(sorted(columns, key=lambda one: -one[2]))
-    likely = sum(high >= LISTED_SHARE for _, _, high in choices)
+    likely = sum(high >= LIKELY_SHARE for _, _, high in choices)
     return Question(source.name, target.name, source.class_names[index], boxes, gain, choices, likely)

@@ -26,6 +26,8 @@ from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_sc
 from lat.report.page import content_hash, environment, joined_assets
 from lat.report.pairs import PairView, pair_view
 from lat.report.pictures import LONGEST_SIDE, relative_url, write_pictures
+from lat.report.question_page import PAGE as QUESTIONS
+from lat.report.question_page import AskedQuestions, render_questions
 from lat.report.relation_views import relation_view, strip_id
 from lat.report.reliability_views import reliability_views
 from lat.report.report_settings import ReportSettings
@@ -52,6 +54,7 @@ class ReportContent:
         labels_files: for each source and target, the path of its transferred labels, relative to the page.
         relations: the content of each `relations/A.B.json`.
         examples: for label spaces of `relations`, the dataset that example crops of their classes are cut from.
+        asked: the questions about classes that are worth an answer; a page of its own too.
         conventions: how each source and target differ, as `lat conventions` tells it; a page of its own beside the page.
     """
 
@@ -67,6 +70,7 @@ class ReportContent:
     relations: Sequence[Mapping[str, Any]] = ()
     examples: Mapping[str, DetectionDataset] = field(default_factory=dict)
     conventions: Sequence[Mapping[str, Any]] = ()
+    asked: AskedQuestions | None = None
 
 
 Progress = Callable[[int], None]
@@ -111,6 +115,9 @@ def write_report(
         if content.conventions:
             page = render_conventions(content.conventions, content.examples, "index.html")
             (part / CONVENTIONS).write_text(page, encoding="utf-8")
+        if content.asked is not None:
+            page = render_questions(content.asked, content.examples, "index.html")
+            (part / QUESTIONS).write_text(page, encoding="utf-8")
         _replace_folder(folder, part)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -167,6 +174,7 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
             agreement=[agreement_view(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
             conventions=CONVENTIONS if content.conventions else "",
+            questions=QUESTIONS if content.asked is not None else "",
             relations=[relation_view(one, strips) for one in content.relations],
             strips=list(strips.values()),
             thresholds={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},

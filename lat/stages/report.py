@@ -11,17 +11,22 @@ from typing import Any
 from lat import __version__
 from lat.core.files import sha256_of_file, writing
 from lat.engine.progress import track
+from lat.labelling.answer_file import AnswerFile
 from lat.report.build import Gallery, Progress, ReportContent, ReportSettings, write_report
 from lat.report.pictures import LONGEST_SIDE, relative_url
+from lat.report.question_page import AskedQuestions
 from lat.stages.doubt import DoubtShards
 from lat.stages.shared.relation_files import read_relation_content
 from lat.stages.transfer.convention_figures import convention_figures
+from lat.stages.transfer.run_questions import RunQuestions
 from lat.workspace.jobs import do_shards_without_device
 from lat.workspace.label_files import counted_labels, read_pseudo_labels, read_transferred, read_truth
 from lat.workspace.paths import require
 from lat.workspace.result_files import read_evaluation, read_log, read_metrics
 from lat.workspace.steps import Stage, Step
 from lat.workspace.workspace import Workspace
+
+MOST_QUESTIONS = 10
 
 
 def steps(workspace: Workspace) -> Iterator[Step]:
@@ -77,12 +82,23 @@ def _write(workspace: Workspace, doubts: DoubtShards) -> None:
         relations=[read_relation_content(path) for path in workspace.paths.found_relations()],
         examples={name: workspace.data.train_part(name) for name in workspace.names},
         conventions=[convention_figures(workspace, *pair) for pair in workspace.transfers()],
+        asked=_asked(workspace),
         galleries=(_gallery(workspace, doubts, source, target) for source, target in workspace.transfers()),
         labels_files={pair: relative_url(workspace.paths.transferred(*pair), folder) for pair in workspace.transfers()},
     )
     with writing(folder):
         write_report(folder, content, ReportSettings(), _pictures)
     doubts.finish()
+
+
+def _asked(workspace: Workspace) -> AskedQuestions | None:
+    """The questions that are open, and what was said before; None if there are none, or class shares are not estimated."""
+    if not (workspace.config.transfer.prior.is_learnt and workspace.paths.class_shares.is_file()):
+        return None
+    run = RunQuestions(workspace)
+    file = AnswerFile(Path(workspace.config.answers), run.spaces)
+    questions = run.pick(file.answers, MOST_QUESTIONS)
+    return AskedQuestions([one.to_dict() for one in questions], file.said) if questions else None
 
 
 @contextmanager
