@@ -14,6 +14,7 @@ from trust.legal_imports import Legal
 
 from lat.baselines.class_map import read_class_map
 from lat.config.load import load_config
+from lat.labelling.answers import read_answers
 from lat.labelling.share_table import overridden_by_table, read_share_table
 from lat.relations.relation_matrix import RelationMatrix
 from lat.relations.reviewed_file import from_yaml, to_yaml
@@ -64,6 +65,14 @@ def read_shares(folder: Path, out: Path) -> object:
     return {pair: {i: row.tolist() for i, row in rows.items()} for pair, rows in found.items()}
 
 
+def read_said(folder: Path, out: Path) -> object:
+    found = read_answers(folder / "mine.yaml", {"city": CITY, "way": WAY})
+    for one in found.values():
+        equal = torch.full((len(one.source), len(one.target) + 1), 1 / (len(one.target) + 1))
+        check_shares(one.overriding(equal, equal))
+    return {pair: one.to_dict() for pair, one in found.items()}
+
+
 def read_map(folder: Path, out: Path) -> object:
     target_of = read_class_map(folder / "mine.yaml", WAY, CITY)
     assert target_of.shape == (len(WAY),)
@@ -87,6 +96,7 @@ DOCUMENTS = {
     "relations": Legal(text(to_yaml([RELATIONS])), "mine.yaml", "yaml", read_relations),
     "relations of a run": Legal(make_relations_of_a_run, "city.way.json", "json", read_relations_of_a_run),
     "class prior": Legal(text(SHARES), "mine.yaml", "yaml", read_shares),
+    "answers": Legal(text(SHARES), "mine.yaml", "yaml", read_said),
     "class map": Legal(text(CLASS_MAP), "mine.yaml", "yaml", read_map),
     "configuration": Legal(text(CONFIG), "mine.yaml", "yaml", read_config, 0.2),
 }

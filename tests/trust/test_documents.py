@@ -16,6 +16,7 @@ from lat.baselines.class_map import read_class_map
 from lat.config.load import load_config
 from lat.core.documents import Depth, check_yaml, parse_json
 from lat.core.errors import InputError
+from lat.labelling.answers import read_answers
 from lat.labelling.share_table import read_share_table
 from lat.relations.reviewed_file import from_yaml
 
@@ -37,6 +38,7 @@ READERS = {
     "config": load_config,
     "relations": lambda path: from_yaml(path, [CITY, NU]),
     "prior": lambda path: read_share_table(path, {"city": CITY, "nu": NU}),
+    "answers": lambda path: read_answers(path, {"city": CITY, "nu": NU}),
     "class map": lambda path: read_class_map(path, CITY, NU),
 }
 
