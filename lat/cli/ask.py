@@ -82,6 +82,8 @@ def _ask(run: RunQuestions, answers: AnswerFile, most: int) -> None:
             print(f"   pictures: {printable(picture)}")
         for place, (name, low, high) in enumerate(question.choices[: question.listed], 1):
             print(f"   {place} {printable(name)} ({100 * low:.0f} to {100 * high:.0f} %)")
+        if others := len(question.choices) - question.listed:
+            print(f"   or, by name, any of {others} more")
         if not _answer(question, answers):
             return
 
