@@ -63,15 +63,9 @@ class Answers:
         return found
 
     def deciding(self, estimates: Sequence[ClassShares]) -> list[ClassShares]:
-        """Estimates of the class shares of this source and target; on an answered class all say what the first one does."""
-        if not self:
-            return list(estimates)
+        """Estimates of the class shares of this source and target with answers: on an answered class all say the same."""
         undamped = next((one for one in estimates if one.found_by == "learnt"), estimates[0]).shares
-        first, *others = (self.overriding(one.shares, undamped) for one in estimates)
-        answered = list(self.rows)
-        for shares in others:
-            shares[answered] = first[answered]
-        return [replace(one, shares=shares) for one, shares in zip(estimates, (first, *others), strict=True)]
+        return [replace(one, shares=self.overriding(one.shares, undamped)) for one in estimates]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types: what was said of each class, and what follows from the other direction."""

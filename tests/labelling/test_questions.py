@@ -89,6 +89,16 @@ def test_answered_questions_vanish_whatever_the_answer(tmp_path: Path, answer: s
     assert pick(estimates(DOUBTFUL, [SURE, SURE]), answers) == []
 
 
+def test_an_answer_that_leaves_classes_of_the_other_direction_open_is_not_asked_for_again(tmp_path: Path) -> None:
+    all_may_be_bus = [[[1.0, 0.0, 0.0, 0.0], [x, 1 - x, 0.0, 0.0], [x, 0.0, 1 - x, 0.0]] for x in (0.1, 0.5)]
+    of = estimates([SURE, SURE], all_may_be_bus)
+    boxes = {"a": BOXES["a"], "b": torch.tensor([1, 100, 100])}
+    assert asked(pick_questions(of, boxes, {}, 1, PAIRS)) == [("a", "b", "bus")]  # one question in place of two
+    (tmp_path / "answers.yaml").write_text("a: {b: {bus: [bus, truck, man]}}")
+    answers = read_answers(tmp_path / "answers.yaml", {"a": A, "b": B})
+    assert sorted(asked(pick_questions(of, boxes, answers, 9, PAIRS))) == [("b", "a", "man"), ("b", "a", "truck")]
+
+
 def test_what_follows_from_an_answer_is_not_asked_in_the_other_direction(tmp_path: Path) -> None:
     of = estimates([SURE, SURE], DOUBTFUL)
     assert asked(pick(of)) == [("b", "a", "bus")]

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from tiny import PAIRS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.core.errors import InputError
+from lat.labelling.class_shares import ClassShares
 from lat.pipeline.run import run_stages
+from lat.stages.transfer.class_shares_file import write_class_shares
 from lat.stages.transfer.convention_figures import convention_figures
+from lat.stages.transfer.priors import find_prior
 from lat.workspace.label_files import config_sha256
 
 TRANSFER = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
@@ -73,6 +77,32 @@ def test_a_class_that_is_nothing_leaves_no_label_on_its_boxes(finished: tuple[Pa
     assert names_on(before, "vehicle")
     answered(finished, tmp_path / "run", "way: {city: {vehicle: []}}")
     assert not names_on(labels_of(tmp_path / "run", "way", "city"), "vehicle")
+
+
+def test_what_is_ruled_out_is_impossible_however_rare_it_was_and_all_else_keeps_its_factor(
+    finished: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "answers.yaml"
+    shutil.copytree(finished[1], run)
+    workspace = tiny_workspace(finished[0], run)
+    pairs = []
+    for source, target in PAIRS:
+        shares = torch.full((len(workspace.data.space(source)), len(workspace.data.space(target)) + 1), 0.01)
+        shares[:, 0] = 1.01 - 0.01 * shares.shape[1]
+        spaces = workspace.data.space(source), workspace.data.space(target)
+        pairs.append([ClassShares(*spaces, shares, name) for name in ("counted", "learnt", "consistent", "scored")])
+    write_class_shares(workspace, pairs)
+    before = {pair: find_prior(workspace, *pair) for pair in PAIRS}
+    file.write_text("way: {city: {cyclist: [rider, bicycle]}}")
+    for pair, prior in before.items():
+        answered, expected = find_prior(tiny_workspace(finished[0], run, f"answers={file}"), *pair), prior.factors.clone()
+        if pair == ("way", "city"):
+            assert (answered.factors[2] > 0).tolist() == [False, False, False, False, True, True, False, True]
+            expected[2] = answered.factors[2]
+        if pair == ("city", "way"):
+            expected[[0, 1, 2, 3, 6], 2] = 0.0  # all but rider and bicycle
+            expected[[0, 1, 2, 3, 6], 0] = answered.factors[[0, 1, 2, 3, 6], 0]  # which have what is left
+        assert torch.equal(answered.factors, expected)
 
 
 def test_answers_that_are_taken_back_leave_no_trace(finished: tuple[Path, Path], tmp_path: Path) -> None:
