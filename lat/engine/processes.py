@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from itertools import islice
@@ -24,6 +25,7 @@ from lat.engine.claims import Counters
 
 BLOCK = 4  # items of a shared job that each process does before results are exchanged
 PATIENCE = timedelta(days=30)  # how long a process waits for what another computes; a dead one is noticed at once
+SECONDS_TO_LEAVE = 5.0  # after an error, how long the process with the store waits for the others
 SECONDS_TO_SEE = 60.0  # within this time all processes must see a file that one has written
 
 Item = TypeVar("Item")
@@ -105,7 +107,21 @@ def together(command: Callable[[Callable[[str], None]], int]) -> int:
     except Exception as error:
         say_once(_describe(error))
         status = 1
+    if status:
+        _leave()
     return status
+
+
+def _leave() -> None:
+    """Let the process that holds the store, by which a line is said once, stay some seconds for the others to say theirs."""
+    if not _meeting:
+        return
+    store, deadline = _meeting[0], time.monotonic() + SECONDS_TO_LEAVE
+    with suppress(RuntimeError):  # the process with the store has ended
+        gone = store.add("lat/left", 1)
+        while dist.get_rank() == 0 and gone < dist.get_world_size() and time.monotonic() < deadline:
+            time.sleep(0.05)
+            gone = store.add("lat/left", 0)
 
 
 def say_once(line: str) -> None:
