@@ -50,6 +50,8 @@ setup(
         "gcs": ["gcsfs>=2025.3.0"],  # gs:// URLs
         "docs": DOCS,
         "fiftyone": ["fiftyone>=1.0"],  # to look at what `lat export --to fiftyone` writes, which itself needs none
+        "wandb": ["wandb>=0.31"],  # training.trackers
+        "mlflow": ["alembic>=1.13", "mlflow-skinny>=3.17", "sqlalchemy>=2"],
         "labels": ["pandas>=2.2", "supervision>=0.25"],  # lat.load_labels(...).frame() and .detections()
         "dev": [
             *DETR,

@@ -46,7 +46,7 @@ SIZES_HW = {  # of the datasets' images
 IMAGES, HELD_OUT = 4, 1
 ONE_STEP = (
     *("upstream.training.steps=1", "lat.training.steps=1", "downstream.training.steps=1"),
-    *("training.tensorboard=false", "upstream.training.learning_rate=0.0001", "lat.training.learning_rate=0.0001"),
+    *("training.trackers=[]", "upstream.training.learning_rate=0.0001", "lat.training.learning_rate=0.0001"),
     *("downstream.training.learning_rate=0.0001", "lat.backbone.weights=none"),
 )
 MANY_DETECTIONS = (  # though nothing has been learnt

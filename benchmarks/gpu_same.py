@@ -27,7 +27,7 @@ CLOSE_IOU, CLOSE_SCORE, LEAST_SHARE = 0.98, 0.02, 0.99
 """Two labels are the same at this IoU and within this difference of scores; two runs, if this share of their labels is."""
 
 SETTINGS = (
-    *("rounds.count=0", "downstream.in_run=false", "training.tensorboard=false", "lat.backbone.cache_dtype=float32"),
+    *("rounds.count=0", "downstream.in_run=false", "training.trackers=[]", "lat.backbone.cache_dtype=float32"),
     *("upstream.training.batch_size=2", "upstream.model.max_detections=10", "lat.training.batch_size=2", "lat.head.dim=32"),
 )
 

@@ -70,7 +70,7 @@ def draw_run(folder: Path, size: Size, device: torch.device) -> Workspace:
         "target": "all",
         "datasets": entries,
         "rounds": {"count": 0},
-        "training": {"tensorboard": False},
+        "training": {"trackers": []},
         "upstream": {"model": model, "training": training},
         "pseudo_label": {"threshold": 0.0, "mirrored": False},
         "lat": {

@@ -34,7 +34,7 @@ VALIDATION_EVERY = 20  # images, of which one is held out
 
 SETTINGS = {
     "rounds": {"count": 0},
-    "training": {"warmup_steps": 0, "log_every": 5, "tensorboard": False},
+    "training": {"warmup_steps": 0, "log_every": 5, "trackers": []},
     "upstream": {"training": {"steps": 5, "batch_size": 4, "learning_rate": 0.001}},
     "pseudo_label": {"mirrored": False},
     "lat": {

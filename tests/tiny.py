@@ -39,7 +39,7 @@ DATASETS = ("city", "nu", "way")
 PAIRS = [(s, t) for s in DATASETS for t in DATASETS if s != t]
 
 
-OTHERS = {".state", ".work", "tensorboard", "config.yaml"}
+OTHERS = {".state", ".work", "tensorboard", "wandb", "mlflow", "trackers.json", "config.yaml"}
 
 
 def quiet(line: str) -> None:
@@ -72,7 +72,7 @@ def labelled_workspace(config: Path, output_dir: Path, scores: Mapping[str, floa
 
 
 def result_bytes(output_dir: Path) -> dict[str, bytes]:
-    """Every result of a run by relative path: all but TensorBoard's time-stamped figures, shards and the records of the run.
+    """Every result of a run by relative path: all but trackers' time-stamped figures, shards and the records of the run.
 
     The way from the report to the images is left out, for it depends on where the run lies.
     """

@@ -27,8 +27,8 @@ def _detector(section: str) -> dict[str, str]:
 
 
 def _training(section: str) -> dict[str, str]:
-    shared = ("weight_decay", "warmup_steps", "schedule", "gradient_clip", "checkpoint_every", "log_every", "tensorboard")
-    return _section(f"{section}.training", "training", *shared)
+    shared = ("weight_decay", "warmup_steps", "schedule", "gradient_clip", "checkpoint_every", "log_every")
+    return {**_section(f"{section}.training", "training", *shared), f"{section}.training.tensorboard": "training.trackers"}
 
 
 def _filter(section: str) -> dict[str, str]:
@@ -67,6 +67,7 @@ RENAMED: dict[str, str] = {
     "downstream.student_teacher.score_threshold": "downstream.student_teacher.teacher_threshold",
     "downstream.student_teacher.teacher_decay": "downstream.ema_decay",
     "evaluation.score_threshold": "evaluation.counted_threshold",
+    "training.tensorboard": "training.trackers",
 }
 """New keys by old ones."""
 
@@ -75,6 +76,7 @@ _WRITTEN: dict[str, str] = {
     "downstream.model.overrides": "write {KEY: VALUE}",
     "rounds.noise.scale": "write [smallest, largest]",
     "rounds.noise.widen": "write [below, above]",
+    "training.trackers": "write [tensorboard], or [] for none",
 }
 """How to write the values of new keys whose format changed too."""
 
@@ -124,8 +126,12 @@ GONE: dict[str, str] = {
 """What applies instead of removed settings."""
 
 
-_CONSTANTS: dict[str, dict[str, Any]] = {"report": {"images_per_pair": 10000}, "relations": {"standalone_bias": -1.0}}
-"""Settings that are gone, by section, with the values that always apply: finished runs name them."""
+_CONSTANTS: dict[str, dict[str, Any]] = {
+    "report": {"images_per_pair": 10000},
+    "relations": {"standalone_bias": -1.0},
+    "training": {"tensorboard": True},  # the default of training.trackers
+}
+"""Settings that are gone, by section, with the values that always or by default apply: finished runs name them."""
 
 
 def without_constants(written: DictConfig) -> DictConfig:

@@ -39,6 +39,9 @@ class TensorboardFile:
         values = [Summary.Value(tag=name, simple_value=value) for name, value in figures.items()]
         self._write([_event(step=step, summary=Summary(value=[value])) for value in values])
 
+    def close(self, outcome: str) -> None:
+        """Nothing is left to write, whatever the outcome."""
+
     def _write(self, events: Sequence[Any]) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from lat.engine.reading import BATCHES_AHEAD
 from lat.engine.runtime import gradient_scaler
 from lat.engine.sampling import Draw, Group, Reserved, StepSampler, derive_seed
 from lat.engine.step_figures import StepFigures
+from lat.engine.trackers import TrackedRun
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training, check_batch_size
 from lat.engine.training_state import Batch, TrainingState
@@ -49,7 +50,7 @@ class TrainJob:
 
     Attributes:
         title: name in the progress bar and in messages.
-        out_dir: gets `model.pt`, `log.jsonl`, `tensorboard/`, and, during training, `checkpoint.pt`.
+        out_dir: gets `model.pt`, `log.jsonl`, what trackers need, and, during training, `checkpoint.pt`.
         seed: decides the order of the data, the items' generators and the model's own random numbers.
         description: saved in `model.pt` next to the weights under "model": "kind", and plain types from which the model can
             be rebuilt.
@@ -60,6 +61,7 @@ class TrainJob:
         section: the section of the configuration whose `training` it has, to be named in errors.
         num_workers: processes that read and augment items; they do not change the result.
         complete: what the main process does to each batch before it goes to the device, such as a frozen backbone's part.
+        tracked: what trackers call it; None for its title.
     """
 
     title: str
@@ -73,6 +75,7 @@ class TrainJob:
     num_workers: int = 0
     section: str = ""
     complete: Callable[[Any], Any] | None = None
+    tracked: TrackedRun | None = None
 
 
 def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob, fabric: Fabric) -> Path:
@@ -103,7 +106,7 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
     batches = _load_batches(items, training, job, state.step, fabric)
     model.train()
     with (
-        TrainingLog(state.out_dir if fabric.is_global_zero else None, step=state.step, tensorboard=shared.tensorboard) as log,
+        _training_log(state, training, job) as log,
         track(own.steps, job.title, done=state.step, quiet=not fabric.is_global_zero) as progress,
         InterruptsBetweenSteps() as interrupts,
     ):
@@ -136,6 +139,14 @@ def train(model: nn.Module, items: TrainItems, training: Training, job: TrainJob
             figures.check_own()
             raise
     return state.finish(job.description, job.result)
+
+
+def _training_log(state: TrainingState, training: Training, job: TrainJob) -> TrainingLog:
+    """The log of the first process; the others have one that writes nothing."""
+    run = job.tracked or TrackedRun(state.out_dir, state.out_dir.name, job.title)
+    run = replace(run, settings={**training.described(), "seed": job.seed})
+    out_dir = state.out_dir if state.fabric.is_global_zero else None
+    return TrainingLog(out_dir, step=state.step, trackers=training.shared.trackers, run=run)
 
 
 def _is_logged(training: Training, step: int) -> bool:
@@ -178,7 +189,7 @@ def _check(items: TrainItems, training: Training, job: TrainJob, fabric: Fabric)
 def _fingerprint(training: Training, job: TrainJob, num_items: int, fabric: Fabric) -> str:
     """What must match for a checkpoint to be resumed; the numbers of processes and workers may differ."""
     chosen = asdict(training)
-    for name in ("checkpoint_every", "tensorboard"):
+    for name in ("checkpoint_every", "trackers"):
         del chosen["shared"][name]
     precision = "32-true" if gradient_scaler(fabric) is None else "16-mixed"  # any other has no state: training may move to a GPU
     return sha256_of_json([chosen, job.seed, dict(job.description), job.inputs, num_items, precision])

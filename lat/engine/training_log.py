@@ -1,16 +1,16 @@
-"""Loss figures of a training run: `log.jsonl`, and the same for TensorBoard."""
+"""Loss figures of a training run: `log.jsonl`, and the same for trackers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from lat.core.documents import parse_json
 from lat.core.files import write_atomically, writing
-from lat.engine.tensorboard_file import TensorboardFile
+from lat.engine.trackers import TrackedRun, Tracker, open_trackers, show
 
 LOG_NAME = "log.jsonl"
 
@@ -22,33 +22,37 @@ class TrainingLog:
     nothing depends on the time, so the same run gives the same bytes.
 
     Args:
-        out_dir: folder of `log.jsonl` and `tensorboard/`; None writes nothing (every process but the first).
+        out_dir: folder of `log.jsonl` and, for TensorBoard, of `tensorboard/`; None writes nothing (every process but the first).
         step: finished steps; lines of later steps, left by a killed run, are removed.
-        tensorboard: whether to write the figures of all lines, earlier ones too, for TensorBoard.
+        trackers: who shows the figures of all lines, earlier ones too; see `open_trackers`.
+        run: what trackers call the training; by default the name of `out_dir`.
     """
 
-    def __init__(self, out_dir: Path | None, *, step: int, tensorboard: bool) -> None:
-        self._out_dir, self._step, self._tensorboard = out_dir, step, tensorboard
+    def __init__(self, out_dir: Path | None, *, step: int, trackers: Sequence[str] = (), run: TrackedRun | None = None) -> None:
+        self._out_dir, self._step, self._names, self._run = out_dir, step, trackers, run
+        self._trackers: list[Tracker] = []
         self._sums: dict[str, float] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
-        self._shown: TensorboardFile | None = None
         if self._out_dir is not None:
             path = self._out_dir / LOG_NAME
             lines = _lines_until(path, self._step)
             write_atomically(path, "".join(lines))
             self._file = path.open("a", encoding="utf-8")
-            if self._tensorboard:
-                self._shown = TensorboardFile(self._out_dir / "tensorboard")
-                for line in lines:
-                    self._show(json.loads(line))
+            run = self._run or TrackedRun(self._out_dir, self._out_dir.name, self._out_dir.name)
+            self._trackers = open_trackers(self._names, self._out_dir, run, lines)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._out_dir is not None:
+        if self._out_dir is None:
+            return
+        try:
             with writing(self._out_dir / LOG_NAME):  # what a full disk did not take is tried again
                 self._file.close()
+        finally:
+            for tracker in self._trackers:
+                tracker.close("finished" if kind is None else "failed" if issubclass(kind, Exception) else "killed")
 
     def add(self, losses: Mapping[str, float]) -> None:
         """Add the losses of one step to the means of the next line; a loss that a step lacks counts as 0."""
@@ -67,12 +71,8 @@ class TrainingLog:
         with writing(self._out_dir / LOG_NAME):
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
             self._file.flush()
-        self._show(line)
-
-    def _show(self, line: Mapping[str, Any]) -> None:
-        """Write the figures of a line for TensorBoard."""
-        if self._shown is not None:
-            self._shown.add(int(line["step"]), {name: value for name, value in line.items() if name != "step"})
+        for tracker in self._trackers:
+            show(tracker, line)
 
     def state(self) -> dict[str, Any]:
         """The state to checkpoint: sums and count since the last line."""

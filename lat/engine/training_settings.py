@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from lat.core.errors import InputError
 
@@ -13,6 +14,7 @@ ACCELERATORS = ("auto", "cpu", "cuda", "mps", "compiled")
 PRECISIONS = ("auto", "32-true", "tf32", "16-mixed", "bf16-mixed")
 UPSTREAM_PARALLEL = ("datasets", "batch")
 EXECUTORS = ("local", "ray")
+TRACKERS = ("tensorboard", "wandb", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class SharedTrainSettings:
     gradient_clip: float = 5.0  # largest norm of the gradient of all weights together; 0 clips nothing
     checkpoint_every: int = 200  # steps between checkpoints, from which a killed run resumes
     log_every: int = 20  # steps between two lines of log.jsonl, each the mean of the losses since the line before
-    tensorboard: bool = True  # write the same figures for TensorBoard
+    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])  # who shows the same figures: tensorboard, wandb and
+    # mlflow, any of them; [] for none
 
     def __post_init__(self) -> None:
         _check_choice("schedule", self.schedule, SCHEDULES)
@@ -65,6 +68,13 @@ class SharedTrainSettings:
             _check_range(name, getattr(self, name), getattr(self, name) >= 1, "must be at least 1")
         for name in ("weight_decay", "warmup_steps", "gradient_clip"):
             _check_range(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "must be 0 or more")
+        for name in self.trackers:
+            _check_choice("trackers", name, TRACKERS)
+        _check_range("trackers", self.trackers, len(set(self.trackers)) == len(self.trackers), "name each once")
+
+    def recorded(self) -> dict[str, Any]:
+        """What results are recorded with: no tracker changes any, so what was trained before there was a choice stays valid."""
+        return {**{key: value for key, value in asdict(self).items() if key != "trackers"}, "tensorboard": True}
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,11 @@ class Training:
     own: TrainSettings
     shared: SharedTrainSettings = field(default_factory=SharedTrainSettings)
     ema_decay: float = 0.0
+
+    def described(self) -> dict[str, Any]:
+        """Plain values by name, for those who look at the figures."""
+        shared = {key: value for key, value in asdict(self.shared).items() if key != "trackers"}
+        return {**asdict(self.own), **shared, "ema_decay": self.ema_decay}
 
     def scaled(self, steps_share: float, learning_rate_share: float) -> Training:
         """The same for a share of its steps, at least one, and at a share of its learning rate."""

@@ -29,6 +29,7 @@ from lat.workspace.reading import check_reading, reading_workers
 from lat.workspace.result_files import read_log
 from lat.workspace.reviewed_labels import review_files, reviewed_images
 from lat.workspace.steps import Stage, Step, weights_file
+from lat.workspace.tracked import tracked_run
 from lat.workspace.workspace import Workspace
 
 
@@ -39,7 +40,7 @@ def steps(workspace: Workspace) -> Iterator[Step]:
     settings["lat"]["backbone"]["cache"] = None
     if config.lat.dataset_power == 1.0:  # as before there was a choice
         del settings["lat"]["dataset_power"]
-    depends_on = [settings["lat"], settings["training"], settings["augmentation"]["horizontal_flip"]]
+    depends_on = [settings["lat"], config.training.recorded(), settings["augmentation"]["horizontal_flip"]]
     depends_on += [settings["seed"], config.runtime.recorded_precision]
     if config.label_sets:
         depends_on += [[[one.name, sorted(one.files)] for one in config.label_sets], config.pseudo_label.threshold]
@@ -102,6 +103,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
         groups=Group.by_power(sizes, settings.dataset_power),
         num_workers=reading_workers(workspace),
         complete=items.complete,
+        tracked=tracked_run(workspace, "all", "label-transfer"),
     )
     path = train(model, items, workspace.config.lat_training, job, workspace.fabric)
     workspace.processes.from_first(_write_metrics, workspace, path)

@@ -27,6 +27,7 @@ from lat.workspace.preflight import check_upstream
 from lat.workspace.reading import check_reading, reading_threads, reading_workers
 from lat.workspace.reviewed_labels import read_trained, trained_labels
 from lat.workspace.steps import Stage, Step, weights_file
+from lat.workspace.tracked import tracked_run
 from lat.workspace.workspace import Workspace
 
 WEAK_AP50 = 20.0
@@ -53,7 +54,7 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
     else:  # also the library version and the files behind names
         how = describe_detector(own.model, workspace.data.space(dataset))
         data, inputs = (dataset,), weights_file(own.model.weights)
-    depends_on = [settings["upstream"], settings["training"], settings["augmentation"], how]
+    depends_on = [settings["upstream"], workspace.config.training.recorded(), settings["augmentation"], how]
     depends_on += [settings["seed"], workspace.config.runtime.recorded_precision]
     runtime = workspace.config.runtime
     is_apart = (workspace.processes.size > 1 or runtime.executor == "ray") and runtime.upstream_parallel == "datasets"
@@ -115,6 +116,7 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
         inputs=inputs,
         reserved=reserved,
         num_workers=reading_workers(workspace),
+        tracked=tracked_run(workspace, dataset, "upstream", _title(member)),
     )
     path = train(model, items, training, job, workspace.fabric)
     predictor, part = Predictor(load_detector(path), workspace.fabric), workspace.data.validation_part(dataset)

@@ -81,6 +81,7 @@ def config_sha256(workspace: Workspace) -> str:
     settings = by_name(workspace.config.to_dict())
     left_out = ("output_dir", "data_root", "runtime", *(() if workspace.round else ("rounds",)))
     settings["rounds"]["count"] = workspace.round
+    settings["training"] = workspace.config.training.recorded()
     settings["report"] = asdict(ReportSettings())  # which once was a section
     settings["relations"]["standalone_bias"] = RelationTraining().standalone_bias  # which once was a setting
     if not settings["answers"]:

@@ -17,6 +17,7 @@ from lat.core.convnet_names import ALIASES, packaged_file
 from lat.core.errors import InputError, looked_for
 from lat.data.dataset import load_dataset
 from lat.detectors.detector_settings import TORCHVISION_BACKBONES, TRANSFORMERS_DETECTORS, DetectorSettings
+from lat.engine.trackers import check_trackers
 from lat.engine.training_settings import check_batch_size
 from lat.models.feature_files import available_memory
 from lat.models.model_settings import BACKBONES, CONVNET_STRIDES, DINOV2_MODELS, DINOV2_PATCH
@@ -28,6 +29,7 @@ _NUMBER_BYTES = {"float16": 2, "float32": 4}
 
 def check_upstream(config: Config, processes: int) -> None:
     """Raise an `InputError` if upstream detectors cannot be trained with these settings by so many processes."""
+    check_trackers(config.training.trackers)
     if config.runtime.upstream_parallel != "datasets":  # of which one process trains each
         check_batch_size("upstream", config.upstream.training.batch_size, processes)
     _check_model("upstream.model", config.upstream.model)
@@ -44,6 +46,7 @@ def check_lat(config: Config, sizes_hw: Iterable[tuple[int, int]], processes: in
         processes: how many train together.
         here: how many of them share the memory of this machine.
     """
+    check_trackers(config.training.trackers)
     check_batch_size("lat", config.lat.training.batch_size, processes)
     backbone = config.lat.backbone
     is_file = backbone.name not in ("upstream", "random") and backbone.weights not in ("none", "pretrained")
@@ -64,6 +67,7 @@ def check_lat(config: Config, sizes_hw: Iterable[tuple[int, int]], processes: in
 
 def check_downstream(config: Config, processes: int) -> None:
     """Raise an `InputError` if the downstream detector cannot be trained with these settings by so many processes."""
+    check_trackers(config.training.trackers)
     model = config.downstream.model
     if model.detector == "yolo":
         weights = Path(config.downstream.yolo.model)
@@ -79,11 +83,14 @@ def foreseen_problems(config: Config) -> Iterator[InputError]:
     sizes_hw = [size for one in config.datasets for size in map(tuple, load_dataset(one)[0].labels.sizes_hw.tolist())]
     checks: list[Callable[[], None]] = [lambda: check_upstream(config, 1), lambda: check_lat(config, sizes_hw, 1, 1)]
     checks += [lambda: check_downstream(config, 1)] if config.downstream.in_run else []
+    told: set[str] = set()
     for check in checks:
         try:
             check()
         except InputError as error:
-            yield error
+            if str(error) not in told:
+                yield error
+            told.add(str(error))
 
 
 def feature_bytes(config: Config, sizes_hw: Iterable[tuple[int, int]]) -> int:

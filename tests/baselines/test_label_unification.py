@@ -211,7 +211,7 @@ def test_a_detector_of_two_datasets_trains_and_detects_in_each(tmp_path: Path) -
     torch.manual_seed(0)
     detector = build_detector(DetectorSettings(detection_threshold=0.0), SPACE)
     fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
-    settings = training(steps=3, batch_size=2, tensorboard=False, ema_decay=0.5)
+    settings = training(steps=3, batch_size=2, trackers=[], ema_decay=0.5)
     job = TrainJob("unified", tmp_path / "out", seed=0, description={"kind": "detector"})
     train(detector, UnifiedItems(parts, JOINT), settings, job, fabric)
     for space, dataset in zip((CITY, WAY), datasets, strict=True):

@@ -109,7 +109,7 @@ def test_a_short_training_lowers_the_loss_and_labels_a_source(
     settings, detector = LgplSettings(pairs_per_image=32), DetectorSettings()
     torch.manual_seed(0)
     items = LgplItems([source], target, STILL)
-    few = training(steps=30, batch_size=4, warmup_steps=5, log_every=5, learning_rate=2e-3, tensorboard=False)
+    few = training(steps=30, batch_size=4, warmup_steps=5, log_every=5, learning_rate=2e-3, trackers=[])
     description = describe_lgpl(settings, detector, target.space)
     job = TrainJob("train LGPL", tmp_path / "lgpl", 0, description, reserved=Reserved(items.num_target, 2))
     fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)

@@ -187,7 +187,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(
     datasets: tuple[DetectionDataset, DetectionDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fabric = build_fabric(RuntimeSettings(accelerator="cpu"), seed=0)
-    settings = training(steps=5, batch_size=2, checkpoint_every=3, log_every=1, tensorboard=False)
+    settings = training(steps=5, batch_size=2, checkpoint_every=3, log_every=1, trackers=[])
     items = StudentTeacherItems(datasets[0], datasets[1:], AugmentationSettings())
 
     def run(out: Path) -> bytes:

@@ -67,6 +67,9 @@ BEFORE = {
 }
 """The settings that there were when sections held those of several classes, by section."""
 
+LATER = {"training.tensorboard"}
+"""Those that came after and have new names too."""
+
 TWO_DATASETS = """
 datasets:
   - {name: a, images: a/images, annotations: a.json}
@@ -81,7 +84,7 @@ def leaves() -> set[str]:
 def test_every_setting_of_before_is_still_there_or_has_a_new_name_or_is_gone() -> None:
     before = {f"{section}.{name}".lstrip(".") for section, names in BEFORE.items() for name in names.split()}
     assert len(before) == 219
-    assert before - leaves() == RENAMED.keys() | GONE.keys()
+    assert before - leaves() | LATER == RENAMED.keys() | GONE.keys()
     assert not RENAMED.keys() & GONE.keys()
 
 
@@ -106,6 +109,11 @@ def write(folder: Path, text: str) -> Path:
             "'downstream.transformers_overrides' is now 'downstream.model.overrides'; rename it there and write {KEY: VALUE}",
         ),
         ("rounds: {noise: {scale_min: 0.5}}", "'rounds.noise.scale_min' is now 'rounds.noise.scale'; rename it there and write"),
+        ("training: {tensorboard: false}", "'training.tensorboard' is now 'training.trackers'; rename it there and write"),
+        (
+            "upstream: {training: {tensorboard: true}}",
+            "'upstream.training.tensorboard' is now 'training.trackers'; rename it there and write [tensorboard], or [] for none",
+        ),
         ("relations: {standardize: true}", "'relations.standardize' is gone: true always applies; remove it there"),
     ],
 )
@@ -133,3 +141,12 @@ def test_a_finished_run_may_name_a_constant_that_once_was_a_setting(tmp_path: Pa
     assert load_config(write(tmp_path, "report: {images_per_pair: 10000}")) == load_config(write(tmp_path, ""))
     with pytest.raises(InputError, match=r"'report.images_per_pair' is gone: 10000 always applies; remove it there"):
         load_config(write(tmp_path, "report: {images_per_pair: 5}"))
+
+
+def test_a_finished_run_names_the_tracker_of_before_and_its_results_stay_valid(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "training: {tensorboard: true, log_every: 7}"))
+    assert (config.training.trackers, config.training.log_every) == (["tensorboard"], 7)
+    bare = load_config(write(tmp_path, "training: {trackers: [], log_every: 7}"))
+    recorded = "weight_decay warmup_steps schedule gradient_clip checkpoint_every log_every tensorboard"
+    assert config.training.recorded() == bare.training.recorded()
+    assert (list(bare.training.recorded()), bare.training.recorded()["tensorboard"]) == (recorded.split(), True)

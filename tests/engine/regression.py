@@ -58,7 +58,7 @@ class Points:
 
 def settings(**changes: Any) -> Training:
     """Quick settings without TensorBoard."""
-    quick = {"steps": 30, "batch_size": 4, "warmup_steps": 4, "checkpoint_every": 7, "log_every": 5, "tensorboard": False}
+    quick = {"steps": 30, "batch_size": 4, "warmup_steps": 4, "checkpoint_every": 7, "log_every": 5, "trackers": []}
     return training(**{**quick, **changes})
 
 

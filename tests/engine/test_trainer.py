@@ -339,8 +339,8 @@ def test_tensorboard_shows_the_same_figures(tmp_path):
     killed = KilledLine()
     killed.death = SystemExit
     with pytest.raises(SystemExit):  # after writing the figures of step 15, from which the next run goes back to step 14
-        train_line(tmp_path, killed, Points(), settings(tensorboard=True))
-    train_line(tmp_path, Line(), Points(), settings(tensorboard=True))
+        train_line(tmp_path, killed, Points(), settings(trackers=["tensorboard"]))
+    train_line(tmp_path, Line(), Points(), settings(trackers=["tensorboard"]))
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("square")
     shown = [(event.step, pytest.approx(event.value, rel=1e-5)) for event in events]
     assert shown == [(line["step"], line["square"]) for line in log_lines(tmp_path)]

@@ -19,7 +19,7 @@ from lat.pipeline.run import run_stages
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one cluster for all
-SETTINGS = ["runtime.accelerator=cpu", "runtime.images_per_batch=1", "training.tensorboard=false", "downstream.in_run=false"]
+SETTINGS = ["runtime.accelerator=cpu", "runtime.images_per_batch=1", "training.trackers=[]", "downstream.in_run=false"]
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
 LATER = ("evaluation.json", "doubt/", "report/")  # what the stages after these write
 

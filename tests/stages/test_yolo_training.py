@@ -19,7 +19,7 @@ from lat.detectors.ultralytics.yolo_detector import YoloDetector
 from lat.stages.downstream.yolo_phases import plan_phases, trainer_options
 from lat.stages.downstream.yolo_training import YoloJob, train_yolo, write_training_folder
 
-TRAINING = training(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, tensorboard=False)
+TRAINING = training(steps=100, batch_size=4, learning_rate=0.01, warmup_steps=10, trackers=[])
 
 
 def dataset(folder: Path, name: str, images: int = 2, **options: Any) -> DetectionDataset:
@@ -102,7 +102,7 @@ def test_another_label_space_is_refused(tmp_path: Path) -> None:
 def test_a_tiny_training_writes_weights_and_log_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics", reason="ultralytics is an optional package that is not installed")
     settings = YoloSettings(image_size=32)
-    few = training(steps=4, batch_size=2, log_every=2, tensorboard=False)
+    few = training(steps=4, batch_size=2, log_every=2, trackers=[])
     datasets = [dataset(tmp_path, "city"), dataset(tmp_path, "nu", 4)]
     before = set(tmp_path.rglob("*"))
     digests = set()

@@ -52,7 +52,7 @@ def _training_step(workspace: Workspace, target: str) -> Step:
     left_out = {"in_run", "class_map", "yolo", *DOWNSTREAM_METHODS} - {downstream.method, downstream.model.detector}
     # settings of other methods and detectors are left out
     section = {key: value for key, value in settings["downstream"].items() if key not in left_out}
-    depends_on = [section, settings["training"], settings["augmentation"], detector]
+    depends_on = [section, workspace.config.training.recorded(), settings["augmentation"], detector]
     depends_on += [settings["seed"], workspace.config.runtime.recorded_precision]
     inputs = (*_labels_files(workspace, target), *weights)
     outputs = (workspace.paths.downstream_model(target), workspace.paths.downstream_metrics(target))

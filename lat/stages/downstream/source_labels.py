@@ -26,6 +26,7 @@ from lat.engine.trainer import TrainJob, train
 from lat.labels.coco.write import write_labels
 from lat.workspace.label_files import config_sha256, read_detections, read_held_out_labels, read_pseudo_labels
 from lat.workspace.reading import reading_workers
+from lat.workspace.tracked import tracked_run
 from lat.workspace.workspace import Workspace
 
 OWN_THRESHOLDS = ("class_thresholds", "lgpl")  # train on every label that these methods keep
@@ -68,7 +69,7 @@ def label_settings(workspace: Workspace) -> list[Any]:
     if section["method"] != "lgpl":
         return [section["method"]]
     chosen = {key: section[key] for key in section if key not in ("name", "in_run", "strategy", "labels", "class_map")}
-    return [chosen, settings["training"], settings["augmentation"]]
+    return [chosen, workspace.config.training.recorded(), settings["augmentation"]]
 
 
 def write_downstream_labels(workspace: Workspace, *, target: str, due: Mapping[str, str]) -> None:
@@ -136,6 +137,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
         inputs=inputs,
         reserved=Reserved.half(items.num_target, config.downstream.training.batch_size),
         num_workers=reading_workers(workspace),
+        tracked=tracked_run(workspace, target, "lgpl", workspace.config.downstream.name),
     )
     return train(LgplModel(settings, detector, space), items, config.downstream_training, job, workspace.fabric)
 

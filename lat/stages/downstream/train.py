@@ -33,6 +33,7 @@ from lat.stages.shared.detection import DetectionItems, Predictor, evaluate_dete
 from lat.workspace.label_files import read_downstream_labels
 from lat.workspace.reading import reading_threads, reading_workers
 from lat.workspace.reviewed_labels import read_trained
+from lat.workspace.tracked import tracked_run
 from lat.workspace.workspace import Workspace
 
 
@@ -155,6 +156,7 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         min_score=weighing_of(settings).trained_threshold,
         device=workspace.fabric.device,
         num_workers=reading_workers(workspace),
+        tracked=tracked_run(workspace, target, "downstream", workspace.config.downstream.name),
     )
     path = train_yolo(datasets, workspace.data.validation_part(target), settings.yolo, workspace.config.downstream_training, job)
     return YoloDetector(path, workspace.data.space(target), settings.yolo)
@@ -178,4 +180,5 @@ def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[st
         description=description,
         inputs=inputs,
         num_workers=reading_workers(workspace),
+        tracked=tracked_run(workspace, target, "downstream", workspace.config.downstream.name),
     )

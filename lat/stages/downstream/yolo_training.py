@@ -19,6 +19,7 @@ from lat.detectors.detector_settings import YoloSettings
 from lat.detectors.ultralytics.yolo_detector import find_weights, load_ultralytics
 from lat.engine.progress import track
 from lat.engine.step_figures import NonFiniteLossError
+from lat.engine.trackers import TrackedRun
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training
 from lat.formats.exports import yolo
@@ -39,6 +40,7 @@ class YoloJob:
         min_score: labels with a lower score are left out.
         device: the one device to train on.
         num_workers: processes that read images when training on a GPU; ultralytics uses none on the CPU.
+        tracked: what trackers call it; None for the name of `out_dir`.
 
     Raises:
         InputError: if a value is out of its range.
@@ -51,6 +53,7 @@ class YoloJob:
     min_score: float = 0.5
     device: torch.device | str = "cpu"
     num_workers: int = 0
+    tracked: TrackedRun | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.target_only_share <= 1.0:
@@ -102,7 +105,7 @@ def train_yolo(
         common = {"seed": job.seed, "device": _device_name(job.device), "workers": job.num_workers}
         with (
             track(total, f"train yolo on {datasets[0].name}") as progress,
-            TrainingLog(out_dir, step=0, tensorboard=training.shared.tensorboard) as log,
+            TrainingLog(out_dir, step=0, trackers=training.shared.trackers, run=_tracked(training, job)) as log,
         ):
             watch = _Watch(log, progress.advance, training.shared.log_every, total)
             for phase in phases:
@@ -113,6 +116,10 @@ def train_yolo(
         return path
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _tracked(training: Training, job: YoloJob) -> TrackedRun | None:
+    return job.tracked and replace(job.tracked, settings={**training.described(), "seed": job.seed})
 
 
 def _check(
