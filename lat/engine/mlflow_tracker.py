@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from lat.engine.trackers import TrackedRun
+from lat.engine.tracked_run import TrackedRun
 
 STORE = "mlflow/mlflow.db"
 """The store in a run's folder: `mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow/mlflow.db` shows it."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,29 +18,13 @@ from lat.core.errors import InputError
 from lat.core.files import write_atomically
 from lat.engine.announce import say
 from lat.engine.tensorboard_file import TensorboardFile
+from lat.engine.tracked_run import TrackedRun
 
 MEMORY = "trackers.json"
 """Beside `log.jsonl`: which run of each server a training belongs to, and up to which step it has figures."""
 
 _SERVERS = {"wandb": "lat.engine.wandb_tracker:WandbTracker", "mlflow": "lat.engine.mlflow_tracker:MlflowTracker"}
 _LONGEST = 200  # characters of what a server says
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """What a training is called where its figures are shown.
-
-    Attributes:
-        folder: where trackers keep what is not on a server: the folder of the run of `lat`.
-        project: the name of that folder.
-        name: dataset and stage of the training.
-        settings: plain values to be shown beside the figures.
-    """
-
-    folder: Path
-    project: str
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Tracker(Protocol):

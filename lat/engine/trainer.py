@@ -22,7 +22,7 @@ from lat.engine.reading import BATCHES_AHEAD
 from lat.engine.runtime import gradient_scaler
 from lat.engine.sampling import Draw, Group, Reserved, StepSampler, derive_seed
 from lat.engine.step_figures import StepFigures
-from lat.engine.trackers import TrackedRun
+from lat.engine.tracked_run import TrackedRun
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training, check_batch_size
 from lat.engine.training_state import Batch, TrainingState

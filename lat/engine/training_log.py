@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from lat.core.documents import parse_json
 from lat.core.files import write_atomically, writing
-from lat.engine.trackers import TrackedRun, Tracker, open_trackers, show
+from lat.engine.tracked_run import TrackedRun
+from lat.engine.trackers import Tracker, open_trackers, show
 
 LOG_NAME = "log.jsonl"
 

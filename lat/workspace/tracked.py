@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lat.engine.trackers import TrackedRun
+from lat.engine.tracked_run import TrackedRun
 from lat.workspace.run_folder import shown_folder
 from lat.workspace.workspace import Workspace
 

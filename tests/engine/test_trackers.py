@@ -16,7 +16,8 @@ from test_trainer import KilledLine, log_lines
 
 from lat.core.errors import InputError
 from lat.engine import trackers
-from lat.engine.trackers import TrackedRun, check_trackers
+from lat.engine.tracked_run import TrackedRun
+from lat.engine.trackers import check_trackers
 from lat.engine.training_settings import SharedTrainSettings
 
 

@@ -19,7 +19,7 @@ from lat.detectors.detector_settings import YoloSettings
 from lat.detectors.ultralytics.yolo_detector import find_weights, load_ultralytics
 from lat.engine.progress import track
 from lat.engine.step_figures import NonFiniteLossError
-from lat.engine.trackers import TrackedRun
+from lat.engine.tracked_run import TrackedRun
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training
 from lat.formats.exports import yolo
