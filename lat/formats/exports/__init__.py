@@ -18,6 +18,7 @@ FORMATS: Mapping[str, ExportFormat] = LazyTable(
         "yolo": "lat.formats.exports.yolo:FORMAT",
         "voc": "lat.formats.exports.voc:FORMAT",
         "coco": "lat.formats.exports.coco:FORMAT",
+        "huggingface": "lat.formats.exports.huggingface:FORMAT",
         "fiftyone": "lat.formats.exports.fiftyone:FORMAT",
         "cvat": "lat.formats.exports.cvat:FORMAT",
         "label-studio": "lat.formats.exports.label_studio:FORMAT",
