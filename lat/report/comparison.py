@@ -105,10 +105,16 @@ def render_page(figures: Mapping[str, Any], cards: list[Card]) -> str:
 
 def choose_images(found: ComparedLabels, most: int = MOST_IMAGES) -> np.ndarray:
     """Indices (J,) of the images with most disagreements, most first, in file order where equal; none without any."""
-    counts = np.sum([_per_image(table, rows) for table, rows in _disagreements(found, found.turned())], axis=0)
+    counts = count_disagreements(found)
     order = np.argsort(-counts, kind="stable")
     chosen: np.ndarray = order[counts[order] > 0][:most]
     return chosen
+
+
+def count_disagreements(found: ComparedLabels) -> np.ndarray:
+    """(I,) int64: boxes in one file alone or of another class in the other, on each image."""
+    counts: np.ndarray = np.sum([_per_image(table, rows) for table, rows in _disagreements(found, found.turned())], axis=0)
+    return counts
 
 
 def _disagreements(found: ComparedLabels, turned: ComparedLabels) -> list[tuple[LabelTable, np.ndarray]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lat.data.dataset import DetectionDataset
@@ -46,7 +47,7 @@ def _sample(split: Split, i: int) -> dict[str, Any]:
         "image_id": int(table.image_ids[i]),
         "file_name": table.file_names[i],
         MIN_SCORE: split.min_score,
-        **{name: _detections(layer, i, (width, height), _doubts(split, layer)) for name, layer in _layers(split).items()},
+        **{name: detections(layer, i, _doubts(split, layer)) for name, layer in _layers(split).items()},
     }
 
 
@@ -55,9 +56,9 @@ def _doubts(split: Split, layer: LabelTable) -> Mapping[int, float]:
     return split.doubts if layer is split.dataset.labels else {}
 
 
-def _detections(table: LabelTable, i: int, size: tuple[int, int], doubts: Mapping[int, float]) -> dict[str, Any]:
-    """Boxes as (x, y, width, height), shares of the image; `size` is its width and height."""
-    (width, height), found = size, []
+def detections(table: LabelTable, i: int, doubts: Mapping[int, float] = MappingProxyType({})) -> dict[str, Any]:
+    """The boxes of image `i` as FiftyOne has them: (x, y, width, height), shares of the image; doubts are by annotation id."""
+    (height, width), found = table.sizes_hw[i].tolist(), []
     for row in range(*table.rows(i).indices(table.num_boxes)):
         x1, y1, x2, y2 = table.boxes_xyxy[row].tolist()
         said = remarks(table, row, doubts)
