@@ -14,10 +14,11 @@ from lat.core.errors import InputError
 from lat.core.url_folder import Stamps, UrlFolder
 from lat.engine.jobs import Advance, ShardJob, uncounted
 from lat.engine.processes import is_first_of_group
+from lat.engine.trackers import MEMORY
 from lat.workspace.run_folder import workers_folder
 
 CHECKPOINT_SECONDS = 15.0  # between two looks for a new checkpoint
-_CARRIED = ("checkpoint.pt", "log.jsonl")  # in this order, so that the log has every line that the checkpoint counts on
+_CARRIED = ("checkpoint.pt", "log.jsonl", MEMORY)  # in this order, so that the log has every line that the checkpoint counts on
 
 
 class RecipeOfConfig(Protocol):
@@ -110,5 +111,6 @@ def _carry(folder: UrlFolder, folders: Sequence[str], ended: threading.Event) ->
                 time_ns = checkpoint.stat().st_mtime_ns
                 if carried.get(each) != time_ns:
                     for name in _CARRIED:
-                        folder.store([folder.folder / each / name])
+                        if name != MEMORY or (folder.folder / each / name).is_file():  # some trackers need none
+                            folder.store([folder.folder / each / name])
                     carried[each] = checkpoint.stat().st_mtime_ns

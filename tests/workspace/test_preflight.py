@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,20 @@ def test_missing_weights_are_told_before_anything_is_trained(
     assert not check_all(config)
     assert f"problem: {key}: is no/such.pt, and there is no such file" in capsys.readouterr().out
     assert check_all(configure())
+
+
+def test_a_tracker_that_is_not_installed_is_told_once_before_anything_is_trained(
+    configure: Callable[..., Config], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    config = configure("training.trackers=[tensorboard,wandb]")
+    told = "training.trackers: names wandb, which is not installed; pip install 'lat-detection[wandb]', or leave it out"
+    with pytest.raises(InputError) as caught:
+        run_stages(Workspace(config), say=lambda line: None)
+    assert str(caught.value) == told
+    assert not list(Path(config.output_dir).rglob("*.pt"))
+    assert not check_all(config)
+    assert capsys.readouterr().out.count(told) == 1
 
 
 @pytest.mark.parametrize(("section", "key"), [("upstream.model", "backbone"), ("lat.backbone", "name")])
