@@ -42,6 +42,14 @@ def test_other_settings_are_listed_and_the_folder_is_named(
     assert (run / "config.yaml").read_bytes() == before
 
 
+def test_other_trackers_do_nothing_again(finished: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    config, run = finished
+    without = [*FEW_STEPS, f"output_dir={run}", "target=city", "training.trackers=[]"]
+    assert run_stages(tiny_workspace(config, run, "target=city", "training.trackers=[]"), FIRST_STAGES, say=quiet) == []
+    assert status("evaluate", config, *without) == 0
+    assert "other settings" not in capsys.readouterr().err
+
+
 def test_what_another_name_of_a_dataset_does_again_is_said(copied: tuple[Path, Path]) -> None:
     config, run = copied
     text = config.read_text(encoding="utf-8").replace("- name: nu\n", "- name: nice\n").replace("      nu: ", "      nice: ")

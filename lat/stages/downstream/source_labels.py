@@ -137,7 +137,7 @@ def _train_lgpl(workspace: Workspace, target: str, inputs: str) -> Path:
         inputs=inputs,
         reserved=Reserved.half(items.num_target, config.downstream.training.batch_size),
         num_workers=reading_workers(workspace),
-        tracked=tracked_run(workspace, target, "lgpl", workspace.config.downstream.name),
+        tracked=tracked_run(workspace.at(0), target, "lgpl", workspace.config.downstream.name),
     )
     return train(LgplModel(settings, detector, space), items, config.downstream_training, job, workspace.fabric)
 

@@ -156,7 +156,7 @@ def _train_yolo(workspace: Workspace, target: str, inputs: str) -> nn.Module:
         min_score=weighing_of(settings).trained_threshold,
         device=workspace.fabric.device,
         num_workers=reading_workers(workspace),
-        tracked=tracked_run(workspace, target, "downstream", workspace.config.downstream.name),
+        tracked=tracked_run(workspace.at(0), target, "downstream", workspace.config.downstream.name),
     )
     path = train_yolo(datasets, workspace.data.validation_part(target), settings.yolo, workspace.config.downstream_training, job)
     return YoloDetector(path, workspace.data.space(target), settings.yolo)
@@ -180,5 +180,5 @@ def _job(workspace: Workspace, target: str, inputs: str, description: Mapping[st
         description=description,
         inputs=inputs,
         num_workers=reading_workers(workspace),
-        tracked=tracked_run(workspace, target, "downstream", workspace.config.downstream.name),
+        tracked=tracked_run(workspace.at(0), target, "downstream", workspace.config.downstream.name),
     )
