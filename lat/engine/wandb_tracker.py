@@ -9,7 +9,7 @@ from lat.core.errors import InputError
 from lat.engine.announce import say
 from lat.engine.tracked_run import TrackedRun
 
-_SECONDS = 60  # to reach the server, and to upload at the end; what is not uploaded stays in the folder
+_SECONDS = 30  # to reach the server, and to upload at the end; what is not uploaded stays in the folder
 _CODES = {"finished": 0, "failed": 1, "killed": 130}
 
 
