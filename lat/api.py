@@ -127,7 +127,7 @@ def export(
 
     Args:
         labels: a labels file; or a run, by its YAML file or folder, for all that a target trains on.
-        to: the format: `yolo`, `coco`, `voc`, and for a labels file also `cvat`, `label-studio` and `fiftyone`.
+        to: the format: `yolo`, `coco`, `voc`, `huggingface`, and for a labels file also `cvat`, `label-studio` and `fiftyone`.
         out: the folder to create.
         images: the folder of the images of a labels file.
         options: `min_score` and `copy`; for a run `target`; for a labels file what `ExportOptions` has.

@@ -127,6 +127,7 @@ COMMANDS = {
             "lat export runs/mine/transferred/theirs.ours.json --to yolo --images data/theirs/images --out exports/theirs",
             "lat export runs/mine/transferred/theirs.ours.json --to cvat --images data/theirs/images --out exports/review "
             "--most-doubtful 50",
+            "lat export runs/mine --to huggingface --out exports/mine",
             "lat export data/ours/train.json --to voc --images data/ours/images --out exports/voc --val data/ours/val.json",
             "lat export runs/mine/transferred/theirs.ours.json --to fiftyone --images data/theirs/images --out exports/fiftyone "
             "--with ground_truth=data/theirs/annotations.json --with pseudo=runs/mine/pseudo_labels/theirs.ours.json",
