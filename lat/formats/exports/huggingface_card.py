@@ -97,7 +97,7 @@ def _provenance(splits: Sequence[Split]) -> str:
         for path in split.dataset.labels_files:
             lines.append(f"- `{_SPLITS.get(split.name, split.name)}`: {_plain(path.name)}, SHA-256 `{sha256_of_file(path)}`")
         if info := split.dataset.labels.info:
-            lines.append(f"  made so: `{json.dumps(info, sort_keys=True)}`" if "`" not in str(info) else "")
+            lines.append(f"  as its file says: `{json.dumps(info, sort_keys=True)}`" if "`" not in str(info) else "")
     text = "\n".join(filter(None, lines)) + "\n"
     counts = Counter[tuple[str, str]]()
     for split in splits:
