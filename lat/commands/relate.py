@@ -21,6 +21,7 @@ from lat.labels.table import LabelTable
 from lat.models.backbones.frozen import pool_regions
 from lat.relations.find import find_relations
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationTraining
 from lat.relations.reviewed_file import from_yaml, to_yaml
 from lat.relations.samples import LabeledSamples, draw_evenly, image_samples
 from lat.stages.shared.transfer_model import open_features
@@ -33,6 +34,9 @@ POOLED_SIZE = 3  # side of the RoIAlign grid over a box
 CROP_SIZE = 48  # pixels of a side to which each crop is resized
 MOST_BYTES = 2**30
 """Memory that the samples of one dataset may take."""
+
+TRAINING = RelationTraining()
+"""How models are trained from which relations are read."""
 
 
 def relate(workspace: Workspace) -> list[RelationMatrix]:
@@ -57,7 +61,7 @@ def _relate(workspace: Workspace) -> list[RelationMatrix]:
         matrices = []
         with track(len(pairs), f"relations by {settings.method}") as progress:
             for a, b in pairs:
-                matrices.append(find_relations(samples[a], samples[b], settings, workspace.config.seed))
+                matrices.append(find_relations(samples[a], samples[b], settings, workspace.config.seed, TRAINING))
                 progress.advance(1)
     for matrix in matrices:
         content = json.dumps(matrix.to_dict(), indent=2, allow_nan=False) + "\n"

@@ -114,7 +114,8 @@ GONE: dict[str, str] = {
     "relations.batch_size": "64 always applies",
     "relations.learning_rate": "0.001 always applies",
     "relations.dim": "128 always applies",
-    "relations.pretrain_steps": "half of relations.steps always applies",
+    "relations.steps": "400 always applies",
+    "relations.pretrain_steps": "200 always applies",
     "relations.standardize": "true always applies",
     "relations.zero_init": "true always applies",
     "relations.weighted_sampling": "true always applies",
@@ -128,7 +129,7 @@ GONE: dict[str, str] = {
 
 _CONSTANTS: dict[str, dict[str, Any]] = {
     "report": {"images_per_pair": 10000},
-    "relations": {"standalone_bias": -1.0},
+    "relations": {"standalone_bias": -1.0, "steps": 400},
     "training": {"tensorboard": True},  # the default of training.trackers
 }
 """Settings that are gone, by section, with the values that always or by default apply: finished runs name them."""

@@ -33,8 +33,11 @@ class UpstreamSettings:
     members: list[dict[str, Any]] = field(default_factory=list)  # further detectors of each target, each as changes to `model`
     # and `training`, such as [{model: {backbone: small, weights: none}}], or [{}] for another seed; detections are averaged
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
+    min_ap: float = 0.0  # stop before labelling if a detector has a lower AP (0 to 100) on its held-out images; 0 for never
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.min_ap <= 100.0:
+            raise InputError("min_ap", f"is {self.min_ap}", "choose an AP from 0 to 100")
         for position, member in enumerate(self.all_members):
             where = f"members[{position - 1}].model.detector" if position else "model.detector"
             _check_choice(where, member.model.detector, DETECTORS)

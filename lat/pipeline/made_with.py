@@ -42,6 +42,7 @@ def require_made_with(workspace: Workspace, stages: Collection[str]) -> None:
     there, here = (absolute({key: one.get(key) for key in kept}) for one in (there, here))
     for one in (there, here):
         one["training"].pop("trackers", None)  # which only show figures
+    there["upstream"]["min_ap"] = here["upstream"]["min_ap"]  # which stops a run or does not
     found = list(_differences(there, here))
     if found:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

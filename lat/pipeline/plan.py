@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
 from lat.config.load import Config
@@ -22,6 +22,7 @@ STAGES: tuple[Stage, ...] = (
     report.STAGE,
 )
 ROUND = tuple(stage.name for stage in STAGES if stage.is_of_round)
+_GATES = {stage.name: stage.gate for stage in STAGES}
 
 
 def stages_of_run(config: Config) -> tuple[str, ...]:
@@ -41,6 +42,12 @@ def plan(workspace: Workspace, stages: Collection[str]) -> Iterator[tuple[Worksp
     for stage in STAGES:
         if not stage.is_of_round and stage.name in stages:
             yield workspace, list(stage.steps(workspace))
+
+
+def pass_gate(workspace: Workspace, steps: Sequence[Step]) -> None:
+    """Raise an `InputError` if what earlier stages found forbids these steps of one stage and round."""
+    if steps:
+        workspace.processes.from_first(_GATES[steps[0].stage], workspace, steps)
 
 
 def all_steps(workspace: Workspace, stages: Collection[str]) -> list[Step]:

@@ -25,7 +25,7 @@ from lat.core.files import remove_leftovers, write_atomically
 from lat.core.remote import is_file, name_of
 from lat.engine import announce
 from lat.pipeline.made_with import require_made_with, tell_renamed
-from lat.pipeline.plan import ROUND, STAGES, all_steps, plan, stages_of_run
+from lat.pipeline.plan import ROUND, STAGES, all_steps, pass_gate, plan, stages_of_run
 from lat.pipeline.ray_steps import TRAINING, described, train_on_ray
 from lat.stages.shared.relation_files import require_relations
 from lat.stages.shared.unused_features import remove_unused_features
@@ -60,7 +60,8 @@ def run_stages(
 
     Raises:
         InputError: if a file of an earlier stage is missing; it names the command that writes it. Also if another command is at
-            work in the folder of the run (see `run_lock`), or it was made with other settings (see `require_made_with`).
+            work in the folder of the run (see `run_lock`), it was made with other settings (see `require_made_with`), or a
+            detector is too weak to label with (`upstream.min_ap`).
     """
     processes = workspace.processes
     say = say if processes.is_first else _say_nothing
@@ -112,7 +113,9 @@ def _groups(
 ) -> Iterator[tuple[Workspace, list[Step]]]:
     """The steps that run together, with the run seen from their round: those of one group, or all that run apart."""
     for of_round, steps in plan(workspace, stages):
-        for _, members in groupby(filter(select, steps), key=lambda step: None if step.is_apart else step.group):
+        chosen = list(filter(select, steps))
+        pass_gate(of_round, chosen)
+        for _, members in groupby(chosen, key=lambda step: None if step.is_apart else step.group):
             yield of_round, list(members)
 
 

@@ -11,7 +11,7 @@ from lat.config.load import Config
 from lat.core.errors import InputError
 from lat.core.remote import is_file
 from lat.engine.executors import Share, ShareIsDone
-from lat.pipeline.plan import STAGES, plan, stages_of_run
+from lat.pipeline.plan import STAGES, pass_gate, plan, stages_of_run
 from lat.workspace.devices import DevicesForShare
 from lat.workspace.run_folder import url_folder
 from lat.workspace.step_records import StepRecords
@@ -32,10 +32,14 @@ def work(workspace: Workspace, say: Callable[[str], None]) -> list[str]:
 
     Returns:
         The titles of the steps of which a share was done.
+
+    Raises:
+        InputError: if what earlier stages found forbids a step.
     """
     records = StepRecords(workspace)
     done: list[str] = []
     for of_round, steps in _ready(records):
+        pass_gate(of_round, steps)
         hashes = {step.member: records.inputs_hash(step) for step in steps}
         done += [step.title for step in steps]
         say(done[-1])

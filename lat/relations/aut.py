@@ -30,7 +30,7 @@ def find_by_aut(
     )
     joint = LabeledSamples(torch.cat([first.inputs, second.inputs]), torch.cat([first.labels, second.labels + k1]), space)
     extractor = build_extractor(joint, search)
-    (head,) = train_heads(extractor, [joint], search, search.settings.steps, generator)
+    (head,) = train_heads(extractor, [joint], search, search.training.steps, generator)
     model = nn.Sequential(extractor, head)
     forward = co_occurrence(first, run_in_eval(model, first.inputs)[:, k1:])
     backward = co_occurrence(second, run_in_eval(model, second.inputs)[:, :k1])

@@ -59,7 +59,7 @@ def find_by_class_relations(
         logits = head(torch.cat([normalized(one, torch.ones(size)) for one in features.split(size)]))
         return null_bce(logits, torch.cat([first.labels[i], second.labels[j] + k1]), allowed, torch.ones(2 * size))
 
-    minimise(loss, [*extractor.parameters(), *head.parameters()], search.settings.steps, search.training.learning_rate)
+    minimise(loss, [*extractor.parameters(), *head.parameters()], search.training.steps, search.training.learning_rate)
     with torch.no_grad():
         scores = [head(_features(extractor, part, search.training.weighted_sampling)).sigmoid() for part in parts]
     return relations_of_scores(first, second, scores[0][:, k1:], scores[1][:, :k1], search.settings.threshold)

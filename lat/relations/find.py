@@ -192,7 +192,7 @@ def train_slamdunks(
 
     slow = [*model.extractor.parameters(), *model.classification.parameters()]
     groups = [{"params": slow}, {"params": list(model.gating.parameters()), "lr": GATE_SPEED * search.training.learning_rate}]
-    minimise(loss, groups, search.settings.steps, search.training.learning_rate)
+    minimise(loss, groups, search.training.steps, search.training.learning_rate)
     return model
 
 

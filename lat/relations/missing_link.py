@@ -25,7 +25,7 @@ def find_by_missing_link(
     tables = []
     for asked, trained_on in ((first, second), (second, first)):
         extractor = build_extractor(trained_on, search)
-        (head,) = train_heads(extractor, [trained_on], search, search.settings.steps, generator)
+        (head,) = train_heads(extractor, [trained_on], search, search.training.steps, generator)
         answers = run_in_eval(nn.Sequential(extractor, head), asked.inputs).softmax(dim=1)
         tables.append(asked.class_means(open_set_probabilities(answers)).clamp(0.0, 1.0))
     return RelationMatrix(first.space, second.space, *tables)

@@ -21,7 +21,6 @@ class RelationSettings:
     method: str = "slamdunks"  # slamdunks, missing_link, aut or class_relational
     file: str = ""  # relations that a person has reviewed, as `lat relations --review` writes them; taken as given
     features: str = "regions"  # a small head on the frozen features over boxes, or crops: a ResNet-18 on crops
-    steps: int = 400  # training steps of each model
     threshold: float = 0.7  # share of a class in another from which class_relational, and the loss of that name, relate them
 
     def __post_init__(self) -> None:
@@ -29,8 +28,6 @@ class RelationSettings:
             raise InputError("method", f"is '{self.method}'", f"choose one of {', '.join(RELATION_METHODS)}")
         if self.features not in FEATURES:
             raise InputError("features", f"is '{self.features}'", f"choose one of {', '.join(FEATURES)}")
-        if self.steps < 1:
-            raise InputError("steps", f"is {self.steps}", "choose 1 or more")
         if not 0.0 < self.threshold <= 1.0:
             raise InputError("threshold", f"is {self.threshold}", "choose a share above 0, at most 1")
 
@@ -40,6 +37,7 @@ class RelationTraining:
     """How the models are trained from which relations are read; a run has the defaults.
 
     Attributes:
+        steps: training steps of each model.
         batch_size: samples a step, half of them from each dataset; even.
         learning_rate: of Adam, without weight decay.
         dim: channels of the trained head on the frozen features.
@@ -50,6 +48,7 @@ class RelationTraining:
         search_points: values of lambda that its search may try, 2 or more, evenly spaced over [0, 1].
     """
 
+    steps: int = 400
     batch_size: int = 64
     learning_rate: float = 1e-3
     dim: int = 128
@@ -70,4 +69,4 @@ class RelationSearch:
     @property
     def pretrain_steps(self) -> int:
         """Steps before SLAMDUNKS starts."""
-        return round(self.training.pretrain_share * self.settings.steps)
+        return round(self.training.pretrain_share * self.training.steps)

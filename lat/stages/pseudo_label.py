@@ -21,6 +21,7 @@ from lat.labels.written_boxes import table_of_rows
 from lat.stages.shared.detection import Predictor, batches_of, image_batches, load_detector
 from lat.stages.shared.ensemble_labels import Members, ShardLabels
 from lat.stages.shared.label_filters import Filtering, write_chosen
+from lat.stages.shared.weak_detectors import refuse_weak_detectors
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_files import label_info, read_held_out_labels
 from lat.workspace.label_shards import prepared_shards, work_folder
@@ -80,7 +81,7 @@ def _held_out_step(workspace: Workspace, dataset: str, space: str) -> Step:
     return Step("pseudo-label", group, space, settings, (dataset,), inputs, outputs, run, workspace.round, is_editable=True)
 
 
-STAGE = Stage("pseudo-label", steps, is_of_round=True, is_sharded=True)
+STAGE = Stage("pseudo-label", steps, is_of_round=True, is_sharded=True, gate=refuse_weak_detectors)
 
 
 @dataclass(frozen=True)

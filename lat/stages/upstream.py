@@ -45,7 +45,7 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
     settings, own = workspace.config.to_dict(), workspace.config.upstream.all_members[member]
     outputs = (workspace.paths.upstream_model(dataset, member), workspace.paths.upstream_metrics(dataset, member))
     settings["upstream"] = {**settings["upstream"], **asdict(own)}
-    del settings["upstream"]["members"]  # others do not concern it
+    del settings["upstream"]["members"], settings["upstream"]["min_ap"]  # others do not concern it, nor does what stops a run
     if workspace.round:
         before = workspace.previous()
         transferred = tuple(trained_labels(before, source, dataset) for source in workspace.others(dataset))

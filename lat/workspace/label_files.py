@@ -83,7 +83,8 @@ def config_sha256(workspace: Workspace) -> str:
     settings["rounds"]["count"] = workspace.round
     settings["training"] = workspace.config.training.recorded()
     settings["report"] = asdict(ReportSettings())  # which once was a section
-    settings["relations"]["standalone_bias"] = RelationTraining().standalone_bias  # which once was a setting
+    settings["relations"] |= {key: getattr(RelationTraining(), key) for key in ("standalone_bias", "steps")}  # once settings
+    del settings["upstream"]["min_ap"]  # which stops a run or does not
     if not settings["answers"]:
         del settings["answers"]
     settings["datasets"] = [{key: one[key] for key in one if key != "classes" or one[key]} for one in settings["datasets"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +73,10 @@ def _nothing_to_check(workspace: Workspace) -> None:
     """For stages that any valid configuration allows to start."""
 
 
+def _open(workspace: Workspace, steps: Sequence[Step]) -> None:
+    """For stages that whatever earlier ones found allows to go on."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage of a run.
@@ -84,6 +88,7 @@ class Stage:
         is_sharded: True if its steps do their work in shards, see `lat.engine.jobs`.
         is_in_run: tells from the settings whether `lat run` includes it.
         check: raises an `InputError` before the first step of a run if this stage is bound to fail.
+        gate: raises an `InputError` before some of its steps, up to date or not, if what earlier stages found forbids them.
     """
 
     name: str
@@ -92,6 +97,7 @@ class Stage:
     is_sharded: bool = False
     is_in_run: Callable[[Config], bool] = _always
     check: Callable[[Workspace], None] = _nothing_to_check
+    gate: Callable[[Workspace, Sequence[Step]], None] = _open
 
 
 def weights_file(name_or_path: str) -> tuple[Path, ...]:

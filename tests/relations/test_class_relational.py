@@ -17,7 +17,7 @@ from lat.relations.taxonomies import Taxonomy, true_relations
 
 FINE = Taxonomy.of_sets("fine", [[0], [1], [2]])
 BROAD = Taxonomy.of_sets("broad", [[0, 1], [2]])
-SETTINGS, FEW = RelationSettings(method="class_relational", steps=100), RelationTraining(dim=16, batch_size=32)
+SETTINGS, FEW = RelationSettings(method="class_relational"), RelationTraining(steps=100, dim=16, batch_size=32)
 
 
 def samples_of(taxonomy: Taxonomy, seed: int) -> LabeledSamples:

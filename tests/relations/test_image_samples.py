@@ -13,8 +13,8 @@ from lat.relations.find import find_relations
 from lat.relations.relation_settings import RelationSearch, RelationSettings, RelationTraining
 from lat.relations.samples import image_samples
 
-CROPS = RelationSettings(method="missing_link", features="crops", steps=10)
-FEW = RelationTraining(batch_size=16, dim=16)
+CROPS = RelationSettings(method="missing_link", features="crops")
+FEW = RelationTraining(steps=10, batch_size=16, dim=16)
 
 
 def coloured(channel: int, height: int, width: int, generator: torch.Generator) -> Tensor:

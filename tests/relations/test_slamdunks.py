@@ -100,9 +100,9 @@ def clusters(taxonomy: Taxonomy, seed: int, shift: float = 0.0) -> LabeledSample
 
 @pytest.fixture(scope="module", params=["slamdunks", "missing_link", "aut"])
 def found(request: pytest.FixtureRequest) -> tuple[str, RelationMatrix]:
-    settings = RelationSettings(method=request.param, steps=150)
+    settings = RelationSettings(method=request.param)
     samples = clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10, shift=2.0)
-    training = RelationTraining(pretrain_share=2 / 3, dim=64, standalone_bias=0.6)
+    training = RelationTraining(steps=150, pretrain_share=2 / 3, dim=64, standalone_bias=0.6)
     # The shift is a difference of domains that standardization takes off.
     return request.param, find_relations(*samples, settings, seed=0, training=training)
 
@@ -119,7 +119,7 @@ def test_each_method_ranks_relations_of_clusters(found: tuple[str, RelationMatri
 
 
 def test_lambda_is_found_without_known_relations() -> None:
-    search = RelationSearch(RelationSettings(steps=120), RelationTraining(pretrain_share=2 / 3, dim=64, search_points=6))
+    search = RelationSearch(RelationSettings(), RelationTraining(steps=120, pretrain_share=2 / 3, dim=64, search_points=6))
     torch.manual_seed(3)
     samples = [clusters(taxonomy, seed).standardized() for taxonomy, seed in ((CUSTOM_FIRST, 0), (CUSTOM_SECOND, 10))]
     result = find_by_slamdunks(samples[0], samples[1], search, torch.Generator().manual_seed(3))
@@ -132,7 +132,7 @@ def test_lambda_is_found_without_known_relations() -> None:
 
 
 def test_the_same_seed_gives_the_same_relations_and_leaves_the_global_generator_alone() -> None:
-    settings, training = RelationSettings(steps=5), RelationTraining(dim=16, standalone_bias=0.5)
+    settings, training = RelationSettings(), RelationTraining(steps=5, dim=16, standalone_bias=0.5)
     samples = clusters(CUSTOM_FIRST, 0), clusters(CUSTOM_SECOND, 10)
     torch.manual_seed(1)
     state = torch.get_rng_state()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,25 @@ from lat.commands.draw_street_scenes import benchmark_config
 from lat.commands.relate import crop_samples, region_samples
 from lat.config.load import load_config
 from lat.relations.relation_matrix import RelationMatrix
+from lat.relations.relation_settings import RelationTraining
 from lat.relations.samples import LabeledSamples
 from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
-FEW = ["lat.backbone.name=random", "relations.steps=3"]
+FEW = ["lat.backbone.name=random"]
 
 
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments])
     return int(caught.value.code or 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _three_steps() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relate_module, "TRAINING", RelationTraining(steps=3))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +92,7 @@ def test_samples_are_bounded_and_those_that_are_kept_are_as_before(
 
 
 def test_crops_need_no_detector(config: Path) -> None:
-    few = ["relations.method=missing_link", "relations.features=crops", "relations.steps=1"]
+    few = ["relations.method=missing_link", "relations.features=crops"]
     assert run("relations", config, *few, f"output_dir={config.parent / 'crops'}") == 0
     assert len(list((config.parent / "crops" / "relations").glob("*.json"))) == 3
 
