@@ -1,7 +1,8 @@
 """Label-Aligned Transfer: move object-detection labels between datasets whose class lists and box conventions differ.
 
-`lat.run`, `lat.transfer`, `lat.check`, `lat.export`, `lat.import_` and `lat.load_labels` are the whole Python interface; see
-`lat.api`. They raise `lat.InputError` for invalid input. Nothing heavy is imported until one of them is used.
+`lat.run`, `lat.transfer`, `lat.check`, `lat.compare`, `lat.conventions`, `lat.questions`, `lat.export`, `lat.import_` and
+`lat.load_labels` are the whole Python interface; see `lat.api`. They raise `lat.InputError` for invalid input. Nothing heavy is
+imported until one of them is used.
 """
 
 from __future__ import annotations
@@ -9,12 +10,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lat.api import Check, ImageLabels, Labels, Run, check, export, import_, load_labels, run, transfer
+    from lat.api import (
+        Check,
+        ImageLabels,
+        Labels,
+        Run,
+        check,
+        compare,
+        conventions,
+        export,
+        import_,
+        load_labels,
+        questions,
+        run,
+        transfer,
+    )
     from lat.core.errors import InputError
 
 __version__ = "0.2.0"
 __all__ = ["Check", "ImageLabels", "InputError", "Labels", "Run", "__version__"]
-__all__ += ["check", "export", "import_", "load_labels", "run", "transfer"]
+__all__ += ["check", "compare", "conventions", "export", "import_", "load_labels", "questions", "run", "transfer"]
 
 
 def __getattr__(name: str) -> Any:

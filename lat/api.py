@@ -1,4 +1,5 @@
-"""The Python interface: `lat.run`, `lat.transfer`, `lat.check`, `lat.export`, `lat.import_` and `lat.load_labels`."""
+"""The Python interface: `lat.run`, `lat.transfer`, `lat.check`, `lat.compare`, `lat.conventions`, `lat.questions`, `lat.export`,
+`lat.import_` and `lat.load_labels`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from lat.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from lat.commands.export import ExportSummary
 
-__all__ = ["Check", "ImageLabels", "Labels", "Run", "check", "export", "import_", "load_labels", "run", "transfer"]
+__all__ = ["Check", "ImageLabels", "Labels", "Run", "check", "compare", "conventions", "export", "import_", "load_labels"]
+__all__ += ["questions", "run", "transfer"]
 
 ConfigLike = str | os.PathLike[str] | Mapping[str, Any] | Config
 Overrides = Mapping[str, Any] | Sequence[str]
@@ -114,6 +116,62 @@ def check(config: ConfigLike, overrides: Overrides = (), *, quiet: bool = True) 
     with speaking(quiet=quiet):
         found = find_problems(_config(config, overrides))
     return Check(found.problems, found.notes)
+
+
+def compare(first: str | os.PathLike[str], second: str | os.PathLike[str], *, min_score: float = 0.0) -> dict[str, Any]:
+    """Compare two labels files of the same images, whatever their class lists, as `lat compare` does.
+
+    Args:
+        first, second: the files; figures call them A and B.
+        min_score: boxes with a lower score are left out.
+
+    Returns:
+        What `compare.json` has: among others `classes`, what each class is in the other file, and `conventions`, how boxes lie.
+
+    Raises:
+        InputError: if a file is wrong, or they share no image.
+    """
+    from lat.commands.compare import compare_files
+
+    with speaking(quiet=True):
+        return compare_files(Path(first), Path(second), min_score).figures
+
+
+def conventions(config: ConfigLike, overrides: Overrides = ()) -> list[dict[str, Any]]:
+    """How the protocols of a run's datasets differ, for each source and target, as `lat conventions` tells.
+
+    Takes the arguments of `run`; reads what the run has written, and trains nothing.
+
+    Returns:
+        What `conventions.json` has: `sentences` say in words what `conventions` and `classes` have as figures.
+
+    Raises:
+        InputError: if the configuration is wrong, or the run has no pseudo-labels yet.
+    """
+    from lat.commands.find_conventions import find_conventions
+
+    with speaking(quiet=True):
+        return find_conventions(Workspace(_config(config, overrides)))
+
+
+def questions(config: ConfigLike, overrides: Overrides = (), *, most: int = 5) -> list[dict[str, Any]]:
+    """The few questions about classes whose answers would change most, as `lat ask` asks them.
+
+    Takes the arguments of `run`; what the setting `answers` names is not asked again.
+
+    Returns:
+        At most so many, those with the largest expected gain first: `source`, `target`, `class`, its `choices`, and the `gain`.
+
+    Raises:
+        InputError: if the configuration is wrong, or the run has not transferred labels yet.
+    """
+    from lat.commands.ask import AnswerFile, RunQuestions
+
+    with speaking(quiet=True):
+        asked = RunQuestions(Workspace(_config(config, overrides)))
+        path = asked.workspace.config.answers
+        answers = AnswerFile(Path(path), asked.spaces).answers if path else {}
+        return [one.to_dict() for one in asked.pick(answers, most)]
 
 
 def export(

