@@ -45,7 +45,7 @@ datasets = [
 
 # %%
 FEW = {
-    "upstream.training.steps": 16,
+    "upstream.training.steps": 20,
     "upstream.training.batch_size": 3,
     "lat.training.steps": 8,
     "lat.training.batch_size": 2,
@@ -96,7 +96,7 @@ for name, score, corners in list(zip(image.data["class_name"], image.confidence,
 
 # %%
 for pair in lat.conventions(config, FEW):
-    for sentence in pair["sentences"]:
+    for sentence in pair["sentences"] or ["nothing yet: these detectors have learnt too little"]:
         print("-", sentence)
 
 # %% [markdown]
