@@ -22,6 +22,7 @@ from lat.report.crops import STRIP_HEIGHT, STRIP_WIDTH, class_strips
 from lat.report.curves import loss_chart
 from lat.report.differences import KEPT_IOU, MATCHED_IOU
 from lat.report.evaluation_views import agreement_view, transfer_view
+from lat.report.first_sight import first_sight
 from lat.report.gallery import DISAGREES, LOW_SCORE, Gallery, GalleryData, as_script, choose_images
 from lat.report.page import content_hash, environment, joined_assets
 from lat.report.pairs import PairView, pair_view
@@ -35,7 +36,7 @@ from lat.report.report_settings import ReportSettings
 __all__ = ["Gallery", "ReportContent", "ReportSettings", "write_report"]
 
 SCRIPTS = ("data.js", "decisions.js", "filters.js", "draw.js", "gallery.js", "zoom.js", "viewer.js", "inspector.js", "main.js")
-STYLES = ("style.css", "pictures.css")
+STYLES = ("style.css", "pictures.css", "sight.css", "print.css")
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,10 @@ def write_report(
                 write_pictures(part, dataset, images.tolist(), LONGEST_SIDE, progress)
         (part / "index.html").write_text(render_page(content, views), encoding="utf-8")
         if content.conventions:
-            page = render_conventions(content.conventions, content.examples, "index.html")
+            page = render_conventions(content.conventions, content.examples, _pages(content))
             (part / CONVENTIONS).write_text(page, encoding="utf-8")
         if content.asked is not None:
-            page = render_questions(content.asked, content.examples, "index.html")
+            page = render_questions(content.asked, content.examples, _pages(content))
             (part / QUESTIONS).write_text(page, encoding="utf-8")
         _replace_folder(folder, part)
     except BaseException:
@@ -139,7 +140,8 @@ def _write_pair(part: Path, number: int, gallery: Gallery, images: np.ndarray, f
     (part / "data" / f"{key}.js").write_text(as_script(key, index), encoding="ascii")
     rows = content.evaluation.get("agreement") or []
     changes = {(row["source"], row["target"]): row.get("class_changes") or {} for row in rows}
-    return pair_view(key, gallery, len(images), changes.get((gallery.source, gallery.target), {}))
+    sight = first_sight(key, gallery, images, data.differences, part)
+    return pair_view(key, gallery, len(images), changes.get((gallery.source, gallery.target), {}), sight)
 
 
 def _replace_folder(folder: Path, part: Path) -> None:
@@ -173,8 +175,8 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
             anchors=defaultdict(str, {(pair.source, pair.target): pair.key for pair in pairs}),
             agreement=[agreement_view(row, classes.get(row["target"], ())) for row in content.evaluation.get("agreement") or []],
             downstream=content.evaluation.get("downstream") or [],
-            conventions=CONVENTIONS if content.conventions else "",
-            questions=QUESTIONS if content.asked is not None else "",
+            pages=_pages(content),
+            sights=[pair.sight for pair in pairs if pair.sight is not None],
             relations=[relation_view(one, strips) for one in content.relations],
             strips=list(strips.values()),
             thresholds={"matched": MATCHED_IOU, "kept": KEPT_IOU, "low": LOW_SCORE, "disputed": DISAGREES},
@@ -184,6 +186,13 @@ def render_page(content: ReportContent, pairs: Sequence[PairView] = ()) -> str:
             script_hash=content_hash(script),
         )
     )
+
+
+def _pages(content: ReportContent) -> dict[str, str]:
+    """URL of each page of the report by its title, in the order of their links."""
+    more = {"Conventions": CONVENTIONS} if content.conventions else {}
+    more |= {"Questions": QUESTIONS} if content.asked is not None else {}
+    return {"Report": "index.html", **more}
 
 
 @dataclass(frozen=True)

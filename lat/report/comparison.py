@@ -21,7 +21,7 @@ from lat.report.pictures import picture_name, relative_url, write_pictures
 
 MOST_IMAGES = 40
 LONGEST_SIDE = 800  # pixels of a picture: its boxes are looked at in place
-STYLES = ("style.css", "pictures.css", "comparison.css")
+STYLES = ("style.css", "pictures.css", "comparison.css", "print.css")
 
 Progress = Callable[[int], None]
 

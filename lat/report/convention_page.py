@@ -17,7 +17,7 @@ from lat.report.page import content_hash, environment, joined_assets
 from lat.report.pictures import embed_image
 
 PAGE = "conventions.html"
-STYLES = ("style.css", "pictures.css", "comparison.css", "conventions.css")
+STYLES = ("style.css", "pictures.css", "comparison.css", "conventions.css", "print.css")
 MOST_PICTURES = 24  # of one source and target: those of the classes with most pairs
 CROP_SIDE = 240  # pixels of the longest side of a crop
 AROUND = 0.45  # of a box's sides that is shown around it
@@ -56,13 +56,15 @@ class ConventionPicture:
     sentence: str
 
 
-def render_conventions(pairs: Sequence[Mapping[str, Any]], datasets: Mapping[str, DetectionDataset], report: str = "") -> str:
+def render_conventions(
+    pairs: Sequence[Mapping[str, Any]], datasets: Mapping[str, DetectionDataset], pages: Mapping[str, str] | None = None
+) -> str:
     """The page as HTML; all text that comes from files is escaped, and there is no script.
 
     Args:
         pairs: the figures of each source and target, as `lat conventions` writes them.
         datasets: training images by dataset, for the pictures.
-        report: URL of the report that the page belongs to, "" for none.
+        pages: URL of each page of the report that this one belongs to, by its title; None for no report.
 
     Raises:
         InputError: if an image is missing or cannot be decoded.
@@ -76,7 +78,7 @@ def render_conventions(pairs: Sequence[Mapping[str, Any]], datasets: Mapping[str
         pictures=pictures,
         shares=shares,
         sides=tuple(SIDES),
-        report=report,
+        pages=pages or {},
         style=Markup(style),
         style_hash=content_hash(style),
     )

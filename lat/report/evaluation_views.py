@@ -15,6 +15,7 @@ SHOWN_METHODS = {
     "label_transfer": "Label transfer",
 }
 AGREEMENT_COUNTS = ("kept", "moved", "added", "dropped")
+_NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
 OURS, BASELINE = "label_transfer", "pseudo_label"
 EvaluationRow = Mapping[str, Any]
 
@@ -84,11 +85,17 @@ def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
     mean = [Score(_mean([score.ap for score in column]), _mean([score.ap50 for score in column])) for column in columns]
     return TransferView(
         methods=methods,
-        titles=tuple(SHOWN_METHODS.get(method, method.replace("_", " ")) for method in methods),
+        titles=tuple(map(_title, methods)),
         rows=tuple(table),
         mean=_mark_best(mean),
         mean_gain=_gain(methods, mean),
     )
+
+
+def _title(method: str) -> str:
+    """A method in words; those of a round have the number of it in their name."""
+    name, _, number = method.partition("_round_")
+    return SHOWN_METHODS.get(name, name.replace("_", " ")) + (f", round {number}" if number else "")
 
 
 def _transfer_row(pair: tuple[str, str], methods: Sequence[str], rows: Sequence[EvaluationRow]) -> TransferRow:
@@ -136,11 +143,15 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class AgreementView:
-    """What became of one source's human boxes: `AGREEMENT_COUNTS`, each with its percentage of those boxes, and classes."""
+    """What became of one source's human boxes: `AGREEMENT_COUNTS`, each with its percentage of those boxes, and classes.
+
+    `intervals` has the 95 % interval of each percentage; None for added labels, which are no part of the human boxes.
+    """
 
     source: str
     target: str
     counts: tuple[tuple[int, float | None], ...]
+    intervals: tuple[tuple[float, float] | None, ...]
     columns: tuple[str, ...]
     matrix: tuple[HeatRow, ...]
 
@@ -162,4 +173,24 @@ def agreement_view(row: EvaluationRow, target_classes: Sequence[str] = ()) -> Ag
         matrix.append(HeatRow(name, tuple(cells)))
     human_boxes = sum(int(row[name]) for name in ("kept", "moved", "dropped"))
     shares = [(int(row[name]), 100 * int(row[name]) / human_boxes if human_boxes else None) for name in AGREEMENT_COUNTS]
-    return AgreementView(str(row["source"]), str(row["target"]), tuple(shares), tuple(columns), tuple(matrix if columns else ()))
+    return AgreementView(
+        source=str(row["source"]),
+        target=str(row["target"]),
+        counts=tuple(shares),
+        intervals=tuple(None if name == "added" else wilson_interval(int(row[name]), human_boxes) for name in AGREEMENT_COUNTS),
+        columns=tuple(columns),
+        matrix=tuple(matrix if columns else ()),
+    )
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float] | None:
+    """The 95 % interval, in percent, of the share that `count` of `total` independent draws estimate; None without draws.
+
+    Source: Wilson (1927), the score interval of a binomial share.
+    """
+    if not total:
+        return None
+    share, spread = count / total, _NORMAL**2 / total
+    middle = (share + spread / 2) / (1 + spread)
+    margin = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return max(0.0, 100 * (middle - margin)), min(100.0, 100 * (middle + margin))

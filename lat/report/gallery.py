@@ -77,12 +77,12 @@ class GalleryData:
         self._truth = gallery.truth.select(images) if gallery.truth else None
         rows = [np.arange(r.start, r.stop) for r in map(gallery.transferred.rows, images.tolist())]
         self._rows = np.concatenate([np.zeros(0, np.int64), *rows])
-        self._differences = find_differences(self._source, self._pseudo, self._transferred)
+        self.differences = find_differences(self._source, self._pseudo, self._transferred)
         self._flags = self._all_flags()
 
     def _all_flags(self) -> np.ndarray:
-        marks = [FLAGS[mark.value] for found in self._differences for mark in found.marks]
-        changed = [bool(name) for found in self._differences for name in found.previous_classes]
+        marks = [FLAGS[mark.value] for found in self.differences for mark in found.marks]
+        changed = [bool(name) for found in self.differences for name in found.previous_classes]
         flags = np.array(marks, np.int64) + FLAGS["changed"] * np.array(changed, np.int64)
         flags += FLAGS["low"] * (self._transferred.scores < LOW_SCORE)
         result: np.ndarray = flags + FLAGS["disputed"] * (self.gallery.doubt.parts["agreement"][self._rows] >= DISAGREES)
@@ -123,8 +123,8 @@ class GalleryData:
         }
 
     def _dropped(self) -> dict[str, list[int]]:
-        rows = [np.array(found.dropped, np.int64) + self._source.offsets[i] for i, found in enumerate(self._differences)]
-        offsets = np.concatenate([[0], np.cumsum([len(found.dropped) for found in self._differences])])
+        rows = [np.array(found.dropped, np.int64) + self._source.offsets[i] for i, found in enumerate(self.differences)]
+        offsets = np.concatenate([[0], np.cumsum([len(found.dropped) for found in self.differences])])
         return {
             "offsets": offsets.astype(int).tolist(),
             "labels": self._source.labels[np.concatenate([np.zeros(0, np.int64), *rows])].tolist(),
@@ -139,12 +139,12 @@ class GalleryData:
                 "pseudo": _columns(self._pseudo.select(part)),
                 "transferred": self._transferred_columns(part),
                 "truth": _columns(self._truth.select(part)) if self._truth else None,
-                "dropped": [list(self._differences[i].dropped) for i in part],
+                "dropped": [list(self.differences[i].dropped) for i in part],
             }
 
     def _transferred_columns(self, part: np.ndarray) -> dict[str, Any]:
         table = self._transferred.select(part)
-        found = [self._differences[i] for i in part]
+        found = [self.differences[i] for i in part]
         rows = slice(int(self._transferred.offsets[part[0]]), int(self._transferred.offsets[part[-1] + 1]))
         names = [name for one in found for name in one.previous_classes]
         classes = {name: place for place, name in enumerate(table.space.class_names)}

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lat.report.first_sight import DOUBTFUL, FirstSight
 from lat.report.flow import FlowView, class_flow, flow_view
 from lat.report.gallery import Gallery
 from lat.report.histograms import Histogram, score_histogram, size_histogram
 
-DOUBTFUL = 0.3  # boxes with at least this doubt count as doubtful
-
 
 @dataclass(frozen=True)
 class PairView:
-    """One source and target: counts over all images, and diagrams; `key` names its data files and its anchor in the page."""
+    """One source and target: counts over all images, and diagrams; `key` names its data files and its anchor in the page.
+
+    `sight` is the image that the page shows first, or None.
+    """
 
     key: str
     source: str
@@ -26,9 +28,12 @@ class PairView:
     flow: FlowView | None
     histograms: tuple[Histogram, ...]
     has_truth: bool
+    sight: FirstSight | None
 
 
-def pair_view(key: str, gallery: Gallery, shown: int, changes: Mapping[str, Mapping[str, int]]) -> PairView:
+def pair_view(
+    key: str, gallery: Gallery, shown: int, changes: Mapping[str, Mapping[str, int]], sight: FirstSight | None = None
+) -> PairView:
     """Arrange one gallery; `changes` has the matched boxes of all images as {source class: {target class: count}}."""
     human, transferred = gallery.dataset.labels, gallery.transferred
     return PairView(
@@ -42,4 +47,5 @@ def pair_view(key: str, gallery: Gallery, shown: int, changes: Mapping[str, Mapp
         flow=flow_view(class_flow(human, transferred, changes)),
         histograms=(score_histogram(gallery.pseudo, transferred), size_histogram(human, transferred)),
         has_truth=gallery.truth is not None,
+        sight=sight,
     )

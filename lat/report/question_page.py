@@ -15,7 +15,7 @@ from lat.report.page import content_hash, environment, joined_assets
 from lat.report.question_pictures import question_picture
 
 PAGE = "questions.html"
-STYLES = ("style.css", "pictures.css", "questions.css")
+STYLES = ("style.css", "pictures.css", "questions.css", "print.css")
 SCRIPTS = ("questions.js",)
 
 
@@ -32,13 +32,15 @@ class AskedQuestions:
     said: Mapping[str, Any]
 
 
-def render_questions(asked: AskedQuestions, datasets: Mapping[str, DetectionDataset], report: str = "") -> str:
+def render_questions(
+    asked: AskedQuestions, datasets: Mapping[str, DetectionDataset], pages: Mapping[str, str] | None = None
+) -> str:
     """The page as HTML; all text that comes from files is escaped.
 
     Args:
         asked: the questions.
         datasets: training images by dataset, for the pictures.
-        report: URL of the report that the page belongs to, "" for none.
+        pages: URL of each page of the report that this one belongs to, by its title; None for no report.
 
     Raises:
         InputError: if an image is missing or cannot be decoded.
@@ -50,7 +52,7 @@ def render_questions(asked: AskedQuestions, datasets: Mapping[str, DetectionData
         .render(
             cards=[(one, one["listed"], _picture(one, datasets[one["source"]])) for one in asked.questions],
             said=json.dumps(asked.said, ensure_ascii=False),
-            report=report,
+            pages=pages or {},
             style=Markup(style),
             script=Markup(script),
             style_hash=content_hash(style),

@@ -35,7 +35,9 @@ def ours(tmp_path: Path) -> DetectionDataset:
 def page_of(ours: DetectionDataset) -> str:
     questions = [Question("ours", "theirs", name, 2, 1.0, CHOICES, 2).to_dict() for name in OURS.class_names]
     said = {"theirs": {"ours": {"lorry": {"car": 0.25}, "no": []}}}
-    return render_questions(AskedQuestions(questions, said), {"ours": ours}, "index.html")
+    return render_questions(
+        AskedQuestions(questions, said), {"ours": ours}, {"Report": "index.html", "Questions": "questions.html"}
+    )
 
 
 def test_a_picture_has_each_object_with_its_box(ours: DetectionDataset) -> None:
