@@ -20,7 +20,8 @@ MOST_BOXES = 8  # in one image; with more, names lie on one another
 SMALLEST_SIDE = 0.05  # of the image's longer side; smaller boxes show little
 WIDTH = 480.0  # units of a drawing, so that names have the same size on any image
 LONGEST_SIDE = 960  # pixels of the picture
-TAG_HEIGHT = 18.0  # units
+TAG_HEIGHT, LETTER_WIDTH = 18.0, 9.0  # units
+MOST_NAMES_COMPARED = 24  # of the images that are worth most, one whose names do not lie on one another is preferred
 
 
 @dataclass(frozen=True)
@@ -89,32 +90,29 @@ def first_sight(key: str, gallery: Gallery, images: np.ndarray, found: Sequence[
         InputError: if the image is missing or cannot be decoded.
     """
     worth = [_worth(gallery, i, differences) for i, differences in zip(images.tolist(), found, strict=True)]
-    order = sorted(range(len(worth)), key=lambda place: (-worth[place], images[place]))
-    if not order or worth[order[0]] <= 0:
+    order = sorted((place for place in range(len(worth)) if worth[place] > 0), key=lambda place: (-worth[place], images[place]))
+    drawn = [_drawings(gallery, int(images[place]), found[place]) for place in order[:MOST_NAMES_COMPARED]]
+    if not drawn:
         return None
-    i, differences, dataset = int(images[order[0]]), found[order[0]], gallery.dataset
+    clear = [worth[place] - sum(map(_overlapping_names, both)) for place, both in zip(order, drawn, strict=False)]
+    best = int(np.argmax(clear))
+    i, differences, dataset = int(images[order[best]]), found[order[best]], gallery.dataset
     picture = f"pictures/first/{key}.jpg"
     (folder / picture).parent.mkdir(parents=True, exist_ok=True)
     (folder / picture).write_bytes(jpeg_of(read_image(dataset.image_path(i), dataset.size_hw(i)), LONGEST_SIDE))
     (height, width), name = dataset.size_hw(i), dataset.labels.file_names[i]
-    scale = WIDTH / width
-    own, labels = _corners(dataset.labels, i) * scale, _corners(gallery.transferred, i) * scale
-    real = np.flatnonzero(~dataset.labels.is_crowd[dataset.labels.rows(i)]).tolist()
-    moved = [row for row, mark in zip(differences.source_rows, differences.marks, strict=True) if mark is Mark.MOVED]
+    own, labels = drawn[best]
     return FirstSight(
         key=key,
         source=gallery.source,
         target=gallery.target,
         picture=quote(picture),
         width=WIDTH,
-        height=round(height * scale, 1),
+        height=round(height * WIDTH / width, 1),
         file=name,
         fragment=quote(f"{gallery.source}.{gallery.target}/{name}"),
-        own=tuple(_drawn(own[row], _names(dataset.labels, i)[row], "own") for row in real),
-        labels=(
-            *(_drawn(own[row], "", "before") for row in moved),
-            *(_drawn(box, one, "label") for box, one in zip(labels, _names(gallery.transferred, i), strict=True)),
-        ),
+        own=own,
+        labels=labels,
         counts=differences.counts(),
     )
 
@@ -132,6 +130,27 @@ def _worth(gallery: Gallery, i: int, found: Differences) -> float:
         elif seen[place]:
             worth += 1 + 0.5 * (mark is not Mark.KEPT) + (row >= 0 and theirs[row] != ours[place])
     return worth
+
+
+def _drawings(gallery: Gallery, i: int, found: Differences) -> tuple[tuple[DrawnBox, ...], tuple[DrawnBox, ...]]:
+    """The human boxes and the labels of an image."""
+    source, scale = gallery.dataset.labels, WIDTH / gallery.dataset.size_hw(i)[1]
+    own, labels = _corners(source, i) * scale, _corners(gallery.transferred, i) * scale
+    real = np.flatnonzero(~source.is_crowd[source.rows(i)]).tolist()
+    moved = [row for row, mark in zip(found.source_rows, found.marks, strict=True) if mark is Mark.MOVED]
+    before = (_drawn(own[row], "", "before") for row in moved)
+    after = (_drawn(box, one, "label") for box, one in zip(labels, _names(gallery.transferred, i), strict=True))
+    return tuple(_drawn(own[row], _names(source, i)[row], "own") for row in real), (*before, *after)
+
+
+def _overlapping_names(boxes: Sequence[DrawnBox]) -> int:
+    """How many names lie on others."""
+    named = [box for box in boxes if box.name]
+    widths = np.array([LETTER_WIDTH * len(box.name) for box in named])
+    left = np.array([box.tag_x for box in named]) - widths * [box.at_end for box in named]
+    bottom = np.array([box.tag_y for box in named])
+    apart = (left[:, None] >= (left + widths)[None]) | (np.abs(bottom[:, None] - bottom[None]) >= TAG_HEIGHT)
+    return int(np.triu(~(apart | apart.T), 1).sum())
 
 
 def _corners(table: LabelTable, i: int) -> np.ndarray:

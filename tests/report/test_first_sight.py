@@ -39,6 +39,14 @@ def test_the_image_with_most_sure_labels_is_chosen_and_the_first_of_equals(tmp_p
         assert (tmp_path / name / "page" / found.picture).is_file()
 
 
+def test_of_images_that_show_as_much_one_whose_names_can_be_read_is_chosen(tmp_path: Path) -> None:
+    close, apart = labels((4, 14, 16, 28), (7, 14, 19, 28)), labels((4, 14, 16, 28), (30, 14, 42, 28))
+    own = (((4, 14, 12, 14), (7, 14, 12, 14)), ((4, 14, 12, 14), (30, 14, 12, 14)))
+    found = sight_of(make_gallery(tmp_path, [close, apart], boxes_xywh=own, pseudo=[close, apart]), tmp_path / "page")
+    assert found is not None
+    assert found.file == "002.png"
+
+
 def test_without_a_sure_label_there_is_none(tmp_path: Path) -> None:
     doubtful = labels((4, 4, 16, 16), score=0.05)
     assert sight_of(make_gallery(tmp_path / "a", [doubtful], boxes_xywh=OWN[:1]), tmp_path) is None
