@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/street_scenes
-RUNS := tests/stages tests/pipeline tests/faults tests/benchmarks tests/journeys tests/report/test_site.py tests/engine/test_ray.py # whole runs, a browser, Ray
+RUNS := tests/stages tests/pipeline tests/faults tests/benchmarks tests/journeys tests/report/test_site.py tests/report/test_front_page.py tests/engine/test_ray.py # whole runs, a browser, Ray
 OLDEST := .venv-oldest
 
 .PHONY: help install browser demo test unit runs lint audit test-oldest docs docker-check clean

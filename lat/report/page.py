@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 
 def environment() -> Environment:
@@ -18,8 +19,17 @@ def environment() -> Environment:
     templates.filters["figure"] = lambda value: "–" if value is None else f"{value:.1f}"
     templates.filters["signed"] = lambda value: "–" if value is None else f"{value:+.1f}".replace("-", "−")
     templates.filters["units"] = lambda value: f"{value:.1f}".removesuffix(".0")
+    templates.filters["with_code"] = with_code
     templates.filters["whole"] = lambda value: f"{value:,}"
     return templates
+
+
+def with_code(sentence: str) -> Markup:
+    """A sentence whose names stand between backticks, with these as code; one with a backtick in a name stays as it is."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def joined_assets(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lat.report.evaluation_views import HeatCell, agreement_view, transfer_view
+from lat.report.evaluation_views import HeatCell, agreement_view, transfer_view, wilson_interval
 
 
 def row(source: str, target: str, method: str, ap: float | None, **more: Any) -> dict[str, Any]:
@@ -72,3 +72,24 @@ def test_agreement_without_boxes() -> None:
     )
     assert table.counts == ((0, None), (0, None), (2, None), (0, None))
     assert table.matrix == ()
+
+
+def test_intervals_of_shares_are_wilsons() -> None:
+    half = wilson_interval(5, 10)
+    assert half == pytest.approx((23.66, 76.34), abs=0.01)  # 50 ± 100 · √(0.25·0.38416 + 0.38416²/4) / 1.38416
+    assert wilson_interval(0, 10) == pytest.approx((0, 27.75), abs=0.01)  # 100 · 0.38416 / 1.38416
+    assert wilson_interval(10, 10) == pytest.approx((72.25, 100), abs=0.01)
+    assert wilson_interval(0, 0) is None
+    view = agreement_view({"source": "a", "target": "b", "kept": 5, "moved": 3, "added": 9, "dropped": 2})
+    assert view.intervals[0] == half
+    assert view.intervals[2] is None  # added labels are no part of the human boxes
+
+
+def test_methods_of_rounds_are_named_with_their_round() -> None:
+    rows = [
+        {"source": "a", "target": "b", "method": method, "ap": 1.0, "ap50": 2.0}
+        for method in ("union_averaged", "union_averaged_round_2", "label_transfer_round_0", "mine_own")
+    ]
+    table = transfer_view(rows)
+    assert table is not None
+    assert table.titles == ("Union, averaged", "Union, averaged, round 2", "Label transfer, round 0", "mine own")
