@@ -118,7 +118,7 @@ def first_sight(key: str, gallery: Gallery, images: np.ndarray, found: Sequence[
 
 
 def _worth(gallery: Gallery, i: int, found: Differences) -> float:
-    """How well an image shows what was done: by its sure labels of a size to be seen, above all those that changed."""
+    """How well an image shows what was done: by its sure labels of a size to be seen, above all with another class or place."""
     rows = gallery.transferred.rows(i)
     corners, doubts = _corners(gallery.transferred, i), gallery.doubt.boxes[rows]
     seen = (corners[:, 2:] - corners[:, :2]).min(axis=1, initial=np.inf) >= SMALLEST_SIDE * max(gallery.dataset.size_hw(i))
@@ -128,7 +128,7 @@ def _worth(gallery: Gallery, i: int, found: Differences) -> float:
         if doubts[place] >= DOUBTFUL:
             worth -= 1
         elif seen[place]:
-            worth += 1 + 0.5 * (mark is not Mark.KEPT) + (row >= 0 and theirs[row] != ours[place])
+            worth += 1 + 0.5 * (mark is Mark.MOVED) + (row >= 0 and theirs[row] != ours[place])
     return worth
 
 
