@@ -40,13 +40,13 @@ audit: install ## look all installed packages up in a database of known vulnerab
 	@$(BIN)/python tests/audit.py
 
 unit: install ## the tests of single parts
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(RUNS:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(RUNS:%=--ignore=%)
 
 runs: install ## the tests of whole runs, of the report in a browser, and of Ray
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(RUNS)
 
 test-oldest: $(OLDEST)/.installed ## the tests of single parts with the lowest versions that setup.py allows, in a virtual environment of their own
-	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 $(RUNS:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/pytest -n 2 --dist loadgroup $(RUNS:%=--ignore=%)
 
 $(OLDEST)/.installed: setup.py pyproject.toml tests/oldest_versions.py
 	$(PYTHON) -m venv --clear $(OLDEST)
