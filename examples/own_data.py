@@ -20,10 +20,10 @@ import sys
 from pathlib import Path
 
 import lat
-from lat.street_scenes import draw_street_scenes
+from lat.street_scenes import SceneSettings, draw_street_scenes
 
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/own_data")
-draw_street_scenes(FOLDER / "data", train_images={"city": 12, "nu": 12}, val_images=4)  # leave this out
+draw_street_scenes(FOLDER / "data", SceneSettings(train_images={"city": 12, "nu": 12}, val_images=4))  # leave this out
 OURS, THEIRS = FOLDER / "data" / "city", FOLDER / "data" / "nu"  # your folders
 
 datasets = [
