@@ -73,10 +73,12 @@ def test_doctor_describes_the_machine_before_it_imports_torch() -> None:
     assert is_imported == "False"
 
 
-@pytest.mark.parametrize("command", ["run", "transfer", "relations", "conventions", "label", "work"])
+@pytest.mark.parametrize("command", ["run", "transfer", "relations", "conventions", "ask", "label", "work", "export"])
 def test_wrong_settings_are_told_before_torch_is_imported(command: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("datasets: 5", encoding="utf-8")
-    further = {"label": ["--model", "owlv2"], "work": ["--shard", "0/2"]}.get(command, [])
+    further = {"label": ["--model", "owlv2"], "work": ["--shard", "0/2"], "export": ["--to", "coco", "--out", "there"]}.get(
+        command, []
+    )
     code = "import sys; from lat.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules)"
     called = [sys.executable, "-c", code, command, str(tmp_path / "c.yaml"), *further]
     done = subprocess.run(called, capture_output=True, text=True, check=False)

@@ -36,9 +36,9 @@ def ask(
 
     Each question has a picture. Without a terminal they are written into the file, to be answered there.
     """
+    workspace = open_run(config, overrides)
     from lat.commands.ask import AnswerFile, RunQuestions
 
-    workspace = open_run(config, overrides)
     path = out or Path(workspace.config.answers or (config if config.is_dir() else config.parent) / "answers.yaml")
     run = RunQuestions(workspace)
     answers = AnswerFile(path, run.spaces)

@@ -78,9 +78,10 @@ def export(
         if images or val or val_images or more or most_doubtful:
             what = "takes no --images, --val, --with or --most-doubtful for a run"
             raise InputError("lat export", what, "leave them out: it knows its images")
+        workspace = open_run(labels, None)
         from lat.commands.export_run import export_run
 
-        summary = export_run(open_run(labels, None), to, out, target, min_score=min_score, copy=copy)
+        summary = export_run(workspace, to, out, target, min_score=min_score, copy=copy)
     else:
         from lat.commands.export import ExportOptions, export_files
 

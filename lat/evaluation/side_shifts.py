@@ -16,7 +16,7 @@ SIDES = {"left": "left", "top": "up", "right": "right", "bottom": "down"}
 """The sides of a box, and the word for further out there."""
 
 LEAST_PAIRS = 10  # fewer tell nothing about a convention
-_NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
+WITHIN_95 = 1.96  # standard deviations within which 95 % of a normal distribution lie
 _MAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
 
 
@@ -102,7 +102,7 @@ def median_shift(values: np.ndarray) -> SideShift:
     Ranks are rounded outwards, so the median lies there in at least about 95 % of all samples, whatever the distribution.
     """
     ordered, count = np.sort(values), len(values)
-    half = _NORMAL * np.sqrt(count) / 2
+    half = WITHIN_95 * np.sqrt(count) / 2
     low, high = int(np.floor(count / 2 - half)) - 1, int(np.ceil(count / 2 + half))  # places of these ranks, from 0
     median = float(np.median(ordered))
     scatter = _MAD * float(np.median(np.abs(ordered - median)))

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lat.evaluation.side_shifts import WITHIN_95
+
 SHOWN_METHODS = {
     "class_names": "Classes by name",
     "pseudo_label": "Pseudo-labels",
@@ -15,7 +17,6 @@ SHOWN_METHODS = {
     "label_transfer": "Label transfer",
 }
 AGREEMENT_COUNTS = ("kept", "moved", "added", "dropped")
-_NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
 OURS, BASELINE = "label_transfer", "pseudo_label"
 EvaluationRow = Mapping[str, Any]
 
@@ -190,7 +191,7 @@ def wilson_interval(count: int, total: int) -> tuple[float, float] | None:
     """
     if not total:
         return None
-    share, spread = count / total, _NORMAL**2 / total
+    share, spread = count / total, WITHIN_95**2 / total
     middle = (share + spread / 2) / (1 + spread)
     margin = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
     return max(0.0, 100 * (middle - margin)), min(100.0, 100 * (middle + margin))

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from regression import Line, Points, settings, train_line
+from slurm_tasks import RANKS, rank_of_task, two_tasks
 
 from lat.core.errors import InputError
 from lat.engine import processes
@@ -125,24 +125,19 @@ def test_that_another_process_has_ended_is_one_line() -> None:
 
 
 def test_a_line_is_said_once_though_the_first_process_is_quicker() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    tasks = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NNODES": "1"}
-    node = {"SLURM_NODEID": "0", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "lat"}
     code = "import os, sys, time\nfrom lat.core.errors import InputError\nfrom lat.engine.processes import together\n"
     code += "def wrong(say):\n    time.sleep(1.5 * int(os.environ['SLURM_PROCID']))\n"
     code += "    raise InputError('it', 'is bad', 'mend it')\n"
     code += "sys.exit(together(wrong))"
-    variables = {**os.environ, **tasks, **node, "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    variables = {**os.environ, **two_tasks(), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", code],
-            env={**variables, "SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+            env={**variables, **rank_of_task(rank)},
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in "01"
+        for rank in RANKS
     ]
     said = "".join(process.communicate(timeout=120)[1] for process in started)
     assert [process.returncode for process in started] == [2, 2]

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from slurm_tasks import RANKS, rank_of_task, two_tasks
 from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.engine.checkpoint import load_checkpoint
@@ -131,14 +131,9 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
 
 
 def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, Path]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    slurm = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NNODES": "1"}
-    slurm |= {"SLURM_NODEID": "0", "SLURM_JOB_ID": "1", "SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "lat"}
-    slurm |= {"MASTER_PORT": port}
+    slurm = two_tasks()
     launch, arguments = [sys.executable, "-m"], ["run", str(one[0]), "lat.fusion.attention=odd"]
-    processes = [start(launch, arguments, **slurm, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in ("0", "1")]
+    processes = [start(launch, arguments, **slurm, **rank_of_task(rank)) for rank in RANKS]
     printed = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [2, 2]
     assert [out for out, _ in printed] == ["", ""]

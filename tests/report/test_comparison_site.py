@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import launched, needs_chromium
 from factories import coco_dict, draw_images, label_space, write_json
 
 from lat.commands.compare import compare_files, write_comparison
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+pytestmark = needs_chromium
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 BOTH, OF_A, OF_B = [2, 2, 10, 10], [30, 2, 10, 10], [2, 18, 10, 10]
 
 
@@ -37,8 +34,7 @@ def test_the_page_fits_and_its_boxes_come_and_go(page_file: Path, width: int) ->
         boxes = page.locator(".cards .box").all()
         return [box.get_attribute("class") for box in boxes if box.evaluate("one => getComputedStyle(one).display") != "none"]
 
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as browser:
         page = browser.new_page(viewport={"width": width, "height": 800})
         page.on("console", lambda message: problems.append(message.text))
         page.on("request", lambda request: problems.extend([] if request.url.startswith(("file:", "data:")) else [request.url]))
@@ -51,5 +47,4 @@ def test_the_page_fits_and_its_boxes_come_and_go(page_file: Path, width: int) ->
         assert shown(page) == ["box of-a", "box of-a is-alone"]
         page.get_by_label("boxes in both").uncheck()
         assert shown(page) == ["box of-a is-alone"]
-        browser.close()
     assert problems == []

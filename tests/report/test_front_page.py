@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import needs_chromium
 from factories import labeled_boxes
 from galleries import WAY, content_of, make_gallery
 
@@ -21,10 +20,7 @@ from lat.report.build import write_report
 from lat.report.question_page import AskedQuestions
 from lat.report.report_settings import ReportSettings
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+pytestmark = needs_chromium
 PAGES = ("index.html", "conventions.html", "questions.html")
 VIEWS = [(390, "light"), (390, "dark"), (1366, "light"), (1366, "dark"), (2200, "light"), (2200, "dark")]
 
@@ -55,14 +51,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_report(folder / "report", content, ReportSettings())
     return folder / "report"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 def opened(browser: Any, page: Path, width: int = 1366, scheme: str = "light") -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chromium import launched, needs_chromium
 from factories import coco_dict, label_space, write_coco
 from galleries import NASTY
 
@@ -18,9 +18,6 @@ from lat.labelling.questions import Question
 from lat.report.question_page import AskedQuestions, render_questions
 from lat.report.question_pictures import GAP, SIDE, question_picture
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 OURS, THEIRS = label_space("ours", ("car", NASTY)), label_space("theirs", ("lorry", "no", NASTY))
 CHOICES = (("lorry", 0.1, 0.9), (NASTY, 0.2, 0.6), ("no", 0.0, 0.0))
 
@@ -65,13 +62,12 @@ def test_names_are_escaped_and_only_the_own_script_may_run(ours: DetectionDatase
     assert page_of(ours) == page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1366])
 def test_keys_answer_and_the_download_is_a_file_that_a_run_takes(ours: DetectionDataset, tmp_path: Path, width: int) -> None:
     problems: list[str] = []
     (tmp_path / "questions.html").write_text(page_of(ours), encoding="utf-8")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as browser:
         page = browser.new_page(viewport={"width": width, "height": 800})
         page.set_default_timeout(10_000)
         page.on("console", lambda message: problems.append(message.text))
@@ -87,7 +83,6 @@ def test_keys_answer_and_the_download_is_a_file_that_a_run_takes(ours: Detection
         with page.expect_download() as download:
             page.get_by_role("button", name="Download answers.yaml").click()
         download.value.save_as(tmp_path / "answers.yaml")
-        browser.close()
     assert problems == []
     found = read_answers(tmp_path / "answers.yaml", {"ours": OURS, "theirs": THEIRS})
     assert found["ours", "theirs"].to_dict()["said"] == {"car": ["lorry", NASTY], NASTY: []}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import needs_chromium
 from factories import label_space, labeled_boxes
 from galleries import NASTY, content_of, make_gallery
 
@@ -17,12 +17,7 @@ from lat.labels.coco.read import read_labels
 from lat.report.build import write_report
 from lat.report.report_settings import ReportSettings
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install -e '.[dev]'")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
+pytestmark = needs_chromium
 SPACES = label_space("city", ("car", NASTY)), label_space("way", ("vehicle", NASTY))
 FILE = "<b>\u202e&\"' 1#.png"
 IMAGES = 60  # three pages of cards, two files of boxes
@@ -43,14 +38,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gallery = make_gallery(folder, boxes, boxes_xywh=own, pseudo=pseudo, truth=truth, spaces=SPACES, file_name=FILE)
     write_report(folder / "report", content_of(gallery, report=folder / "report"), ReportSettings())
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

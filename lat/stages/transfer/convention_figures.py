@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lat.evaluation.side_shifts import SIDES, SideShift, clear_moves, most_apart
+from lat.evaluation.side_shifts import SIDES, WITHIN_95, SideShift, clear_moves, most_apart
 from lat.labelling.class_shares import ClassShares, counted
 from lat.labelling.conventions import BoxConventions
 from lat.labelling.estimate_conventions import MeasuredOffsets, measure_offsets
@@ -28,7 +28,6 @@ ESTIMATES = ("consistent", "counted", "learnt", "scored")
 MEETING_SHARE = 0.05  # two classes meet if so large a share of the one is the other
 LEAST_SHARE = 0.005  # of a class, what is listed: 1 % after rounding
 TOLD_SHARE = 0.05  # a share of hidden sides, or of objects without a box, from which a sentence tells it
-_NORMAL = 1.96  # standard deviations within which 95 % of a normal distribution lie
 
 
 def convention_figures(workspace: Workspace, source: str, target: str) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def _sides(measured: MeasuredOffsets, place: tuple[int, int], scatter: np.ndarra
     """How much further out the source's sides lie, in percent: offsets lead to the target's boxes, so signs are turned."""
     outwards = 100 * np.array([1, 1, -1, -1])
     medians = measured.offsets[place].numpy() * outwards + 0.0
-    margins = 100 * _NORMAL * measured.squared_errors[place].sqrt().numpy()
+    margins = 100 * WITHIN_95 * measured.squared_errors[place].sqrt().numpy()
     columns = zip(SIDES, medians.tolist(), margins.tolist(), scatter.tolist(), measured.known[place].tolist(), strict=True)
     return {
         side: SideShift(median, median - margin, median + margin, spread) if is_known else None
