@@ -103,14 +103,22 @@ def training_at_url(config: Config, needs: Stamps, folders: Sequence[str]) -> It
 
 def _carry(folder: UrlFolder, folders: Sequence[str], ended: threading.Event) -> None:
     """Write new checkpoints to the URL, until the training has ended; one that is refused waits for the next."""
-    carried: dict[str, int] = {}
+    carried: dict[str, tuple[int, int]] = {}
     while not ended.wait(CHECKPOINT_SECONDS):
         for each in folders:
             checkpoint = folder.folder / each / _CARRIED[0]
             with suppress(InputError, OSError):
-                time_ns = checkpoint.stat().st_mtime_ns
-                if carried.get(each) != time_ns:
+                found = _version(checkpoint)
+                if carried.get(each) != found:
                     for name in _CARRIED:
                         if name != MEMORY or (folder.folder / each / name).is_file():  # some trackers need none
                             folder.store([folder.folder / each / name])
-                    carried[each] = checkpoint.stat().st_mtime_ns
+                    stored = _version(checkpoint)  # storing marks the file by its time
+                    if stored[0] == found[0]:  # or else a newer one is there, which may not have been stored
+                        carried[each] = stored
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """The file's inode, which is another once the file has been replaced, and the time of its last change."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns

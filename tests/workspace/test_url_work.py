@@ -14,6 +14,7 @@ from remote_files import cache
 
 from lat.config.load import Config, config_from
 from lat.core.errors import InputError
+from lat.core.files import write_atomically
 from lat.core.url_folder import Stamps, UrlFolder
 from lat.engine.jobs import Advance, uncounted
 from lat.workspace import url_work
@@ -99,7 +100,7 @@ def train_two_steps(config: Config, needs: Stamps) -> None:
         (folder / "upstream" / "a").mkdir(parents=True)
         for text in ("step 1", "step 2"):
             (folder / "upstream" / "a" / "log.jsonl").write_text(text)
-            (folder / "upstream" / "a" / "checkpoint.pt").write_text(text)
+            write_atomically(folder / "upstream" / "a" / "checkpoint.pt", text)
             while at_url().get("upstream/a/log.jsonl") != text:
                 time.sleep(0.01)
         raise KeyboardInterrupt
@@ -123,6 +124,29 @@ def test_a_training_goes_on_elsewhere_from_the_last_checkpoint_at_the_url(
     assert at_url() == {"lat/model.pt": "weights", "upstream/a/log.jsonl": "step 2", "upstream/a/model.pt": "done"}
 
 
+def test_a_checkpoint_that_is_replaced_while_another_is_carried_is_carried_next(
+    config: Config, head: UrlFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(url_work, "CHECKPOINT_SECONDS", 0.01)
+    put_file = MemoryFileSystem.put_file
+
+    def put_while_training_goes_on(self: MemoryFileSystem, path: str, key: str, **options: object) -> None:
+        put_file(self, path, key, **options)
+        if key.endswith("log.jsonl"):
+            monkeypatch.setattr(MemoryFileSystem, "put_file", put_file)
+            write_atomically(checkpoint, "step 2")
+
+    with training_at_url(config, {}, ["lat"]) as placed:
+        checkpoint = Path(placed.output_dir) / "lat" / "checkpoint.pt"
+        (checkpoint.parent / "log.jsonl").write_text("steps")
+        monkeypatch.setattr(MemoryFileSystem, "put_file", put_while_training_goes_on)
+        write_atomically(checkpoint, "step 1")
+        deadline = time.monotonic() + 30
+        while at_url().get("lat/checkpoint.pt") != "step 2" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert at_url().get("lat/checkpoint.pt") == "step 2"
+
+
 def test_a_store_that_fails_for_a_while_does_not_end_a_training(
     config: Config, head: UrlFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,10 +161,10 @@ def test_a_store_that_fails_for_a_while_does_not_end_a_training(
         folder = Path(placed.output_dir) / "lat"
         with monkeypatch.context() as patch:
             patch.setattr(MemoryFileSystem, "put_file", refused)
-            (folder / "checkpoint.pt").write_text("step 1")
+            write_atomically(folder / "checkpoint.pt", "step 1")
             while not tried:
                 time.sleep(0.01)
-        (folder / "checkpoint.pt").write_text("step 2")
+        write_atomically(folder / "checkpoint.pt", "step 2")
         deadline = time.monotonic() + 30
         while at_url().get("lat/checkpoint.pt") != "step 2" and time.monotonic() < deadline:
             time.sleep(0.01)
