@@ -3,8 +3,8 @@
     python benchmarks/target_size.py [--images 10 20 40 80 160] [--data FOLDER] [--seeds 0 1] [--difficulty easy]
                                      [--out FOLDER] [--json FILE] [key=value ...]
 
-Street scenes drawn with real annotators, the target being `city` and the others whole; and with --data the blood cells of
-configs/blood_twice.yaml in FOLDER (see benchmarks/annotated_twice.py), of whose target a share of the training images is kept,
+Street scenes drawn with real annotators, the target being `city` and the others whole; with --data, in their place, the blood
+cells of configs/blood_twice.yaml in FOLDER (see benchmarks/annotated_twice.py), of whose target some training images are kept,
 drawn by seed: fewer images are part of more. Held-out images and truth are the same in every row; what does not depend on the
 target's images, the sources' detectors and the labels in their spaces, is taken from the row before. A number that the target
 does not have counts as all of its images. Runs are kept under --out; up-to-date steps are not repeated.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -62,19 +62,17 @@ def main() -> None:
     def blood(count: int, seed: int) -> Path:
         return blood_config(options.out / f"blood_{count}_{seed}", options.data, count, seed)
 
-    makers: dict[str, tuple[str, Callable[[int, int], Path]]] = {"street scenes": (TARGET, street_scenes)}
-    makers |= {} if options.data is None else {"blood cells": ("cells", blood)}
+    target, make = (TARGET, street_scenes) if options.data is None else ("cells", blood)
     rows: list[Row] = []
-    for name, (target, make) in makers.items():
-        settings, before = [*options.overrides, f"target={target}"], dict.fromkeys(options.seeds, Path())
-        for count in options.images:
-            runs = []
-            for seed in options.seeds:
-                workspace = Workspace(load_config(make(count, seed), settings))
-                take_over(before[seed], workspace.paths.root)
-                before[seed] = workspace.paths.root
-                runs.append(evaluated(workspace))
-            rows.append(row_of(name, count, runs))
+    before = dict.fromkeys(options.seeds, Path())
+    for count in options.images:
+        runs = []
+        for seed in options.seeds:
+            workspace = Workspace(load_config(make(count, seed), [*options.overrides, f"target={target}"]))
+            take_over(before[seed], workspace.paths.root)
+            before[seed] = workspace.paths.root
+            runs.append(evaluated(workspace))
+        rows.append(row_of(count, runs))
     print_rows("target_size", rows, options.json)
 
 
@@ -106,14 +104,13 @@ def evaluated(workspace: Workspace) -> Evaluation:
     return rows
 
 
-def row_of(data: str, count: int, runs: Sequence[Evaluation]) -> Row:
+def row_of(count: int, runs: Sequence[Evaluation]) -> Row:
     """One point of a curve: the mean over the sources, its spread over seeds."""
 
     def figure(method: str, name: str) -> str:
         return spread([mean(row[name] for row in run if row["method"] == method) for run in runs])
 
     return {
-        "data": data,
         "target images": count,
         "label transfer AP": figure("label_transfer", "ap"),
         "AP50": figure("label_transfer", "ap50"),
