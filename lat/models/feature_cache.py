@@ -25,6 +25,7 @@ from lat.models.feature_files import (
     available_memory,
     backbone_folder,
     file_name,
+    numbers_in,
     plan_shards,
 )
 from lat.models.feature_range import FeatureRange
@@ -86,7 +87,7 @@ class FeatureCache:
         self.dtype: torch.dtype = getattr(torch, settings.cache_dtype)
         self.range = FeatureRange(settings.cache_dtype)
         self.shards = [shard for name, source in sources.items() for shard in plan_shards(name, source)]
-        self._numbers = _numbers_in(self.shards, sources)
+        self._numbers = numbers_in(self.shards, sources)
         self._reader = ShardReader(sources, readers)
         self._kept: dict[tuple[Shard, bool], Tensor] = {}
         self._files: dict[tuple[Shard, bool], Path] = {}
@@ -158,8 +159,7 @@ class FeatureCache:
             return
         self._check_memory(len(flips) * (1 if processes is None else processes.here))
         mine = self.shards if processes is None else processes.share(self.shards)
-        images = read_ahead(self._pixels, (self._images_of(shard, self._missing(shard, flips)) for shard in mine), self.readers)
-        filled: Iterator[tuple[int, dict[bool, Tensor]]] = map(partial(self._fill, flips=flips), mine, images)
+        filled = self._filled(mine, flips)
         if processes is not None:
             if len(mine) < len(self.shards):
                 filled = ((computed, {flip: one.cpu() for flip, one in maps.items()}) for computed, maps in filled)
@@ -170,6 +170,19 @@ class FeatureCache:
             if computed:
                 progress(computed)
         self.range.settle()
+
+    def fill_on_disk(
+        self, shards: Sequence[Shard], flips: Sequence[bool], progress: Callable[[int], None] = lambda _: None
+    ) -> list[Path]:
+        """Compute the missing maps of some of `shards`, with `cache: disk`; returns the files of all their maps."""
+        for computed, _ in self._filled(shards, flips):
+            progress(computed)
+        self.range.settle()
+        return [self._file(shard, flip) for shard in shards for flip in flips]
+
+    def has(self, shards: Sequence[Shard], flips: Sequence[bool]) -> bool:
+        """True if no map of these shards is missing."""
+        return not any(self._missing(shard, flips) for shard in shards)
 
     def count_missing(self, flips: Sequence[bool] = (False, True)) -> int:
         """Number of maps that `fill` would compute."""
@@ -185,6 +198,11 @@ class FeatureCache:
             cells += len(shard.indices) * ceil(shard.size_hw[0] * scale_y) * ceil(shard.size_hw[1] * scale_x)
         result: int = cells * flips * self.backbone.channels * self.dtype.itemsize
         return result
+
+    def _filled(self, shards: Sequence[Shard], flips: Sequence[bool]) -> Iterator[tuple[int, dict[bool, Tensor]]]:
+        """What `_fill` returns for each shard, while images are read ahead."""
+        images = read_ahead(self._pixels, (self._images_of(shard, self._missing(shard, flips)) for shard in shards), self.readers)
+        return map(partial(self._fill, flips=flips), shards, images)
 
     def _fill(self, shard: Shard, pixels: Sequence[Tensor], flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
         """Compute the missing maps of a shard; returns their number, and the maps of all flips unless they are on disk."""
@@ -283,11 +301,3 @@ class FeatureCache:
         with open_atomically(self._file(shard, flip)) as file:  # not by `np.save`, which does not say why a disk refuses
             write_array_header_1_0(file, header_data_from_array_1_0(values))
             file.write(values.data)
-
-
-def _numbers_in(shards: Sequence[Shard], sources: Mapping[str, ImageSource]) -> dict[str, np.ndarray]:
-    """The number (I,) int64 of each image of each dataset: `IMAGES_PER_SHARD` for each shard before its own, and its row."""
-    numbers = {name: np.zeros(len(source), np.int64) for name, source in sources.items()}
-    for place, shard in enumerate(shards):
-        numbers[shard.dataset][list(shard.indices)] = place * IMAGES_PER_SHARD + np.arange(len(shard.indices))
-    return numbers

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from lat.core.remote import is_remote, name_of, stamp_of
 
@@ -52,6 +54,14 @@ def plan_shards(dataset: str, source: ImageFiles) -> list[Shard]:
         for size_hw, indices in by_size.items()
         for start in range(0, len(indices), IMAGES_PER_SHARD)
     ]
+
+
+def numbers_in(shards: Sequence[Shard], sources: Mapping[str, ImageFiles]) -> dict[str, np.ndarray]:
+    """The number (I,) int64 of each image of each dataset: `IMAGES_PER_SHARD` for each shard before its own, and its row."""
+    numbers = {name: np.zeros(len(source), np.int64) for name, source in sources.items()}
+    for place, shard in enumerate(shards):
+        numbers[shard.dataset][list(shard.indices)] = place * IMAGES_PER_SHARD + np.arange(len(shard.indices))
+    return numbers
 
 
 def file_identity(path: Path, folder: Path) -> str:

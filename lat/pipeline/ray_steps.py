@@ -13,6 +13,7 @@ from lat.core.url_folder import Stamps
 from lat.engine import announce
 from lat.engine.ray_cluster import count_gpus, count_gpus_together, join_cluster, require_seen
 from lat.engine.ray_training import train_in_groups
+from lat.stages.label_transfer import share_out_features
 from lat.workspace.jobs import run_of_worker
 from lat.workspace.run_folder import url_folder
 from lat.workspace.steps import RunSteps, Step
@@ -83,6 +84,8 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
     for steps in groups:
         announce.event("stage_begun", **described(steps))
     start = time.monotonic()
+    if stage == "train-lat":
+        share_out_features(workspace)
     if workers == 1:
         done = workspace.devices.on_ray.do_each(functions, f"{stage} on Ray")
     else:

@@ -15,6 +15,7 @@ from lat.engine.progress import track
 from lat.engine.sampling import Group
 from lat.engine.trainer import TrainJob, train
 from lat.models.feature_cache import FeatureCache
+from lat.stages.shared.feature_shards import FeatureShards
 from lat.stages.shared.relation_files import relation_files
 from lat.stages.shared.transfer_model import (
     TransferItems,
@@ -24,10 +25,12 @@ from lat.stages.shared.transfer_model import (
     open_features,
     sees_as_detector,
 )
+from lat.workspace.jobs import do_shards
 from lat.workspace.preflight import check_lat
 from lat.workspace.reading import check_reading, reading_workers
 from lat.workspace.result_files import read_log
 from lat.workspace.reviewed_labels import review_files, reviewed_images
+from lat.workspace.run_folder import url_folder
 from lat.workspace.steps import Stage, Step, weights_file
 from lat.workspace.tracked import tracked_run
 from lat.workspace.workspace import Workspace
@@ -77,7 +80,7 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
     """
     settings = workspace.config.lat
     features = open_features(workspace)
-    _fill(workspace, features, (False, True) if workspace.config.augmentation.horizontal_flip else (False,))
+    _fill(workspace, features, _flips(workspace))
     torch.manual_seed(workspace.config.seed)
 
     def mean_over_processes(value: Tensor) -> Tensor:
@@ -107,6 +110,17 @@ def train_label_transfer(workspace: Workspace, *, due: Mapping[str, str]) -> Non
     )
     path = train(model, items, workspace.config.lat_training, job, workspace.fabric)
     workspace.processes.from_first(_write_metrics, workspace, path)
+
+
+def share_out_features(workspace: Workspace) -> None:
+    """Compute the features that training needs with the run's executor, before it, where workers and training share files."""
+    if workspace.config.lat.backbone.cache == "disk" and url_folder(workspace.config.output_dir) is None:
+        do_shards(workspace, FeatureShards, flips=_flips(workspace))
+
+
+def _flips(workspace: Workspace) -> tuple[bool, ...]:
+    """Which maps of an image training needs: True for that of the flipped one."""
+    return (False, True) if workspace.config.augmentation.horizontal_flip else (False,)
 
 
 def _fill(workspace: Workspace, features: FeatureCache, flips: tuple[bool, ...]) -> None:

@@ -14,12 +14,14 @@ from tiny import DATASETS, draw_tiny, kill_when, quiet, result_bytes, tiny_works
 
 from lat.core.errors import InputError
 from lat.core.url_folder import UrlFolder
+from lat.engine.ray_executor import Ray
 from lat.pipeline.ray_steps import workers_of
 from lat.pipeline.run import run_stages
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]  # one cluster for all
 SETTINGS = ["runtime.accelerator=cpu", "runtime.images_per_batch=1", "training.trackers=[]", "downstream.in_run=false"]
+SETTINGS += ["lat.backbone.cache=disk"]
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
 LATER = ("evaluation.json", "doubt/", "report/")  # what the stages after these write
 
@@ -55,8 +57,10 @@ def lose_a_node_after_the_first_shard(cluster: RayCluster, run: Path) -> threadi
 
 
 def test_a_run_on_ray_that_loses_a_node_writes_the_same_bytes(
-    ray_cluster: RayCluster, config: Path, local: Path, tmp_path: Path
+    ray_cluster: RayCluster, config: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    done, run = list[str](), Ray.run
+    monkeypatch.setattr(Ray, "run", lambda workers, job, recipe: (done.append(job.title), run(workers, job, recipe)))
     lost = lose_a_node_after_the_first_shard(ray_cluster, tmp_path / "ray")
     on_ray = tiny_workspace(config, tmp_path / "ray", *SETTINGS, "runtime.executor=ray")
     run_stages(on_ray, STAGES, say=quiet)
@@ -66,6 +70,9 @@ def test_a_run_on_ray_that_loses_a_node_writes_the_same_bytes(
     theirs = labels_and_models(tmp_path / "ray")
     assert b'"bbox"' in ours["transferred/nu.city.json"]
     assert theirs == ours
+    assert "features of upstream" in done
+    features = [sorted(path.read_bytes() for path in run.rglob("*.npy")) for run in (local, tmp_path / "ray")]
+    assert features[0] == features[1] != []
     assert run_stages(tiny_workspace(config, tmp_path / "ray", *SETTINGS), STAGES, say=quiet) == []
 
 
