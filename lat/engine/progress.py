@@ -1,11 +1,13 @@
-"""Progress of a long loop: a bar on a terminal, a plain line now and then in a log file, events for programs."""
+"""Progress of a long loop: a bar on a terminal, a plain line now and then in a log file, events for programs, or news for the
+process that started this one."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO, TypeVar
@@ -34,6 +36,30 @@ class Screen:
     clock: Callable[[], float] = time.monotonic
 
 
+@dataclass(frozen=True)
+class News:
+    """How far a loop is; see `track`."""
+
+    title: str
+    done: int
+    total: int
+    figures: Mapping[str, float | str]
+
+
+_listener: Callable[[News], None] | None = None
+
+
+@contextmanager
+def reporting(listener: Callable[[News], None]) -> Iterator[None]:
+    """Tell a listener of every loop that begins in this context, at its beginning, every second and at its end; show nothing."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
+
+
 class track:  # noqa: N801 - used like a function: `with track(100, "title") as progress:`
     """Show the progress of a loop, with its rate, the time left and the latest figures.
 
@@ -44,6 +70,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         quiet: show nothing; of the processes of a distributed run, all but the first always are.
         after_seconds: show nothing before then; for work that is usually over at once.
         screen: where to show it, and how often.
+        within: another, below which this one is shown.
     """
 
     def __init__(
@@ -55,6 +82,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         quiet: bool = False,
         after_seconds: float = 0.0,
         screen: Screen | None = None,
+        within: track | None = None,
     ) -> None:
         screen = screen or Screen()
         self.total, self.title, self.done = total, title, done
@@ -62,24 +90,32 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         self._shown = -1
         self._figures: dict[str, float | str] = {}
         self._is_silent = quiet or is_quiet() or not _is_first_process()
+        self._listener = None if self._is_silent else _listener
         self._tells_programs = not self._is_silent and to_programs()
-        self._console = None if self._is_silent or self._tells_programs else Console(file=screen.file or sys.stderr)
-        self._every = 1.0 if self._tells_programs else screen.every_seconds
+        tells = self._tells_programs or self._listener is not None
+        self._console = None if self._is_silent or tells else Console(file=screen.file or sys.stderr)
+        self._every = 1.0 if tells else screen.every_seconds
+        self._within = within
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
         self._start = self._last_line = self._clock()
         if not self._after:
             self._show_bar()
+            if self._listener is not None:
+                self._tell()
         return self
 
     def _show_bar(self) -> None:
         """Draw the bar if on a terminal."""
-        if self._console is not None and self._console.is_terminal:
+        if self._within is not None:
+            self._bar = self._within._bar
+        elif self._console is not None and self._console.is_terminal:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}")
             self._bar = Progress(*columns, console=self._console)
-            self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, status="")
             self._bar.start()
+        if self._bar is not None:
+            self._task = self._bar.add_task(self.title, total=self.total, completed=self.done, status="")
 
     def expect(self, n: int) -> None:
         """Add `n` units to the total."""
@@ -107,7 +143,10 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            if self._within is None:
+                self._bar.stop()
+            else:
+                self._bar.remove_task(self._task)
             return
         is_news = self._shown != self.done and (error is None or self.done > self._start_done) and bool(self.total or self.done)
         if is_news and self._is_long() and not self._is_silent:
@@ -133,7 +172,9 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
 
     def _tell(self) -> None:
         self._last_line, self._shown = self._clock(), self.done
-        if self._tells_programs:
+        if self._listener is not None:
+            self._listener(News(self.title, self.done, self.total, self._figures))
+        elif self._tells_programs:
             rate = self._rate()
             left = None if rate is None else round(max(0, self.total - self.done) / rate, 1)
             figures = {"rate": rate and float(f"{rate:.4g}"), "seconds_left": left, **self._finite_figures()}

@@ -13,19 +13,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lat.engine.jobs import Recipe, ShardJob, missing_shards, tracked
+from lat.engine.jobs import Advance, Recipe, ShardJob, missing_shards, tracked
 from lat.engine.outcome import Outcome
 from lat.engine.progress import track
 from lat.engine.ray_cluster import DEATHS, Function, Place, RayWorkerError, count_gpus, join_cluster, require_seen, unseen_in_time
+from lat.engine.ray_progress import SECONDS, Board, CountedShards, Hear, SideBySide, Teller
 
 Gather = Callable[[Sequence[Path]], Sequence[Path]]
 
 
 class Worker:
-    """A process on the cluster that does shards; it keeps what its last job has loaded."""
+    """A process on the cluster that does shards; it keeps what its last job has loaded.
 
-    def __init__(self, place: Place) -> None:
+    Args:
+        place: where it stands.
+        notes: the actor that it tells how far it is.
+    """
+
+    def __init__(self, place: Place, notes: Any) -> None:
         place.enter_alone()
+        self.notes = notes
         self.job_number, self.job = 0, Outcome()
 
     def is_ready(self) -> bool:
@@ -47,7 +54,9 @@ class Worker:
             self.job = Outcome.of(lambda: ray.get(recipe[0])())
         if self.job.value is None:
             return self.job
-        return Outcome.of(self.job.value.run, shard)
+        teller = Teller(self.notes, job_number, shard)
+        with teller.listening():
+            return Outcome.of(self.job.value.run, shard, teller.count)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Functions:
 
     functions: Sequence[Function]
 
-    def run(self, number: int) -> Sequence[Path]:
+    def run(self, number: int, advance: Advance) -> Sequence[Path]:
         self.functions[number]()
         return ()
 
@@ -96,6 +105,7 @@ class Ray:
         self._crew = Crew({}, {}, [])
         self._jobs = 0
         self._ray: Any = None
+        self._board: Any = None
         self._hire: Any = None  # starts a worker
 
     def run(self, job: ShardJob, recipe: Recipe) -> None:
@@ -105,10 +115,11 @@ class Ray:
         self._join()
         files: dict[int, Sequence[Path]] = {}
         with tracked(job, missing) as progress:
+            counted = CountedShards(job.sizes, progress)
             try:
-                for shard, written in self._do(recipe, missing):
+                for shard, written in self._do(recipe, missing, counted.hear):
                     files[shard] = self.gather(written)
-                    progress.advance(job.sizes[shard])
+                    counted.finish(shard)
             except BaseException:
                 self.release()
                 raise
@@ -128,9 +139,10 @@ class Ray:
             WorkerError: if a function raised another error, or its workers died again and again.
         """
         self._join()
-        with track(len(functions), title) as progress:
+        with track(len(functions), title) as progress, SideBySide(progress) as each:
             try:
-                for number, _ in self._do(partial(Functions, functions), range(len(functions))):
+                for number, _ in self._do(partial(Functions, functions), range(len(functions)), each.hear):
+                    each.end(number)
                     progress.advance()
                     yield number
             except BaseException:
@@ -151,10 +163,13 @@ class Ray:
             start = self._ray.remote(Worker).options(
                 num_cpus=place.cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
             )
-            self._hire = lambda: start.remote(place)
+            self._board = Board(self._ray)
+            self._hire = lambda: start.remote(place, self._board.notes)
 
-    def _do(self, recipe: Callable[[], ShardJob | Functions], missing: Sequence[int]) -> Iterator[tuple[int, Sequence[Path]]]:
-        """Yield each shard, and its files, as it is done."""
+    def _do(
+        self, recipe: Callable[[], ShardJob | Functions], missing: Sequence[int], hear: Hear
+    ) -> Iterator[tuple[int, Sequence[Path]]]:
+        """Yield each shard, and its files, as it is done; hear how far the others are."""
         self._jobs += 1
         crew, reference = self._crew, [self._ray.put(recipe)]
         waiting, deaths = deque(missing), Counter[int | None]()
@@ -164,7 +179,11 @@ class Ray:
                 worker, shard = crew.free.pop(), waiting.popleft()
                 crew.doing[worker.do.remote(self._jobs, reference, shard)] = worker, shard
             self._fill(len(waiting) + len(crew.doing))
-            (ready,), _ = self._ray.wait([*crew.starting, *crew.doing], num_returns=1)
+            found, _ = self._ray.wait([*crew.starting, *crew.doing], num_returns=1, timeout=SECONDS)
+            self._board.look(self._jobs, hear, {shard for _, shard in crew.doing.values()})
+            if not found:
+                continue
+            (ready,) = found
             if ready in crew.starting:
                 self._has_started(crew.starting.pop(ready), ready, deaths)
                 continue

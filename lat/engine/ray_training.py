@@ -17,6 +17,7 @@ from lat.core.remote import is_url, open_system
 from lat.engine.outcome import Outcome
 from lat.engine.processes import join_group
 from lat.engine.ray_cluster import DEATHS, Function, Place, RayWorkerError, join_cluster, not_installed
+from lat.engine.ray_progress import Board, SideBySide, Teller
 
 
 def train_in_groups(functions: Sequence[Function], folder: str, *, workers: int) -> Iterator[int]:
@@ -40,7 +41,7 @@ def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) 
         InputError: if the function raised it in any worker.
         WorkerError: if it raised another error, or workers died again and again.
     """
-    join_cluster()
+    board = Board(join_cluster())
     os.environ |= {"RAY_TRAIN_V2_ENABLED": "1", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
     try:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -49,7 +50,7 @@ def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) 
         raise not_installed(error) from None
     place = _Folder(folder if is_url(folder) else str(Path(folder).resolve()))
     place.remove()
-    task = _Group(Place.of_driver(), function, place)
+    task = _Group(Place.of_driver(), function, place, Teller(board.notes, 0, 0))
     strategy = "STRICT_PACK" if is_url(folder) else "PACK"
     each = {"CPU": 1, "GPU": gpus}
     trainer = TorchTrainer(
@@ -62,7 +63,8 @@ def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) 
         run_config=RunConfig(name="train", failure_config=FailureConfig(max_failures=DEATHS), **place.storage()),
     )
     try:
-        trainer.fit()
+        with SideBySide() as shown, board.watched(shown.hear):
+            trainer.fit()
     except Exception as error:
         task.raise_error()
         raise RayWorkerError(f"training on Ray failed: {error}") from error
@@ -114,11 +116,13 @@ class _Group:
         place: where it stands.
         function: what to do.
         folder: where a file `error` has an `InputError`; once it is there, the group has nothing more to do.
+        teller: tells how far the first worker is.
     """
 
     place: Place
     function: Function
     folder: _Folder
+    teller: Teller
 
     @staticmethod
     def do_with(config: dict[str, Any]) -> None:
@@ -128,7 +132,8 @@ class _Group:
             return
         group.place.enter()
         join_group()
-        outcome = Outcome.of(group.function)
+        with group.teller.listening():
+            outcome = Outcome.of(group.function)
         if outcome.error is not None:
             group.folder.write("error", pickle.dumps(outcome.error))
         outcome.unwrap()

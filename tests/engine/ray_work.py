@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from regression import Line, Points, settings, train_line
 
 from lat.engine.processes import started_processes
+from lat.engine.progress import track
 from lat.engine.runtime import build_fabric, processes_of
 from lat.engine.training_settings import RuntimeSettings
 
@@ -40,3 +42,22 @@ def train_and_die_once(folder: Path) -> None:
     """Train the line; the first attempt dies between two checkpoints."""
     folder.mkdir(exist_ok=True)
     train_line(folder, Line(), DeadlyPoints(folder / "died"), settings(ema_decay=0.5))
+
+
+def work_until_it_is_shown(folder: Path) -> None:
+    """Be in the middle of a loop until there is a file `shown`."""
+    with track(5, "slow", done=2):
+        wait_for(folder / "shown")
+
+
+def train_until_it_is_shown(folder: Path) -> None:
+    """Train the line, and wait for a file `shown`."""
+    train_and_tell(folder)
+    wait_for(folder / "shown")
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a file exists, or for a minute."""
+    deadline = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from lat.engine.progress import Screen, duration, track
+from lat.engine.progress import News, Screen, duration, reporting, track
 
 
 class Clock:
@@ -81,3 +81,33 @@ def test_work_that_fails_before_its_first_unit_leaves_no_line() -> None:
     with pytest.raises(ValueError, match="wrong input"), track(3, "draw", screen=Screen(file=file)):
         raise ValueError("wrong input")
     assert file.getvalue() == ""
+
+
+def test_a_listener_hears_of_a_loop_at_its_beginning_every_second_and_at_its_end_and_nothing_is_shown() -> None:
+    clock, out, heard = Clock(), io.StringIO(), list[News]()
+    screen = Screen(file=out, clock=clock)
+    with reporting(heard.append), track(10, "upstream city", done=2, screen=screen) as progress:
+        for _ in range(8):
+            clock.now += 0.4
+            progress.advance(loss=0.5)
+    assert [(news.title, news.done, news.total) for news in heard] == [("upstream city", done, 10) for done in (2, 5, 8, 10)]
+    assert heard[-1].figures == {"loss": 0.5}
+    assert out.getvalue() == ""
+    with track(1, "here", screen=screen) as progress:
+        progress.advance()
+    assert len(heard) == 4
+    assert out.getvalue() == "here: 1/1 · 100 %\n"
+
+
+def test_a_loop_within_another_is_a_bar_below_it_that_goes_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    out = Terminal()
+    with track(3, "all", screen=Screen(file=out)) as of_all:
+        assert of_all._bar is not None
+        for _ in range(2):
+            with track(9, "one", screen=Screen(file=out), within=of_all) as one:
+                one.advance(4)
+                shown = [(task.description, task.completed, task.total) for task in of_all._bar.tasks]
+                assert shown == [("all", 0, 3), ("one", 4, 9)]
+        assert [task.description for task in of_all._bar.tasks] == ["all"]

@@ -17,12 +17,14 @@ import pytest
 import torch
 from counted_job import CountedJob, Hiding
 from ray_clusters import RayCluster
-from ray_work import train_and_die_once, train_and_tell
+from ray_work import train_and_die_once, train_and_tell, train_until_it_is_shown, work_until_it_is_shown
 
 from lat.core.errors import InputError
 from lat.engine.jobs import missing_shards
 from lat.engine.outcome import WorkerError
+from lat.engine.progress import News
 from lat.engine.ray_executor import Ray
+from lat.engine.ray_progress import SideBySide
 from lat.engine.ray_training import train_in_group
 
 ray = pytest.importorskip("ray")
@@ -158,11 +160,38 @@ def test_trainings_side_by_side_write_the_same_bytes_though_a_worker_dies(
             assert (tmp_path / name / file).read_bytes() == (trained_here / file).read_bytes()
 
 
-def test_a_group_of_ray_train_shares_out_batches(executor: Ray, trained_here: Path, tmp_path: Path) -> None:
+def shown_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[News | int]:
+    """What this process will show of workers; from the first on there is a file `shown`."""
+    heard, hear = list[News | int](), SideBySide.hear
+    folder.mkdir(exist_ok=True)
+
+    def note(side_by_side: SideBySide, number: int, news: News | int) -> None:
+        hear(side_by_side, number, news)
+        heard.append(news)
+        (folder / "shown").touch()
+
+    monkeypatch.setattr(SideBySide, "hear", note)
+    return heard
+
+
+def test_how_far_a_worker_is_is_shown_here(
+    executor: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard = shown_here(tmp_path, monkeypatch)
+    assert list(executor.do_each([partial(work_until_it_is_shown, tmp_path)], "train")) == [0]
+    assert heard[0] == News("slow", 2, 5, {})
+    assert capsys.readouterr().err.splitlines()[0] == "slow: 2/5 · 40 %"
+
+
+def test_a_group_of_ray_train_shares_out_batches_and_tells_how_far_it_is(
+    executor: Ray, trained_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = shown_here(tmp_path / "two", monkeypatch)
     executor.release()
-    train_in_group(partial(train_and_tell, tmp_path / "two"), str(tmp_path / "ray"), workers=2, gpus=0)
+    train_in_group(partial(train_until_it_is_shown, tmp_path / "two"), str(tmp_path / "ray"), workers=2, gpus=0)
     assert (tmp_path / "two" / "processes").read_text() == "(1, 2) 2"
     here, two = (torch.load(folder / "model.pt")["model"] for folder in (trained_here, tmp_path / "two"))
     for key, tensor in here.items():
         torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-6)
     assert not (tmp_path / "ray").exists()
+    assert {news.title for news in heard if isinstance(news, News)} == {"line"}
