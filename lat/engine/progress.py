@@ -29,11 +29,13 @@ class Screen:
         every_seconds: time between two lines when not on a terminal; one more line comes at the end. Programs get an event
             every second.
         clock: a monotonic clock, in seconds.
+        within: the progress of other work, below which to show it.
     """
 
     file: TextIO | None = None
     every_seconds: float = 10.0
     clock: Callable[[], float] = time.monotonic
+    within: track | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,6 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         quiet: show nothing; of the processes of a distributed run, all but the first always are.
         after_seconds: show nothing before then; for work that is usually over at once.
         screen: where to show it, and how often.
-        within: another, below which this one is shown.
     """
 
     def __init__(
@@ -82,7 +83,6 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         quiet: bool = False,
         after_seconds: float = 0.0,
         screen: Screen | None = None,
-        within: track | None = None,
     ) -> None:
         screen = screen or Screen()
         self.total, self.title, self.done = total, title, done
@@ -95,7 +95,7 @@ class track:  # noqa: N801 - used like a function: `with track(100, "title") as 
         tells = self._tells_programs or self._listener is not None
         self._console = None if self._is_silent or tells else Console(file=screen.file or sys.stderr)
         self._every = 1.0 if tells else screen.every_seconds
-        self._within = within
+        self._within = screen.within
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from lat.engine.progress import News, reporting, track
+from lat.engine.progress import News, Screen, reporting, track
 
 SECONDS = 1.0  # between two looks at the board, and between two reports of a worker
 
@@ -154,7 +154,8 @@ class SideBySide:
         shown = self._shown.get(number)
         if shown is None or shown.title != news.title or news.done < shown.done:
             self.end(number)
-            shown = self._shown[number] = track(news.total, news.title, done=news.done, within=self.of_all).__enter__()
+            shown = self._shown[number] = track(news.total, news.title, done=news.done, screen=Screen(within=self.of_all))
+            shown.__enter__()
         shown.expect(news.total - shown.total)
         shown.advance(news.done - shown.done, **news.figures)
 

@@ -171,18 +171,12 @@ class FeatureCache:
                 progress(computed)
         self.range.settle()
 
-    def fill_on_disk(
-        self, shards: Sequence[Shard], flips: Sequence[bool], progress: Callable[[int], None] = lambda _: None
-    ) -> list[Path]:
+    def fill_on_disk(self, shards: Sequence[Shard], flips: Sequence[bool], progress: Callable[[int], None]) -> list[Path]:
         """Compute the missing maps of some of `shards`, with `cache: disk`; returns the files of all their maps."""
         for computed, _ in self._filled(shards, flips):
             progress(computed)
         self.range.settle()
         return [self._file(shard, flip) for shard in shards for flip in flips]
-
-    def has(self, shards: Sequence[Shard], flips: Sequence[bool]) -> bool:
-        """True if no map of these shards is missing."""
-        return not any(self._missing(shard, flips) for shard in shards)
 
     def count_missing(self, flips: Sequence[bool] = (False, True)) -> int:
         """Number of maps that `fill` would compute."""
@@ -201,18 +195,19 @@ class FeatureCache:
 
     def _filled(self, shards: Sequence[Shard], flips: Sequence[bool]) -> Iterator[tuple[int, dict[bool, Tensor]]]:
         """What `_fill` returns for each shard, while images are read ahead."""
-        images = read_ahead(self._pixels, (self._images_of(shard, self._missing(shard, flips)) for shard in shards), self.readers)
+        images = read_ahead(self._pixels, (self._images_of(shard, self.missing(shard, flips)) for shard in shards), self.readers)
         return map(partial(self._fill, flips=flips), shards, images)
 
     def _fill(self, shard: Shard, pixels: Sequence[Tensor], flips: Sequence[bool]) -> tuple[int, dict[bool, Tensor]]:
         """Compute the missing maps of a shard; returns their number, and the maps of all flips unless they are on disk."""
-        missing = self._missing(shard, flips)
+        missing = self.missing(shard, flips)
         for flip in missing:
             self._keep(shard, flip, self._of_pixels(pixels, flip))
         kept = {flip: self._kept[shard, flip] for flip in flips} if self.settings.cache == "memory" else {}
         return len(missing) * len(shard.indices), kept
 
-    def _missing(self, shard: Shard, flips: Sequence[bool]) -> list[bool]:
+    def missing(self, shard: Shard, flips: Sequence[bool]) -> list[bool]:
+        """The flips of which a shard has no maps yet."""
         return [flip for flip in flips if not self._has(shard, flip)]
 
     def _images_of(self, shard: Shard, flips: Sequence[bool]) -> list[tuple[str, int]]:

@@ -106,7 +106,7 @@ def test_a_loop_within_another_is_a_bar_below_it_that_goes_when_it_ends(monkeypa
     with track(3, "all", screen=Screen(file=out)) as of_all:
         assert of_all._bar is not None
         for _ in range(2):
-            with track(9, "one", screen=Screen(file=out), within=of_all) as one:
+            with track(9, "one", screen=Screen(file=out, within=of_all)) as one:
                 one.advance(4)
                 shown = [(task.description, task.completed, task.total) for task in of_all._bar.tasks]
                 assert shown == [("all", 0, 3), ("one", 4, 9)]

@@ -32,7 +32,7 @@ class FeatureShards:
         return [len(self.flips) * sum(len(one.indices) for one in self._of(shard)) for shard in range(len(self._places))]
 
     def is_done(self, shard: int) -> bool:
-        return self.features.has(self._of(shard), self.flips)
+        return not any(self.features.missing(one, self.flips) for one in self._of(shard))
 
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         return self.features.fill_on_disk(self._of(shard), self.flips, advance)
