@@ -84,7 +84,7 @@ def _in_order(columns: BoxColumns) -> BoxColumns:
 def _matched_columns(truth: LabelTable, labels: LabelTable, places: np.ndarray) -> BoxColumns:
     _check_categories(truth, labels)
     for one, other in ((truth, labels), (labels, truth)):
-        missing = np.setdiff1d(one.image_ids, other.image_ids)
+        missing = np.sort(one.image_ids[~np.isin(one.image_ids, other.image_ids)])
         if len(missing):
             shown = ", ".join(map(str, missing[:ID_LIMIT])) + (", ..." if len(missing) > ID_LIMIT else "")
             what = f"lacks {len(missing)} of the images of {one.path}: image id {shown}"

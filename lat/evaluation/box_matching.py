@@ -58,8 +58,8 @@ def match_boxes(
         first=first,
         second=second,
         iou=overlaps[first, second],
-        first_unmatched=np.setdiff1d(np.arange(len(first_xyxy)), first),
-        second_unmatched=np.setdiff1d(np.arange(len(second_xyxy)), second),
+        first_unmatched=others_than(first, len(first_xyxy)),
+        second_unmatched=others_than(second, len(second_xyxy)),
     )
 
 
@@ -99,6 +99,13 @@ def match_rows(
         order = order[is_free_first[first[order]] & is_free_second[second[order]]]
         matched.append(found)
     return np.sort(np.concatenate(matched))
+
+
+def others_than(rows: np.ndarray, count: int) -> np.ndarray:
+    """The int64 numbers 0..count-1 that are not among `rows`, ascending."""
+    is_other = np.ones(count, bool)
+    is_other[rows] = False
+    return np.flatnonzero(is_other)
 
 
 class Rows(Protocol):

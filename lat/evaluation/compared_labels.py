@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lat.core.label_space import LabelSpace
-from lat.evaluation.box_matching import match_rows
+from lat.evaluation.box_matching import match_rows, others_than
 from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.evaluation.nominal_alpha import nominal_alpha
 from lat.evaluation.side_shifts import LEAST_PAIRS, ClassConvention, class_convention
@@ -96,7 +96,7 @@ class ComparedLabels:
         """
         back = self.turned().counterparts
         mapped = np.where(back == NOTHING, len(self.first.space) + np.arange(len(back)), back)
-        alone = np.setdiff1d(np.arange(self.second.num_boxes), self.rows_second)
+        alone = others_than(self.rows_second, self.second.num_boxes)
         seen_as = np.where(self.partners == NOTHING, NOTHING, np.append(mapped, 0)[self._second_labels(self.partners)])
         first = np.concatenate([self.first.labels, np.full(len(alone), NOTHING)])
         return first, np.concatenate([seen_as, mapped[self.second.labels[alone]]])
