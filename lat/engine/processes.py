@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
 from itertools import islice
@@ -21,6 +21,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from torch.distributed.rendezvous import rendezvous
 
 from lat.core.errors import InputError
+from lat.core.url_folder import UrlFolder
 from lat.engine.claims import Counters
 
 BLOCK = 4  # items of a shared job that each process does before results are exchanged
@@ -33,6 +34,8 @@ Result = TypeVar("Result")
 
 _meeting: list[Any] = []  # once the processes have met: the store that they share, their group for plain objects, and, if a
 # library has started them, True
+
+_carrying: list[UrlFolder] = []  # the folder at a URL that processes write to, if each machine has a copy of its own
 
 
 def started_processes() -> tuple[int, int]:
@@ -87,6 +90,16 @@ def in_joined_group() -> bool:
 def is_first_of_group() -> bool:
     """True in the first process of a group that was joined, and in one that is in none."""
     return not in_joined_group() or dist.get_rank() == 0
+
+
+@contextmanager
+def carried(folder: UrlFolder) -> Iterator[None]:
+    """While this context is open, what processes write into a copy of a folder goes to its URL, and from there to all copies."""
+    _carrying.append(folder)
+    try:
+        yield
+    finally:
+        _carrying.remove(folder)
 
 
 def together(command: Callable[[Callable[[str], None]], int]) -> int:
@@ -206,12 +219,15 @@ class Processes:
         return result  # type: ignore[return-value]
 
     def settle(self, written: Iterable[Path]) -> None:
-        """Wait until every process sees the files that each has `written`.
+        """Wait until every process sees the files that each has `written`, or carry them to all; see `carried`.
 
         Raises:
             InputError: if a process does not see one of them, for example because machines do not share the folder.
         """
         if self.size == 1:
+            return
+        if _carrying:
+            self._carry(_carrying[-1], list(written))
             return
         stamps: dict[Path, Any] = {}
         for each in self._gather_all({path: _stamp(path) for path in written}):
@@ -222,6 +238,14 @@ class Processes:
             time.sleep(0.2)
         remedy = "choose an output_dir that all machines share"
         self.raise_any(InputError(unseen[0], f"is not seen by process {self.rank}", remedy) if unseen else None)
+
+    def _carry(self, folder: UrlFolder, written: Sequence[Path]) -> None:
+        """Write what this process has `written` to the URL, and bring what the others have."""
+        _, error = _outcome(folder.store, written)
+        self.raise_any(error)
+        stored = {name: stamp for each in self._gather_all(folder.stamps(written)) for name, stamp in each.items()}
+        _, error = _outcome(folder.fetch, stored)
+        self.raise_any(error)
 
     def raise_any(self, error: InputError | None) -> None:
         """Raise the first error that any process has, in all of them; each calls this with its own, or with None."""

@@ -98,14 +98,6 @@ def count_gpus(ray: Any, accelerator: str) -> int:
     return max(1, found) if accelerator == "cuda" else found
 
 
-def count_gpus_together(ray: Any, accelerator: str) -> int:
-    """The same of the machine with the most, for workers that have to share one."""
-    if accelerator not in ("auto", "cuda"):
-        return 0
-    found = max((int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
-    return max(1, found) if accelerator == "cuda" else found
-
-
 def require_seen(paths: Iterable[Path]) -> None:
     """Wait until this process sees files that workers have written.
 

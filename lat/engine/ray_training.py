@@ -32,8 +32,7 @@ def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) 
 
     Args:
         function: what to do.
-        folder: path or URL of a folder for Ray Train's own files, which all machines see; deleted in the end. With a URL, all
-            workers are on one machine: they may have no other folder in common.
+        folder: path or URL of a folder for Ray Train's own files, which all machines see; deleted in the end.
         workers: their number.
         gpus: 0 or 1, of each worker.
 
@@ -51,15 +50,12 @@ def train_in_group(function: Function, folder: str, *, workers: int, gpus: int) 
     place = _Folder(folder if is_url(folder) else str(Path(folder).resolve()))
     place.remove()
     task = _Group(Place.of_driver(), function, place, Teller(board.notes, 0, 0))
-    strategy = "STRICT_PACK" if is_url(folder) else "PACK"
     each = {"CPU": 1, "GPU": gpus}
     trainer = TorchTrainer(
         _Group.do_with,
         train_loop_config={"group": task},
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpus > 0, resources_per_worker=each, placement_strategy=strategy
-        ),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=each, placement_strategy="PACK"),
         run_config=RunConfig(name="train", failure_config=FailureConfig(max_failures=DEATHS), **place.storage()),
     )
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from lat.config.load import Config
 from lat.core.url_folder import Stamps
 from lat.engine import announce
-from lat.engine.ray_cluster import count_gpus, count_gpus_together, join_cluster, require_seen
+from lat.engine.ray_cluster import count_gpus, join_cluster, require_seen
 from lat.engine.ray_training import train_in_groups
 from lat.stages.label_transfer import share_out_features
 from lat.workspace.jobs import run_of_worker
@@ -77,8 +77,7 @@ def train_on_ray(workspace: Workspace, groups: Sequence[Sequence[Step]], hashes:
     """
     runtime = workspace.config.runtime
     at_url, stage = url_folder(workspace.config.output_dir), groups[0][0].stage
-    count = count_gpus if at_url is None else count_gpus_together
-    gpus = count(join_cluster(), runtime.device_kind)
+    gpus = count_gpus(join_cluster(), runtime.device_kind)
     functions = [GroupOfSteps.of(workspace, steps, hashes) for steps in groups]
     workers = workers_of(workspace.config, stage, gpus)
     for steps in groups:

@@ -13,7 +13,7 @@ from lat.config.load import Config
 from lat.core.errors import InputError
 from lat.core.url_folder import Stamps, UrlFolder
 from lat.engine.jobs import Advance, ShardJob, uncounted
-from lat.engine.processes import is_first_of_group
+from lat.engine.processes import carried, is_first_of_group
 from lat.engine.trackers import MEMORY
 from lat.workspace.run_folder import workers_folder
 
@@ -72,7 +72,8 @@ def placed_in(config: Config, folder: UrlFolder) -> Config:
 def training_at_url(config: Config, needs: Stamps, folders: Sequence[str]) -> Iterator[Config]:
     """Train in this machine's copy of a run's folder: what others have begun goes on, and what is made goes to the URL.
 
-    While the block runs, so does every new checkpoint, that another machine may go on from if this one is lost.
+    While the block runs, so does every new checkpoint, that another machine may go on from if this one is lost. The processes of
+    a group may be on several machines: what one makes that all read comes to each by the URL.
 
     Args:
         config: the run's settings.
@@ -87,13 +88,15 @@ def training_at_url(config: Config, needs: Stamps, folders: Sequence[str]) -> It
     for each in folders:
         folder.pull(each)
     if not is_first_of_group():  # which writes all files
-        yield placed_in(config, folder)
+        with carried(folder):
+            yield placed_in(config, folder)
         return
     ended = threading.Event()
     carrier = threading.Thread(target=_carry, args=(folder, folders, ended), name="checkpoints", daemon=True)
     carrier.start()
     try:
-        yield placed_in(config, folder)
+        with carried(folder):
+            yield placed_in(config, folder)
     finally:
         ended.set()
         carrier.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -50,14 +51,28 @@ def work_until_it_is_shown(folder: Path) -> None:
         wait_for(folder / "shown")
 
 
-def train_until_it_is_shown(folder: Path) -> None:
-    """Train the line, and wait for a file `shown`."""
+def train_until_it_is_shown(folder: Path, url: str) -> None:
+    """Train the line, in a folder and at a URL, and wait for a file `shown`."""
     train_and_tell(folder)
+    train_at_url(url, folder)
     wait_for(folder / "shown")
 
 
+def train_at_url(url: str, told: Path) -> None:
+    """Train the line in this machine's copy of a run's folder; each process copies the model that it sees."""
+    from lat.config.load import config_from  # other workers need neither
+    from lat.workspace.url_work import training_at_url
+
+    datasets = [{"name": name, "images": name, "annotations": f"{name}.json"} for name in "ab"]
+    config = config_from({"datasets": datasets, "output_dir": url, "runtime": {"executor": "ray"}})
+    with training_at_url(config, {}, ["line"]) as placed:
+        model = train_line(Path(placed.output_dir) / "line", Line(), Points(0.1), settings(ema_decay=0.5))
+        assert model.is_relative_to(os.environ["LAT_CACHE"])
+        shutil.copy(model, told / f"{Path(os.environ['LAT_CACHE']).name}.pt")
+
+
 def wait_for(file: Path) -> None:
-    """Wait until a file exists, or for a minute."""
-    deadline = time.monotonic() + 60
+    """Wait until a file exists, or for five minutes."""
+    deadline = time.monotonic() + 300
     while not file.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

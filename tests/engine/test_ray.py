@@ -20,6 +20,7 @@ from ray_clusters import RayCluster
 from ray_work import train_and_die_once, train_and_tell, train_until_it_is_shown, work_until_it_is_shown
 
 from lat.core.errors import InputError
+from lat.core.url_folder import UrlFolder
 from lat.engine.jobs import missing_shards
 from lat.engine.outcome import WorkerError
 from lat.engine.progress import News
@@ -183,15 +184,24 @@ def test_how_far_a_worker_is_is_shown_here(
     assert capsys.readouterr().err.splitlines()[0] == "slow: 2/5 · 40 %"
 
 
-def test_a_group_of_ray_train_shares_out_batches_and_tells_how_far_it_is(
-    executor: Ray, trained_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_group_of_ray_train_shares_out_batches_over_machines_and_tells_how_far_it_is(
+    ray_cluster: RayCluster, executor: Ray, trained_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = shown_here(tmp_path / "two", monkeypatch)
     executor.release()
-    train_in_group(partial(train_until_it_is_shown, tmp_path / "two"), str(tmp_path / "ray"), workers=2, gpus=0)
+    url = f"{ray_cluster.bucket}/group"
+    train_in_group(partial(train_until_it_is_shown, tmp_path / "two", url), str(tmp_path / "ray"), workers=2, gpus=0)
     assert (tmp_path / "two" / "processes").read_text() == "(1, 2) 2"
     here, two = (torch.load(folder / "model.pt")["model"] for folder in (trained_here, tmp_path / "two"))
     for key, tensor in here.items():
         torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-6)
     assert not (tmp_path / "ray").exists()
+    copies = [path.read_bytes() for path in (tmp_path / "two").glob("cache of node *.pt")]  # each machine has a cache of its own
+    assert copies == [(tmp_path / "two" / "model.pt").read_bytes()] * 2
+    for name, value in ray_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    UrlFolder(url, tmp_path / "there").pull()
+    there = {path.relative_to(tmp_path / "there").as_posix(): path for path in (tmp_path / "there").rglob("*.*")}
+    assert there.keys() == {"line/model.pt", "line/log.jsonl"}
+    assert there["line/model.pt"].read_bytes() == copies[0]
     assert {news.title for news in heard if isinstance(news, News)} == {"line"}

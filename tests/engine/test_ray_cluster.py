@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from remote_files import cache, s3_server
 from lat.core.errors import InputError
 from lat.engine import processes
 from lat.engine.outcome import Outcome, WorkerError
-from lat.engine.ray_cluster import Place, count_gpus, count_gpus_together, join_cluster, require_seen
+from lat.engine.ray_cluster import Place, count_gpus, join_cluster, require_seen
 from lat.engine.ray_training import _Folder
 
 __all__ = ["cache"]
@@ -82,18 +81,6 @@ def test_a_file_that_is_not_seen_in_time_is_named(monkeypatch: pytest.MonkeyPatc
         InputError, match=r"unseen: was written by a Ray worker .*; choose an output_dir that all machines share$"
     ):
         require_seen([tmp_path / "seen", tmp_path / "unseen"])
-
-
-def test_a_group_trains_together_on_the_machine_with_most_gpus() -> None:
-    machines = [
-        {"Alive": True, "Resources": {"GPU": 2.0}},
-        {"Alive": False, "Resources": {"GPU": 8.0}},
-        {"Alive": True, "Resources": {}},
-    ]
-    cluster = SimpleNamespace(nodes=lambda: machines)
-    assert count_gpus_together(cluster, "auto") == 2
-    assert count_gpus_together(cluster, "cpu") == 0
-    assert count_gpus_together(SimpleNamespace(nodes=list), "cuda") == 1, "one may join"
 
 
 @pytest.mark.usefixtures("cache")
