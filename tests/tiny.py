@@ -88,7 +88,7 @@ def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None
     kill_when(config, run, file.exists, *settings)
 
 
-def kill_when(config: Path, run: Path | str, is_time: Callable[[], bool], *settings: str, seconds: float = 60) -> None:
+def kill_when(config: Path, run: Path | str, is_time: Callable[[], bool], *settings: str, seconds: float = 300) -> None:
     """Run in another process, and kill it as soon as it is time, or after so many seconds."""
     command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -142,7 +142,7 @@ class Ray:
         with track(len(functions), title) as progress, SideBySide(progress) as each:
             try:
                 for number, _ in self._do(partial(Functions, functions), range(len(functions)), each.hear):
-                    each.end(number)
+                    each.finish(number)
                     progress.advance()
                     yield number
             except BaseException:

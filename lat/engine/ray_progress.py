@@ -153,17 +153,22 @@ class SideBySide:
             return
         shown = self._shown.get(number)
         if shown is None or shown.title != news.title or news.done < shown.done:
-            self.end(number)
+            self._end(number)
             shown = self._shown[number] = track(news.total, news.title, done=news.done, screen=Screen(within=self.of_all))
             shown.__enter__()
         shown.expect(news.total - shown.total)
         shown.advance(news.done - shown.done, **news.figures)
 
-    def end(self, number: int) -> None:
-        """Show no more of this function."""
+    def finish(self, number: int) -> None:
+        """Show that a function is done, and no more of it."""
+        if (shown := self._shown.get(number)) is not None:
+            shown.advance(shown.total - shown.done)
+        self._end(number)
+
+    def _end(self, number: int) -> None:
         if (shown := self._shown.pop(number, None)) is not None:
             shown.__exit__(None, None, None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number in list(self._shown):
-            self.end(number)
+            self._end(number)

@@ -12,6 +12,7 @@ from lat.core.errors import InputError
 from lat.core.remote import is_file
 from lat.engine.executors import Share, ShareIsDone
 from lat.pipeline.plan import STAGES, pass_gate, plan, stages_of_run
+from lat.stages import label_transfer
 from lat.workspace.devices import DevicesForShare
 from lat.workspace.run_folder import url_folder
 from lat.workspace.step_records import StepRecords
@@ -19,19 +20,20 @@ from lat.workspace.steps import Step
 from lat.workspace.workspace import Workspace
 
 SHARDED = tuple(stage.name for stage in STAGES if stage.is_sharded)
+SEES_FEATURES = label_transfer.STAGE.name
 
 
 def work(workspace: Workspace, say: Callable[[str], None]) -> list[str]:
-    """Do this process's share of every sharded step that is out of date and whose inputs are not.
+    """Do this process's share of every sharded step that is out of date and whose inputs are not, and of features on disk.
 
-    Nothing but shards is written: the run's own command joins them, and trains.
+    Nothing but shards and features is written: the run's own command joins them, and trains.
 
     Args:
         workspace: the run, whose executor is a `Share`.
         say: prints a line of progress.
 
     Returns:
-        The titles of the steps of which a share was done.
+        The titles of the steps, and of features, of which a share was done.
 
     Raises:
         InputError: if what earlier stages found forbids a step.
@@ -39,6 +41,9 @@ def work(workspace: Workspace, say: Callable[[str], None]) -> list[str]:
     records = StepRecords(workspace)
     done: list[str] = []
     for of_round, steps in _ready(records):
+        if steps[0].stage == SEES_FEATURES:
+            done += _share_of_features(of_round)
+            continue
         pass_gate(of_round, steps)
         hashes = {step.member: records.inputs_hash(step) for step in steps}
         done += [step.title for step in steps]
@@ -50,6 +55,15 @@ def work(workspace: Workspace, say: Callable[[str], None]) -> list[str]:
         for step in steps:  # a preparation, which every share needs whole
             records.note(step, hashes[step.member])
     return done
+
+
+def _share_of_features(workspace: Workspace) -> list[str]:
+    """Do this process's share of the features that training needs; returns their title, if they are kept on disk."""
+    try:
+        label_transfer.share_out_features(workspace)
+    except ShareIsDone as done:
+        return [str(done)]
+    return []
 
 
 def share_of_run(config: Config, shard: str) -> Workspace:
@@ -73,7 +87,8 @@ def share_of_run(config: Config, shard: str) -> Workspace:
 
 
 def _ready(records: StepRecords) -> Iterator[tuple[Workspace, Sequence[Step]]]:
-    """The sharded steps, group by group, that are out of date while everything that they read is up to date.
+    """The steps that are sharded or see features, group by group, that are out of date while everything that they read is up to
+    date.
 
     The next group is looked for when the last one is done, so that what a preparation wrote counts.
     """
@@ -87,6 +102,6 @@ def _ready(records: StepRecords) -> Iterator[tuple[Workspace, Sequence[Step]]]:
                     pending.update(step.outputs)
                 elif not records.is_current(step):
                     outdated.append(step)
-            if outdated and stage in SHARDED:
+            if outdated and stage in (*SHARDED, SEES_FEATURES):
                 yield of_round, outdated
             pending.update(output for step in outdated if not records.is_current(step) for output in step.outputs)

@@ -64,12 +64,13 @@ def test_functions_are_shown_side_by_side_from_loop_to_loop(capsys: pytest.Captu
             (1, news_of("read way", 2, 3)),
             (1, news_of("way", 10)),
             (0, news_of("city", 20)),  # the worker has died, and another goes on from the last checkpoint
-            (0, news_of("city", 100)),
+            (0, news_of("city", 60)),
         ):
             shown.hear(number, news)
         shown.hear(1, 7)
+        shown.finish(5)  # of which nothing was told
         assert capsys.readouterr().err.splitlines()[0].startswith("read way: 2/3 · 67 % · ")
-        shown.end(0)
+        shown.finish(0)
         of_all.advance()
     lines = [line.partition(" · ")[0] for line in capsys.readouterr().err.splitlines()]
     assert lines == ["city: 100/100", "way: 10/100", "train-upstream: 1/2"]

@@ -12,14 +12,17 @@ from tiny import FEW_STEPS, draw_tiny, kill_when_there, quiet, result_bytes, tin
 
 from lat.config.load import load_config
 from lat.core.errors import InputError
+from lat.engine import jobs
 from lat.engine.jobs import Advance, uncounted
 from lat.labels.coco.read import read_labels
 from lat.pipeline.run import run_stages
 from lat.pipeline.work import share_of_run, work
 from lat.stages import pseudo_label
+from lat.stages.shared.transfer_model import open_features
 from lat.stages.transfer import transfer
 from lat.workspace.label_files import read_pseudo_labels, read_transferred
 from lat.workspace.label_shards import work_folder
+from lat.workspace.workspace import Workspace
 
 SMALL_SHARDS = ["runtime.images_per_batch=1", "target=city"]
 LABELLED = ("pseudo-label", "transfer")
@@ -134,6 +137,23 @@ def test_readers_take_shards_but_a_changed_file_itself(finished: tuple[Path, Pat
     next(parts.glob("part-*.parquet")).write_bytes(b"damaged")
     written = read_labels(unlabelled / "transferred" / "nu.city.json", "city")
     assert read_transferred(workspace, "nu", "city").num_boxes == written.num_boxes
+
+
+def test_shares_of_features_are_all_that_training_needs(
+    finished: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MIN_BATCHES", 1)
+    config, labelled = finished
+    shutil.copytree(labelled, tmp_path / "run")
+    chosen = [*SMALL_SHARDS, "lat.backbone.name=random", "lat.backbone.cache=disk"]
+    settings = load_config(config, [*FEW_STEPS, f"output_dir={tmp_path / 'run'}", *chosen])
+    missing = []
+    for part in (1, 0, 2):
+        assert work(share_of_run(settings, f"{part}/3"), quiet) == ["features of random"]
+        missing.append(open_features(Workspace(settings)).count_missing())
+    assert missing == [36, 18, 0]  # of nine images of each of three datasets, each with its flipped one
+    assert "train-lat" in [step.stage for step in run_stages(Workspace(settings), ["train-lat"], say=quiet)]
+    assert work(share_of_run(settings, "0/3"), quiet) != ["features of random"]
 
 
 @pytest.mark.parametrize("shard", ["3", "3/3", "-1/3", "a/3", "1/3/5", "0/0"])

@@ -19,7 +19,7 @@ class FeatureShards:
         flips: False for the images as they are, True for the flipped ones.
     """
 
-    is_preparation = True
+    is_preparation = False
 
     def __init__(self, workspace: Workspace, *, flips: Sequence[bool]) -> None:
         self.title = f"features of {workspace.config.lat.backbone.name}"
