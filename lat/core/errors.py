@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Sequence
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]")
-"""Control characters, line separators, marks that turn the direction of text or show nothing, and halves of characters."""
 
 
 def printable(text: object) -> str:
-    """A text from outside on one line; what a terminal would obey or cannot show is written as `\\x1b`, `\\n`, `\\ud800`."""
-    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), str(text))
+    """A text from outside on one line; what a terminal would obey or cannot show is written as `\\x1b`, `\\n`, `\\ud800`.
+
+    These are control characters, line separators, odd spaces, marks that turn the direction of text or show nothing, halves of
+    characters, and what Unicode has no character for.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def is_encodable(text: str) -> bool:

@@ -86,6 +86,8 @@ def test_standard_output_that_is_full_is_one_line() -> None:
         ("\x9b31m", r"\x9b31m"),
         ("left\u202eright", r"left\u202eright"),
         ("half \ud800", r"half \ud800"),
+        ("no character \u05c8", r"no character \u05c8"),
+        ("turned \u061c", r"turned \u061c"),
         ("café 车", "café 车"),
     ],
 )

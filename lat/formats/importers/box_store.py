@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable
 from types import TracebackType
@@ -55,7 +56,13 @@ class BoxStore:
         query = "SELECT label, x1, y1, x2, y2, is_crowd FROM boxes WHERE image = ? ORDER BY rowid"
         found = self._database.execute(query, (key,)).fetchall()
         self.left -= len(found)
-        return [Box(label, x1, y1, x2, y2, bool(is_crowd)) for label, x1, y1, x2, y2, is_crowd in found]
+        return [_box(*row) for row in found]
+
+
+def _box(label: str, x1: float | None, y1: float | None, x2: float | None, y2: float | None, is_crowd: int) -> Box:
+    """A box from a row of the table; the database keeps NaN as nothing."""
+    x1, y1, x2, y2 = (math.nan if corner is None else corner for corner in (x1, y1, x2, y2))
+    return Box(label, x1, y1, x2, y2, bool(is_crowd))
 
 
 def _checked(row: tuple[str | float, Box]) -> tuple[object, ...]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,21 @@ _hashes: WeakKeyDictionary[LabelTable, str] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """The COCO file that was written from the parts: its hash and, to recognise it without reading it, size and time."""
+    """The COCO file that was written from the parts.
+
+    Attributes:
+        sha256: its hash.
+        size: in bytes; with the time, recognises it without reading it.
+        mtime_ns: when it was written.
+        info: what its `info` says.
+        checksums: CRC-32 of each part that it was written from: pages of Parquet have their own, what describes them has none.
+    """
 
     sha256: str
     size: int
     mtime_ns: int
     info: dict[str, Any]
+    checksums: list[int] = field(default_factory=list)
 
     def is_at(self, path: Path) -> bool:
         """Whether this file, unchanged, lies at `path`; it is hashed only if its time is another one."""
@@ -166,14 +176,15 @@ class LabelShards:
         Raises:
             OSError: if a part is missing.
         """
-        return self._tables(as_written=True)
+        return self._tables(as_written=True, checksums=[])
 
     def read(self) -> LabelTable:
         """All parts as one table: the columns that `read_labels` reads from the file that `export` writes.
 
         Raises:
             OSError: if a part is missing.
-            ValueError: if some boxes have class scores or provenance and others have none.
+            ValueError: if some boxes have class scores or provenance and others have none, or a part is not the one that was
+                exported.
         """
         files = [parquet.read_metadata(self.path(i)) for i in range(len(self._prepared().parts))]
         of_parts = [metadata_of(file) for file in files]
@@ -182,7 +193,8 @@ class LabelShards:
             for key in ("spaces", "source_classes")
         )
         num_boxes = sum(file.num_rows for file in files)
-        return joined(self.images, self.space, self._tables(as_written=False), num_boxes, spaces, source_classes)
+        tables = self._tables(as_written=False, checksums=[])
+        return joined(self.images, self.space, tables, num_boxes, spaces, source_classes)
 
     def export(self, path: Path, info: dict[str, Any]) -> str:
         """Write the COCO file of all parts, remember it in the manifest, and return its SHA-256.
@@ -191,9 +203,11 @@ class LabelShards:
             OSError: if a part is missing.
         """
         manifest = self._prepared()
-        sha256 = stream_coco(path, self.images, self.space, self.tables(), info=info)
+        checksums: list[int] = []
+        sha256 = stream_coco(path, self.images, self.space, self._tables(as_written=True, checksums=checksums), info=info)
         written = Path(path).stat()
-        self._write_manifest(replace(manifest, file=ExportedFile(sha256, written.st_size, written.st_mtime_ns, info)))
+        file = ExportedFile(sha256, written.st_size, written.st_mtime_ns, info, checksums)
+        self._write_manifest(replace(manifest, file=file))
         return sha256
 
     def _prepared(self) -> Manifest:
@@ -212,10 +226,16 @@ class LabelShards:
             return False
         return (found.metadata.get(_INPUTS), metadata["images"]) == (manifest.inputs.encode(), manifest.parts[number])
 
-    def _tables(self, *, as_written: bool) -> Iterator[LabelTable]:
-        first_id = 1
-        for i, (first, stop) in enumerate(self._prepared().parts):
-            with parquet.ParquetFile(self.path(i), pre_buffer=False, page_checksum_verification=True) as file:
+    def _tables(self, *, as_written: bool, checksums: list[int]) -> Iterator[LabelTable]:
+        """The parts, whose checksums are appended to a list; those that are read must be what was exported."""
+        manifest, first_id = self._prepared(), 1
+        expected = manifest.file.checksums if manifest.file is not None and not as_written else []
+        for i, (first, stop) in enumerate(manifest.parts):
+            content = self.path(i).read_bytes()
+            checksums.append(zlib.crc32(content))
+            if expected and expected[i] != checksums[i]:
+                raise ValueError(f"{self.path(i)}: is not the part that was exported")
+            with parquet.ParquetFile(pa.BufferReader(content), pre_buffer=False, page_checksum_verification=True) as file:
                 rows = file.read(use_threads=False)  # so small that threads cost more than they save
             yield from_arrow(rows, self.images, self.space, range(first, stop), first_id=first_id, as_written=as_written)
             first_id += len(rows)

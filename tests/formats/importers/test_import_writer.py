@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from pathlib import Path
 
@@ -118,6 +119,12 @@ def test_the_store_gives_boxes_back_by_image_in_their_order() -> None:
         assert store.left == 0
     with pytest.raises(sqlite3.ProgrammingError):
         store.boxes(2)
+
+
+def test_the_store_keeps_what_is_no_number_apart_from_nothing() -> None:
+    with BoxStore([(1, Box("x", math.nan, 0, math.inf, 1))]) as store:
+        (box,) = store.boxes(1)
+    assert (math.isnan(box.x1), *box[2:5]) == (True, 0, math.inf, 1)
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)

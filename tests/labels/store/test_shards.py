@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 import torch
 from factories import coco_dict, label_space, labeled_boxes, write_json
+from pyarrow import parquet
 from tables import assert_same_table
 
 from lat.core.structures import LabeledBoxes
@@ -225,6 +226,18 @@ def test_a_part_counts_only_if_complete_and_made_from_the_same(tmp_path: Path) -
     shards.prepare("other inputs", PARTS)
     assert shards.missing() == [0, 1, 2]
     assert [path.name for path in shards.folder.iterdir()] == ["manifest.json"]
+
+
+def test_a_part_that_is_not_the_exported_one_is_not_read(tmp_path: Path) -> None:
+    images = image_list(tmp_path)
+    path = tmp_path / "labels.json"
+    shards = shards_of(tmp_path / "parts", images, found_on(images))
+    shards.export(path, {})
+    rows = parquet.read_table(shards.path(0))
+    swapped = rows.rename_columns([{"x1": "y1", "y1": "x1"}.get(name, name) for name in rows.column_names])
+    parquet.write_table(swapped.replace_schema_metadata(rows.schema.metadata), shards.path(0))  # sound, and of the same images
+    assert shards.missing() == []
+    assert stored_labels(path, shards.folder, images, SPACE) is None
 
 
 def test_parts_of_other_images_or_another_space_are_not_taken(tmp_path: Path) -> None:
