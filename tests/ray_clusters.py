@@ -35,6 +35,11 @@ class RayCluster:
         address: str = self._cluster.address
         return address
 
+    @property
+    def size(self) -> int:
+        """How many nodes there are."""
+        return 1 + len(self._cluster.worker_nodes)
+
     def add_node(self) -> None:
         self._cluster.add_node(**self._own())
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import torch
 
@@ -16,6 +15,7 @@ from lat.commands.draw_street_scenes import benchmark_config
 from lat.config.load import load_config
 from lat.core.structures import LabeledBoxes
 from lat.labels.coco.write import write_labels
+from lat.pipeline.run import run_stages
 from lat.street_scenes import SceneSettings, draw_street_scenes
 from lat.workspace.workspace import Workspace
 
@@ -83,17 +83,22 @@ def result_bytes(output_dir: Path) -> dict[str, bytes]:
     }
 
 
-def kill_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
-    """Run in another process, and kill it as soon as `file` is there."""
-    kill_when(config, run, file.exists, *settings)
+class EndedError(BaseException):
+    """Ends a run where it is, as a kill does; what kills a process, and when, is tried in `tests/faults`."""
 
 
-def kill_when(config: Path, run: Path | str, is_time: Callable[[], bool], *settings: str, seconds: float = 300) -> None:
-    """Run in another process, and kill it as soon as it is time, or after so many seconds."""
-    command = [sys.executable, "-m", "lat", "run", str(config), *FEW_STEPS, f"output_dir={run}", *settings]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + seconds
-    while not is_time() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "killed before it was done"
+def end_when_there(config: Path, run: Path, file: Path, *settings: str) -> None:
+    """Do a run until `file` has been written; nothing is done after that."""
+    replace = os.replace
+
+    def replace_and_end(source: Any, target: Any) -> None:
+        replace(source, target)
+        if Path(target) == file:
+            raise EndedError
+
+    with mock.patch("os.replace", replace_and_end):
+        try:
+            run_stages(tiny_workspace(config, run, *settings), say=quiet)
+        except EndedError:
+            return
+    raise AssertionError(f"{file} was not written")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,21 +15,32 @@ from lat.engine.jobs import Advance, uncounted
 
 @dataclass
 class CountedJob:
-    """Shards that each write their number; `bad` ones raise, others take so many `seconds` until there is a file `hurry`."""
+    """Shards that each write their number; `bad` ones raise, others take so many `seconds`.
+
+    Attributes:
+        gates: shards that are not done before there is a file of this name in the folder.
+        together: no shard is done before so many processes have begun one.
+    """
 
     folder: Path
     sizes: Sequence[int]
     bad: frozenset[int] = frozenset()
     seconds: dict[int, float] = field(default_factory=dict)
     title: str = "count"
+    gates: dict[int, str] = field(default_factory=dict)
+    together: int = 1
     is_preparation: bool = False
 
     def is_done(self, shard: int) -> bool:
         return self.path(shard).is_file()
 
     def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
-        if not (self.folder / "hurry").exists():
-            time.sleep(self.seconds.get(shard, 0.0))
+        if self.together > 1:
+            (self.folder / f"begun.{os.getpid()}").touch()
+            until(lambda: len(list(self.folder.glob("begun.*"))) >= self.together)
+        if shard in self.gates:
+            until((self.folder / self.gates[shard]).exists)
+        time.sleep(self.seconds.get(shard, 0.0))
         if shard in self.bad:
             raise InputError(f"shard {shard}", "is bad", "mend it")
         with (self.folder / "who.txt").open("a") as log:
@@ -46,6 +57,18 @@ class CountedJob:
         log = self.folder / "who.txt"
         lines = log.read_text().splitlines() if log.is_file() else []
         return [(int(shard), int(process)) for shard, process in map(str.split, lines)]
+
+
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    """Wait for what another process or thread does.
+
+    Raises:
+        AssertionError: if it has not done it within a time that only a mistake takes.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s"
+        time.sleep(0.01)
 
 
 class Hiding(CountedJob):

@@ -83,7 +83,7 @@ def test_an_input_error_of_one_process_is_raised_in_all(found: list[dict[str, An
 def test_shards_go_to_whoever_is_free_and_all_are_seen(found: list[dict[str, Any]]) -> None:
     first, second = sorted((one["shards"]["mine"] for one in found), key=len)
     assert sorted(first + second) == list(range(9))
-    assert first == [0]  # two seconds long, while the other process does the rest
+    assert first == [0]  # which waits while the other process does the rest
     assert [one["shards"]["seen"] for one in found] == [[], []]
     assert all(one["shards"]["error"].startswith("shard 4: is bad") for one in found)
 
@@ -125,10 +125,12 @@ def test_that_another_process_has_ended_is_one_line() -> None:
 
 
 def test_a_line_is_said_once_though_the_first_process_is_quicker() -> None:
-    code = "import os, sys, time\nfrom lat.core.errors import InputError\nfrom lat.engine.processes import together\n"
-    code += "def wrong(say):\n    time.sleep(1.5 * int(os.environ['SLURM_PROCID']))\n"
+    code = "import os, sys\nfrom lat.core.errors import InputError\nfrom lat.engine import processes\n"
+    code += "processes.SECONDS_TO_LEAVE = 60.0\n"
+    code += "def wrong(say):\n    if os.environ['SLURM_PROCID'] == '1':\n"
+    code += "        processes._meeting[0].wait(['lat/left'])\n"  # the first has said it, and is leaving
     code += "    raise InputError('it', 'is bad', 'mend it')\n"
-    code += "sys.exit(together(wrong))"
+    code += "sys.exit(processes.together(wrong))"
     variables = {**os.environ, **two_tasks(), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(

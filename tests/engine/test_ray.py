@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from counted_job import CountedJob, Hiding
+from counted_job import CountedJob, Hiding, until
 from ray_clusters import RayCluster
 from ray_work import train_and_die_once, train_and_tell, train_until_it_is_shown, work_until_it_is_shown
 
@@ -49,36 +48,40 @@ def trained_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def counted(folder: Path, shards: int, seconds: float = 0.0, **options: Any) -> CountedJob:
+def counted(folder: Path, shards: int, **options: Any) -> CountedJob:
     folder.mkdir(exist_ok=True)
-    return CountedJob(folder, [2] * shards, seconds=dict.fromkeys(range(shards), seconds), **options)
+    return CountedJob(folder, [2] * shards, **options)
 
 
 def run(executor: Ray, job: CountedJob) -> None:
-    executor.run(job, partial(CountedJob, job.folder, job.sizes, job.bad, job.seconds, job.title))
+    executor.run(job, partial(CountedJob, **vars(job)))
 
 
-def when(condition: Callable[[], bool], act: Callable[[], object]) -> None:
-    """Act in a thread as soon as the condition holds."""
-
-    def watch() -> None:
-        while not condition():
-            time.sleep(0.05)
-        act()
-
-    threading.Thread(target=watch, daemon=True).start()
+def processes_of(job: CountedJob, *shards: int) -> set[int]:
+    """Those that have done some shards of a job, or any."""
+    return {process for shard, process in job.done_by() if not shards or shard in shards}
 
 
-def test_every_missing_shard_is_done_once_by_workers_that_stay(executor: Ray, tmp_path: Path) -> None:
-    first, second = counted(tmp_path / "first", 9, 0.3), counted(tmp_path / "second", 9, 0.3)
+def is_gone(process: int) -> bool:
+    """True if a process on this machine has ended."""
+    try:
+        return b") Z " in Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
+        return True
+
+
+def test_every_missing_shard_is_done_once_by_workers_that_stay(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
+    ray_cluster.have_nodes(3)
+    first, second = counted(tmp_path / "first", 9), counted(tmp_path / "second", 9, together=2)
     first.run(4)
+    first.together = 3  # from here on workers do it: this process has begun none of these
     run(executor, first)
     run(executor, second)
     assert sorted(shard for shard, _ in first.done_by()) == list(range(9))
     assert sorted(shard for shard, _ in second.done_by()) == list(range(9))
-    workers = {process for _, process in first.done_by()[1:]} | {process for _, process in second.done_by()}
+    workers = {process for _, process in first.done_by()[1:]} | processes_of(second)
     assert os.getpid() not in workers
-    assert 2 <= len({process for _, process in second.done_by()}) <= len(workers) <= 3
+    assert 2 <= len(processes_of(second)) <= len(workers) == 3
 
 
 def test_wrong_input_arrives_as_it_was_raised_and_other_errors_with_their_traceback(executor: Ray, tmp_path: Path) -> None:
@@ -100,17 +103,15 @@ def test_files_that_only_workers_see_are_named(executor: Ray, tmp_path: Path, mo
 
 def test_a_killed_driver_leaves_only_what_is_missing(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
     executor.release()
-    job = counted(tmp_path / "job", 12, 0.4)
-    command = [sys.executable, str(HERE / "ray_driver.py"), str(job.folder), "12", "0.4"]
+    job = counted(tmp_path / "job", 12)
+    command = [sys.executable, str(HERE / "ray_driver.py"), str(job.folder), "12", "6"]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster.address}
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while len(missing_shards(job)) > 9 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: len(missing_shards(job)) <= 9 or driver.poll() is not None)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     there = set(range(12)) - set(missing_shards(job))
-    assert 3 <= len(there) < 12
+    assert 3 <= len(there) <= 6
     run(executor, job)
     assert missing_shards(job) == []
     done = [shard for shard, _ in job.done_by()]
@@ -119,35 +120,40 @@ def test_a_killed_driver_leaves_only_what_is_missing(ray_cluster: RayCluster, ex
 
 def test_a_node_that_dies_costs_the_shards_in_flight(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
     ray_cluster.have_nodes(3)
-    job = counted(tmp_path / "job", 400, 0.2)  # more than are done until all three have begun
+    job = counted(tmp_path / "job", 24, together=3, gates=dict.fromkeys(range(12, 24), "lost"))
     first: set[int] = set()
 
     def lose_a_node() -> None:
-        first.update(process for _, process in job.done_by())
+        until(lambda: len(processes_of(job)) == 3)
+        first.update(processes_of(job))
         ray_cluster.lose_a_node()
-        then = len(job.done_by()) + 12
-        when(lambda: len(job.done_by()) >= then, (job.folder / "hurry").touch)
+        until(lambda: any(map(is_gone, first)))
+        (job.folder / "lost").touch()
 
-    when(lambda: len({process for _, process in job.done_by()}) == 3, lose_a_node)
-    run(executor, job)
+    running_beside(lose_a_node, lambda: run(executor, job))
     assert missing_shards(job) == []
-    done = [shard for shard, _ in job.done_by()]
-    assert len(done) <= 400 + 3
-    last = {process for _, process in job.done_by()[-200:]}
-    assert len(last & first) < len(first) == 3
+    assert len(job.done_by()) <= 24 + 3
+    assert len(processes_of(job, *range(12, 24)) & first) < len(first) == 3
 
 
 def test_a_node_that_joins_is_used(ray_cluster: RayCluster, executor: Ray, tmp_path: Path) -> None:
-    short = counted(tmp_path / "short", 6, 0.3)
+    there = ray_cluster.size
+    short = counted(tmp_path / "short", 6, together=there)
     run(executor, short)
-    before = {process for _, process in short.done_by()}
-    job = counted(tmp_path / "long", 400, 0.2)  # more than is done until a node has begun
-    when(lambda: {process for _, process in job.done_by()} > before, (job.folder / "hurry").touch)
-    thread = threading.Thread(target=run, args=(executor, job))
+    job = counted(tmp_path / "long", 12, together=there + 1)
+    running_beside(lambda: run(executor, job), ray_cluster.add_node)  # nodes are started in the main thread
+    assert missing_shards(job) == []
+    assert len(processes_of(short)) == there
+    assert processes_of(job) > processes_of(short)
+
+
+def running_beside(act: Callable[[], object], work: Callable[[], object]) -> None:
+    """Act in a thread while this one does something, and wait for both."""
+    thread = threading.Thread(target=act)
     thread.start()
-    ray_cluster.add_node()
-    thread.join()
-    assert {process for _, process in job.done_by()} > before
+    work()
+    thread.join(150)
+    assert not thread.is_alive()
 
 
 def test_trainings_side_by_side_write_the_same_bytes_though_a_worker_dies(

@@ -3,22 +3,31 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from counted_job import CountedJob
+from counted_job import CountedJob, until
 from regression import Line, Points, settings, train_line
 
 from lat.core.errors import InputError
 from lat.engine import processes as module
 from lat.engine.executors import InProcesses
-from lat.engine.jobs import missing_shards
+from lat.engine.jobs import Advance, missing_shards, uncounted
 from lat.engine.processes import Processes, started_processes, together
 from lat.engine.runtime import build_fabric, processes_of
 from lat.engine.training_settings import RuntimeSettings
 
 ITEMS = [f"item {i}" for i in range(21)]
+
+
+class FirstEndsLast(CountedJob):
+    """Its first shard waits for all others."""
+
+    def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
+        if shard == 0:
+            until(lambda: missing_shards(self) == [0])
+        return super().run(shard, advance)
 
 
 def word(item: str) -> str:
@@ -60,9 +69,9 @@ def share_a_job(folder: Path) -> None:
 
 
 def share_shards(folder: Path, processes: Processes) -> dict[str, Any]:
-    """The processes claim shards: of a job whose first shard is slow, and of one with a bad shard."""
+    """The processes claim shards: of a job whose first shard ends last, and of one with a bad shard."""
     module.SECONDS_TO_SEE = 60.0
-    slow = CountedJob(folder / "slow", [1] * 9, seconds={0: 2.0})
+    slow = FirstEndsLast(folder / "slow", [1] * 9)
     bad = CountedJob(folder / "bad", [1] * 9, bad=frozenset({4}), seconds={4: 0.2})
     for job in (slow, bad):
         job.folder.mkdir(exist_ok=True)

@@ -3,6 +3,9 @@ bytes as in one process."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import fsspec
 import pytest
 from ray_clusters import RayCluster
-from tiny import DATASETS, draw_tiny, kill_when, quiet, result_bytes, tiny_workspace
+from tiny import DATASETS, FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.core.errors import InputError
 from lat.core.url_folder import UrlFolder
@@ -56,6 +59,15 @@ def lose_a_node_after_the_first_shard(cluster: RayCluster, run: Path) -> threadi
     return thread
 
 
+def end_with_the_first_shard(config: Path, url: str, *settings: str) -> None:
+    """Kill a run in another process as soon as it has the file of a labelled shard."""
+    here = [sys.executable, str(Path(__file__).parents[1] / "ended_lat.py"), ".parquet", "self"]
+    ended = subprocess.run(
+        [*here, "run", str(config), *FEW_STEPS, f"output_dir={url}", *settings], capture_output=True, timeout=600
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
 def test_a_run_on_ray_that_loses_a_node_writes_the_same_bytes(
     ray_cluster: RayCluster, config: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +76,7 @@ def test_a_run_on_ray_that_loses_a_node_writes_the_same_bytes(
     lost = lose_a_node_after_the_first_shard(ray_cluster, tmp_path / "ray")
     on_ray = tiny_workspace(config, tmp_path / "ray", *SETTINGS, "runtime.executor=ray")
     run_stages(on_ray, STAGES, say=quiet)
-    lost.join(timeout=0)
+    lost.join(timeout=120)
     assert not lost.is_alive()
     ours = {name: content for name, content in labels_and_models(local).items() if not name.startswith(LATER)}
     theirs = labels_and_models(tmp_path / "ray")
@@ -84,15 +96,11 @@ def test_a_run_at_a_url_that_is_killed_goes_on_from_an_empty_machine(
     url, settings = f"{ray_cluster.bucket}/run", (*SETTINGS, "runtime.executor=ray")
     store = fsspec.filesystem("s3")
 
-    def is_labelling() -> bool:
-        time.sleep(0.2)
-        store.invalidate_cache()
-        return any(name.endswith(".parquet") for name in store.find(f"{url}/.work"))
-
     with monkeypatch.context() as patch:
         patch.setenv("RAY_ADDRESS", ray_cluster.address)
         patch.setenv("LAT_CACHE", str(tmp_path / "killed"))
-        kill_when(config, url, is_labelling, *settings, seconds=300)
+        end_with_the_first_shard(config, url, *settings)
+    store.invalidate_cache()
     done = [name.removeprefix(f"{url}/".removeprefix("s3://")) for name in store.find(url)]
     assert {f"upstream/{name}/model.pt" for name in DATASETS} <= set(done)
     assert not [name for name in done if name.startswith("transferred") or name.endswith(("checkpoint.pt", ".tmp"))]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_workspace
+from tiny import PAIRS, draw_tiny, end_when_there, quiet, result_bytes, tiny_workspace
 
 from lat.cli.tables.evaluation import print_results
 from lat.commands.evaluate_files import evaluate_files
@@ -142,7 +142,7 @@ def test_a_round_asked_for_later_and_killed_in_a_training_ends_with_the_same_byt
 ) -> None:
     config, undisturbed = finished
     run = without_rounds(finished, tmp_path / "run")
-    kill_when_there(config, run, run / "rounds/1/upstream/city/checkpoint.pt", *TWO_TARGETS, "rounds.count=1")
+    end_when_there(config, run, run / "rounds/1/upstream/city/checkpoint.pt", *TWO_TARGETS, "rounds.count=1")
     *done, evaluated, reported = titles(config, run, "rounds.count=1")
     assert all(title.endswith("round 1") for title in done)
     assert (evaluated, reported) == ("evaluate", "report")
@@ -234,7 +234,7 @@ def test_a_noisy_round_killed_in_a_training_ends_with_the_same_bytes(finished: t
     runs = [without_rounds(finished, tmp_path / name) for name in ("undisturbed", "killed")]
     model = "rounds/1/upstream/city/model.pt"
     run_stages(tiny_workspace(config, runs[0], *settings), ["train-upstream"], say=quiet)
-    kill_when_there(config, runs[1], runs[1] / "rounds/1/upstream/city/checkpoint.pt", *settings)
+    end_when_there(config, runs[1], runs[1] / "rounds/1/upstream/city/checkpoint.pt", *settings)
     run_stages(tiny_workspace(config, runs[1], *settings), ["train-upstream"], say=quiet)
     assert (runs[0] / model).read_bytes() == (runs[1] / model).read_bytes()
     assert (runs[0] / model).read_bytes() != (plain / model).read_bytes()

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny import PAIRS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_workspace
+from tiny import PAIRS, draw_tiny, end_when_there, quiet, result_bytes, tiny_workspace
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file
@@ -306,6 +306,6 @@ def test_a_run_killed_in_every_stage_goes_on_and_ends_with_the_same_bytes(finish
     config, undisturbed = finished
     run = tmp_path / "run"
     for moment in ("upstream/nu/checkpoint.pt", "pseudo_labels/nu.city.json", "lat/checkpoint.pt", "transferred/nu.way.json"):
-        kill_when_there(config, run, run / moment)
+        end_when_there(config, run, run / moment)
     run_stages(tiny_workspace(config, run), say=quiet)
     assert result_bytes(run) == result_bytes(undisturbed)

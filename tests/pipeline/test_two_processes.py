@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,9 @@ from lat.pipeline.run import run_stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two processes")]  # what all tests share is run once
 
+CHECKPOINT_EVERY = 5
 SETTINGS = [
+    f"training.checkpoint_every={CHECKPOINT_EVERY}",
     "runtime.images_per_batch=1",
     "pseudo_label.filter.method=class_balanced",
     "transfer.filter.method=class_balanced",
@@ -31,15 +30,15 @@ SETTINGS = [
     "downstream.training.batch_size=2",
 ]
 STAGES = ("train-upstream", "pseudo-label", "train-lat", "transfer")
-LONGER_STEPS = 150
+LONGER_STEPS = 14
 LONGER = f"lat.training.steps={LONGER_STEPS}"
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENDED = str(Path(__file__).parents[1] / "ended_lat.py")
 
 
 def start(launch: Sequence[str], arguments: Sequence[str], **environment: str) -> subprocess.Popen[str]:
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
-    command = [*launch, "lat", *arguments]
-    return subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen([*launch, *arguments], env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def run_arguments(config: Path, run: Path, *settings: str) -> list[str]:
@@ -59,7 +58,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def two(one: tuple[Path, Path]) -> tuple[Path, str]:
     """The folder of the same run in two processes, which does all stages, and what it printed."""
     config, run = one[0], one[0].parent / "two"
-    process = start(TORCHRUN, run_arguments(config, run))
+    process = start([*TORCHRUN, "-m", "lat"], run_arguments(config, run))
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return run, out
@@ -104,22 +103,16 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
     shutil.copytree(one[1], run)
     checkpoint = run / "lat" / "checkpoint.pt"
 
-    killed = start(TORCHRUN, run_arguments(config, run, LONGER))
-    wait_until(checkpoint.exists, killed)
-    os.kill(process_of_rank(killed, 1), signal.SIGKILL)
-    _, err = killed.communicate(timeout=180)
+    killed = start([*TORCHRUN, ENDED, "lat/checkpoint.pt", "sibling"], run_arguments(config, run, LONGER))
+    _, err = killed.communicate(timeout=300)
     assert killed.returncode != 0
     assert "Signal 9 (SIGKILL) received" in err
-    step = load_checkpoint(checkpoint, "training_run")["step"]
-    assert 0 < step < LONGER_STEPS
-    logged = steps_logged(run)
+    assert load_checkpoint(checkpoint, "training_run")["step"] == CHECKPOINT_EVERY
 
-    stopped = start(TORCHRUN, run_arguments(config, run, LONGER, "training.checkpoint_every=1000"))
-    wait_until(lambda: steps_logged(run) > logged, stopped)
-    stopped.send_signal(signal.SIGTERM)
-    _, err = stopped.communicate(timeout=180)
+    stopped = start([*TORCHRUN, ENDED, "a line of the log", "torchrun"], run_arguments(config, run, LONGER))
+    _, err = stopped.communicate(timeout=300)
     assert stopped.returncode != 0
-    assert step <= load_checkpoint(checkpoint, "training_run")["step"] < LONGER_STEPS
+    assert CHECKPOINT_EVERY < load_checkpoint(checkpoint, "training_run")["step"] < 2 * CHECKPOINT_EVERY, err
 
     shutil.copytree(one[1], tmp_path / "undisturbed")
     for folder in (run, tmp_path / "undisturbed"):
@@ -132,29 +125,10 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
 
 def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, Path]) -> None:
     slurm = two_tasks()
-    launch, arguments = [sys.executable, "-m"], ["run", str(one[0]), "lat.fusion.attention=odd"]
+    launch, arguments = [sys.executable, "-m", "lat"], ["run", str(one[0]), "lat.fusion.attention=odd"]
     processes = [start(launch, arguments, **slurm, **rank_of_task(rank)) for rank in RANKS]
     printed = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [2, 2]
     assert [out for out, _ in printed] == ["", ""]
     lines = [line for _, err in printed for line in err.splitlines()]
     assert lines == [f"error: {one[0]}: lat.fusion.attention is 'odd'; choose one of sff, standard, none"]
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
-
-
-def steps_logged(run: Path) -> int:
-    lines = (run / "lat" / "log.jsonl").read_text().splitlines()
-    return json.loads(lines[-1])["step"] if lines else 0
-
-
-def process_of_rank(torchrun: subprocess.Popen[str], rank: int) -> int:
-    """The process id of a rank among the children of torchrun."""
-    children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
-    variable = f"LOCAL_RANK={rank}\0".encode()
-    return next(int(child) for child in children if variable in Path(f"/proc/{child}/environ").read_bytes())

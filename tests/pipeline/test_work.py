@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny import FEW_STEPS, draw_tiny, kill_when_there, quiet, result_bytes, tiny_workspace
+from tiny import FEW_STEPS, draw_tiny, end_when_there, quiet, result_bytes, tiny_workspace
 
 from lat.config.load import load_config
 from lat.core.errors import InputError
@@ -92,7 +92,7 @@ def test_after_a_kill_only_missing_shards_are_done(finished: tuple[Path, Path], 
     shutil.copytree(unlabelled, whole)
     every = label(config, whole)
     parts = unlabelled / ".work" / "transferred" / "nu.city"
-    kill_when_there(config, unlabelled, parts / "part-00001.parquet", *SMALL_SHARDS)
+    end_when_there(config, unlabelled, parts / "part-00001.parquet", *SMALL_SHARDS)
     there = len(list(parts.glob("part-*.parquet")))
     done = label(config, unlabelled)
     assert done["pseudo-label"] == 0
