@@ -41,9 +41,10 @@ class Plan:
     """What happens below a run. An event is a call that changes the folder of the run, counted from 1.
 
     Attributes:
-        mode: `count`: nothing; `kill`: SIGKILL at event `at`, of a write after half of it; `kill after`: SIGKILL after `at`
-            milliseconds on the CPU; `signal`: a signal at events `at`, `at + 1` and `at + 2`; `fail`: event `at` fails, and all
-            later ones but removing; `short`: every write writes less than it was given; `fail reads`: no file can be read.
+        mode: `count`: nothing; `kill`: SIGKILL at event `at`, of a write after half of it, or at the end of `group` if it comes
+            to fewer; `kill after`: SIGKILL after `at` milliseconds on the CPU; `signal`: a signal at events `at`, `at + 1` and
+            `at + 2`; `fail`: event `at` fails, and all later ones but removing; `short`: every write writes less than it was
+            given; `fail reads`: no file can be read.
         at: see `mode`.
         number: of the error with which something fails, or of the signal.
         group: the title of the group of steps with whose beginning the plan begins; "" for the beginning of the command.
@@ -133,7 +134,7 @@ class Runs:
         """Start a command; returns its process id and the path of its output without the ending."""
         self._count += 1
         log = self.folder / f"log-{self._count}"
-        below = {**asdict(plan), "mode": MODES.index(plan.mode), "folder": f"{run}/"}
+        below = {**asdict(plan), "mode": MODES.index(plan.mode), "is_kill": plan.mode == "kill", "folder": f"{run}/"}
         answer = self._ask({"start": {"arguments": list(arguments), "log": str(log), "plan": below}})
         return int(answer["pid"]), log
 

@@ -56,6 +56,7 @@ def run(arguments: list[str], log: str, plan: dict[str, Any]) -> None:
     except BaseException:
         traceback.print_exc()
         status = 1
+    end_of_group(plan, begun=plan["group"])
     shim.fault_plan(b"", 0, 0, 0)
     Path(f"{log}.events").write_text(str(shim.fault_total()))
     sys.stdout.flush()
@@ -70,22 +71,32 @@ def _planned(log: str, plan: dict[str, Any]) -> ctypes.CDLL:
     shim.fault_clock.argtypes = [ctypes.c_long]
     shim.fault_total.restype = ctypes.c_long
     shim.fault_clock(plan["clock_seconds"])
-    folder, begun = plan["folder"].encode(), time.process_time()
+    folder, begun, armed = plan["folder"].encode(), time.process_time(), ""
     shim.fault_plan(folder, 0 if plan["group"] else plan["mode"], plan["at"], plan["number"])
     announce: Any = importlib.import_module("lat.engine.announce")
     tell = announce.event
 
     def event(name: str, /, **fields: Any) -> None:
+        nonlocal armed
+        if name == "stage_begun":
+            end_of_group(plan, begun=armed)
         tell(name, **fields)
         if name == "stage_begun":
             title = title_of(fields)
             with open(f"{log}.moments", "a", encoding="utf-8") as file:
                 file.write(json.dumps([title, shim.fault_total(), time.process_time() - begun]) + "\n")
             if title == plan["group"]:
+                armed = title
                 shim.fault_plan(folder, plan["mode"], plan["at"], plan["number"])
 
     announce.event = event
     return shim
+
+
+def end_of_group(plan: dict[str, Any], begun: str) -> None:
+    """Die at the latest with the group of steps in which the plan has it: how many calls it comes to may differ by a few."""
+    if begun and plan["is_kill"]:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def title_of(told: dict[str, Any], member: str = "") -> str:

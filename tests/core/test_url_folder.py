@@ -105,12 +105,11 @@ def test_what_changed_on_both_sides_is_taken_from_where_it_is_newer(tmp_path: Pa
     write(one, first="1", second="1")
     one.push()
     other.pull()
-    write(one, first="older")
-    time.sleep(0.01)
+    write(one, first="older", second="newer")
     write(other, first="newer", second="older")
     other.push()
-    time.sleep(0.01)
-    write(one, second="newer")
+    for name, seconds in (("first", -10), ("second", 10)):
+        os.utime(one.folder / name, (time.time() + seconds,) * 2)
     one.pull()
     assert contents(one.folder) == {"first": "newer", "second": "newer"}
     one.push()

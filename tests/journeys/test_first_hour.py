@@ -79,7 +79,7 @@ def typed(command: list[str], answers: list[str], folder: Path) -> str:
         if not piece:
             break
         said += piece.decode()
-    assert process.wait(10) == 0, said
+    assert process.wait(60) == 0, said
     return said.replace("\r\n", "\n")
 
 
@@ -163,7 +163,7 @@ def reviewed_in_browser(page: Path, out: Path) -> Path | None:
         opened = browser.new_page(viewport={"width": 1400, "height": 900})
         opened.goto(page.resolve().as_uri())
         opened.wait_for_selector("#cards svg .box")
-        opened.wait_for_timeout(200)
+        opened.evaluate("() => new Promise((done) => setTimeout(done, 200))")  # the gallery draws its cards again after 150 ms
         opened.locator(".card-button").first.click()
         opened.wait_for_selector("#viewer[open]")
         opened.keyboard.press("Shift+A")

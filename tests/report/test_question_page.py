@@ -69,7 +69,7 @@ def test_keys_answer_and_the_download_is_a_file_that_a_run_takes(ours: Detection
     (tmp_path / "questions.html").write_text(page_of(ours), encoding="utf-8")
     with launched() as browser:
         page = browser.new_page(viewport={"width": width, "height": 800})
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto((tmp_path / "questions.html").as_uri())

@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def page(browser: Any, site: Path) -> Iterator[Any]:
     """The open page; fails at the end if anything was printed to the console or asked of any host."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)
     problems: list[str] = []
 
     def watch(route: Any) -> None:
@@ -72,7 +72,9 @@ def text(page: Any, selector: str) -> str:
 
 
 def open_viewer(page: Any, card: int = 0) -> None:
-    page.wait_for_timeout(200)  # longer than the gallery waits before it draws its cards again
+    page.evaluate(
+        "() => new Promise((done) => setTimeout(done, 200))"
+    )  # the gallery draws its cards again after 150 ms of the page
     page.locator(".card-button").nth(card).click()
     page.wait_for_selector("#panels svg .box")
 
