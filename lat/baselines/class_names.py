@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from lat.baselines.class_map import labels_by_class_map
 from lat.core.label_space import LabelSpace
@@ -47,9 +46,17 @@ def union_labels(by_name: Sequence[LabeledBoxes], pseudo: Sequence[LabeledBoxes]
     """
     images = []
     for named, found in zip(by_name, pseudo, strict=True):
-        is_near = box_iou(found.boxes_xyxy, named.boxes_xyxy) >= iou
+        is_near = _overlaps(found, named) >= iou
         images.append(_joined(named, found[~is_near.any(dim=1)]))
     return images
+
+
+def _overlaps(rows: LabeledBoxes, columns: LabeledBoxes) -> Tensor:
+    """(R, C) IoU of boxes."""
+    from torchvision.ops import box_iou  # takes as long to import as torch, and nothing else of an evaluation needs it
+
+    overlaps: Tensor = box_iou(rows.boxes_xyxy, columns.boxes_xyxy)
+    return overlaps
 
 
 def averaged_union_labels(
@@ -63,7 +70,7 @@ def averaged_union_labels(
     """
     images = []
     for named, found in zip(by_name, pseudo, strict=True):
-        overlaps = box_iou(named.boxes_xyxy, found.boxes_xyxy)
+        overlaps = _overlaps(named, found)
         is_near = overlaps >= iou
         boxes, scores = named.boxes_xyxy.clone(), torch.full_like(named.scores, LEAST_SCORE)
         rows = is_near.any(dim=1).nonzero().flatten()

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING, Any
 
 from lat.core.errors import InputError
 from lat.core.files import sha256_of_file, sha256_of_json
@@ -28,6 +26,9 @@ from lat.workspace.label_shards import prepared_shards, work_folder
 from lat.workspace.reading import reading_threads
 from lat.workspace.run_folder import at_work_in, url_folder
 from lat.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 MOST_LABELS = 100  # of an image
 

@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed.rendezvous import rendezvous
 
 from lat.core.errors import InputError
@@ -48,10 +46,16 @@ def started_processes() -> tuple[int, int]:
     if dist.is_available() and dist.is_torchelastic_launched():
         local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
         return local, world // local
-    if SLURMEnvironment.detect() and "SLURM_STEP_NUM_TASKS" in os.environ:  # set by srun; a batch script itself is one process
+    if "SLURM_STEP_NUM_TASKS" in os.environ and _is_started_by_srun():  # set by srun; a batch script itself is one process
         nodes = int(os.environ.get("SLURM_NNODES", 1))
         return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
     return 1, 1
+
+
+def _is_started_by_srun() -> bool:
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment  # takes as long to import as torch
+
+    return SLURMEnvironment.detect()
 
 
 def meet() -> None:
@@ -63,6 +67,9 @@ def meet() -> None:
     here, machines = started_processes()
     if here * machines == 1 or dist.is_initialized():
         return
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     if not TorchElasticEnvironment.detect() and "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise InputError("srun", f"starts {here * machines} tasks", "set the number per machine with --ntasks-per-node")
     environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else SLURMEnvironment()

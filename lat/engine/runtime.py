@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from torch import nn
 
 from lat.core.errors import InputError
 from lat.engine.precision import precision_of, uses_cuda
 from lat.engine.processes import Processes, in_joined_group, meet, started_processes
 from lat.engine.training_settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
@@ -26,6 +26,11 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     Raises:
         InputError: if the machine lacks the device.
     """
+    from lightning_fabric import Fabric  # takes as long to import as torch, and much of `lat` computes without it
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    from lat.engine.joined_group import JoinedGroup
+
     _check_accelerator(runtime.device_kind)
     if runtime.precision == "tf32" and uses_cuda(runtime):
         torch.set_float32_matmul_precision("high")
@@ -47,27 +52,12 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
     return fabric
 
 
-class JoinedGroup(LightningEnvironment):
-    """The processes of a group that was joined, each as a machine of its own, with a device of any number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.set_world_size(dist.get_world_size())
-        self.set_global_rank(dist.get_rank())
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        return True
-
-    def node_rank(self) -> int:
-        return dist.get_rank()
-
-    def local_rank(self) -> int:
-        return 0
-
-
 def fabric_alone(runtime: RuntimeSettings, fabric: Fabric) -> Fabric:
     """A Fabric on the device of `fabric` for one process that works without the others."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+
     alone = Fabric(
         accelerator=runtime.device_kind,
         devices=1,

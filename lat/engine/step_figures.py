@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from lat.engine.runtime import gradient_scaler
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 STEPS_BETWEEN_READS = 10  # on a device, unless a line of the log or a checkpoint comes before
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -26,6 +25,9 @@ from lat.engine.tracked_run import TrackedRun
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training, check_batch_size
 from lat.engine.training_state import Batch, TrainingState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class TrainItems(Protocol):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from lat.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -15,6 +14,9 @@ from lat.engine.optimization import build_average, build_optimizer
 from lat.engine.runtime import laid_out, processes_of
 from lat.engine.training_log import TrainingLog
 from lat.engine.training_settings import Training
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class TrainingState:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING
 
 from lat.config.load import Config
 from lat.core.errors import InputError
@@ -17,6 +16,9 @@ from lat.engine.reading import available_cores
 from lat.engine.runtime import build_fabric, fabric_alone, processes_of
 from lat.models.feature_files import available_memory
 from lat.workspace.run_folder import url_folder
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 BYTES_OF_A_WORKER = 2 * 2**30  # libraries, and the labels of all datasets
 

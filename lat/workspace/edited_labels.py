@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lat.core.errors import InputError
 from lat.labels.coco.read import read_labels
-from lat.labels.store.shards import Manifest
+from lat.labels.store.manifest import Manifest
 from lat.workspace.label_shards import work_folder
 from lat.workspace.workspace import Workspace
 

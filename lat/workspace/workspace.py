@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING
 
 from lat.config.load import Config
 from lat.engine.jobs import Executor
@@ -15,6 +14,9 @@ from lat.labels.reviewed import reviewed_path
 from lat.workspace.devices import Devices, DevicesAlone
 from lat.workspace.loaded import LoadedData
 from lat.workspace.paths import RunPaths
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Workspace:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from lat.core.copies import to_device
@@ -29,6 +28,9 @@ from lat.engine.runtime import laid_out
 from lat.evaluation.box_columns import FoundBoxes
 from lat.evaluation.detection_ap import ApResult, detection_ap
 from lat.workspace.paths import require
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 DetectorBatch = tuple[list[Tensor], list[LabeledBoxes]]
 CPU = torch.device("cpu")
