@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -30,22 +32,30 @@ def startup(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("startup")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("schema", "init", "check"),
-        *("--version", "--help", "import", "import --labels", "export", "review apply", "evaluate --truth --labels"),
-        "compare",
-    ],
-)
-def test_a_command_that_needs_no_network_imports_no_torch(name: str, startup: ModuleType, tmp_path: Path) -> None:
+def told_in_one_process(commands: Sequence[Sequence[str]], folder: Path, heavy: Sequence[str]) -> tuple[list[str], str]:
+    """Run commands one after the other; returns of each its exit status and what is imported by then, and standard error."""
+    code = f"""
+import contextlib, io, json, sys
+from lat.cli import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            main(arguments)
+    except SystemExit as ended:
+        print(ended.code or 0, *(name for name in {tuple(heavy)} if name in sys.modules))
+"""
+    command = [sys.executable, "-c", code, json.dumps(commands)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_no_command_that_needs_no_network_imports_torch(startup: ModuleType, tmp_path: Path) -> None:
     startup.write_inputs(tmp_path)
-    assert startup.run(startup.USES[name], tmp_path) == ""
+    told, errors = told_in_one_process(list(startup.USES.values()), tmp_path, startup.HEAVY)
+    assert dict(zip(startup.USES, told, strict=True)) == dict.fromkeys(startup.USES, "0"), errors
 
 
-def test_every_use_is_tested_and_a_torch_that_was_imported_is_told(startup: ModuleType, tmp_path: Path) -> None:
-    tested = test_a_command_that_needs_no_network_imports_no_torch.pytestmark[0].args[1]  # type: ignore[attr-defined]
-    assert set(tested) == set(startup.USES)
+def test_a_torch_that_was_imported_is_told(startup: ModuleType, tmp_path: Path) -> None:
     imported = startup.run(["doctor"], tmp_path).split()
     assert imported[0] == "torch"
     assert "lightning_fabric" not in imported, "which takes as long as torch again"
@@ -73,14 +83,10 @@ def test_doctor_describes_the_machine_before_it_imports_torch() -> None:
     assert is_imported == "False"
 
 
-@pytest.mark.parametrize("command", ["run", "transfer", "relations", "conventions", "ask", "label", "work", "export"])
-def test_wrong_settings_are_told_before_torch_is_imported(command: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("datasets: 5", encoding="utf-8")
-    further = {"label": ["--model", "owlv2"], "work": ["--shard", "0/2"], "export": ["--to", "coco", "--out", "there"]}.get(
-        command, []
-    )
-    code = "import sys; from lat.cli.app import main\ntry: main()\nfinally: print('torch' in sys.modules)"
-    called = [sys.executable, "-c", code, command, str(tmp_path / "c.yaml"), *further]
-    done = subprocess.run(called, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "False", done.stderr
-    assert "'datasets' is '5', not a list" in done.stderr
+    further = {"label": ["--model", "owlv2"], "work": ["--shard", "0/2"], "export": ["--to", "coco", "--out", "there"]}
+    names = ["run", "transfer", "relations", "conventions", "ask", "label", "work", "export"]
+    told, errors = told_in_one_process([[name, "c.yaml", *further.get(name, [])] for name in names], tmp_path, ["torch"])
+    assert dict(zip(names, told, strict=True)) == dict.fromkeys(names, "2"), errors
+    assert errors.count("'datasets' is '5', not a list") == len(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,14 @@ def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s"
         time.sleep(0.01)
+
+
+class Killed(CountedJob):
+    """A job whose process ends at once."""
+
+    def run(self, shard: int, advance: Advance = uncounted) -> Sequence[Path]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
 
 
 class Hiding(CountedJob):

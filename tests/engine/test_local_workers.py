@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from counted_job import CountedJob
+from counted_job import CountedJob, Killed
 
 from lat.core.errors import InputError
 from lat.engine.jobs import missing_shards
@@ -66,14 +66,6 @@ def test_another_error_arrives_with_its_traceback(tmp_path: Path) -> None:
 def test_a_worker_that_is_killed_is_named_with_its_shard(tmp_path: Path) -> None:
     with pytest.raises(WorkerEndedError, match=r"^count: a process that did shard \d was killed, .* the same command continues"):
         LocalWorkers(2, worth_images=1).run(CountedJob(tmp_path, [1, 1]), partial(Killed, tmp_path, [1, 1]))
-
-
-class Killed(CountedJob):
-    """A job whose process ends at once."""
-
-    def run(self, shard: int, advance: object = None) -> list[Path]:
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
 
 
 def test_ctrl_c_ends_the_workers_and_keeps_what_was_done(tmp_path: Path) -> None:

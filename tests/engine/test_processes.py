@@ -1,4 +1,4 @@
-"""Work shared between processes: two real ones, started by torchrun."""
+"""Work shared between processes: two real ones, started as srun does."""
 
 from __future__ import annotations
 
@@ -26,18 +26,25 @@ from lat.engine.processes import BLOCK, Processes
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `two_processes.py` has written."""
     folder, here = tmp_path_factory.mktemp("two"), Path(__file__).parent
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, here.parents[:2])),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
-    done = subprocess.run(
-        [*launch, str(here / "two_processes.py"), str(folder)], env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
+    processes = started([str(here / "two_processes.py"), str(folder)], os.pathsep.join(map(str, here.parents[:2])))
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
     return folder
+
+
+def started(arguments: list[str], python_path: str) -> list[subprocess.Popen[str]]:
+    """The tasks of Python with these arguments, as srun starts them."""
+    tasks = {**two_tasks(), "PYTHONPATH": python_path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, **tasks, **rank_of_task(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in RANKS
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -124,26 +131,19 @@ def test_that_another_process_has_ended_is_one_line() -> None:
     assert processes._describe(RuntimeError("shapes do not fit")) == "RuntimeError: shapes do not fit"
 
 
-def test_a_line_is_said_once_though_the_first_process_is_quicker() -> None:
-    code = "import os, sys\nfrom lat.core.errors import InputError\nfrom lat.engine import processes\n"
-    code += "processes.SECONDS_TO_LEAVE = 60.0\n"
-    code += "def wrong(say):\n    if os.environ['SLURM_PROCID'] == '1':\n"
+def test_wrong_input_is_one_line_and_status_2_in_every_process_though_the_first_is_quicker(tmp_path: Path) -> None:
+    code = "import os\nfrom lat.cli import app, main\nfrom lat.engine import processes\n"
+    code += "run, processes.SECONDS_TO_LEAVE = app._run, 120.0\n"
+    code += "def run_later(arguments, say):\n    if os.environ['SLURM_PROCID'] == '1':\n"
     code += "        processes._meeting[0].wait(['lat/left'])\n"  # the first has said it, and is leaving
-    code += "    raise InputError('it', 'is bad', 'mend it')\n"
-    code += "sys.exit(processes.together(wrong))"
-    variables = {**os.environ, **two_tasks(), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**variables, **rank_of_task(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in RANKS
-    ]
-    said = "".join(process.communicate(timeout=120)[1] for process in started)
-    assert [process.returncode for process in started] == [2, 2]
-    assert said == "error: it: is bad; mend it\n"
+    code += "    return run(arguments, say)\n"
+    code += f"app._run = run_later\nmain(['run', '{tmp_path}/c.yaml'])"
+    (tmp_path / "c.yaml").write_text("lat: {fusion: {attention: odd}}", encoding="utf-8")
+    tasks = started(["-c", code], os.environ.get("PYTHONPATH", ""))
+    said = [task.communicate(timeout=300) for task in tasks]
+    assert [task.returncode for task in tasks] == [2, 2], said
+    lines = [line for pair in said for text in pair for line in text.splitlines()]
+    assert lines == [f"error: {tmp_path}/c.yaml: lat.fusion.attention is 'odd'; choose one of sff, standard, none"]
 
 
 class AskedToEnd(Line):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from slurm_tasks import RANKS, rank_of_task, two_tasks
 from tiny import FEW_STEPS, draw_tiny, quiet, result_bytes, tiny_workspace
 
 from lat.engine.checkpoint import load_checkpoint
@@ -121,14 +120,3 @@ def test_a_killed_process_ends_the_run_and_the_next_goes_on(one: tuple[Path, Pat
     ours, theirs = (load_checkpoint(path, "label_transfer")["model"] for path in models)
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=1e-4)
-
-
-def test_wrong_input_is_one_line_and_status_2_in_every_process(one: tuple[Path, Path]) -> None:
-    slurm = two_tasks()
-    launch, arguments = [sys.executable, "-m", "lat"], ["run", str(one[0]), "lat.fusion.attention=odd"]
-    processes = [start(launch, arguments, **slurm, **rank_of_task(rank)) for rank in RANKS]
-    printed = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [2, 2]
-    assert [out for out, _ in printed] == ["", ""]
-    lines = [line for _, err in printed for line in err.splitlines()]
-    assert lines == [f"error: {one[0]}: lat.fusion.attention is 'odd'; choose one of sff, standard, none"]
