@@ -3,7 +3,7 @@
     python benchmarks/downstream.py [--tables 1 2 3] [--targets city nu way] [--seeds 0 1 2] [--methods NAME ...] [--small 60]
                                     [--out FOLDER] [--json FILE] [key=value ...]
 
-Table 1, diverging classes: each dataset in turn is a small target (--small images), the others are sources of 200.
+Table 1, diverging classes: each dataset in turn is a small target (--small images), the others, whole, are its sources.
 Table 2, small and large: city is small, the others are large, and each is a target.
 Table 3, training strategies, with the transferred labels of table 1.
 
