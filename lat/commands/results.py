@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lat.evaluation.ap_margins import margin_of_mean
 from lat.stages.evaluate import TRANSFER_METHODS, last_round_methods, mean_ap, method_of
 from lat.workspace.paths import require
 from lat.workspace.result_files import read_evaluation, read_metrics
@@ -72,5 +73,13 @@ def read_results(workspace: Workspace) -> Results:
 
 
 def mean_figures(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Row]:
-    """For each method, the mean of each figure over the transfers where it is defined; None if there are none."""
-    return {method: {key: mean_ap([row for row in rows if key in row], method, key) for key in MEANS} for method in methods}
+    """For each method, the mean of each figure over the transfers where it is defined, and margins; None if there are none."""
+    return {method: _means(rows, method) for method in methods}
+
+
+def _means(rows: Sequence[Row], method: str) -> Row:
+    means: Row = {key: mean_ap([row for row in rows if key in row], method, key) for key in MEANS}
+    for key in ("ap", "ap50"):
+        defined = [row for row in rows if row["method"] == method and row.get(key) is not None]
+        means[f"{key}_margin"] = margin_of_mean((row["source"], row.get(f"{key}_margin")) for row in defined)
+    return means

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lat.core.collector import uncollected
+from lat.evaluation.ap_margins import ap_margins
 from lat.evaluation.box_columns import BoxColumns, FoundBoxes, paired_columns
 from lat.labels.chunks import chunks_of
 from lat.labels.table import LabelTable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 class ApResult:
     """Average precision in 0..100; None if there is no truth box.
 
+    A margin is half of a 95 % interval over images (`ApMargins`).
+
     Attributes:
         ap: mean over classes of the AP at IoU 0.50, 0.55 .. 0.95.
         ap50: mean over classes of the AP at IoU 0.50.
@@ -30,6 +33,9 @@ class ApResult:
         images: number of truth images.
         boxes: number of truth boxes without crowd boxes.
         labels: number of labels that were scored.
+        ap_margin: the margin of `ap`.
+        ap50_margin: the margin of `ap50`.
+        per_class_margin: the margin of each of `per_class`.
     """
 
     ap: float | None
@@ -40,6 +46,9 @@ class ApResult:
     images: int
     boxes: int
     labels: int
+    ap_margin: float | None
+    ap50_margin: float | None
+    per_class_margin: dict[str, float | None]
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON types."""
@@ -65,12 +74,9 @@ def detection_ap(truth: LabelTable, labels: LabelTable | FoundBoxes | Iterable[L
 
 def ap_of_columns(wanted: BoxColumns, found: BoxColumns, num_images: int, class_names: Sequence[str]) -> ApResult:
     """Score labels against truth, both as `paired_columns` gives them."""
-    counted = wanted.labels[~wanted.is_crowd]
-    if not len(found.image):
-        per_class = {name: 0.0 if (counted == k).any() else None for k, name in enumerate(class_names)}
-        nothing = 0.0 if len(counted) else None
-        return ApResult(nothing, nothing, nothing, nothing, per_class, num_images, len(counted), 0)
-    precision = _precision(wanted, found, num_images, len(class_names))
+    boxes, labels = int((~wanted.is_crowd).sum()), len(found.image)
+    precision = _precision(wanted, found, num_images, len(class_names)) if labels else _nothing_found(wanted, len(class_names))
+    margins = ap_margins(wanted, found, num_images, class_names)
     return ApResult(
         ap=_mean(precision),
         ap50=_mean(precision[0]),
@@ -78,9 +84,19 @@ def ap_of_columns(wanted: BoxColumns, found: BoxColumns, num_images: int, class_
         ap85=_mean(precision[7]),
         per_class={name: _mean(precision[:, :, k]) for k, name in enumerate(class_names)},
         images=num_images,
-        boxes=len(counted),
-        labels=len(found.image),
+        boxes=boxes,
+        labels=labels,
+        ap_margin=margins.ap,
+        ap50_margin=margins.ap50,
+        per_class_margin=margins.per_class,
     )
+
+
+def _nothing_found(wanted: BoxColumns, num_classes: int) -> np.ndarray:
+    """What `_precision` is without labels."""
+    precision = np.full((10, 101, num_classes), -1.0)
+    precision[:, :, wanted.labels[~wanted.is_crowd]] = 0
+    return precision
 
 
 def _precision(wanted: BoxColumns, found: BoxColumns, num_images: int, num_classes: int) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lat.evaluation.ap_margins import margin_of_mean
 from lat.evaluation.side_shifts import WITHIN_95
 
 SHOWN_METHODS = {
@@ -23,11 +24,13 @@ EvaluationRow = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Score:
-    """AP and AP50 of one method in one row, None if undefined; `best` marks the row's highest AP."""
+    """AP and AP50 of one method in one row with their margins, None if undefined; `best` marks the row's highest AP."""
 
     ap: float | None
-    ap50: float | None
+    ap50: float | None = None
     best: bool = False
+    ap_margin: float | None = None
+    ap50_margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class ClassScores:
     """AP of one class under each method, in the order of the table's columns."""
 
     name: str
-    scores: tuple[float | None, ...]
+    scores: tuple[Score, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,11 @@ class TransferView:
 
     def mean_of(self, method: str) -> float | None:
         """Mean AP of a method over all rows, None if it has none."""
-        return self.mean[self.methods.index(method)].ap if method in self.methods else None
+        return self.score_of(method).ap
+
+    def score_of(self, method: str) -> Score:
+        """The mean of a method over all rows."""
+        return self.mean[self.methods.index(method)] if method in self.methods else Score(None)
 
 
 def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
@@ -82,8 +89,7 @@ def transfer_view(rows: Sequence[EvaluationRow]) -> TransferView | None:
     methods = tuple(dict.fromkeys([*known, *(str(row["method"]) for row in rows)]))
     pairs = list(dict.fromkeys((str(row["source"]), str(row["target"])) for row in rows))
     table = [_transfer_row(pair, methods, rows) for pair in pairs]
-    columns = [[row.scores[i] for row in table] for i in range(len(methods))]
-    mean = [Score(_mean([score.ap for score in column]), _mean([score.ap50 for score in column])) for column in columns]
+    mean = [_mean_score([row.source for row in table], [row.scores[i] for row in table]) for i in range(len(methods))]
     return TransferView(
         methods=methods,
         titles=tuple(map(_title, methods)),
@@ -102,9 +108,9 @@ def _title(method: str) -> str:
 def _transfer_row(pair: tuple[str, str], methods: Sequence[str], rows: Sequence[EvaluationRow]) -> TransferRow:
     by_method = {str(row["method"]): row for row in rows if (row["source"], row["target"]) == pair}
     found = [by_method.get(method, {}) for method in methods]
-    scores = [Score(row.get("ap"), row.get("ap50")) for row in found]
+    scores = [Score(row.get("ap"), row.get("ap50"), False, row.get("ap_margin"), row.get("ap50_margin")) for row in found]
     names = dict.fromkeys(str(name) for row in found for name in row.get("per_class") or {})
-    classes = [ClassScores(name, tuple((row.get("per_class") or {}).get(name) for row in found)) for name in names]
+    classes = [ClassScores(name, tuple(_class_score(row, name) for row in found)) for name in names]
     images = next((int(row["images"]) for row in found if row.get("images") is not None), None)
     return TransferRow(*pair, _mark_best(scores), _gain(methods, scores), tuple(classes), images)
 
@@ -115,6 +121,19 @@ def _gain(methods: Sequence[str], scores: Sequence[Score]) -> float | None:
     return None if ours is None or baseline is None else ours - baseline
 
 
+def _class_score(row: EvaluationRow, name: str) -> Score:
+    ap, margin = ((row.get(key) or {}).get(name) for key in ("per_class", "per_class_margin"))
+    return Score(ap, ap_margin=margin)
+
+
+def _mean_score(sources: Sequence[str], scores: Sequence[Score]) -> Score:
+    """The mean of a method over rows, whose sources are given."""
+    ap, ap50 = _mean([score.ap for score in scores]), _mean([score.ap50 for score in scores])
+    margin = margin_of_mean(zip(sources, (score.ap_margin for score in scores), strict=True))
+    margin50 = margin_of_mean(zip(sources, (score.ap50_margin for score in scores), strict=True))
+    return Score(ap, ap50, False, None if ap is None else margin, None if ap50 is None else margin50)
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined and len(defined) == len(values) else None
@@ -123,7 +142,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _mark_best(scores: Sequence[Score]) -> tuple[Score, ...]:
     best = max((score.ap for score in scores if score.ap is not None), default=None)
     alone = len(scores) > 1 and best is not None
-    return tuple(Score(score.ap, score.ap50, alone and score.ap == best) for score in scores)
+    return tuple(replace(score, best=alone and score.ap == best) for score in scores)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,17 @@ def environment() -> Environment:
         loader=PackageLoader("lat", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     templates.filters["figure"] = lambda value: "–" if value is None else f"{value:.1f}"
+    templates.filters["margin"] = margin
     templates.filters["signed"] = lambda value: "–" if value is None else f"{value:+.1f}".replace("-", "−")
     templates.filters["units"] = lambda value: f"{value:.1f}".removesuffix(".0")
     templates.filters["with_code"] = with_code
     templates.filters["whole"] = lambda value: f"{value:,}"
     return templates
+
+
+def margin(value: float | None) -> Markup:
+    """` ± 1.2` in small print; nothing if it is unknown."""
+    return Markup("") if value is None else Markup('<small class="margin"> ±&nbsp;{:.1f}</small>').format(value)
 
 
 def with_code(sentence: str) -> Markup:

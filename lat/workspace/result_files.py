@@ -18,7 +18,15 @@ class ReliabilityBin(TypedDict):
     count: int
 
 
-class TransferRow(TypedDict):
+class Margins(TypedDict, total=False):
+    """Half of the 95 % interval of a figure of AP; older runs have none."""
+
+    ap_margin: Figure
+    ap50_margin: Figure
+    per_class_margin: dict[str, Figure]
+
+
+class TransferRow(Margins):
     """How labels of one method fare against truth; a figure is None where it is undefined."""
 
     source: str
@@ -52,7 +60,7 @@ class AgreementRow(TypedDict, total=False):
     class_changes: dict[str, dict[str, int]] | None
 
 
-class DetectorRow(TypedDict, total=False):
+class DetectorRow(Margins, total=False):
     """The AP of a detector."""
 
     ap: Required[Figure]

@@ -75,6 +75,7 @@ def content_of(*galleries: Gallery, report: Path | None = None) -> ReportContent
         {"source": "city", "target": "way", "method": method, "ap": ap, "ap50": ap, "per_class": {"vehicle": ap}, "images": 1}
         for method, ap in (("class_names", None), ("pseudo_label", 61.25), ("label_transfer", 81.5))
     ]
+    transfer[2] |= {"ap_margin": 2.25, "ap50_margin": 1.75, "per_class_margin": {"vehicle": 3.5}}
     changes = {"kept": 1, "moved": 1, "added": 1, "dropped": 1, "class_changes": {"car": {"vehicle": 2}}}
     downstream = {"target": "way", "name": "", "detector": "torchvision", "method": "label_transfer", "strategy": "mixed"}
     return ReportContent(

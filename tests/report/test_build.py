@@ -91,6 +91,7 @@ def test_figures_of_the_page(tmp_path: Path) -> None:
     ribbons = [found["class"] for found in page.all("path") if found.get("class", "").startswith("ribbon")]
     assert sorted(ribbons) == ["ribbon is-added", "ribbon is-dropped", "ribbon is-same"]
     assert "car to vehicle: 2 boxes" in page.text
+    assert "81.5 ±\N{NO-BREAK SPACE}2.281.5 ±\N{NO-BREAK SPACE}1.8" in page.text  # AP, and AP50 in a line of its own
     assert "Scores of pseudo-labels (median 0.60)" in " ".join(found.get("aria-label", "") for found in page.all("svg"))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lat.report.evaluation_views import HeatCell, agreement_view, transfer_view, wilson_interval
+from lat.report.evaluation_views import HeatCell, Score, agreement_view, transfer_view, wilson_interval
 
 
 def row(source: str, target: str, method: str, ap: float | None, **more: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def test_methods_rows_means_and_gain() -> None:
     assert table.titles == ("Classes by name", "Pseudo-labels", "Label transfer", "mine")
     assert [(r.source, r.target, r.gain) for r in table.rows] == [("a", "b", 10.0), ("b", "a", -4.0)]
     assert [score.best for score in table.rows[0].scores] == [False, False, True, False]
-    assert [(c.name, c.scores) for c in table.rows[0].classes] == [
+    assert [(c.name, tuple(score.ap for score in c.scores)) for c in table.rows[0].classes] == [
         ("bus", (None, None, 70.0, None)),
         ("car", (None, None, 90.0, None)),
     ]
@@ -47,6 +47,21 @@ def test_methods_rows_means_and_gain() -> None:
     assert table.mean_gain == pytest.approx(3.0)
     assert table.better_rows == 1
     assert table.mean_of("union") is None
+
+
+def test_margins_of_means_add_up_within_a_source_and_as_squares_between_sources() -> None:
+    margins = {"ap_margin": 3.0, "ap50_margin": 1.0, "per_class_margin": {"car": 6.0}}
+    mine = row("a", "b", "mine", 50.0, per_class={"car": 40.0, "bus": 60.0}, **margins)
+    other = row("b", "a", "mine", 70.0, ap_margin=4.0, ap50_margin=None)
+    same_source = row("a", "c", "mine", 70.0, ap_margin=4.0, ap50_margin=1.0)
+    table, of_one = transfer_view([mine, other]), transfer_view([mine, same_source])
+    assert table is not None
+    assert of_one is not None
+    assert table.mean == (Score(60.0, 60.0, False, 2.5, None),)  # sqrt(3^2 + 4^2) / 2
+    assert of_one.mean == (Score(60.0, 60.0, False, 3.5, 1.0),)  # (3 + 4) / 2
+    assert table.score_of("mine").ap_margin == 2.5
+    assert table.score_of("another").ap_margin is None
+    assert [score.scores for score in table.rows[0].classes] == [(Score(40.0, ap_margin=6.0),), (Score(60.0),)]
 
 
 def test_no_rows_no_table() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lat.cli.tables.margins import MARGIN, with_margin
 from lat.core.errors import printable
 
 _LEAST_SHARE = 0.005  # of what a class is in the other file, what is listed: 1 % after rounding
@@ -67,12 +68,17 @@ def convention_lines(conventions: Sequence[Mapping[str, Any]]) -> list[str]:
 def agreement_lines(figures: Mapping[str, Any]) -> list[str]:
     """Alpha and AP both ways."""
     alphas = _decimal(figures["alpha"], 3), _decimal(figures["alpha_of_matched"], 3)
-    ways = [f"{way.replace('_', ' ')} {_decimal(ap['ap'], 1)} / {_decimal(ap['ap50'], 1)}" for way, ap in figures["ap"].items()]
+    ways = [f"{way.replace('_', ' ')} {_both_aps(ap)}" for way, ap in figures["ap"].items()]
     return [
         "",
         f"alpha {alphas[0]} over all boxes, {alphas[1]} over the {figures['matched']} that are in both",
         f"AP[.5:.95] / AP50 of each class as its likeliest counterpart: {', '.join(ways)}",
+        MARGIN,
     ]
+
+
+def _both_aps(figures: Mapping[str, Any]) -> str:
+    return " / ".join(with_margin(figures[key], figures[f"{key}_margin"]) for key in ("ap", "ap50"))
 
 
 def _percent(share: float) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lat.cli.tables.margins import MARGIN, with_margin
 from lat.core.errors import printable
 
 if TYPE_CHECKING:  # the figures of two files are printed without torch
@@ -40,11 +41,11 @@ def print_results(results: Results) -> None:
     if rows["transfer"]:
         _print_titled(console, "Transfer AP[.5:.95] / AP50 against truth", transfer_table(rows["transfer"], results.means))
         if results.rounds:
-            figures = [_ap_figures(results.means[method]) for method in results.rounds]
+            figures = [_ap_in_line(results.means[method]) for method in results.rounds]
             per_round = ", ".join(f"round {number} {each}" for number, each in enumerate(figures))
             console.print(f"label transfer, mean: {per_round}")
             pairs = results.last_round.items()
-            of_last = ", ".join(f"{method.replace('_', ' ')} {_ap_figures(results.means[name])}" for method, name in pairs)
+            of_last = ", ".join(f"{method.replace('_', ' ')} {_ap_in_line(results.means[name])}" for method, name in pairs)
             console.print(f"detectors of round {len(figures) - 1}, mean: {of_last}", soft_wrap=True)
         title = f"Transferred labels at a score of {threshold} against truth"
         _print_titled(console, title, quality_table(rows["transfer"], results.means["label_transfer"]))
@@ -54,13 +55,16 @@ def print_results(results: Results) -> None:
         _print_titled(console, "Upstream detectors on their own held-out images", upstream_table(results.upstream))
     if rows["downstream"]:
         _print_titled(console, "Downstream detectors on the target's held-out images", downstream_table(rows["downstream"]))
+    if any((rows["transfer"], results.upstream, rows["downstream"])):
+        console.print(MARGIN)
 
 
 def print_figures(title: str, figures: Mapping[str, Any]) -> None:
     """Print the figures of one labels file against truth: in all, and the AP of each class."""
     console = Console(highlight=False)
     _print_titled(console, title, figures_table(figures))
-    _print_titled(console, "AP[.5:.95] of each class", class_table(figures["per_class"]))
+    _print_titled(console, "AP[.5:.95] of each class", class_table(figures["per_class"], figures.get("per_class_margin") or {}))
+    console.print(MARGIN)
 
 
 def _print_titled(console: Console, title: str, table: Table) -> None:
@@ -111,13 +115,13 @@ def figures_table(figures: Mapping[str, Any]) -> Table:
     return table
 
 
-def class_table(per_class: Mapping[str, float | None]) -> Table:
-    """AP of each class, in the order of the label space."""
+def class_table(per_class: Mapping[str, float | None], margins: Mapping[str, float | None]) -> Table:
+    """AP of each class, in the order of the label space, with its margin where it is known."""
     table = Table()
     table.add_column("class")
     table.add_column("AP", justify="right")
     for name, ap in per_class.items():
-        table.add_row(escape(printable(name)), _percent(ap))
+        table.add_row(escape(printable(name)), with_margin(ap, margins.get(name)))
     return table
 
 
@@ -156,11 +160,14 @@ def downstream_table(rows: Sequence[Row]) -> Table:
 
 
 def _ap_figures(figures: Mapping[str, Any]) -> str:
-    return f"{_percent(figures['ap'])} / {_percent(figures['ap50'])}"
+    """AP / AP50, and in a second line their margins where they are known."""
+    margins = figures.get("ap_margin"), figures.get("ap50_margin")
+    below = "" if None in margins else "\n" + " / ".join(f"±{margin:.1f}" for margin in margins)
+    return f"{with_margin(figures['ap'], None)} / {with_margin(figures['ap50'], None)}{below}"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _ap_in_line(figures: Mapping[str, Any]) -> str:
+    return " / ".join(with_margin(figures[key], figures.get(f"{key}_margin")) for key in ("ap", "ap50"))
 
 
 def _quality_figures(figures: Mapping[str, Any]) -> list[str]:

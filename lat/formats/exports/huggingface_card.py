@@ -123,6 +123,7 @@ def _figures(splits: Sequence[Split]) -> str:
     if not rows:
         return ""
     text = "Of the labels against known ones of the same images, in percent, before any was left out.\n"
+    text += "± stands before half of a 95 % interval, from the scatter over images.\n"
     return f"## Figures\n\n{_table(['labels', 'AP', 'AP50', 'AP75', 'images', 'boxes'], rows)}\n{text}"
 
 
@@ -136,8 +137,14 @@ def _figures_of(path: Path) -> Iterator[list[object]]:
         return
     for one in found:
         if (f"{one.get('source')}.{one.get('target')}", one.get("method")) == (path.stem, method):
-            aps = [one.get(key) for key in ("ap", "ap50", "ap75")]
-            yield [path.stem, *("-" if ap is None else f"{ap:.1f}" for ap in aps), one.get("images"), one.get("boxes")]
+            aps = [_ap(one, key) for key in ("ap", "ap50", "ap75")]
+            yield [path.stem, *aps, one.get("images"), one.get("boxes")]
+
+
+def _ap(row: Mapping[str, Any], key: str) -> str:
+    """A figure and its margin, half of the 95 % interval over images, where they are known."""
+    ap, margin = row.get(key), row.get(f"{key}_margin")
+    return "-" if ap is None else f"{ap:.1f}" + ("" if margin is None else f" ± {margin:.1f}")
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -146,7 +146,7 @@ def evaluate_detector(
 ) -> dict[str, Any]:
     """AP of a detector on a part of a dataset in its label space, as in metrics.json; null without a part."""
     if part is None:
-        return ApResult(None, None, None, None, {}, 0, 0, 0).to_dict()
+        return ApResult(None, None, None, None, {}, 0, 0, 0, None, None, {}).to_dict()
     found = FoundBoxes(part.space)
     batches = batches_of(range(len(part)), batch_size)
     detections = map(predictor.predict, image_batches(part, processes.share(batches), predictor.fabric.device, readers))
