@@ -26,10 +26,12 @@ class AskedQuestions:
     Attributes:
         questions: the questions, as `Question.to_dict` gives them, the most important first.
         said: what was said before, by source, target and source class; the downloaded file has it too.
+        run: what tells this run from others: a browser keeps answers under it until the page is opened again.
     """
 
     questions: Sequence[Mapping[str, Any]]
     said: Mapping[str, Any]
+    run: str
 
 
 def render_questions(
@@ -52,6 +54,7 @@ def render_questions(
         .render(
             cards=[(one, one["listed"], _picture(one, datasets[one["source"]])) for one in asked.questions],
             said=json.dumps(asked.said, ensure_ascii=False),
+            run=asked.run,
             pages=pages or {},
             style=Markup(style),
             script=Markup(script),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from lat.core.files import sha256_of_file, writing
 from lat.engine.progress import track
 from lat.labelling.answer_file import AnswerFile
 from lat.report.build import Gallery, Progress, ReportContent, ReportSettings, write_report
+from lat.report.page import content_hash
 from lat.report.pictures import LONGEST_SIDE, relative_url
 from lat.report.question_page import AskedQuestions
 from lat.stages.doubt import DoubtShards
@@ -98,7 +100,13 @@ def _asked(workspace: Workspace) -> AskedQuestions | None:
     run = RunQuestions(workspace)
     file = AnswerFile(Path(workspace.config.answers), run.spaces)
     questions = run.pick(file.answers, MOST_QUESTIONS)
-    return AskedQuestions([one.to_dict() for one in questions], file.said) if questions else None
+    return AskedQuestions([one.to_dict() for one in questions], file.said, _name_of(workspace)) if questions else None
+
+
+def _name_of(workspace: Workspace) -> str:
+    """What tells a run from others, wherever its folder lies: how that is called, and all label spaces."""
+    spaces = {name: workspace.data.space(name).categories() for name in workspace.names}
+    return f"{workspace.paths.root.name} {content_hash(json.dumps(spaces))}"
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content_of(first, second, report=folder / "report"),
         examples={"city": first.dataset},
         conventions=[conventions_of("city", "way")],
-        asked=AskedQuestions([question], {}),
+        asked=AskedQuestions([question], {}, "run"),
     )
     write_report(folder / "report", content, ReportSettings())
     return folder / "report"

@@ -1,7 +1,10 @@
-// Answers to questions about classes: chosen with the mouse or with keys, and downloaded as the YAML file that a run takes.
+// Answers to questions about classes: chosen with the mouse or with keys, kept in the browser under the run and the question, and
+// downloaded as the YAML file that a run takes.
 (() => {
   const cards = [...document.querySelectorAll(".question")];
-  const said = JSON.parse(document.getElementById("main").dataset.said);
+  const main = document.getElementById("main");
+  const said = JSON.parse(main.dataset.said);
+  const key = `lat answers ${main.dataset.run}`;
   const download = document.getElementById("download");
   const boxesOf = (card) => [...card.querySelectorAll("input:not(.nothing)")];
   const nothingOf = (card) => card.querySelector(".nothing");
@@ -19,7 +22,44 @@
   function changed(card, box) {
     if (box.checked && box === nothingOf(card)) for (const one of boxesOf(card)) one.checked = false;
     else if (box.checked) nothingOf(card).checked = false;
+    keep(card);
     show();
+  }
+
+  const questionOf = ({ dataset }) => JSON.stringify([dataset.source, dataset.target, dataset.class]);
+
+  /** The kept answers, by question: the classes that each names. */
+  function kept() {
+    try {
+      const found = JSON.parse(localStorage.getItem(key));
+      return found && typeof found === "object" ? found : {};
+    } catch {
+      return {}; // some browsers store nothing for pages from disk: answers then last as long as the page is open
+    }
+  }
+
+  function keep(card) {
+    const answers = kept(); // with what another window has added
+    if (isAnswered(card)) answers[questionOf(card)] = chosen(card);
+    else delete answers[questionOf(card)];
+    try {
+      localStorage.setItem(key, JSON.stringify(answers));
+    } catch {
+      // as above
+    }
+  }
+
+  /** Choose what was kept; an answer that names a class which is no choice any more is left out. */
+  function restore() {
+    const answers = kept();
+    for (const card of cards) {
+      const names = answers[questionOf(card)];
+      const boxes = boxesOf(card);
+      if (!Array.isArray(names) || !names.every((name) => boxes.some((box) => box.value === name))) continue;
+      for (const box of boxes) box.checked = names.includes(box.value);
+      nothingOf(card).checked = !names.length;
+      for (const fold of card.querySelectorAll("details")) fold.open ||= fold.querySelector("input:checked") !== null;
+    }
   }
 
   /** A text in quotes, as YAML and JSON both read it. */
@@ -75,11 +115,13 @@
     else if (event.key === "p") go(place - 1);
     else if (event.key === "s") {
       for (const box of [...boxesOf(card), nothingOf(card)]) box.checked = false;
+      keep(card);
       show();
       go(place + 1);
     } else return;
     event.preventDefault();
   });
 
+  restore();
   show();
 })();
