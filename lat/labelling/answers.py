@@ -49,6 +49,13 @@ class Answers:
     def __bool__(self) -> bool:
         return bool(self.rows) or bool(self.impossible.any())
 
+    @property
+    def concerned(self) -> Tensor:
+        """(K_s,) bool: classes that were answered, or of which an answer of the other direction rules something out."""
+        found = self.impossible.any(dim=1)
+        found[list(self.rows)] = True
+        return found
+
     def overriding(self, shares: Tensor, undamped: Tensor) -> Tensor:
         """Class shares (K_s, K_t + 1) with answers in place of estimates.
 

@@ -69,7 +69,8 @@ def pick_questions(
 ) -> list[Question]:
     """The questions with the largest expected gain, largest first; each counts what those before it leave open.
 
-    A question is asked only if an undecided class would be settled by its answer.
+    A question is asked only if an undecided class would be settled by its answer, or its class is split in a way that is a sign
+    of a mistake that all estimates share (`_odd_splits`).
 
     Args:
         estimates: class shares of every ordered pair of label spaces, that which is used first.
@@ -82,9 +83,14 @@ def pick_questions(
     open_shares, is_asked = {}, {}
     decided = {pair: answers[pair].deciding(each) if pair in answers else list(each) for pair, each in estimates.items()}
     for pair, each in decided.items():
-        open_shares[pair] = _in_question(each, boxes[pair[0]]) * (pair in transfers)
+        in_question, splits = _in_question(each), _odd_splits(estimates[pair][0], estimates[pair[::-1]][0])
+        if pair in answers:
+            splits = splits.masked_fill(answers[pair].concerned[:, None], 0.0)
+        splits = splits.masked_fill(undecided(each)[:, None], 0.0)  # of these, what estimates say tells more
+        shares = torch.maximum(in_question, splits)
+        open_shares[pair] = _in_classes(shares, each[0], boxes[pair[0]]) * (pair in transfers)
+        is_asked[pair] = _settles(each, decided[pair[::-1]]) | splits.any(dim=1)
     for source, target in decided:
-        is_asked[source, target] = _settles(decided[source, target], decided[target, source])
         if (source, target) in answers:
             is_asked[source, target][list(answers[source, target].rows)] = False
     for source, target, name in skipped:
@@ -111,17 +117,35 @@ def _settle(open_shares: Mapping[_Pair, Tensor], pair: _Pair, index: int) -> Non
     open_shares[pair[::-1]][:, index] = 0.0
 
 
-def _in_question(estimates: Sequence[ClassShares], boxes: Tensor) -> Tensor:
-    """(K_s, K_t): the objects of a source class that may or may not be of a target class, as a share of all that are of that.
+def _in_question(estimates: Sequence[ClassShares]) -> Tensor:
+    """(K_s, K_t): what share of a source class may or may not be of a target class.
 
     Of what estimates say of two classes, the geometric mean of the smallest and the largest share is in question, the less the
-    closer these are, and nothing if they agree. Every target class counts alike, as in AP.
+    closer these are, and nothing if they agree.
     """
     shares = torch.stack([_of_classes(one) for one in estimates])
     low, high = shares.amin(dim=0), shares.amax(dim=0)
-    objects = (boxes * (1 - estimates[0].shares[:, -1]))[:, None]
-    of_target = (objects * shares[0]).sum(dim=0).clamp(min=FEWEST_OBJECTS)
-    return objects * (low.clamp(min=SMALLEST_SHARE) * high).sqrt() * (1 - low / high.clamp(min=1e-6)).square() / of_target
+    return (low.clamp(min=SMALLEST_SHARE) * high).sqrt() * (1 - low / high.clamp(min=1e-6)).square()
+
+
+def _odd_splits(one: ClassShares, opposite: ClassShares) -> Tensor:
+    """(K_s, K_t) in [0, 1]: how evenly a class is split among target classes that are mostly something else; 0 for other classes.
+
+    A class that takes in several is split too, but each of these is all its own. Where one is split although each part belongs
+    to other classes for the most, class lists would have to cross: more often a detector confuses it with these, and then all
+    estimates are wrong alike. Which of the parts it is, is open the more the evener the split is.
+    """
+    shares, share_back = _of_classes(one), _of_classes(opposite).T
+    is_part = shares >= UNDECIDED
+    is_odd = (is_part.sum(dim=1) > 1) & (~is_part | (share_back < 0.5)).all(dim=1)
+    return 4 * shares * (1 - shares) * (is_part & is_odd[:, None])
+
+
+def _in_classes(shares: Tensor, used: ClassShares, boxes: Tensor) -> Tensor:
+    """Shares (K_s, K_t) of source classes as shares of all objects of each target class: these count alike, as in AP."""
+    objects = (boxes * (1 - used.shares[:, -1]))[:, None]
+    of_target = (objects * _of_classes(used)).sum(dim=0).clamp(min=FEWEST_OBJECTS)
+    return objects * shares / of_target
 
 
 def _settles(estimates: Sequence[ClassShares], opposite: Sequence[ClassShares]) -> Tensor:

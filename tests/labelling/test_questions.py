@@ -113,3 +113,42 @@ def test_skipped_questions_are_not_asked_again_and_no_more_than_wanted() -> None
     again = asked(pick_questions(of, BOXES, {}, 10, PAIRS, asked([first])))
     assert again
     assert asked([first])[0] not in again
+
+
+CROSSING = [[0.5, 0.5, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+"""Of `bus`, half is `bus` and half is `truck` in the other dataset, as all estimates say."""
+
+
+def test_a_split_that_crosses_other_classes_is_asked_though_all_estimates_agree(tmp_path: Path) -> None:
+    mostly_others = [[0.4, 0.0, 0.6, 0.0], [0.2, 0.8, 0.0, 0.0], SURE[2]]  # `bus` of b is mostly `man` of a, `truck` is `truck`
+    of = estimates([CROSSING] * 2, [mostly_others] * 2)
+    (question,) = pick(of)
+    assert asked([question]) == [("a", "b", "bus")]
+    assert question.gain == pytest.approx(100 / (0.5 * 100) + 100 / (0.5 * 100 + 50))  # 4 * 0.5 * 0.5: nothing is known of it
+    assert question.choices[:2] == (("bus", 0.5, 0.5), ("truck", 0.5, 0.5))
+    for answer in ("bus: [bus]", "bus: [bus, truck]", "bus: []"):
+        (tmp_path / "answers.yaml").write_text(f"a: {{b: {{{answer}}}}}")
+        assert pick(of, read_answers(tmp_path / "answers.yaml", {"a": A, "b": B})) == []
+    (tmp_path / "answers.yaml").write_text("b: {a: {truck: [truck]}}")  # so no `bus` of a is a `truck` of b
+    assert pick(of, read_answers(tmp_path / "answers.yaml", {"a": A, "b": B})) == []
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_class_that_takes_in_others_is_no_odd_split(share: float) -> None:
+    its_own = [[share, 0.0, 1 - share, 0.0], [0.9, 0.1, 0.0, 0.0], SURE[2]]
+    assert pick(estimates([CROSSING] * 2, [its_own] * 2)) == []
+
+
+def test_a_small_part_is_no_odd_split() -> None:
+    nearly_whole = [[0.85, 0.15, 0.0, 0.0], *SURE[1:]]
+    mostly_others = [[0.4, 0.0, 0.6, 0.0], [0.2, 0.8, 0.0, 0.0], SURE[2]]
+    assert pick(estimates([nearly_whole] * 2, [mostly_others] * 2)) == []
+
+
+def test_of_an_undecided_class_what_estimates_differ_by_counts_as_before() -> None:
+    mostly_others = [[0.4, 0.0, 0.6, 0.0], [0.2, 0.8, 0.0, 0.0], SURE[2]]
+    other = [[1.0, 0.0, 0.0, 0.0], *SURE[1:]]
+    first, *_ = pick(estimates([CROSSING, other], [mostly_others] * 2))
+    assert asked([first]) == [("a", "b", "bus")]
+    as_bus, as_truck = 100 * sqrt(0.5) * 0.25 / 50, 100 * sqrt(1e-5 * 0.5) / 100
+    assert first.gain == pytest.approx(as_bus + as_truck)
