@@ -5,6 +5,8 @@ way:                              # a source
     cyclist: [rider, bicycle]     # all that it can be there
     sign: []                      # none of them
 
+It may also say whether protocols box hidden parts (`lat.labelling.hidden_parts`).
+
 An answer decides its class in that direction. In the other direction it rules out what it leaves out: if no `cyclist` is a
 `motorcycle`, no `motorcycle` is a `cyclist`. Shape letters: K_s and K_t classes of the source's and of the target's label space;
 "none" is last, at index K_t.
@@ -25,6 +27,7 @@ from lat.core.documents import read_yaml
 from lat.core.errors import InputError, looked_for
 from lat.core.label_space import LabelSpace
 from lat.labelling.class_shares import ClassShares
+from lat.labelling.hidden_parts import KEY, draw_alike, read_hidden_parts
 from lat.labelling.share_table import restricted, share_table
 
 _Rows = Mapping[int, Tensor]
@@ -39,15 +42,17 @@ class Answers:
         target: the target's label space.
         rows: by index of each answered source class, (K_t,) bool classes that it can be, or (K_t + 1,) float32 shares.
         impossible: (K_s, K_t) bool, what these and the answers of the other direction rule out.
+        drawn_alike: (K_s, K_t) bool, classes in whose boxes both protocols treat hidden parts alike.
     """
 
     source: LabelSpace
     target: LabelSpace
     rows: _Rows
     impossible: Tensor
+    drawn_alike: Tensor
 
     def __bool__(self) -> bool:
-        return bool(self.rows) or bool(self.impossible.any())
+        return bool(self.rows) or bool(self.impossible.any()) or bool(self.drawn_alike.any())
 
     @property
     def concerned(self) -> Tensor:
@@ -75,11 +80,13 @@ class Answers:
         return [replace(one, shares=self.overriding(one.shares, undamped)) for one in estimates]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types: what was said of each class, and what follows from the other direction."""
+        """Plain types: what was said of each class, what follows from the other direction, and classes `drawn_alike`, if any."""
         columns = self.target.class_names
         said = {self.source.class_names[i]: _written(row, columns) for i, row in sorted(self.rows.items())}
         follows = [(i, row) for i, row in enumerate(self.impossible) if i not in self.rows and row.any()]
-        return {"said": said, "ruled_out": {self.source.class_names[i]: _written(row, columns) for i, row in follows}}
+        found = {"said": said, "ruled_out": {self.source.class_names[i]: _written(row, columns) for i, row in follows}}
+        alike = {self.source.class_names[i]: _written(row, columns) for i, row in enumerate(self.drawn_alike) if row.any()}
+        return {**found, "drawn_alike": alike} if alike else found
 
 
 def read_answers(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str, str], Answers]:
@@ -97,8 +104,9 @@ def read_answers(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str
         content = read_yaml(path, Any)
     except FileNotFoundError:
         raise InputError(path, f"there is no such file of answers{looked_for(path)}", "`lat ask CONFIG` writes one") from None
+    content, hidden_parts = _parted(content)
     _check_all_are_answered(path, content)
-    tables = share_table(path, content, spaces)
+    tables, of_hidden = share_table(path, content, spaces), read_hidden_parts(path, hidden_parts, spaces)
     for source, target in tables:
         if source == target:
             raise InputError(path, f"asks what {source} is in {target}", "name two datasets")
@@ -109,8 +117,16 @@ def read_answers(path: Path, spaces: Mapping[str, LabelSpace]) -> dict[tuple[str
         a, b = spaces[source], spaces[target]
         _check_agreement(path, (a, b), can_be[source, target], can_be[target, source])
         impossible = _ruled_out(can_be[source, target], (len(a), len(b))) | _ruled_out(can_be[target, source], (len(b), len(a))).T
-        found[source, target] = Answers(a, b, tables.get((source, target), {}), impossible)
+        drawn_alike = draw_alike(of_hidden[source], of_hidden[target])
+        found[source, target] = Answers(a, b, tables.get((source, target), {}), impossible, drawn_alike)
     return found
+
+
+def _parted(content: Any) -> tuple[Any, Any]:
+    """What a file says of classes, and what of hidden parts."""
+    if not isinstance(content, dict):
+        return content, None
+    return {name: value for name, value in content.items() if name != KEY}, content.get(KEY)
 
 
 def _can_be(row: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Shape letters: N boxes, K_s and K_t classes of the source's and of the target's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import pi
 from typing import Self
 
@@ -49,6 +49,10 @@ class BoxConventions:
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
         return type(self)(*(getattr(self, one.name).to(device) for one in fields(self)))
+
+    def without_exceptions(self, of_classes: Tensor) -> Self:
+        """The same where every side of some classes, (K_s, K_t) bool, follows the convention."""
+        return replace(self, exceptions=self.exceptions.masked_fill(of_classes[..., None], 0.0))
 
     def moved(self, boxes_xyxy: Tensor, source_labels: Tensor, target_labels: Tensor, sizes_hw: Tensor) -> Tensor:
         """Source boxes (N, 4) as the target's protocol draws them; sides on the border of the image (N, 2) stay there."""

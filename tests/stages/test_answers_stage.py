@@ -17,7 +17,7 @@ from lat.labelling.class_shares import ClassShares
 from lat.pipeline.run import run_stages
 from lat.stages.transfer.class_shares_file import write_class_shares
 from lat.stages.transfer.convention_figures import convention_figures
-from lat.stages.transfer.priors import find_prior
+from lat.stages.transfer.priors import find_conventions, find_prior
 from lat.workspace.label_files import config_sha256
 
 TRANSFER = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
@@ -70,6 +70,23 @@ def test_an_answer_does_again_the_transfers_of_its_pair_alone_and_is_in_their_la
     for pair in PAIRS:
         if set(pair) != {"way", "city"}:
             assert labels_of(run, *pair) == labels_of(finished[1], *pair)
+
+
+def test_classes_whose_hidden_parts_are_treated_alike_have_no_exceptions(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    text = "hidden parts: {way: {vehicle: left out}, city: {car: left out, bus: included}, nu: {car: included}}"
+    assert answered(finished, run, text) == ["transfer city nu", "transfer city way", "transfer nu city", "transfer way city"]
+    answers = labels_of(run, "way", "city")["info"]["answers"]
+    assert answers == {"said": {}, "ruled_out": {}, "drawn_alike": {"vehicle": ["car"]}}
+    assert labels_of(run, "city", "nu")["info"]["answers"]["drawn_alike"] == {"bus": ["car"]}
+    assert "answers" not in labels_of(run, "way", "nu")["info"]  # of these the two differ
+    told = tiny_workspace(finished[0], run, f"answers={tmp_path / 'answers.yaml'}")
+    before, now = (find_conventions(one, "way", "city").exceptions for one in (tiny_workspace(*finished), told))
+    assert not now[0, 0].any()
+    assert torch.equal(before[0, 1:], now[0, 1:])
+    assert torch.equal(before[1:], now[1:])
+    for row in convention_figures(told, "way", "city")["conventions"]:
+        assert (row["source_class"], row["target_class"]) != ("vehicle", "car") or set(row["hidden"].values()) == {0.0}
 
 
 def test_a_class_that_is_nothing_leaves_no_label_on_its_boxes(finished: tuple[Path, Path], tmp_path: Path) -> None:

@@ -44,9 +44,10 @@ def convention_figures(workspace: Workspace, source: str, target: str) -> dict[s
     """
     evidence = RunEvidence(workspace, source, target)
     estimates, answers = _estimates(workspace, evidence), find_answers(workspace, source, target)
-    estimates = answers.deciding(estimates) if answers else estimates
     pairs = convention_pairs(workspace, source, target)
     measured, known = measure_offsets(*pairs), conventions_of_pairs(workspace, source, target, pairs)
+    if answers:
+        estimates, known = answers.deciding(estimates), known.without_exceptions(answers.drawn_alike)
     classes = list(_classes(evidence, estimates, count_at_home(workspace, source)))
     conventions = [_convention(evidence, place, measured, known) for place in _meeting(estimates[0].shares, measured)]
     sentences = [line for one in (*conventions, *classes) for line in one.pop("sentences")]

@@ -20,9 +20,8 @@ from lat.labelling.keep_and_fuse import TargetRules, labels_of_targets
 from lat.models.label_transfer_model import LabelTransferModel
 from lat.stages.shared.detection import batches_of
 from lat.stages.shared.transfer_model import decode_batches, images_per_batch, load_model, open_features
-from lat.stages.transfer.evidence import compare_conventions
 from lat.stages.transfer.held_out import HeldOutImages
-from lat.stages.transfer.priors import find_prior
+from lat.stages.transfer.priors import find_conventions, find_prior
 from lat.workspace.column_shards import ColumnShards
 from lat.workspace.jobs import do_shards
 from lat.workspace.label_shards import work_folder
@@ -67,7 +66,7 @@ def gather_evidence(workspace: Workspace, source: str, target: str, inputs: str)
         inputs: hash of all that the transfer depends on.
     """
     settings, one_for_all = workspace.config.transfer, workspace.processes.from_first
-    conventions = one_for_all(compare_conventions, workspace, source, target) if settings.combine.keep else None
+    conventions = one_for_all(find_conventions, workspace, source, target) if settings.combine.keep else None
     known = PairEvidence(conventions, one_for_all(find_prior, workspace, source, target))
     calibrates = settings.calibration != "none" and workspace.data.validation_part(target) is not None
     if not calibrates and not settings.filter.needs_held_out:

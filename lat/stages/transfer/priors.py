@@ -1,4 +1,4 @@
-"""The class prior of `transfer.prior` from one source to one target, and its effect on each label."""
+"""The class prior of `transfer.prior` from one source to one target, and its effect on each label; and what a person has said."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lat.core.structures import LabeledBoxes
 from lat.labelling.answers import Answers, read_answers
 from lat.labelling.class_prior import ClassPrior
 from lat.labelling.class_shares import ESTIMATORS, counted, equal_shares, without_counterpart
+from lat.labelling.conventions import BoxConventions
 from lat.labels.provenance import FACTOR_DECIMALS, AppliedPrior
 from lat.labels.written_boxes import rounded
 from lat.stages.shared.relation_files import relation_file
-from lat.stages.transfer.evidence import RunEvidence
+from lat.stages.transfer.evidence import RunEvidence, compare_conventions
 from lat.workspace.workspace import Workspace
 
 
@@ -66,6 +67,16 @@ def find_answers(workspace: Workspace, source: str, target: str) -> Answers | No
         return None
     spaces = {name: workspace.data.space(name) for name in workspace.names}
     return read_answers(Path(workspace.config.answers), spaces)[source, target] or None
+
+
+def find_conventions(workspace: Workspace, source: str, target: str) -> BoxConventions:
+    """How boxes of `source` become boxes of `target`, as the detectors of both tell it, and a person of hidden parts.
+
+    Raises:
+        InputError: if pseudo-labels are missing, or the file of `answers` is missing or wrong.
+    """
+    conventions, answers = compare_conventions(workspace, source, target), find_answers(workspace, source, target)
+    return conventions.without_exceptions(answers.drawn_alike) if answers else conventions
 
 
 @dataclass(frozen=True, eq=False)
