@@ -115,6 +115,7 @@ def row_of(count: int, runs: Sequence[Evaluation]) -> Row:
         "label transfer AP": figure("label_transfer", "ap"),
         "AP50": figure("label_transfer", "ap50"),
         "plain pseudo-labels AP": figure("pseudo_label", "ap"),
+        "union averaged AP": figure("union_averaged", "ap"),
     }
 
 
