@@ -26,7 +26,7 @@ class AskedQuestions:
     Attributes:
         questions: the questions, as `Question.to_dict` gives them, the most important first.
         said: what was said before, by source, target and source class; the downloaded file has it too.
-        run: what tells this run from others: a browser keeps answers under it until the page is opened again.
+        run: what tells this run from one of other datasets: a browser keeps answers under it and the page's place.
     """
 
     questions: Sequence[Mapping[str, Any]]

@@ -104,9 +104,9 @@ def _asked(workspace: Workspace) -> AskedQuestions | None:
 
 
 def _name_of(workspace: Workspace) -> str:
-    """What tells a run from others, wherever its folder lies: how that is called, and all label spaces."""
+    """What tells a run from one of other datasets, wherever its folder lies: its label spaces."""
     spaces = {name: workspace.data.space(name).categories() for name in workspace.names}
-    return f"{workspace.paths.root.name} {content_hash(json.dumps(spaces))}"
+    return content_hash(json.dumps(spaces))
 
 
 @contextmanager

@@ -104,12 +104,15 @@ def test_answers_outlive_the_page_and_are_those_of_its_run(ours: DetectionDatase
     found = read_answers(tmp_path / "answers.yaml", {"ours": OURS, "theirs": THEIRS})
     assert found["ours", "theirs"].to_dict()["said"] == {"car": ["lorry", "cart"], NASTY: []}
     assert answered(reopened("another run")) == "0 of 2 answered"
+    (tmp_path / "elsewhere.html").write_text(page_of(ours), encoding="utf-8")
+    assert answered(opened(context, tmp_path / "elsewhere.html")) == "0 of 2 answered"
     assert answered(reopened("run", CHOICES[1:])) == "1 of 2 answered"  # a lorry is no choice there
     page = reopened()
     press(page, "s", "s")
     page.reload()
     assert answered(page) == "0 of 2 answered"
-    page.evaluate("localStorage.setItem('lat answers run', '[7')")
+    assert page.evaluate("Object.keys(localStorage)").count(f"lat answers {file} run") == 1
+    page.evaluate(f"localStorage.setItem('lat answers {file} run', '[7')")
     page.reload()
     press(page, "1")
     assert answered(page) == "1 of 2 answered"

@@ -1,10 +1,10 @@
-// Answers to questions about classes: chosen with the mouse or with keys, kept in the browser under the run and the question, and
-// downloaded as the YAML file that a run takes.
+// Answers to questions about classes: chosen with the mouse or with keys, and downloaded as the YAML file that a run takes. The
+// browser keeps them under the page, the run's label spaces and the question.
 (() => {
   const cards = [...document.querySelectorAll(".question")];
   const main = document.getElementById("main");
   const said = JSON.parse(main.dataset.said);
-  const key = `lat answers ${main.dataset.run}`;
+  const key = `lat answers ${location.pathname} ${main.dataset.run}`;
   const download = document.getElementById("download");
   const boxesOf = (card) => [...card.querySelectorAll("input:not(.nothing)")];
   const nothingOf = (card) => card.querySelector(".nothing");
