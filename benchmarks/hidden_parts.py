@@ -10,7 +10,6 @@ copies are under --out.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -18,13 +17,11 @@ from statistics import mean
 
 import yaml
 from markdown import print_rows
+from questions import copied_run, figures_of, finished_run
 
-from lat.commands.draw_street_scenes import draw_benchmark
 from lat.config.load import load_config
-from lat.evaluation.label_figures import label_figures
 from lat.labelling.hidden_parts import KEY
 from lat.pipeline.run import run_stages
-from lat.workspace.label_files import read_transferred, read_truth
 from lat.workspace.workspace import Workspace
 
 STAGES = ["train-upstream", "pseudo-label", "train-lat", "transfer"]
@@ -43,7 +40,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_intermixed_args()
-    seeds = [figures(options.runs / f"hard_exact_{seed}", options.out, seed, options.overrides) for seed in options.seeds]
+    runs = [finished_run(options.runs, "hard", "exact", seed, options.overrides) for seed in options.seeds]
+    seeds = [figures(run, copied_run(run, options.out / run.name), options.overrides) for run in runs]
     rows = []
     for name in CELLS:
         row: dict[str, object] = {"hidden parts": name}
@@ -55,14 +53,8 @@ def main() -> None:
     print_rows("hidden_parts", rows, options.json)
 
 
-def figures(run: Path, out: Path, seed: int, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
+def figures(run: Path, copy: Path, overrides: Sequence[str]) -> dict[str, dict[str, float]]:
     """Mean AP and AP85 of the six directions with each cell."""
-    if not (run / "config.yaml").is_file():
-        draw_benchmark(run, difficulty="hard", seed=seed, annotators="exact")
-        run_stages(Workspace(load_config(run / "config.yaml", overrides)), STAGES)
-    copy = out / run.name / "run"
-    if not copy.is_dir():
-        shutil.copytree(run / "run", copy)
     return {name: _means(run, copy, without, overrides) for name, without in CELLS.items()}
 
 
@@ -75,14 +67,8 @@ def _means(run: Path, copy: Path, without: set[str] | None, overrides: Sequence[
         settings.append(f"answers={copy.parent / 'answers.yaml'}")
     workspace = Workspace(load_config(run / "config.yaml", settings))
     run_stages(workspace, STAGES)
-    found = [_figures(workspace, *pair) for pair in permutations(SAID, 2)]
+    found = [figures_of(workspace, *pair) for pair in permutations(SAID, 2)]
     return {name: sum(one[name.lower()] for one in found) / len(found) for name in ("AP", "AP85")}
-
-
-def _figures(workspace: Workspace, source: str, target: str) -> dict[str, float]:
-    truth = read_truth(workspace, source, target)
-    assert truth is not None
-    return label_figures(truth, read_transferred(workspace, source, target), workspace.config.evaluation.counted_threshold)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import yaml
 from markdown import Row, print_rows, spread
@@ -54,12 +55,35 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     seeds = []
     for seed in options.seeds:
-        run = options.runs / f"{options.difficulty}_{options.annotators}_{seed}"
-        if not (run / "config.yaml").is_file():
-            config = draw_benchmark(run, difficulty=options.difficulty, seed=seed, annotators=options.annotators)
-            run_stages(Workspace(load_config(config, options.overrides)))
+        run = finished_run(options.runs, options.difficulty, options.annotators, seed, options.overrides)
         seeds.append(Answering(run, options.out / run.name, options.overrides).figures(options.answers))
     print_rows("questions", table(seeds, options.answers), options.json)
+
+
+def finished_run(runs: Path, difficulty: str, annotators: str, seed: int, overrides: Sequence[str]) -> Path:
+    """The folder of a run, below that of all; it is made if it is not there."""
+    run = runs / f"{difficulty}_{annotators}_{seed}"
+    if not (run / "config.yaml").is_file():
+        config = draw_benchmark(run, difficulty=difficulty, seed=seed, annotators=annotators)
+        run_stages(Workspace(load_config(config, overrides)))
+    return run
+
+
+def copied_run(run: Path, folder: Path) -> Path:
+    """What a run has written, copied into a folder unless it is there; returns where it is."""
+    copy, part = folder / "run", folder / ".run.part"
+    if not copy.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(run / "run", part)
+        part.rename(copy)
+    return copy
+
+
+def figures_of(workspace: Workspace, source: str, target: str) -> dict[str, Any]:
+    """The figures of a run's transferred labels against truth; see `label_figures`."""
+    truth = read_truth(workspace, source, target)
+    assert truth is not None
+    return label_figures(truth, read_transferred(workspace, source, target), workspace.config.evaluation.counted_threshold)
 
 
 class Answering:
@@ -72,12 +96,7 @@ class Answering:
     """
 
     def __init__(self, run: Path, folder: Path, overrides: Sequence[str]) -> None:
-        self.config, self.copy, self.folder, self.overrides = run / "config.yaml", folder / "run", folder, overrides
-        if not self.copy.is_dir():
-            part = folder / ".run.part"
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(run / "run", part)
-            part.rename(self.copy)
+        self.config, self.copy, self.folder, self.overrides = run / "config.yaml", copied_run(run, folder), folder, overrides
         workspace = self._workspace()
         run_stages(workspace, ["transfer"])
         self.questions = RunQuestions(workspace)
@@ -129,10 +148,7 @@ class Answering:
         transferred = workspace.paths.transferred(source, target)
         content = f"{source} {target} {sha256_of_file(transferred)}"
         if content not in self._aps:
-            truth = read_truth(workspace, source, target)
-            assert truth is not None
-            labels = read_transferred(workspace, source, target)
-            self._aps[content] = label_figures(truth, labels, workspace.config.evaluation.counted_threshold)["ap"]
+            self._aps[content] = figures_of(workspace, source, target)["ap"]
         return self._aps[content]
 
 

@@ -169,9 +169,8 @@ def questions(config: ConfigLike, overrides: Overrides = (), *, most: int = 5) -
 
     with speaking(quiet=True):
         asked = RunQuestions(Workspace(_config(config, overrides)))
-        path = asked.workspace.config.answers
-        answers = AnswerFile(Path(path), asked.spaces).answers if path else {}
-        return [one.to_dict() for one in asked.pick(answers, most)]
+        answers = AnswerFile(Path(asked.workspace.config.answers), asked.spaces)
+        return [one.to_dict() for one in asked.pick(answers.answers, most)]
 
 
 def export(

@@ -35,6 +35,7 @@ FEW_STEPS = [
     "transfer.decode.written_threshold=0.0",
     "transfer.decode.max_detections=10",
 ]
+TWO_MEMBERS = ["target=city", "rounds.count=0", "upstream.members=[{training: {steps: 5}}]"]
 DATASETS = ("city", "nu", "way")
 PAIRS = [(s, t) for s in DATASETS for t in DATASETS if s != t]
 

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lat.core.errors import InputError, did_you_mean
+from lat.core.errors import InputError
 from lat.core.label_space import LabelSpace
+from lat.labelling.share_table import position_in
 
 KEY = "hidden parts"  # no dataset can be called so
 WORDS = ("left out", "included")
@@ -39,15 +40,12 @@ def read_hidden_parts(path: Path, content: Any, spaces: Mapping[str, LabelSpace]
     """
     found = {name: torch.full((len(space),), UNSAID) for name, space in spaces.items()}
     for dataset, classes in _entries(path, content):
-        if dataset not in spaces:
-            raise InputError(path, f"{KEY}: there is no dataset '{dataset}'", did_you_mean(dataset, tuple(spaces)))
-        names = spaces[dataset].class_names
+        position_in(path, dataset, tuple(spaces), "dataset", f"{KEY}: ")
         for name, word in _entries(path, classes):
-            if name not in names:
-                raise InputError(path, f"{KEY}: there is no class of {dataset} '{name}'", did_you_mean(name, names))
+            place = position_in(path, name, spaces[dataset].class_names, f"class of {dataset}", f"{KEY}: ")
             if word not in WORDS:
                 raise InputError(path, f"{KEY}: {dataset} {name} is {word!r}", f"write {' or '.join(WORDS)}")
-            found[dataset][names.index(name)] = WORDS.index(word)
+            found[dataset][place] = WORDS.index(word)
     return found
 
 

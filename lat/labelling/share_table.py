@@ -52,9 +52,9 @@ def share_table(path: Path, content: Any, spaces: Mapping[str, LabelSpace]) -> d
     """
     tables = {}
     for source, parts in _entries(path, content, "a source"):
-        _position(path, source, tuple(spaces), "dataset")
+        position_in(path, source, tuple(spaces), "dataset")
         for target, classes in _entries(path, parts, "a target", source):
-            _position(path, target, tuple(spaces), "dataset")
+            position_in(path, target, tuple(spaces), "dataset")
             rows = _entries(path, classes, "a class", f"{source}, {target}")
             tables[source, target] = dict(_row(path, spaces[source], spaces[target], *row) for row in rows)
     return tables
@@ -103,8 +103,12 @@ def _entries(path: Path, value: object, key: str, where: str = "") -> list[tuple
     return [(str(name), entry) for name, entry in value.items()]
 
 
-def _position(path: Path, name: object, known: tuple[str, ...], what: str, where: str = "") -> int:
-    """The position of a name among the known ones."""
+def position_in(path: Path, name: object, known: tuple[str, ...], what: str, where: str = "") -> int:
+    """The position of a name, of what is called `what`, among the known ones.
+
+    Raises:
+        InputError: naming the file, what it says `where`, and the nearest known name, if this one is unknown.
+    """
     if name not in known:
         raise InputError(path, f"{where}there is no {what} '{name}'", did_you_mean(name, known))
     return known.index(str(name))
@@ -112,12 +116,12 @@ def _position(path: Path, name: object, known: tuple[str, ...], what: str, where
 
 def _row(path: Path, source: LabelSpace, target: LabelSpace, name: str, value: object) -> tuple[int, Tensor]:
     where = f"{source.name} {name}: "
-    index = _position(path, name, source.class_names, f"class of {source.name}")
+    index = position_in(path, name, source.class_names, f"class of {source.name}")
     listed = [] if value is None else [value] if isinstance(value, str) else value
     if isinstance(listed, list):
         is_possible = torch.zeros(len(target), dtype=torch.bool)
         for each in listed:
-            is_possible[_position(path, each, target.class_names, f"class of {target.name}", where)] = True
+            is_possible[position_in(path, each, target.class_names, f"class of {target.name}", where)] = True
         return index, is_possible
     if not isinstance(listed, dict):
         raise InputError(path, f"{where}is {value!r}", "write {target class: share} or a list of target classes")
@@ -125,7 +129,7 @@ def _row(path: Path, source: LabelSpace, target: LabelSpace, name: str, value: o
     for each, share in listed.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
             raise InputError(path, f"{where}the share of {each} is {share!r}", "write a number between 0 and 1")
-        shares[_position(path, each, target.class_names, f"class of {target.name}", where)] = share
+        shares[position_in(path, each, target.class_names, f"class of {target.name}", where)] = share
     total = float(shares.sum())
     if total > 1.0 + ROUNDING:
         raise InputError(path, f"{where}the shares are {total:g} together", "write shares that add up to at most 1")

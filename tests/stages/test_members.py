@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import draw_tiny, quiet, tiny_workspace
+from tiny import TWO_MEMBERS, draw_tiny, quiet, tiny_workspace
 
 from lat.config.load import load_config
 from lat.core.errors import InputError
@@ -21,14 +21,13 @@ from lat.workspace.label_files import read_pseudo_labels
 from lat.workspace.workspace import Workspace
 
 STAGES = ["train-upstream", "pseudo-label"]
-TWO = ["target=city", "rounds.count=0", "upstream.members=[{training: {steps: 5}}]"]
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A run whose target has two detectors, up to its pseudo-labels."""
     folder = tmp_path_factory.mktemp("members")
-    workspace = tiny_workspace(draw_tiny(folder), folder / "run", *TWO)
+    workspace = tiny_workspace(draw_tiny(folder), folder / "run", *TWO_MEMBERS)
     run_stages(workspace, STAGES, say=quiet)
     return workspace
 

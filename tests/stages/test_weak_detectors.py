@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import draw_tiny, quiet, tiny_workspace
+from tiny import TWO_MEMBERS, draw_tiny, quiet, tiny_workspace
 
 from lat.cli import main
 from lat.config.load import load_config
@@ -20,14 +20,13 @@ from lat.workspace.label_files import config_sha256
 from lat.workspace.workspace import Workspace
 
 STAGES = ["train-upstream", "pseudo-label"]
-TWO = ["target=city", "rounds.count=0", "upstream.members=[{training: {steps: 5}}]"]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A run with detectors whose AP is set by hand: of `city` 30 and, its other member, 20, of `nu` 10, of `way` unknown."""
     folder = tmp_path_factory.mktemp("weak")
-    workspace = tiny_workspace(draw_tiny(folder), folder / "run", *TWO)
+    workspace = tiny_workspace(draw_tiny(folder), folder / "run", *TWO_MEMBERS)
     run_stages(workspace, ["train-upstream"], say=quiet)
     known: list[tuple[str, int, float | None]] = [("city", 0, 30.0), ("city", 1, 20.0), ("nu", 0, 10.0), ("way", 0, None)]
     for dataset, member, ap in known:
@@ -81,7 +80,7 @@ def test_only_detectors_that_are_asked_count(trained: Workspace) -> None:
 
 def test_nothing_is_labelled_and_a_lower_threshold_goes_on_from_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = draw_tiny(tmp_path)
-    strict = tiny_workspace(config, tmp_path / "run", *TWO, "upstream.min_ap=100")
+    strict = tiny_workspace(config, tmp_path / "run", *TWO_MEMBERS, "upstream.min_ap=100")
     for begun in (True, False):  # the second time, all detectors are up to date
         told: list[str] = []
         with pytest.raises(InputError, match="below 100"):
