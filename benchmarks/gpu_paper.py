@@ -51,7 +51,7 @@ ONE_STEP = (
 )
 MANY_DETECTIONS = (  # though nothing has been learnt
     *("upstream.model.detection_threshold=0.0", "downstream.model.detection_threshold=0.0"),
-    *("pseudo_label.threshold=0.0", "pseudo_label.max_detections=50"),
+    *("pseudo_label.threshold=0.0", "upstream.model.max_detections=50"),
 )
 TINY = (  # for a test on a CPU
     *("upstream.model.backbone=small", "upstream.model.weights=none", "upstream.model.image_size=0"),

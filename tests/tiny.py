@@ -25,7 +25,6 @@ FEW_STEPS = [
     "training.checkpoint_every=1",
     "upstream.model.max_detections=10",
     "pseudo_label.threshold=0.05",
-    "pseudo_label.max_detections=5",
     "lat.training.steps=6",
     "lat.training.batch_size=2",
     "training.checkpoint_every=1",

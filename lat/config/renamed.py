@@ -56,8 +56,7 @@ RENAMED: dict[str, str] = {
     "transfer.prior.keep_supported": "transfer.decode.keep_supported",
     **_filter("transfer"),
     "rounds.labels.score_threshold": "rounds.labels.trained_threshold",
-    "rounds.noise.scale_min": "rounds.noise.scale",
-    "rounds.noise.scale_max": "rounds.noise.scale",
+    **dict.fromkeys((f"rounds.noise.{one}" for one in ("scale", "scale_min", "scale_max")), "augmentation.scale"),
     "rounds.noise.widen_min": "rounds.noise.widen",
     "rounds.noise.widen_max": "rounds.noise.widen",
     **_detector("downstream"),
@@ -74,7 +73,7 @@ RENAMED: dict[str, str] = {
 _WRITTEN: dict[str, str] = {
     "upstream.model.overrides": "write {KEY: VALUE}",
     "downstream.model.overrides": "write {KEY: VALUE}",
-    "rounds.noise.scale": "write [smallest, largest]",
+    "augmentation.scale": "write [smallest, largest]",
     "rounds.noise.widen": "write [below, above]",
     "training.trackers": "write [tensorboard], or [] for none",
 }
@@ -86,6 +85,7 @@ GONE: dict[str, str] = {
     **dict.fromkeys((f"{one}.training.milestones" for one in ("upstream", "lat", "downstream")), "[0.7, 0.9] always applies"),
     **dict.fromkeys(("upstream.training.ema_decay", "lat.training.ema_decay"), "the last weights are saved"),
     "pseudo_label.nms_iou": "0.5 always applies",
+    "pseudo_label.max_detections": "upstream.model.max_detections applies",
     "pseudo_label.filter.threshold": "pseudo_label.threshold always applies",
     "transfer.filter.threshold": "transfer.decode.written_threshold always applies",
     **dict.fromkeys(("pseudo_label.filter.beta", "transfer.filter.beta"), "1 always applies: thresholds of highest F1"),
@@ -129,6 +129,7 @@ GONE: dict[str, str] = {
 
 _CONSTANTS: dict[str, dict[str, Any]] = {
     "report": {"images_per_pair": 10000},
+    "pseudo_label": {"max_detections": 100},
     "relations": {"standalone_bias": -1.0, "steps": 400},
     "training": {"tensorboard": True},  # the default of training.trackers
 }

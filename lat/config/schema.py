@@ -136,6 +136,10 @@ class Config:
         """How a member of an upstream detector is trained on in a further round."""
         return self.upstream_training(member).scaled(self.rounds.steps_share, FURTHER_LEARNING_RATE)
 
+    def round_augmentation(self, number: int) -> AugmentationSettings:
+        """How the images of detectors are varied in round `number`; 0 is before any further round."""
+        return self.rounds.noise.widened(self.augmentation, number - 1) if number > 1 else self.augmentation
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""
         return asdict(self)

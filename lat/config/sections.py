@@ -71,14 +71,14 @@ class PseudoLabelSettings:
     """Section `pseudo_label`: which detections of an upstream detector become pseudo-labels."""
 
     threshold: float = 0.05  # detections with a lower score are no proposals, nor are labels of outside label sets
-    max_detections: int = 100  # most pseudo-labels of one space on one image
+    voting_iou: float = 0.75  # a detection's box is the mean of the boxes that all regions with this IoU or more draw for its
+    # class, weighted by score; 1 for that of the surest region alone (torchvision, detectron2)
     mirrored: bool = True  # detect on the mirror image of each image too, and average, if detectors train on mirror images
     filter: FilterSettings = field(default_factory=FilterSettings)  # which are kept, given all of a space
 
     def __post_init__(self) -> None:
-        _check_share("threshold", self.threshold)
-        if self.max_detections < 1:
-            raise InputError("max_detections", f"is {self.max_detections}", "choose 1 or more")
+        for name in ("threshold", "voting_iou"):
+            _check_share(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,9 @@ class RoundsSettings:
         """The labelling ratio of round `number`, from 1; None where all labels are trained on."""
         return self.labelling_ratio[min(number, len(self.labelling_ratio)) - 1] if self.labelling_ratio else None
 
-    def noise_of(self, number: int) -> NoiseSettings:
-        """The noise of round `number`, from 1."""
-        return self.noise.widened(number - 1)
-
     def described(self, number: int) -> dict[str, Any]:
-        """What the training of detectors in round `number` depends on, as plain types."""
-        of_round = {"count": None, "labelling_ratio": self.ratio_of(number), "noise": asdict(self.noise_of(number))}
+        """What the training of detectors in round `number` depends on besides `Config.round_augmentation`, as plain types."""
+        of_round = {"count": None, "labelling_ratio": self.ratio_of(number), "noise": {**asdict(self.noise), "widen": None}}
         return {**asdict(self), **of_round}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from lat.core.label_space import LabelSpace
 from lat.core.selection import rows_where
 from lat.core.structures import LabeledBoxes
 from lat.core.suppression import PASSES, Suppression, count_pairs, order_by_image, pairs_in_groups, until_settled
+from lat.detectors.box_voting import voted_among_pairs, voted_boxes
 from lat.detectors.detected import Detected, in_original_pixels
 from lat.detectors.detections import BatchedPrediction, handed_out, inference, is_solid
 from lat.detectors.detector_settings import DetectorSettings
@@ -52,9 +53,12 @@ class TwoStagePrediction(BatchedPrediction):
 
     Attributes:
         feature_stride: image pixels per cell of `feature_maps`.
+        voting_iou: overlap from which regions vote on the box of a detection, see `lat.detectors.box_voting`; 1, for no votes,
+            until `voting` sets it.
     """
 
     feature_stride: int
+    voting_iou: float = 1.0
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Feature maps for a frozen backbone: the pyramid levels that the box head pools from, side by side.
@@ -85,20 +89,34 @@ class TwoStagePrediction(BatchedPrediction):
 
     def _predict_batch(self, images: list[Tensor]) -> list[LabeledBoxes]:
         if images[0].device.type == "cpu":
-            return predicted(self._region_scores(images, PASSES), self.settings, self.space)
+            return predicted(self._region_scores(images, PASSES), self.settings, self.space, self.voting_iou)
         return super()._predict_batch(images)
 
     def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
-        return until_settled(lambda more: detected(self._region_scores(images, more), self.settings, self.space, passes), passes)
+        def attempt(more: int) -> Detected | None:
+            return detected(self._region_scores(images, more), self.settings, self.space, passes, self.voting_iou)
+
+        return until_settled(attempt, passes)
 
 
-def predicted(regions: RegionScores, settings: DetectorSettings, space: LabelSpace) -> list[LabeledBoxes]:
+def voting(detector: Any, voting_iou: float) -> Any:
+    """The detector, whose regions vote from now on, if it has regions."""
+    if isinstance(detector, TwoStagePrediction):
+        detector.voting_iou = voting_iou
+    return detector
+
+
+def predicted(
+    regions: RegionScores, settings: DetectorSettings, space: LabelSpace, voting_iou: float = 1.0
+) -> list[LabeledBoxes]:
     """`keep_detections` of each image, one after another."""
     images = zip(regions.boxes_xyxy, regions.class_scores, regions.sizes_hw, strict=True)
-    return [keep_detections(*image, settings, space) for image in images]
+    return [keep_detections(*image, settings, space, voting_iou) for image in images]
 
 
-def detected(regions: RegionScores, settings: DetectorSettings, space: LabelSpace, passes: int = PASSES) -> Detected | None:
+def detected(
+    regions: RegionScores, settings: DetectorSettings, space: LabelSpace, passes: int = PASSES, voting_iou: float = 1.0
+) -> Detected | None:
     """`keep_detections` of all images at once, where the regions are; None if suppression among the regions is not settled.
 
     The program waits once, for the number of candidates. With more than `MOST_PAIRS` pairs of candidates, for which memory
@@ -114,13 +132,16 @@ def detected(regions: RegionScores, settings: DetectorSettings, space: LabelSpac
     if not are_settled:
         return None
     if num_pairs > MOST_PAIRS:
-        return Detected.of_boxes(predicted(regions, settings, space), scores.device)
+        return Detected.of_boxes(predicted(regions, settings, space, voting_iou), scores.device)
     cells = rows_where(is_high.flatten(), num_candidates)
     rows, labels = cells // len(space), cells % len(space)
     boxes = clip_boxes_to_image(torch.cat(list(regions.boxes_xyxy))[rows, labels], regions.sizes_hw[0][0])
     found = _Found(boxes, image_of[rows] * len(space) + labels, scores[rows, labels], image_of[rows])
-    chosen = _chosen_places(found, num_pairs, settings, passes, num_images)
-    kept = F.pad(found.boxes_xyxy, (0, 0, 0, 1))[chosen.rows]
+    pairs = _Pairs.of(found, num_pairs)
+    chosen = _chosen_places(found, pairs, settings, passes, num_images)
+    votes = found.scores * is_solid(found.boxes_xyxy)
+    voted = voted_among_pairs(*pairs, found.boxes_xyxy, votes, voting_iou)
+    kept = F.pad(voted, (0, 0, 0, 1))[chosen.rows]
     return Detected(
         in_original_pixels(kept, regions.sizes_hw),
         F.pad(labels, (0, 1))[chosen.rows],
@@ -141,6 +162,20 @@ class _Found(NamedTuple):
     images: Tensor
 
 
+class _Pairs(NamedTuple):
+    """All pairs of candidates of one group, each once: (P,) rows of both, and their IoU."""
+
+    first: Tensor
+    second: Tensor
+    iou: Tensor
+
+    @classmethod
+    def of(cls, found: _Found, num_pairs: int) -> _Pairs:
+        order, first, second = pairs_in_groups(found.groups, num_pairs)
+        first, second = order[first], order[second]
+        return cls(first, second, iou_of_pairs(found.boxes_xyxy, first, second))
+
+
 class _Chosen(NamedTuple):
     """Rows (B, N) of candidates, best first in each image, C where a place is left; () whether suppression is settled."""
 
@@ -148,18 +183,16 @@ class _Chosen(NamedTuple):
     is_settled: Tensor
 
 
-def _chosen_places(found: _Found, num_pairs: int, settings: DetectorSettings, passes: int, num_images: int) -> _Chosen:
+def _chosen_places(found: _Found, pairs: _Pairs, settings: DetectorSettings, passes: int, num_images: int) -> _Chosen:
     """Those of each image that class-wise suppression leaves, the best."""
     count, most, scores = len(found.scores), settings.max_detections, found.scores
-    order, first, second = pairs_in_groups(found.groups, num_pairs)
-    first, second = order[first], order[second]
+    first, second, iou = pairs
     by_score = scores.argsort(descending=True, stable=True)
     rank = torch.empty_like(by_score)
     rank[by_score] = torch.arange(count, device=rank.device)
     first_wins = rank[first] < rank[second]
     better, other = torch.where(first_wins, first, second), torch.where(first_wins, second, first)
-    close = iou_of_pairs(found.boxes_xyxy, first, second) > settings.nms_iou
-    suppression = Suppression(better, other, close, is_solid(found.boxes_xyxy))
+    suppression = Suppression(better, other, iou > settings.nms_iou, is_solid(found.boxes_xyxy))
     for _ in range(0, passes, PASSES):
         suppression.advance()
     by_image = order_by_image(found.images, scores)
@@ -177,6 +210,7 @@ def keep_detections(
     sizes_hw: tuple[tuple[int, int], tuple[int, int]],
     settings: DetectorSettings,
     space: LabelSpace,
+    voting_iou: float = 1.0,
 ) -> LabeledBoxes:
     """The detections of one image, on the CPU, best first, in pixels of the original image.
 
@@ -188,6 +222,7 @@ def keep_detections(
         sizes_hw: height and width of the resized and of the original image.
         settings: threshold, NMS and number of detections.
         space: the label space of the detector.
+        voting_iou: see `TwoStagePrediction`.
     """
     regions, labels = torch.where(class_scores > settings.detection_threshold)
     boxes_xyxy = clip_boxes_to_image(boxes_xyxy[regions, labels], sizes_hw[0])
@@ -195,4 +230,5 @@ def keep_detections(
     solid = is_solid(boxes_xyxy)
     boxes_xyxy, scores, regions, labels = boxes_xyxy[solid], scores[solid], regions[solid], labels[solid]
     keep = batched_nms(boxes_xyxy, scores, labels, settings.nms_iou)[: settings.max_detections]
-    return handed_out(boxes_xyxy[keep], labels[keep], class_scores[regions[keep]], sizes_hw, space)
+    voted = voted_boxes(keep, boxes_xyxy, labels, scores, voting_iou)
+    return handed_out(voted, labels[keep], class_scores[regions[keep]], sizes_hw, space)

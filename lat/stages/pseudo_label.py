@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lat.data.tensors import boxes_per_image
+from lat.detectors.region_detections import voting
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.labelling_settings import FilterSettings
 from lat.labels.store.arrow import to_arrow
@@ -156,8 +157,13 @@ class PseudoLabelShards:
     def detectors(self) -> dict[str, Members]:
         """The members of each space's detector."""
         mirrored, fabric = _are_mirrored(self.workspace), self.workspace.fabric
-        models = {space: self.paths.upstream_models(space) for space in self.spaces}
-        return {space: Members([Predictor(load_detector(path), fabric) for path in models[space]], mirrored) for space in models}
+        voting_iou = self.workspace.config.pseudo_label.voting_iou
+        found = {}
+        for space in self.spaces:
+            paths = self.paths.upstream_models(space)
+            predictors = [Predictor(voting(load_detector(path), voting_iou), fabric) for path in paths]
+            found[space] = Members(predictors, mirrored)
+        return found
 
     def is_done(self, shard: int) -> bool:
         return all(shards.has(shard) for _, shards in self.files)
@@ -165,7 +171,7 @@ class PseudoLabelShards:
     def run(self, shard: int, advance: Advance = uncounted) -> list[Path]:
         batches, first = self.batches[shard], self.batches[shard][0].start
         wanted = [(self.detectors[file.space], file.threshold) for file, _ in self.files]
-        labels = ShardLabels(wanted, self.workspace.config.pseudo_label.max_detections)
+        labels = ShardLabels(wanted, self.workspace.config.upstream.model.max_detections)
         for images in image_batches(self.part, batches, self.workspace.fabric.device, reading_threads(self.workspace)):
             labels.add(images)
             advance(len(images))

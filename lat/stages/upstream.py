@@ -54,7 +54,8 @@ def _step(workspace: Workspace, dataset: str, member: int) -> Step:
     else:  # also the library version and the files behind names
         how = describe_detector(own.model, workspace.data.space(dataset))
         data, inputs = (dataset,), weights_file(own.model.weights)
-    depends_on = [settings["upstream"], workspace.config.training.recorded(), settings["augmentation"], how]
+    augmentation = asdict(workspace.config.round_augmentation(workspace.round))
+    depends_on = [settings["upstream"], workspace.config.training.recorded(), augmentation, how]
     depends_on += [settings["seed"], workspace.config.runtime.recorded_precision]
     runtime = workspace.config.runtime
     is_apart = (workspace.processes.size > 1 or runtime.executor == "ray") and runtime.upstream_parallel == "datasets"
@@ -97,7 +98,7 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
     datasets = [workspace.data.train_part(dataset)]
     if workspace.round:
         training, seed = config.round_training(member), derive_seed("round", seed, workspace.round)
-        noise = rounds.noise_of(workspace.round)
+        noise = rounds.noise
         model, description = _trained_before(workspace.previous(), dataset, member, noise.dropout)
         datasets += [_transferred(workspace, source, dataset) for source in workspace.others(dataset)]
         reserved = Reserved.half(len(datasets[0]), training.own.batch_size)
@@ -106,7 +107,7 @@ def _train_member(workspace: Workspace, dataset: str, member: int, inputs: str) 
         settings = config.upstream.all_members[member].model
         model = build_detector(settings, workspace.data.space(dataset))
         description = describe_detector(settings, workspace.data.space(dataset))
-    items = DetectionItems(datasets, config.augmentation, noise, workspace.fabric.device)
+    items = DetectionItems(datasets, config.round_augmentation(workspace.round), noise, workspace.fabric.device)
     job = TrainJob(
         section="upstream",
         title=" ".join(filter(None, ("train upstream", dataset, _title(member)))),

@@ -41,7 +41,7 @@ BEFORE = {
     "transfer.filter": "method temperature threshold share beta labelling_ratio sample_ties",
     "rounds": "count steps_share learning_rate_share own_share labelling_ratio",
     "rounds.labels": "score_threshold ignore_threshold silent_threshold weigh_by_score",
-    "rounds.noise": "color blur scale_min scale_max widen_min widen_max mosaic dropout",
+    "rounds.noise": "color blur scale scale_min scale_max widen_min widen_max mosaic dropout",
     "downstream": (
         "detector backbone weights detectron2_config detectron2_overrides transformers_overrides "
         "trainable_layers image_size max_image_size regions_per_image score_threshold nms_iou max_detections "
@@ -83,7 +83,7 @@ def leaves() -> set[str]:
 
 def test_every_setting_of_before_is_still_there_or_has_a_new_name_or_is_gone() -> None:
     before = {f"{section}.{name}".lstrip(".") for section, names in BEFORE.items() for name in names.split()}
-    assert len(before) == 219
+    assert len(before) == 220
     assert before - leaves() | LATER == RENAMED.keys() | GONE.keys()
     assert not RENAMED.keys() & GONE.keys()
 
@@ -108,7 +108,7 @@ def write(folder: Path, text: str) -> Path:
             "downstream: {transformers_overrides: {num_queries: 9}}",
             "'downstream.transformers_overrides' is now 'downstream.model.overrides'; rename it there and write {KEY: VALUE}",
         ),
-        ("rounds: {noise: {scale_min: 0.5}}", "'rounds.noise.scale_min' is now 'rounds.noise.scale'; rename it there and write"),
+        ("rounds: {noise: {scale_min: 0.5}}", "'rounds.noise.scale_min' is now 'augmentation.scale'; rename it there and write"),
         ("training: {tensorboard: false}", "'training.tensorboard' is now 'training.trackers'; rename it there and write"),
         (
             "upstream: {training: {tensorboard: true}}",

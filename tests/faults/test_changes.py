@@ -90,7 +90,7 @@ def test_only_a_sound_file_that_no_run_has_written_counts_as_edited(runs: Runs, 
     assert outdated(whole.config, run).isdisjoint(again - {"report"})
 
     # a run of other settings has written it, and was killed before it could record that
-    workspace = Workspace(load_config(whole.config, [*SETTINGS, f"output_dir={run}", "pseudo_label.max_detections=1"]))
+    workspace = Workspace(load_config(whole.config, [*SETTINGS, f"output_dir={run}", "pseudo_label.voting_iou=1"]))
     record = (run / ".state" / "pseudo-label.nu.city.json").read_bytes()
     run_stages(workspace, ["pseudo-label"], select=lambda each: each.title == step, say=quiet)
     assert path.read_bytes() != before

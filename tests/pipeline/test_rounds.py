@@ -196,9 +196,11 @@ def test_a_detector_sees_ground_truth_of_full_weight_and_weighted_transferred_la
 
 
 def test_a_setting_of_a_later_round_leaves_the_rounds_before_it_alone(finished: tuple[Path, Path]) -> None:
-    rounds = RoundsSettings(labelling_ratio=[0.2, 0.5], noise=NoiseSettings(scale=[1.0, 1.5], widen=[0.0, 0.5]))
+    rounds = RoundsSettings(labelling_ratio=[0.2, 0.5], noise=NoiseSettings(widen=[0.0, 0.5]))
     assert [rounds.ratio_of(number) for number in (1, 2, 3)] == [0.2, 0.5, 0.5]
-    assert [rounds.noise_of(number).scale[1] for number in (1, 2, 3)] == [1.5, 2.25, 3.375]
+    widening = ["rounds.count=3", "augmentation.scale=[1.0,1.5]", "rounds.noise.widen=[0.0,0.5]"]
+    config = tiny_workspace(*finished, *widening).config
+    assert [config.round_augmentation(number).scale for number in range(4)] == [[1, 1.5], [1, 1.5], [1, 2.25], [1, 3.375]]
     other = replace(rounds, count=2, labelling_ratio=[0.2, 0.6], noise=replace(rounds.noise, widen=[0.0, 1.0]))
     assert other.described(1) == rounds.described(1)
     assert other.described(2) != rounds.described(2)
@@ -229,7 +231,7 @@ def test_a_labelling_ratio_leaves_the_surest_labels_of_each_class_and_makes_the_
 
 def test_a_noisy_round_killed_in_a_training_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
     config, plain = finished
-    noise = ["color=0.4", "blur=0.5", "scale=[0.5, 1.5]", "mosaic=0.5", "dropout=0.3"]
+    noise = ["color=0.4", "blur=0.5", "widen=[0.1, 0.1]", "mosaic=0.5", "dropout=0.3"]
     settings = [*TWO_TARGETS, "rounds.count=1", "rounds.labelling_ratio=[0.5]", *(f"rounds.noise.{each}" for each in noise)]
     runs = [without_rounds(finished, tmp_path / name) for name in ("undisturbed", "killed")]
     model = "rounds/1/upstream/city/model.pt"

@@ -58,14 +58,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_by_default_all_detections_of_a_high_enough_score_are_written(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    workspace, _ = again(finished, tmp_path / "run", "target=city", "pseudo_label.mirrored=false")
+    workspace, _ = again(finished, tmp_path / "run", "target=city", "pseudo_label.mirrored=false", "pseudo_label.voting_iou=1")
     predictor, part = (
         Predictor(load_detector(workspace.paths.upstream_model("city")), workspace.fabric),
         workspace.data.train_part("nu"),
     )
     found = predictor.predict([part.image(i) for i in range(len(part))])
     settings = workspace.config.pseudo_label
-    kept = [keep_pseudo_labels(boxes, settings.threshold, settings.max_detections) for boxes in found]
+    kept = [keep_pseudo_labels(boxes, settings.threshold, workspace.config.upstream.model.max_detections) for boxes in found]
     info = label_info(workspace, "pseudo_label", workspace.paths.upstream_model("city"))
     write_labels(tmp_path / "by_hand.json", part.labels, workspace.data.space("city"), kept, info=info)
     assert workspace.at(0).paths.pseudo_labels("nu", "city").read_bytes() == (tmp_path / "by_hand.json").read_bytes()

@@ -14,6 +14,7 @@ from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
 from lat.detectors.ensemble import fuse_members
+from lat.detectors.region_detections import voting
 from lat.pipeline.run import run_stages
 from lat.stages.shared.detection import Predictor, load_detector
 from lat.stages.shared.kept_detections import keep_pseudo_labels
@@ -47,8 +48,9 @@ def test_a_target_has_all_members_and_a_source_one_detector(two: Workspace) -> N
 
 def test_pseudo_labels_are_what_members_say_of_both_images(two: Workspace) -> None:
     part, found = two.data.train_part("nu"), read_pseudo_labels(two, "nu", "city")
-    predictors = [Predictor(load_detector(path), two.fabric) for path in two.paths.upstream_models("city")]
     settings, seen = two.config.pseudo_label, 0
+    detectors = [voting(load_detector(path), settings.voting_iou) for path in two.paths.upstream_models("city")]
+    predictors = [Predictor(one, two.fabric) for one in detectors]
     for i in range(len(part)):
         image, width = part.image(i), part.size_hw(i)[1]
         views: list[LabeledBoxes] = [one.predict([image])[0] for one in predictors]
@@ -56,7 +58,7 @@ def test_pseudo_labels_are_what_members_say_of_both_images(two: Workspace) -> No
             mirrored = one.predict([image.flip(-1)])[0]
             x1, y1, x2, y2 = mirrored.boxes_xyxy.unbind(dim=1)
             views.append(replace(mirrored, boxes_xyxy=torch.stack([width - x2, y1, width - x1, y2], dim=1)))
-        wanted = keep_pseudo_labels(fuse_members(views), settings.threshold, settings.max_detections)
+        wanted = keep_pseudo_labels(fuse_members(views), settings.threshold, two.config.upstream.model.max_detections)
         boxes = boxes_of(found, i)
         seen += len(boxes)
         torch.testing.assert_close(boxes.boxes_xyxy, wanted.boxes_xyxy, atol=1e-3, rtol=0)

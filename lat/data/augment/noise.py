@@ -11,7 +11,7 @@ import torch
 
 from lat.data.augment.appearance import BLUR_SIGMA, between, blur, happens, jitter_colors
 from lat.data.augment.augment_settings import NoiseSettings
-from lat.data.augment.geometry import Sample, mosaic, rescale
+from lat.data.augment.geometry import Sample, mosaic
 
 
 def add_noise(sample: Sample, draw_another: Callable[[], Sample], settings: NoiseSettings, generator: torch.Generator) -> Sample:
@@ -28,8 +28,6 @@ def add_noise(sample: Sample, draw_another: Callable[[], Sample], settings: Nois
     """
     if settings.mosaic and happens(settings.mosaic, generator):
         sample = mosaic([sample, draw_another(), draw_another(), draw_another()], generator)
-    if settings.changes_scale:
-        sample = rescale(sample, settings.scale[0], settings.scale[1], generator)
     image, boxes = sample
     if settings.color:
         image = jitter_colors(image, settings.color, generator)

@@ -12,6 +12,7 @@ from torchvision.tv_tensors import BoundingBoxFormat
 from lat.core.copies import to_device
 from lat.core.structures import LabeledBoxes
 from lat.data.augment.augment_settings import AugmentationSettings
+from lat.data.augment.geometry import Placement
 from lat.data.tensors import unit_range
 
 
@@ -20,7 +21,7 @@ def augment(
 ) -> tuple[Tensor, LabeledBoxes]:
     """Vary one training image; the same generator state gives the same result.
 
-    Every call draws the same four numbers from the generator, whatever the settings are.
+    Every call draws the same seven numbers from the generator, whatever the settings are.
 
     Args:
         image: (3, H, W) float32 in [0, 1].
@@ -29,7 +30,8 @@ def augment(
         generator: the only source of randomness.
 
     Returns:
-        An image of the same size, dtype and range, and its boxes with their other columns unchanged.
+        An image of the same size, dtype and range, and its boxes with their other columns unchanged, but for boxes that scaling
+        moves off the image or most of the way: see `Placement.of_boxes`.
     """
     variation = Variation.drawn(settings, generator)
     return variation.of_image(image), variation.of_boxes(boxes, (image.shape[-2], image.shape[-1]))
@@ -48,29 +50,38 @@ class Variation:
     Attributes:
         color_factors: of brightness, contrast and saturation, in this order; none leaves colours as they are.
         is_mirrored: whether the image is mirrored left to right.
+        scale: factor of both sides, on a canvas of the image's own size; 1 leaves the image as it is.
+        at_xy: where on the canvas, see `Placement.within`.
     """
 
     color_factors: tuple[float, ...] = ()
     is_mirrored: bool = False
+    scale: float = 1.0
+    at_xy: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def drawn(cls, settings: AugmentationSettings, generator: torch.Generator) -> Variation:
-        """A variation by four numbers from the generator."""
-        chances = torch.rand(4, generator=generator).tolist()
-        jitter = settings.color_jitter
-        factors = tuple(1.0 + jitter * (2.0 * chance - 1.0) for chance in chances[1:]) if jitter else ()
-        return cls(factors, chances[0] < settings.horizontal_flip)
+        """A variation by seven numbers from the generator."""
+        flip, *colors, size, x, y = torch.rand(7, generator=generator).tolist()
+        jitter, (smallest, largest) = settings.color_jitter, settings.scale
+        factors = tuple(1.0 + jitter * (2.0 * chance - 1.0) for chance in colors) if jitter else ()
+        return cls(factors, flip < settings.horizontal_flip, smallest + (largest - smallest) * size, (x, y))
 
     def of_image(self, image: Tensor) -> Tensor:
         """The image (3, H, W) float32 in [0, 1], varied."""
         adjustments = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
         for adjust, factor in zip(adjustments, self.color_factors, strict=False):
             image = adjust(image, factor)
-        return F.horizontal_flip(image) if self.is_mirrored else image
+        image = F.horizontal_flip(image) if self.is_mirrored else image
+        return image if self.scale == 1.0 else self._placement((image.shape[-2], image.shape[-1])).of_image(image)
 
     def of_boxes(self, boxes: LabeledBoxes, size_hw: tuple[int, int]) -> LabeledBoxes:
         """The boxes of an image of `size_hw`, varied."""
-        return mirror_boxes(boxes, size_hw) if self.is_mirrored else boxes
+        boxes = mirror_boxes(boxes, size_hw) if self.is_mirrored else boxes
+        return boxes if self.scale == 1.0 else self._placement(size_hw).of_boxes(boxes, size_hw)
+
+    def _placement(self, size_hw: tuple[int, int]) -> Placement:
+        return Placement.within(size_hw, self.scale, self.at_xy)
 
 
 @dataclass(frozen=True, eq=False)

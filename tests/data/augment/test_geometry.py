@@ -7,7 +7,7 @@ import torch
 from factories import label_space, labeled_boxes
 
 from lat.core.structures import LabeledBoxes
-from lat.data.augment.geometry import CANVAS, CENTRE, VISIBLE, mosaic, placed, rescale
+from lat.data.augment.geometry import CANVAS, CENTRE, VISIBLE, Placement, mosaic
 
 SPACE = label_space()
 
@@ -21,7 +21,7 @@ def drawn(boxes: list[list[float]], size_hw: tuple[int, int] = (40, 60), value: 
 
 
 def test_an_image_on_a_canvas_by_hand() -> None:
-    image, boxes = placed(drawn([[10, 20, 30, 40], [40, 0, 60, 20]]), 0.5, (5, -3), (30, 40))
+    image, boxes = Placement(0.5, (5, -3), (30, 40)).of_sample(drawn([[10, 20, 30, 40], [40, 0, 60, 20]]))
     assert image.shape == (3, 30, 40)
     # 30 x 20 pixels at (5, -3): x' = 5 + x / 2, y' = y / 2 - 3, and the second box is cut at the upper edge
     assert boxes.boxes_xyxy.tolist() == [[10, 7, 20, 17], [25, 0, 35, 7]]
@@ -32,13 +32,13 @@ def test_an_image_on_a_canvas_by_hand() -> None:
 
 
 def test_boxes_outside_are_left_out_and_cut_ones_are_dont_care() -> None:
-    _, boxes = placed(drawn([[0, 0, 10, 10], [20, 0, 30, 10], [21, 20, 31, 30]]), 1.0, (-25, 0), (40, 34))
+    _, boxes = Placement(1.0, (-25, 0), (40, 34)).of_sample(drawn([[0, 0, 10, 10], [20, 0, 30, 10], [21, 20, 31, 30]]))
     # of the second 5 of 10 columns are left, of the third 6
     assert VISIBLE == 0.4
     assert boxes.annotation_ids.tolist() == [6, 7]
     assert boxes.boxes_xyxy.tolist() == [[0, 0, 5, 10], [0, 20, 6, 30]]
     assert boxes.weights.tolist() == [1, 1]
-    _, boxes = placed(drawn([[20, 0, 30, 10]]), 1.0, (-27, 0), (40, 34))
+    _, boxes = Placement(1.0, (-27, 0), (40, 34)).of_sample(drawn([[20, 0, 30, 10]]))
     assert (boxes.boxes_xyxy.tolist(), boxes.weights.tolist()) == ([[0, 0, 3, 10]], [0])
 
 
@@ -46,7 +46,9 @@ def test_boxes_outside_are_left_out_and_cut_ones_are_dont_care() -> None:
 def test_boxes_follow_the_pixels_of_a_rescaled_image(low: float, high: float) -> None:
     sizes = set()
     for seed in range(12):
-        image, boxes = rescale(drawn([[24, 12, 40, 28]]), low, high, torch.Generator().manual_seed(seed))
+        chance = torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()
+        scale = low + (high - low) * chance[0]
+        image, boxes = Placement.within((40, 60), scale, (chance[1], chance[2])).of_sample(drawn([[24, 12, 40, 28]]))
         assert image.shape == (3, 40, 60)
         for x1, y1, x2, y2 in boxes.boxes_xyxy.round().int().tolist():
             sizes.add(x2 - x1)

@@ -15,8 +15,9 @@ IMAGE = torch.rand(3, 6, 10, generator=torch.Generator().manual_seed(0))
 BOXES = labeled_boxes(SPACE, [[1, 2, 4, 5], [0, 0, 10, 6]], [1, 0], [0.5, 1.0], weights=[0, 1], annotation_ids=[4, 5])
 
 
-def run(seed: int = 0, image: torch.Tensor = IMAGE, boxes: Any = BOXES, **settings: float) -> tuple[torch.Tensor, Any]:
-    return augment(image, boxes, AugmentationSettings(**settings), torch.Generator().manual_seed(seed))
+def run(seed: int = 0, image: torch.Tensor = IMAGE, boxes: Any = BOXES, **settings: Any) -> tuple[torch.Tensor, Any]:
+    chosen = AugmentationSettings(**{"scale": [1.0, 1.0], **settings})
+    return augment(image, boxes, chosen, torch.Generator().manual_seed(seed))
 
 
 def test_nothing_to_do_changes_nothing() -> None:
@@ -58,7 +59,7 @@ def test_the_generator_alone_decides_and_advances_alike() -> None:
     assert torch.equal(run(3)[0], run(3)[0])
     assert len({float(run(seed)[0].sum()) for seed in range(5)}) == 5
     states = []
-    for settings in (AugmentationSettings(), AugmentationSettings(0.0, 0.0)):
+    for settings in (AugmentationSettings(), AugmentationSettings(0.0, 0.0, [1.0, 1.0])):
         generator = torch.Generator().manual_seed(1)
         augment(IMAGE, BOXES, settings, generator)
         states.append(generator.get_state())
@@ -82,7 +83,38 @@ def test_no_boxes_are_legal() -> None:
     assert len(run(boxes=BOXES[:0], horizontal_flip=1)[1]) == 0
 
 
-@pytest.mark.parametrize("settings", [{"horizontal_flip": 1.1}, {"color_jitter": -0.1}, {"color_jitter": float("nan")}])
-def test_values_outside_0_to_1_are_refused(settings: dict[str, float]) -> None:
+def test_scaled_images_keep_their_size_and_boxes_follow() -> None:
+    image = torch.zeros(3, 40, 60)
+    image[:, 12:28, 20:40] = 1.0
+    boxes, widths = labeled_boxes(SPACE, [[20, 12, 40, 28]], [0], [1.0]), []
+    for seed in range(60):
+        scaled, moved = run(seed, image, boxes, horizontal_flip=0.5, color_jitter=0, scale=[0.5, 1.5])
+        assert scaled.shape == image.shape
+        ((x1, y1, x2, y2),) = moved.boxes_xyxy.round().int().tolist()
+        assert scaled[:, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].min() > 0.99
+        widths.append(x2 - x1)
+    assert 10 <= min(widths) < 12  # 20 pixels times 0.5, and times 1.5 where the image's edge does not cut it
+    assert 28 < max(widths) <= 30
+
+
+def test_a_scaled_image_is_a_part_of_a_larger_one_or_lies_whole_on_its_canvas() -> None:
+    image, whole = torch.rand(3, 40, 60), labeled_boxes(SPACE, [[0, 0, 60, 40]], [0], [1.0])
+    _, boxes = run(0, image, whole, horizontal_flip=0, scale=[2.0, 2.0])
+    assert (boxes.boxes_xyxy.tolist(), boxes.weights.tolist()) == ([[0, 0, 60, 40]], [0])  # a quarter of it is seen
+    _, boxes = run(0, image, whole, scale=[0.5, 0.5])
+    ((x1, y1, x2, y2),) = boxes.boxes_xyxy.tolist()
+    assert (x2 - x1, y2 - y1) == (30, 20)
+    assert 0 <= x1 < x2 <= 60
+    assert 0 <= y1 < y2 <= 40
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"horizontal_flip": 1.1}, {"color_jitter": -0.1}, {"color_jitter": float("nan")}),
+        *({"scale": [0.0, 1.0]}, {"scale": [1.5, 1.0]}, {"scale": [1.0]}, {"scale": [1.0, float("nan")]}),
+    ],
+)
+def test_values_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"^{next(iter(settings))}"):
         AugmentationSettings(**settings)
