@@ -36,7 +36,7 @@ from lat.street_scenes.protocols import PaintedUser, annotate
 from lat.street_scenes.scene import RIDDEN_SHARES, Kind
 from lat.workspace.workspace import Workspace
 
-NOISE = {"color": 0.4, "blur": 0.25, "scale": [0.8, 1.25], "mosaic": 0.25, "dropout": 0.1}
+NOISE = {"color": 0.4, "blur": 0.25, "mosaic": 0.25, "dropout": 0.1}
 NOISY = [f"rounds.noise.{name}={value}" for name, value in NOISE.items()]
 GROWING = [*NOISY, "rounds.noise.widen=[0.2, 0.5]", "rounds.labelling_ratio=[0.2, 0.5]"]
 TABLE = "transfer.prior.table={scenes}/table.yaml"

@@ -109,6 +109,11 @@ class DecodedProposals:
         """(M,) bool, True for detections of the target's detector."""
         return self.detector_scores.sum(dim=1) > 0
 
+    @cached_property
+    def detected_labels(self) -> Tensor:
+        """(M,) int64 classes for which the target's detector drew its detections, in the target's space; -1 for others."""
+        return torch.where(self.is_detection, self.proposals.labels, -1)
+
 
 Decoded = dict[str, DecodedProposals]
 """Decoded proposals of one batch of images, by target."""

@@ -147,6 +147,8 @@ class Proposals(_PerBox):
         origin: (M,) int64 values of `Origin`.
         space_index: (M,) int64 position of the box's space in the joint label space; -1 for background proposals.
         annotation_ids: (M,) int64 ids in the file that the boxes came from; -1 for none.
+        labels: (M,) int64 classes of the boxes in their own spaces, for which they were drawn; -1 for background proposals. A
+            detector may draw two boxes of one region, for two classes, with the same score vector.
 
     Raises:
         ValueError: if a field has another shape or dtype, or is not finite.
@@ -160,13 +162,14 @@ class Proposals(_PerBox):
     origin: Tensor
     space_index: Tensor
     annotation_ids: Tensor
+    labels: Tensor
 
     def __post_init__(self) -> None:
         m = len(self.boxes_xyxy)
         _check_boxes(self.boxes_xyxy)
         _check(self.class_scores, "class_scores", (m, self.class_scores.shape[-1]), torch.float32)
         _check(self.confidence, "confidence", (m,), torch.float32)
-        for name in ("origin", "space_index", "annotation_ids"):
+        for name in ("origin", "space_index", "annotation_ids", "labels"):
             _check(getattr(self, name), name, (m,), torch.int64)
 
     def __len__(self) -> int:

@@ -136,7 +136,8 @@ class PrivilegedProposalGenerator(nn.Module):
         """The proposals of each image, on the images' device, and no losses.
 
         Returns:
-            `Instances` with `proposal_boxes`, `class_scores` (M, K), `confidence`, `origin`, `space_index`, `annotation_ids`.
+            `Instances` with `proposal_boxes`, `class_scores` (M, K), `confidence`, `origin`, `space_index`, `annotation_ids`,
+            `labels`.
         """
         made = []
         for size_hw, one in zip(images.image_sizes, labels, strict=True):

@@ -9,7 +9,7 @@ from detectron2.structures import Boxes, Instances
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes, Proposals
 
-_PROPOSAL_COLUMNS = ("class_scores", "confidence", "origin", "space_index", "annotation_ids")
+_PROPOSAL_COLUMNS = ("class_scores", "confidence", "origin", "space_index", "annotation_ids", "labels")
 
 
 def instances_from_boxes(boxes: LabeledBoxes, size_hw: tuple[int, int]) -> Instances:

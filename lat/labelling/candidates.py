@@ -26,7 +26,7 @@ class Candidates:
         boxes_xyxy: (C, 4) float32, the best that each alone says of its object.
         drawn_xyxy: (C, 4) float32, as the model draws them.
         detected_xyxy: (C, 4) float32, as the target's detector draws them; only rows of its detections are read.
-        is_detection: (C,) bool, True for detections of the target's detector.
+        is_detection: (C,) bool, True for detections of the target's detector for the class. It may draw another class elsewhere.
         labels: (C,) int64 classes in the target's label space.
         scores: (C,) float32.
         images: (C,) int64 image index of each.

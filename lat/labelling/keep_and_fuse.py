@@ -149,7 +149,7 @@ class _Labelling:
             boxes_xyxy=measured.alone,
             drawn_xyxy=measured.drawn,
             detected_xyxy=measured.detected,
-            is_detection=decoded.is_detection[rows],
+            is_detection=decoded.detected_labels[rows] == labels,
             labels=labels,
             scores=self.scores.both[rows, labels],
             images=decoded.known.images[rows],
@@ -216,10 +216,10 @@ class _Measured:
     """Step 2: boxes (C, 4) of proposals as one class each.
 
     Attributes:
-        alone: the best that the proposal alone says: a human box averaged with what the model draws from it, a detection with
-            what the model draws from that; what the model draws for others.
+        alone: the best that the proposal alone says: a human box averaged with what the model draws from it, a detection of the
+            class with what the model draws from that; what the model draws for others.
         drawn: as the model draws it.
-        detected: as the target's detector draws it, without its bias; only rows of detections are meant.
+        detected: as the target's detector draws it, without its bias; only rows of detections of the class are meant.
     """
 
     alone: Tensor
@@ -238,7 +238,8 @@ class _Measured:
             is_human = decoded.known.source_labels[rows, None] >= 0
             alone = torch.where(is_human, _with_human(decoded, conventions, rows, labels, drawn), drawn)
         if rules.combining.fuse:
-            alone = torch.where(decoded.is_detection[rows, None], (alone + detected) / 2, alone)
+            is_of_class = decoded.detected_labels[rows] == labels
+            alone = torch.where(is_of_class[:, None], (alone + detected) / 2, alone)
         return cls(alone, drawn, detected)
 
 

@@ -195,14 +195,12 @@ def known_proposals(images: Sequence[TransferInput], joint: JointLabelSpace) -> 
     proposals = Proposals.joined([image.proposals for image in images]).to("cpu")
     counts = torch.tensor([len(image.proposals) for image in images])
     of_image, sizes_hw = torch.arange(len(images)).repeat_interleave(counts), torch.tensor([image.size_hw for image in images])
-    return KnownProposals(proposals, of_image, sizes_hw, source_labels_of(proposals, joint))
+    return KnownProposals(proposals, of_image, sizes_hw, source_labels_of(proposals))
 
 
-def source_labels_of(proposals: Proposals, joint: JointLabelSpace) -> Tensor:
-    """(M,) int64 class of each human box in the source's label space; -1 for other proposals. All on the CPU."""
-    offsets = torch.tensor([joint.offset(name) for name in joint.names])
-    labels = proposals.class_scores.argmax(dim=1) - offsets[proposals.space_index]
-    return torch.where(proposals.origin == Origin.GROUND_TRUTH, labels, -1)
+def source_labels_of(proposals: Proposals) -> Tensor:
+    """(M,) int64 class of each human box in the source's label space; -1 for other proposals."""
+    return torch.where(proposals.origin == Origin.GROUND_TRUTH, proposals.labels, -1)
 
 
 def detector_scores_of(proposals: Proposals, joint: JointLabelSpace, target: str) -> Tensor:

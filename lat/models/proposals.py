@@ -100,6 +100,7 @@ class PrivilegedProposalGenerator:
             origin=torch.full((len(boxes),), int(origin)),
             space_index=torch.full((len(boxes),), self.joint.index(boxes.space.name)),
             annotation_ids=boxes.annotation_ids,
+            labels=boxes.labels,
         )
 
     def _jitter(self, boxes_xyxy: Tensor, size_hw: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -122,6 +123,7 @@ class PrivilegedProposalGenerator:
             origin=torch.full((count,), int(Origin.BACKGROUND)),
             space_index=torch.full((count,), -1),
             annotation_ids=torch.full((count,), -1),
+            labels=torch.full((count,), -1),
         )
 
 

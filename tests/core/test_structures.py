@@ -84,6 +84,7 @@ def proposals(**change: Any) -> Proposals:
         "origin": torch.tensor([Origin.GROUND_TRUTH, Origin.PSEUDO_LABEL]),
         "space_index": torch.tensor([0, 1]),
         "annotation_ids": torch.tensor([3, -1]),
+        "labels": torch.tensor([0, 1]),
     }
     return Proposals(**{**columns, **change})
 

@@ -48,6 +48,7 @@ def decoded(
         torch.where(is_human, int(Origin.GROUND_TRUTH), int(Origin.PSEUDO_LABEL)),
         torch.zeros(count, dtype=torch.int64),
         torch.arange(count),
+        torch.zeros(count, dtype=torch.int64) if detector is None else torch.tensor(detector).argmax(dim=1),
     )
     drawn = xyxy[:, None].repeat(1, 2, 1) if drawn is None else drawn
     detector_scores = torch.zeros(count, 3) if detector is None else torch.tensor(detector)

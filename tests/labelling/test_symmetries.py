@@ -61,7 +61,7 @@ def decoded(xyxy: Tensor, seed: int, num_human: int, side: int) -> DecodedPropos
     is_human = torch.arange(count) < num_human
     origin = torch.where(is_human, int(Origin.GROUND_TRUTH), int(Origin.PSEUDO_LABEL))
     zeros = torch.zeros(count, dtype=torch.int64)
-    proposals = Proposals(xyxy, torch.zeros(count, 3), torch.ones(count), origin, zeros, torch.arange(count))
+    proposals = Proposals(xyxy, torch.zeros(count, 3), torch.ones(count), origin, zeros, torch.arange(count), zeros)
     scores = torch.rand(count, 3, generator=generator).softmax(dim=1)
     known = KnownProposals(proposals, zeros, torch.tensor([[side, side]]), torch.where(is_human, 0, -1))
     return DecodedProposals(known, scores, torch.zeros(count, 3), xyxy[:, None].repeat(1, 2, 1))
