@@ -83,17 +83,18 @@ class Candidates:
         into = [torch.where(of_second, place[second], len(best)), place, torch.where(of_first, place[first], len(best))]
         return torch.cat(into), torch.cat([first, itself, second])
 
-    def drawn(self, best: Tensor) -> Tensor:
+    def drawn(self, best: Tensor, detector_share: float) -> Tensor:
         """Boxes (N, 4) that networks draw of the objects of the best (N,) candidates.
 
-        That is the mean of what the model draws for each candidate that agrees, weighted by score, and where a detection is
-        among them the mean of that and of what the detector draws.
+        That is the mean of what the model draws for each candidate that agrees, weighted by score. Where a detection is among
+        them, what the detector draws has the share `detector_share` of the box.
         """
         into, of = self.agreeing(best, FUSE_IOU)
         weights, detected = self.scores[of, None].clamp(min=1e-6), torch.where(self.is_detection[of], into, len(best))
         by_model, _ = _mean(self.drawn_xyxy[of], weights, into, len(best))
         by_detector, is_detected = _mean(self.detected_xyxy[of], weights, detected, len(best))
-        return torch.where(is_detected[:, None], (by_model + by_detector) / 2, by_model)
+        share = detector_share * is_detected[:, None]
+        return (1 - share) * by_model + share * by_detector
 
     @cached_property
     def has_area(self) -> Tensor:

@@ -95,7 +95,7 @@ def labels_of_targets(work: Sequence[tuple[DecodedProposals, TargetRules]]) -> l
     4. The best candidates of each class suppress those that overlap them; human boxes come first.
     5. What networks draw of the object of each of the best is averaged, and a human box averaged with that; the weights of the
        two are their inverse variances.
-    6. The score of each is the mean of the best that the model and the detector say of its object.
+    6. The score of each is the mean of the best that the model and the detector say of its object, weighted like their boxes.
 
     Labels are in image order, best first in each image. Only labels that a human box vouches for (`ClassPrior.supported`) are
     below the score threshold.
@@ -176,7 +176,7 @@ class _Labelling:
 
     def _averaged(self, best: Tensor) -> Tensor:
         """Step 5: what networks draw of the best (N,) candidates, averaged with the human boxes among these: boxes (N, 4)."""
-        drawn = self.found.drawn(best)
+        drawn = self.found.drawn(best, self.rules.combining.detector_share)
         if self.rules.known is None:
             return drawn
         with_human = _with_human(self.decoded, self.rules.known, self.rows[best], self.found.labels[best], drawn)
@@ -184,7 +184,7 @@ class _Labelling:
 
     def _agreed_scores(self, best: Tensor) -> Tensor:
         """Step 6: the scores (N,) of the best (N,) candidates: of the highest that the model and that the detector says of its
-        class among the candidates that it suppresses, the mean; without a detection the detector's is 0.
+        class among the candidates that it suppresses, the weighted mean; without a detection the detector's is 0.
         """
         into, of = self.found.agreeing(best, self.rules.decoding.nms_iou)
         cells, share = (self.rows[of], self.found.labels[of]), self.rules.combining.detector_share
@@ -238,8 +238,8 @@ class _Measured:
             is_human = decoded.known.source_labels[rows, None] >= 0
             alone = torch.where(is_human, _with_human(decoded, conventions, rows, labels, drawn), drawn)
         if rules.combining.fuse:
-            is_of_class = decoded.detected_labels[rows] == labels
-            alone = torch.where(is_of_class[:, None], (alone + detected) / 2, alone)
+            share = rules.combining.detector_share * (decoded.detected_labels[rows] == labels)[:, None]
+            alone = (1 - share) * alone + share * detected
         return cls(alone, drawn, detected)
 
 

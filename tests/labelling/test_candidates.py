@@ -65,24 +65,26 @@ def test_human_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None
     found = candidates(boxes, labels, scores, images, torch.tensor([-1, 0, 0]))
     best = best_of(found, 0.5, 9, human_first=True)
     assert best.tolist() == [2, 1]  # two of one class, drawn on each other; the detection is suppressed
-    averaged = found.drawn(best)
+    averaged = found.drawn(best, 0.5)
     torch.testing.assert_close(averaged[:, 3], torch.tensor([(0.9 * 10 + 0.6 * 8) / 1.5, (0.9 * 10 + 0.3 * 9) / 1.2]))
     into, of = found.agreeing(best, 0.5)
     agreeing = [pair for pair in zip(into.tolist(), of.tolist(), strict=True) if pair[0] < 2]  # the others agree with none
     assert sorted(agreeing) == [(0, 0), (0, 2), (1, 0), (1, 1)]
 
 
-def test_what_the_detector_draws_counts_as_much_as_all_that_the_model_draws() -> None:
+def test_what_the_detector_draws_has_its_share_beside_all_that_the_model_draws() -> None:
     drawn, detected = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8]]), torch.tensor([[0.0, 0, 0, 0], [0, 0, 10, 12]])
     labels, scores = torch.zeros(2, dtype=torch.int64), torch.tensor([0.6, 0.3])
     found = Candidates(drawn, drawn, detected, torch.tensor([False, True]), labels, scores, labels, labels - 1, drawn, 1)
     best = best_of(found, 0.5, 9, human_first=False)
     assert best.tolist() == [0]
-    torch.testing.assert_close(found.drawn(best)[0, 3], torch.tensor(((0.6 * 10 + 0.3 * 8) / 0.9 + 12) / 2))
+    by_model = (0.6 * 10 + 0.3 * 8) / 0.9
+    for share in (0.0, 0.5, 0.75):
+        torch.testing.assert_close(found.drawn(best, share)[0, 3], torch.tensor((1 - share) * by_model + share * 12))
 
 
 def test_no_candidates() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
     found = candidates(torch.zeros(0, 4), nothing, torch.zeros(0), nothing)
     best = best_of(found, 0.5, 9, human_first=True)
-    assert (len(best), found.drawn(best).shape) == (0, (0, 4))
+    assert (len(best), found.drawn(best, 0.5).shape) == (0, (0, 4))
