@@ -9,7 +9,7 @@ from lat.engine.machine import Machine
 from lat.workspace.time_estimate import CORES_POWER
 
 LARGEST_BATCH = 16
-LEAST_STEPS, MOST_STEPS = 400, 20_000  # of an upstream detector on a GPU
+LEAST_STEPS, MOST_STEPS = 800, 20_000  # of an upstream detector on a GPU
 PASSES = 60  # over the largest dataset, on a GPU
 GIB_BESIDE_IMAGES, GIB_PER_MEGAPIXEL, USABLE_SHARE = (
     2.0,
@@ -53,7 +53,7 @@ def propose(machine: Machine, images: Sequence[int], megapixels: float) -> Propo
     """
     if not machine.gpu_gib:
         patience = PATIENCE_MEGAPIXELS * (machine.cores / 2) ** CORES_POWER
-        return Proposal(400, 1200, 600, next((size for size in (8, 4) if size * megapixels <= patience), 2))
+        return Proposal(800, 1200, 600, next((size for size in (8, 4) if size * megapixels <= patience), 2))
     room = (USABLE_SHARE * machine.gpu_gib - GIB_BESIDE_IMAGES) / (GIB_PER_MEGAPIXEL * megapixels)
     batch = next((size for size in (LARGEST_BATCH, 8, 4) if size <= room), 2)
     steps = min(max(100 * round(PASSES * max(images) / batch / 100), LEAST_STEPS), MOST_STEPS)

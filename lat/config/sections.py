@@ -32,7 +32,7 @@ class UpstreamSettings:
     model: DetectorSettings = field(default_factory=DetectorSettings)
     members: list[dict[str, Any]] = field(default_factory=list)  # further detectors of each target, each as changes to `model`
     # and `training`, such as [{model: {backbone: small, weights: none}}], or [{}] for another seed; detections are averaged
-    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=400, learning_rate=4e-3))
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=800, learning_rate=4e-3))
     min_ap: float = 0.0  # stop before labelling if a detector has a lower AP (0 to 100) on its held-out images; 0 for never
 
     def __post_init__(self) -> None:
