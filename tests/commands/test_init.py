@@ -94,7 +94,7 @@ def test_steps_and_batches_are_those_for_the_machine(tmp_path: Path, monkeypatch
     config = load_config(tmp_path / "mine.yaml")
     if not written.machine.gpu_gib:
         chosen = (config.upstream.training, config.lat.training, config.downstream.training)
-        assert [(one.steps, one.batch_size) for one in chosen] == [(400, 8), (1200, 8), (600, 8)]
+        assert [(one.steps, one.batch_size) for one in chosen] == [(800, 8), (1200, 8), (600, 8)]
     monkeypatch.setattr("lat.commands.init.this_machine", lambda: Machine(8, gpu_gib=24.0))
     written = write_config(tmp_path / "mine.yaml", datasets(tmp_path), force=True)
     chosen = load_config(tmp_path / "mine.yaml").upstream.training
