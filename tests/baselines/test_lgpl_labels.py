@@ -22,7 +22,7 @@ from lat.engine.sampling import Reserved, StepSampler
 from lat.engine.trainer import TrainJob, train
 from lat.engine.training_settings import RuntimeSettings
 
-STILL = AugmentationSettings(horizontal_flip=0.0, color_jitter=0.0)
+STILL = AugmentationSettings(horizontal_flip=0.0, color_jitter=0.0, scale=[1.0, 1.0])
 BOXES_XYWH = [[[8, 6, 30, 20], [44, 30, 16, 24]], [], [[30, 10, 24, 30]], [[4, 30, 20, 20], [40, 4, 20, 30]]]
 
 

@@ -162,7 +162,7 @@ def datasets(tmp_path: Path) -> tuple[DetectionDataset, DetectionDataset]:
 
 def test_items_are_two_views_of_one_picture(datasets: tuple[DetectionDataset, DetectionDataset]) -> None:
     city, way = datasets
-    items = StudentTeacherItems(city, [way], AugmentationSettings(horizontal_flip=1.0, color_jitter=0.5))
+    items = StudentTeacherItems(city, [way], AugmentationSettings(horizontal_flip=1.0, color_jitter=0.5, scale=[1.0, 1.0]))
     assert len(items) == 5
     for index in range(5):
         dataset, i = (city, index) if index < 3 else (way, index - 3)

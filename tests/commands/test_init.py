@@ -98,7 +98,7 @@ def test_steps_and_batches_are_those_for_the_machine(tmp_path: Path, monkeypatch
     monkeypatch.setattr("lat.commands.init.this_machine", lambda: Machine(8, gpu_gib=24.0))
     written = write_config(tmp_path / "mine.yaml", datasets(tmp_path), force=True)
     chosen = load_config(tmp_path / "mine.yaml").upstream.training
-    assert (chosen.steps, chosen.batch_size, chosen.learning_rate) == (400, 16, 0.001)
+    assert (chosen.steps, chosen.batch_size, chosen.learning_rate) == (800, 16, 0.001)
     assert "are for a GPU of 24 GiB" in (tmp_path / "mine.yaml").read_text()
     assert set(written.seconds) >= {"upstream training", "transfer"}
 

@@ -68,7 +68,7 @@ def test_what_trainings_share_reaches_each_of_them_and_only_downstream_weights_a
     config = load_config(write(tmp_path, TWO_DATASETS), ["training.warmup_steps=3", "downstream.ema_decay=0.5"])
     trainings = (config.upstream_training(), config.lat_training, config.downstream_training)
     assert [training.shared.warmup_steps for training in trainings] == [3, 3, 3]
-    assert [training.own.steps for training in trainings] == [400, 1200, 600]
+    assert [training.own.steps for training in trainings] == [800, 1200, 600]
     assert [training.ema_decay for training in trainings] == [0.0, 0.0, 0.5]
 
 

@@ -89,7 +89,7 @@ def test_a_gpu_is_told_as_a_guess() -> None:
 
 
 def test_what_suits_a_machine() -> None:
-    steps = (400, 1200, 600)
+    steps = (800, 1200, 600)
     for cores, megapixels, batch in ((2, 0.5, 8), (2, 0.51, 4), (2, 1.01, 2), (64, 2.0, 8)):  # 64 cores do 8 times as much
         one = propose(Machine(cores), [100], megapixels)
         assert (one.upstream, one.label_transfer, one.downstream, one.batch_size) == (*steps, batch)
