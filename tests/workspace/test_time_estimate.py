@@ -101,7 +101,7 @@ def test_what_suits_a_machine() -> None:
     one = propose(Machine(8, 24.0), [50, 800], 1.0)
     assert (one.upstream, one.label_transfer, one.downstream, one.label_transfer_batch) == (3000, 9000, 4500, 16)
     small = propose(Machine(8, 4.0), [20], 1.0)
-    assert (small.upstream, small.batch_size, small.label_transfer_batch) == (600, 2, 8)
+    assert (small.upstream, small.batch_size, small.label_transfer_batch) == (800, 2, 8)
 
 
 def test_this_machine_is_described_without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
