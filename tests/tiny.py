@@ -22,6 +22,7 @@ from lat.workspace.workspace import Workspace
 FEW_STEPS = [
     "upstream.training.steps=4",
     "upstream.training.batch_size=2",
+    "augmentation.scale=[1,1]",  # four steps learn nothing from scaled images
     "training.checkpoint_every=1",
     "upstream.model.max_detections=10",
     "pseudo_label.threshold=0.05",

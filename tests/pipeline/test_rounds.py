@@ -231,7 +231,7 @@ def test_a_labelling_ratio_leaves_the_surest_labels_of_each_class_and_makes_the_
 
 def test_a_noisy_round_killed_in_a_training_ends_with_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
     config, plain = finished
-    noise = ["color=0.4", "blur=0.5", "widen=[0.1, 0.1]", "mosaic=0.5", "dropout=0.3"]
+    noise = ["color=0.4", "blur=0.5", "mosaic=0.5", "dropout=0.3"]
     settings = [*TWO_TARGETS, "rounds.count=1", "rounds.labelling_ratio=[0.5]", *(f"rounds.noise.{each}" for each in noise)]
     runs = [without_rounds(finished, tmp_path / name) for name in ("undisturbed", "killed")]
     model = "rounds/1/upstream/city/model.pt"
