@@ -138,7 +138,7 @@ class LabelTransferModel(nn.Module):
         in pixels of the original image. Proposals may be on the CPU, from where they are copied at once.
         """
         device = self.predictor.classes.weight.device
-        on_host = known_proposals(images, self.joint)
+        on_host = known_proposals(images)
         known, counts = on_host.to(device), [len(image.proposals) for image in images]
         fused = self._fused(images, [known.proposals[rows] for rows in _ranges(counts)])
         rows, logits = to_device(_padded_rows(counts), device), self.predictor.classes(fused)
@@ -190,7 +190,7 @@ def decode_inside_images(deltas: Tensor, boxes_xyxy: Tensor, sizes_hw: Tensor) -
     return clip_to_images(box_deltas.decode_boxes(deltas.float(), boxes_xyxy), sizes_hw[:, None])
 
 
-def known_proposals(images: Sequence[TransferInput], joint: JointLabelSpace) -> KnownProposals:
+def known_proposals(images: Sequence[TransferInput]) -> KnownProposals:
     """What is known of the proposals of images, on the CPU."""
     proposals = Proposals.joined([image.proposals for image in images]).to("cpu")
     counts = torch.tensor([len(image.proposals) for image in images])
