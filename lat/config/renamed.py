@@ -127,27 +127,42 @@ GONE: dict[str, str] = {
 """What applies instead of removed settings."""
 
 
-_CONSTANTS: dict[str, dict[str, Any]] = {
-    "report": {"images_per_pair": 10000},
-    "pseudo_label": {"max_detections": 100},
-    "relations": {"standalone_bias": -1.0, "steps": 400},
-    "training": {"tensorboard": True},  # the default of training.trackers
+_CONSTANTS: dict[str, Any] = {
+    "report.images_per_pair": 10000,
+    "pseudo_label.max_detections": 100,
+    "relations.standalone_bias": -1.0,
+    "relations.steps": 400,
+    "rounds.noise.scale": [1.0, 1.0],
+    "training.tensorboard": True,  # the default of training.trackers
 }
-"""Settings that are gone, by section, with the values that always or by default apply: finished runs name them."""
+"""Settings that are gone, with the values that always or by default applied: finished runs name them."""
 
 
 def without_constants(written: DictConfig) -> DictConfig:
     """What a user or a run wrote, without settings that are gone and say what always applies; nor a section of such alone."""
     content: Any = OmegaConf.to_container(written)
-    for section, constants in _CONSTANTS.items():
-        there = content.get(section)
-        gone = [key for key, always in constants.items() if isinstance(there, dict) and key in there and there[key] == always]
-        if gone and len(gone) == len(there):
-            written = OmegaConf.masked_copy(written, [str(key) for key in written if key != section])
-        elif gone:
-            written = written.copy()
-            written[section] = OmegaConf.masked_copy(written[section], [key for key in there if key not in gone])
+    gone = [key.split(".") for key, always in _CONSTANTS.items() if _value(content, key.split(".")) == always]
+    if gone:
+        written = written.copy()
+    for path in gone:
+        _drop(written, path)
     return written
+
+
+def _value(content: Any, path: list[str]) -> Any:
+    """What stands at the path in the plain content of a configuration; None if nothing does."""
+    for name in path:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
+def _drop(section: DictConfig, path: list[str]) -> None:
+    """Remove what stands at the path, and every section that it leaves empty."""
+    first, *rest = path
+    if rest:
+        _drop(section[first], rest)
+    if not rest or not section[first]:
+        section.pop(first)
 
 
 def refuse_old_keys(written: DictConfig, where: object, place: str) -> None:

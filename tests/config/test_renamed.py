@@ -140,6 +140,11 @@ def test_new_sections_with_the_name_of_an_old_key_are_read(tmp_path: Path) -> No
 def test_a_finished_run_may_name_a_constant_that_once_was_a_setting(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "report: {images_per_pair: 10000}")) == load_config(write(tmp_path, ""))
     assert load_config(write(tmp_path, "relations: {steps: 400, threshold: 0.7}")) == load_config(write(tmp_path, ""))
+    assert load_config(write(tmp_path, "rounds: {noise: {scale: [1.0, 1.0]}}")) == load_config(write(tmp_path, ""))
+    there = load_config(write(tmp_path, "rounds: {count: 2, noise: {scale: [1.0, 1.0], blur: 0.5}}"))
+    assert there == load_config(write(tmp_path, "rounds: {count: 2, noise: {blur: 0.5}}"))
+    with pytest.raises(InputError, match=r"'rounds.noise.scale' is now 'augmentation.scale'"):
+        load_config(write(tmp_path, "rounds: {noise: {scale: [0.8, 1.2]}}"))
     with pytest.raises(InputError, match=r"'report.images_per_pair' is gone: 10000 always applies; remove it there"):
         load_config(write(tmp_path, "report: {images_per_pair: 5}"))
     with pytest.raises(InputError, match=r"'relations.steps' is gone: 400 always applies; remove it there"):
