@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lat.core.errors import InputError
+from lat.engine.allocation import keep_freed_memory
 from lat.engine.precision import precision_of, uses_cuda
 from lat.engine.processes import Processes, in_joined_group, meet, started_processes
 from lat.engine.training_settings import RuntimeSettings
@@ -48,6 +49,8 @@ def build_fabric(runtime: RuntimeSettings, seed: int) -> Fabric:
         plugins=LightningEnvironment() if is_one else joined,  # even in a SLURM batch script
     )
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     seed_everything(seed)
     return fabric
 
