@@ -54,7 +54,6 @@ PRIORS = {
     "table, veto 0.02": ["transfer.prior.method=table", TABLE, "transfer.prior.veto=0.02"],
     "co-occurrence": ["transfer.prior.method=cooccurrence"],
     "co-occurrence, veto 0.02": ["transfer.prior.method=cooccurrence", "transfer.prior.veto=0.02"],
-    "supported boxes kept": ["transfer.decode.keep_supported=0.3"],
 }
 KINDS = {(True, True): "equal", (True, False): "narrower", (False, True): "broader", (False, False): "overlapping"}
 ROUNDS = {"rounds": [], "noisy rounds": NOISY, "growing rounds": GROWING}

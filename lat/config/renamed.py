@@ -53,7 +53,6 @@ RENAMED: dict[str, str] = {
     **_section("transfer", "transfer.decode", "nms_iou", "max_detections"),
     **_section("transfer", "transfer.combine", "keep", "fuse", "detector_share"),
     "transfer.sure_score": "transfer.combine.sure_threshold",
-    "transfer.prior.keep_supported": "transfer.decode.keep_supported",
     **_filter("transfer"),
     "rounds.labels.score_threshold": "rounds.labels.trained_threshold",
     **dict.fromkeys((f"rounds.noise.{one}" for one in ("scale", "scale_min", "scale_max")), "augmentation.scale"),
@@ -85,6 +84,7 @@ GONE: dict[str, str] = {
     **dict.fromkeys((f"{one}.training.milestones" for one in ("upstream", "lat", "downstream")), "[0.7, 0.9] always applies"),
     **dict.fromkeys(("upstream.training.ema_decay", "lat.training.ema_decay"), "the last weights are saved"),
     "pseudo_label.nms_iou": "0.5 always applies",
+    **dict.fromkeys(("transfer.prior.keep_supported", "transfer.decode.keep_supported"), "no label is below written_threshold"),
     "pseudo_label.max_detections": "upstream.model.max_detections applies",
     "pseudo_label.filter.threshold": "pseudo_label.threshold always applies",
     "transfer.filter.threshold": "transfer.decode.written_threshold always applies",
@@ -132,6 +132,7 @@ _CONSTANTS: dict[str, Any] = {
     "pseudo_label.max_detections": 100,
     "relations.standalone_bias": -1.0,
     "relations.steps": 400,
+    "transfer.decode.keep_supported": 0.0,
     "rounds.noise.scale": [1.0, 1.0],
     "training.tensorboard": True,  # the default of training.trackers
 }

@@ -140,6 +140,12 @@ class Config:
         """How the images of detectors are varied in round `number`; 0 is before any further round."""
         return self.rounds.noise.widened(self.augmentation, number - 1) if number > 1 else self.augmentation
 
+    @property
+    def detected_scales(self) -> list[float]:
+        """The scales at which upstream detectors see images that they label, 1 first: only such as they have trained at."""
+        smallest, largest = self.augmentation.scale
+        return [1.0, *(scale for scale in self.pseudo_label.scaled if smallest <= scale <= largest)]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as written to `config.yaml` and hashed."""
         return asdict(self)

@@ -74,11 +74,18 @@ class PseudoLabelSettings:
     voting_iou: float = 0.75  # a detection's box is the mean of the boxes that all regions with this IoU or more draw for its
     # class, weighted by score; 1 for that of the surest region alone (torchvision, detectron2)
     mirrored: bool = True  # detect on the mirror image of each image too, and average, if detectors train on mirror images
+    scaled: list[float] = field(default_factory=lambda: [1.3])  # detect on each image so many times as large too, and average, if
+    # detectors train on such sizes (augmentation.scale); [] for none
     filter: FilterSettings = field(default_factory=FilterSettings)  # which are kept, given all of a space
 
     def __post_init__(self) -> None:
         for name in ("threshold", "voting_iou"):
             _check_share(name, getattr(self, name))
+        for scale in self.scaled:
+            if not 0.0 < scale < float("inf") or scale == 1.0:
+                raise InputError("scaled", f"has {scale}", "choose numbers above 0, such as [1.3], without 1")
+        if len(set(self.scaled)) < len(self.scaled):
+            raise InputError("scaled", f"is {self.scaled}", "name each once")
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,7 @@ def _pairs(config: Any) -> Iterator[Pair]:
         yield "pseudo_label.threshold", "upstream.model.detection_threshold"
     yield "transfer.combine.sure_threshold", "pseudo_label.threshold"
     method = config.downstream.method if config.downstream.uses_sources else "target_only"
-    # A calibration changes scores after the threshold, and labels that a box of the source supports pass it with any score.
-    if config.transfer.calibration == "none" and not config.transfer.decode.keep_supported:
+    if config.transfer.calibration == "none":  # it changes scores after the threshold
         yield "evaluation.counted_threshold", "transfer.decode.written_threshold"
         if config.rounds.count:
             yield from _weighing("rounds.labels", config.rounds.labels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -36,12 +37,12 @@ def inference(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
-def indices_by_size(images: Sequence[Tensor], settings: DetectorSettings) -> list[list[int]]:
+def indices_by_size(images: Sequence[Tensor], settings: DetectorSettings, scale: float = 1.0) -> list[list[int]]:
     """Indices of the images (3, H, W) grouped by size after resizing, so that no batch needs padding."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         size_hw = (image.shape[-2], image.shape[-1])
-        groups[resized_hw(size_hw, settings.image_size, settings.max_image_size)].append(index)
+        groups[resized_hw(size_hw, settings.image_size, settings.max_image_size, scale)].append(index)
     return list(groups.values())
 
 
@@ -51,10 +52,12 @@ class BatchedPrediction:
     Attributes:
         settings: image size and which detections to keep.
         space: the label space of the detector.
+        scale: by how much images are enlarged in prediction, beyond the size that the settings say; 1 until `scaled` sets it.
     """
 
     settings: DetectorSettings
     space: LabelSpace
+    scale: float = 1.0
 
     def predict(self, images: list[Tensor]) -> list[LabeledBoxes]:
         """Detections of each image on the CPU, best first, in pixels of the original image.
@@ -63,13 +66,13 @@ class BatchedPrediction:
         """
         found: dict[int, LabeledBoxes] = {}
         with inference(self):
-            for indices in indices_by_size(images, self.settings):
+            for indices in indices_by_size(images, self.settings, self.scale):
                 found.update(zip(indices, self._predict_batch([images[i] for i in indices]), strict=True))
         return [found[index] for index in range(len(images))]
 
     def detect(self, images: list[Tensor]) -> Detected:
         """What `predict` finds on some images, at least one, where the detector computes; the program waits less for it."""
-        groups = indices_by_size(images, self.settings)
+        groups = indices_by_size(images, self.settings, self.scale)
         with inference(self):
             parts = [self._detect_batch([images[i] for i in indices], PASSES) for indices in groups]
         place = {index: row for row, index in enumerate(index for indices in groups for index in indices)}
@@ -82,6 +85,13 @@ class BatchedPrediction:
     def _detect_batch(self, images: list[Tensor], passes: int) -> Detected:
         """The same where the detector computes, with suppression applied so often."""
         raise NotImplementedError
+
+
+def scaled(detector: Any, scale: float) -> Any:
+    """The same detector, with the same weights, as it predicts on enlarged images."""
+    other = copy(detector)
+    other.scale = scale
+    return other
 
 
 def is_solid(boxes_xyxy: Tensor) -> Tensor:

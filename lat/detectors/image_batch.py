@@ -17,14 +17,13 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def resized_hw(size_hw: tuple[int, int], image_size: int, max_image_size: int) -> tuple[int, int]:
+def resized_hw(size_hw: tuple[int, int], image_size: int, max_image_size: int, scale: float = 1.0) -> tuple[int, int]:
     """Height and width after resizing to a shorter side of `image_size`, unless the longer side would exceed `max_image_size`.
 
-    With `image_size` 0 the size is unchanged.
+    With `image_size` 0 the size is unchanged. Either is then scaled by `scale`.
     """
-    if image_size == 0:
-        return size_hw
-    scale = min(image_size / min(size_hw), max_image_size / max(size_hw))
+    if image_size != 0:
+        scale *= min(image_size / min(size_hw), max_image_size / max(size_hw))
     return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
 
 
@@ -76,10 +75,12 @@ def batch_images(
     *,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    scale: float = 1.0,
 ) -> ImageBatch:
     """Resize and normalise images (3, H, W) float32 in [0, 1], and pad them to one size with sides divisible by `divisible_by`.
 
-    Images of one suitable size are stacked without any padding. `mean` and `std` are of red, green and blue.
+    Images of one suitable size are stacked without any padding. `mean` and `std` are of red, green and blue; for sizes see
+    `resized_hw`.
 
     Raises:
         ValueError: if an image is not a (3, H, W) floating point tensor.
@@ -88,10 +89,10 @@ def batch_images(
         if image.ndim != 3 or len(image) != 3 or not image.is_floating_point():
             raise ValueError(f"an image must be (3, H, W) floating point, got {tuple(image.shape)} {image.dtype}")
     originals = [(image.shape[1], image.shape[2]) for image in images]
-    sizes = [resized_hw(size, image_size, max_image_size) for size in originals]
+    sizes = [resized_hw(size, image_size, max_image_size, scale) for size in originals]
     height, width = (math.ceil(max(sides) / divisible_by) * divisible_by for sides in zip(*sizes, strict=True))
-    shift, scale = (_of_colors(tuple(values), images[0].device, images[0].dtype) for values in (mean, std))
+    shift, spread = (_of_colors(tuple(values), images[0].device, images[0].dtype) for values in (mean, std))
     pixels = images[0].new_zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
     for row, image, size in zip(pixels, images, sizes, strict=True):
-        row[:, : size[0], : size[1]] = (resized(image, size) - shift) / scale
+        row[:, : size[0], : size[1]] = (resized(image, size) - shift) / spread
     return ImageBatch(pixels, sizes, originals)

@@ -16,7 +16,7 @@ from lat.models.model_settings import DINOV2_MODELS, BackboneSettings, FusionSet
 Settings = TypeVar("Settings")
 
 _KINDS = (BackboneSettings, ProposalSettings, HeadSettings, FusionSettings, DecodeSettings)
-_NOT_OFFERED = {"upstream_dataset", "cache", "cache_dtype", "keep_supported"}  # they need a run, or more than one batch
+_NOT_OFFERED = {"upstream_dataset", "cache", "cache_dtype"}  # they need a run, or more than one batch
 _KEYS = {"name": "BACKBONE", "written_threshold": "SCORE_THRESHOLD"}  # all others are those of our fields in capitals
 _SPACE_KEYS = ("NAME", "CLASS_NAMES", "CATEGORY_IDS")
 

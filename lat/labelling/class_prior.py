@@ -97,33 +97,6 @@ class ClassPrior:
         """
         return (class_scores * self.shares.shares[:, target_labels].T.clamp(min=SMALLEST_SHARE)).argmax(dim=1)
 
-    def supported(
-        self, scores: Tensor, support: Tensor, source_labels: Tensor, score_threshold: float, share_threshold: float
-    ) -> Tensor:
-        """The candidates below the score threshold that human boxes vouch for, (M, K_t) bool.
-
-        A human box on which no proposal reaches the score threshold in any class keeps its best candidate: the highest score
-        above 0 among the overlapping proposals, in a class with at least the share threshold of the human box's class.
-
-        Args:
-            scores: (M, K_t) of the proposals of one image.
-            support: (M,) int64 row of the human box that each proposal overlaps; -1 for none.
-            source_labels: (M,) int64 class of each human box in the source's space; only rows in `support` are read.
-            score_threshold: labels with at least this score are written anyway.
-            share_threshold: minimum share of the source class in the target class.
-        """
-        none, rows = len(support), torch.arange(len(support), device=support.device)
-        human = torch.where(support >= 0, support, none)  # where a proposal lies on no human box, one more
-        reaches = (scores >= score_threshold).any(dim=1).int()
-        is_reached = reaches.new_zeros(none + 1).scatter_reduce(0, human, reaches, "amax") > 0
-        allowed = self.shares.shares[source_labels[support], :-1] >= share_threshold
-        highest, label = (scores * allowed).max(dim=1)
-        of_human = highest.new_zeros(none + 1).scatter_reduce(0, human, highest, "amax")
-        is_best = (support >= 0) & ~is_reached[human] & (highest > 0) & (highest == of_human[human])
-        first = rows.new_full((none + 1,), none).scatter_reduce(0, torch.where(is_best, human, none), rows, "amin")
-        is_kept = is_best & (first[human] == rows)
-        return torch.zeros_like(scores, dtype=torch.bool).scatter(1, label[:, None], is_kept[:, None])
-
 
 def weighed(class_scores: Tensor, factors: Tensor) -> Tensor:
     """Scores (N, K_t + 1) times factors (N, K_t + 1), each row summing to 1 again."""

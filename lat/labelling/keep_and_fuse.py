@@ -91,14 +91,13 @@ def labels_of_targets(work: Sequence[tuple[DecodedProposals, TargetRules]]) -> l
     1. The class scores of proposals on a human box are multiplied with the class prior of its class, and those of the target
        detector's own detections averaged with the model's.
     2. Human boxes are moved to the target's convention, and detections of the target's detector rid of its bias.
-    3. Each proposal becomes a candidate for every class with a high enough score, or that a human box vouches for.
+    3. Each proposal becomes a candidate for every class with a high enough score.
     4. The best candidates of each class suppress those that overlap them; human boxes come first.
     5. What networks draw of the object of each of the best is averaged, and a human box averaged with that; the weights of the
        two are their inverse variances.
     6. The score of each is the mean of the best that the model and the detector say of its object, weighted like their boxes.
 
-    Labels are in image order, best first in each image. Only labels that a human box vouches for (`ClassPrior.supported`) are
-    below the score threshold.
+    Labels are in image order, best first in each image.
 
     Args:
         work: for each target the proposals of B images, and its rules, on the same device.
@@ -129,7 +128,7 @@ class _Labelling:
     def __init__(self, decoded: DecodedProposals, rules: TargetRules) -> None:
         self.decoded, self.rules = decoded, rules
         self.scores = _class_scores(decoded, rules)
-        self.is_candidate = _are_candidates(decoded, self.scores.both[:, :-1], rules)
+        self.is_candidate = self.scores.both[:, :-1] >= rules.decoding.written_threshold  # (M, K_t)
 
     @property
     def counts(self) -> Tensor:
@@ -255,13 +254,3 @@ def _with_human(decoded: DecodedProposals, conventions: BoxConventions, rows: Te
     is_same = aligned_iou(moved, drawn) >= SAME_BOX_IOU
     share = conventions.human_share(moved, drawn, sources, targets) * is_same[:, None]
     return share * moved + (1 - share) * drawn
-
-
-def _are_candidates(decoded: DecodedProposals, scores: Tensor, rules: TargetRules) -> Tensor:
-    """Step 3: (M, K_t) bool, the candidate classes of each proposal: by its score, or because a human box vouches for it."""
-    threshold, share_threshold = rules.decoding.written_threshold, rules.decoding.keep_supported
-    is_high = scores >= threshold
-    if rules.prior is None or not share_threshold:
-        return is_high
-    known = decoded.known
-    return is_high | rules.prior.supported(scores, known.support, known.source_labels, threshold, share_threshold)

@@ -17,13 +17,11 @@ class DecodeSettings:
     """What becomes of the model's scores at transfer."""
 
     written_threshold: float = 0.02  # boxes of a lower score are not written
-    keep_supported: float = 0.0  # a human box without a label keeps its best class of at least this share, at any score; 0 keeps
-    # none below the threshold
     nms_iou: float = 0.5  # IoU at which the lower of two boxes of one class is suppressed
     max_detections: int = 300  # most boxes written for one image
 
     def __post_init__(self) -> None:
-        for name in ("written_threshold", "keep_supported", "nms_iou"):
+        for name in ("written_threshold", "nms_iou"):
             _check_share(name, getattr(self, name))
         if self.max_detections < 1:
             raise InputError("max_detections", f"is {self.max_detections}", "choose 1 or more")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lat.data.tensors import boxes_per_image
+from lat.detectors.detections import scaled
 from lat.detectors.region_detections import voting
 from lat.engine.jobs import Advance, in_shards, sizes_of, uncounted
 from lat.labelling.labelling_settings import FilterSettings
@@ -59,7 +60,8 @@ def _step(workspace: Workspace, source: str, space: str) -> Step:
 
 def _settings(workspace: Workspace) -> dict[str, Any]:
     """What pseudo-labels depend on besides detectors and data."""
-    return {**workspace.config.to_dict()["pseudo_label"], "mirrored": _are_mirrored(workspace)}
+    views = {"mirrored": _are_mirrored(workspace), "scaled": workspace.config.detected_scales[1:]}
+    return {**workspace.config.to_dict()["pseudo_label"], **views}
 
 
 def _are_mirrored(workspace: Workspace) -> bool:
@@ -161,8 +163,9 @@ class PseudoLabelShards:
         found = {}
         for space in self.spaces:
             paths = self.paths.upstream_models(space)
-            predictors = [Predictor(voting(load_detector(path), voting_iou), fabric) for path in paths]
-            found[space] = Members(predictors, mirrored)
+            members = [voting(load_detector(path), voting_iou) for path in paths]
+            views = [scaled(member, scale) for member in members for scale in self.workspace.config.detected_scales]
+            found[space] = Members([Predictor(view, fabric) for view in views], mirrored)
         return found
 
     def is_done(self, shard: int) -> bool:

@@ -146,7 +146,8 @@ class _Run:
 
     def pseudo_labels(self) -> float:
         """Every image in all other spaces, held-out images of targets in all; later rounds in those of targets alone."""
-        targets, passes = self.config.target_names, 1 + self.config.pseudo_label.mirrored
+        targets, sides = self.config.target_names, 1 + self.config.pseudo_label.mirrored
+        passes = sides * sum(scale**2 for scale in self.config.detected_scales)
         total = 0.0
         for name, one in self.counted.items():
             for space in self.counted:

@@ -94,6 +94,13 @@ def test_paths_may_use_the_data_root(tmp_path: Path) -> None:
         ),
         (TWO_DATASETS, ["upstream.model.detection_threshold=2"], "upstream.model.detection_threshold is 2.0"),
         (TWO_DATASETS, ["pseudo_label.threshold=-1"], "pseudo_label.threshold is -1.0"),
+        (
+            TWO_DATASETS,
+            ["pseudo_label.scaled=[1.3,0]"],
+            "pseudo_label.scaled has 0.0; choose numbers above 0, such as [1.3], without 1",
+        ),
+        (TWO_DATASETS, ["pseudo_label.scaled=[1]"], "pseudo_label.scaled has 1.0"),
+        (TWO_DATASETS, ["pseudo_label.scaled=[1.3,1.3]"], "pseudo_label.scaled is [1.3, 1.3]; name each once"),
         (TWO_DATASETS, ["upstream.training.batch_size=0"], "upstream.training.batch_size is 0; must be at least 1"),
         (TWO_DATASETS, ["transfer.calibration=beta"], "transfer.calibration is 'beta'; choose one of platt, isotonic, none"),
         (TWO_DATASETS, ["downstream.ema_decay=1"], "downstream.ema_decay is 1.0; choose 0 or more and below 1"),

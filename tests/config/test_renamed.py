@@ -67,7 +67,7 @@ BEFORE = {
 }
 """The settings that there were when sections held those of several classes, by section."""
 
-LATER = {"training.tensorboard"}
+LATER = {"training.tensorboard", "transfer.decode.keep_supported"}
 """Those that came after and have new names too."""
 
 TWO_DATASETS = """

@@ -71,7 +71,6 @@ def test_both_thresholds_and_the_remedy_are_named(options: list[str], later: str
         [],
         ["pseudo_label.threshold=0.05"],  # the same as that of the detector
         ["evaluation.counted_threshold=0.01"],  # a calibration comes in between
-        ["transfer.calibration=none", "transfer.decode.keep_supported=0.3", "evaluation.counted_threshold=0.01"],
         ["transfer.calibration=none", "rounds.count=0", "rounds.labels.ignore_threshold=0.01"],  # there is no round
         ["transfer.calibration=none", "transfer.decode.written_threshold=0.2"],
         [

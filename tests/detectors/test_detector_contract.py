@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from lat.core.label_space import LabelSpace
 from lat.core.structures import LabeledBoxes
 from lat.detectors.base import Detector, build_detector, describe_detector, detector_from_checkpoint
+from lat.detectors.detections import scaled
 from lat.detectors.detector_settings import DetectorSettings
 
 SPACE = LabelSpace("shapes", ("disc", "bar"), (7, 3))
@@ -132,6 +135,17 @@ def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(detector: nn.Modu
         alone = detector.predict([image])[0]
         torch.testing.assert_close(alone.boxes_xyxy, together.boxes_xyxy, atol=1e-2, rtol=1e-4)
         torch.testing.assert_close(alone.class_scores, together.class_scores, atol=1e-4, rtol=1e-4)
+
+
+def test_scaled_it_sees_larger_images_and_stays_as_it_is(detector: nn.Module) -> None:
+    image, larger = drawn_image(40, 60, (5, 5, 30, 30, 0))[0], copy(detector)
+    size, longest = detector.settings.image_size or 40, detector.settings.max_image_size
+    larger.settings = replace(detector.settings, image_size=round(1.5 * size), max_image_size=round(1.5 * longest))
+    before, (wanted,), (found,) = detector.predict([image])[0], larger.predict([image]), scaled(detector, 1.5).predict([image])
+    torch.testing.assert_close(found.boxes_xyxy, wanted.boxes_xyxy)
+    torch.testing.assert_close(found.class_scores, wanted.class_scores)
+    assert not torch.equal(before.boxes_xyxy, found.boxes_xyxy)
+    assert torch.equal(detector.predict([image])[0].boxes_xyxy, before.boxes_xyxy)
 
 
 def test_prediction_takes_no_gradient_and_restores_the_mode(detector: nn.Module) -> None:

@@ -21,6 +21,11 @@ def test_resized_size(size_hw: tuple[int, int], image_size: int, max_image_size:
     assert resized_hw(size_hw, image_size, max_image_size) == expected
 
 
+def test_either_size_is_scaled() -> None:
+    assert resized_hw((30, 40), 0, 10, 1.3) == (39, 52)
+    assert resized_hw((10, 100), 20, 100, 1.5) == (15, 150)  # beyond the maximum
+
+
 def test_images_are_normalised_and_padded_at_the_right_and_bottom() -> None:
     ones, small = torch.ones(3, 10, 20), torch.zeros(3, 7, 9)
     batch = batch_images([ones, small], image_size=0, max_image_size=1, divisible_by=16)

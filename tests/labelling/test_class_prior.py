@@ -55,19 +55,6 @@ def test_where_no_class_can_be_it_the_detector_decides() -> None:
     assert prior.source_classes(torch.tensor([[0.3, 0.7]]), torch.tensor([1])).tolist() == [1]
 
 
-def test_a_box_without_a_label_keeps_its_best_class_of_a_sufficient_share() -> None:
-    prior = flat_prior(class_shares([0.1, 0.8, 0.1], [0.5, 0.5, 0.0]))
-    scores = torch.tensor([[0.20, 0.05], [0.10, 0.15], [0.05, 0.04], [0.40, 0.03], [0.25, 0.2]])
-    support, classes = torch.tensor([0, 0, 2, 2, -1]), torch.tensor([0, -1, 1, -1, -1])
-    kept = prior.supported(scores, support, classes, score_threshold=0.3, share_threshold=0.5)
-    # on box 0 (a van, which is a truck at least half the time) nothing reaches 0.3: its best truck stays, of a detection on it;
-    # on box 2 the detection reaches it; the last proposal lies on no box
-    assert kept.nonzero().tolist() == [[1, 1]]
-    assert not prior.supported(scores, support, classes, score_threshold=0.3, share_threshold=0.9).any()
-    assert not prior.supported(torch.zeros(5, 2), support, classes, score_threshold=0.3, share_threshold=0.5).any()
-    assert prior.supported(scores[:0], support[:0], classes[:0], 0.3, 0.5).shape == (0, 2)
-
-
 def test_none_weighs_against_the_classes_that_a_class_without_counterpart_might_become() -> None:
     prior = flat_prior(class_shares([0.9, 0.05, 0.05], [0.04, 0.01, 0.95]))
     scored = class_shares([0.5, 0.25, 0.25], [0.8, 0.1, 0.1])

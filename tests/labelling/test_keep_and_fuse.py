@@ -216,18 +216,6 @@ def test_the_prior_weighs_proposals_on_a_human_box_and_no_others() -> None:
     assert sorted(found.labels[rows == 2].tolist()) == [0, 1]
 
 
-def test_a_label_that_a_human_box_supports_is_written_below_the_threshold() -> None:
-    boxes, scores = [[0, 0, 40, 40], [60, 60, 90, 90]], [[0.05, 0.08, 0.87]] * 2
-    image = decoded(boxes, scores, human=1)
-    prior = class_prior(torch.ones(1, 3), torch.tensor([[0.9, 0.1, 0.0]]))
-    for share_threshold, found in ((0.0, []), (0.5, [(0, 0, 0.05)]), (0.1, [(0, 1, 0.08)])):
-        decoding = DecodeSettings(written_threshold=0.1, keep_supported=share_threshold)
-        labels, rows = labels_of(image, TARGET, decoding, ALONE, None, prior)
-        assert list(zip(rows.tolist(), labels.labels.tolist(), labels.scores.tolist(), strict=True)) == [
-            (row, label, pytest.approx(score)) for row, label, score in found
-        ]
-
-
 @pytest.mark.parametrize("fuse", [OFF, CombineSettings()])
 def test_images_without_proposals_or_human_boxes(fuse: CombineSettings) -> None:
     prior = class_prior(torch.ones(1, 3), torch.full((1, 3), 1 / 3))
@@ -237,8 +225,8 @@ def test_images_without_proposals_or_human_boxes(fuse: CombineSettings) -> None:
     assert found.boxes_xyxy.tolist() == [[0, 0, 9, 9]]
 
 
-@pytest.mark.parametrize(("fuse", "supported"), [(OFF, 0.0), (CombineSettings(), 0.0), (CombineSettings(), 0.2)])
-def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: CombineSettings, supported: float) -> None:
+@pytest.mark.parametrize("fuse", [OFF, CombineSettings()])
+def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: CombineSettings) -> None:
     generator = torch.Generator().manual_seed(0)
     images = []
     for count, human in ((30, 8), (0, 0), (12, 0), (25, 25)):
@@ -249,7 +237,7 @@ def test_images_of_a_batch_have_nothing_to_do_with_each_other(fuse: CombineSetti
             decoded(boxes.tolist(), scores.tolist(), boxes[:, None] + torch.rand(count, 2, 4, generator=generator), human)
         )
     known, prior = conventions(0.02, 0.01), class_prior(torch.tensor([[0.5, 2.0, 1.0]]), torch.tensor([[0.3, 0.7, 0.0]]))
-    decode = DecodeSettings(0.3, keep_supported=supported, max_detections=6)
+    decode = DecodeSettings(0.3, max_detections=6)
     batch = together(images)
     found, rows = labels_of(batch, TARGET, decode, fuse, known, prior)
     starts = [0, 30, 30, 42]

@@ -32,7 +32,7 @@ from lat.stages.shared.transfer_model import with_maps
 def rules_of(source: str, target: str) -> TargetRules:
     own, other = (JOINT.spaces[JOINT.index(name)] for name in (source, target))
     shares = equal_shares(own, other)
-    decoding = DecodeSettings(written_threshold=0.2, keep_supported=0.1)
+    decoding = DecodeSettings(written_threshold=0.2)
     known = BoxConventions.unknown(len(own), len(other))
     known = replace(known, human_variance=torch.full_like(known.human_variance, 0.01))
     return TargetRules(other, decoding, CombineSettings(), known, ClassPrior(torch.ones_like(shares.shares), shares))

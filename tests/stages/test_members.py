@@ -13,6 +13,7 @@ from lat.config.load import load_config
 from lat.core.errors import InputError
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_of
+from lat.detectors.detections import scaled
 from lat.detectors.ensemble import fuse_members
 from lat.detectors.region_detections import voting
 from lat.pipeline.run import run_stages
@@ -28,7 +29,7 @@ STAGES = ["train-upstream", "pseudo-label"]
 def two(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A run whose target has two detectors, up to its pseudo-labels."""
     folder = tmp_path_factory.mktemp("members")
-    workspace = tiny_workspace(draw_tiny(folder), folder / "run", *TWO_MEMBERS)
+    workspace = tiny_workspace(draw_tiny(folder), folder / "run", *TWO_MEMBERS, "augmentation.scale=[0.7,1.3]")
     run_stages(workspace, STAGES, say=quiet)
     return workspace
 
@@ -46,11 +47,12 @@ def test_a_target_has_all_members_and_a_source_one_detector(two: Workspace) -> N
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
-def test_pseudo_labels_are_what_members_say_of_both_images(two: Workspace) -> None:
+def test_pseudo_labels_are_what_members_say_of_both_images_and_of_larger_ones(two: Workspace) -> None:
     part, found = two.data.train_part("nu"), read_pseudo_labels(two, "nu", "city")
     settings, seen = two.config.pseudo_label, 0
     detectors = [voting(load_detector(path), settings.voting_iou) for path in two.paths.upstream_models("city")]
-    predictors = [Predictor(one, two.fabric) for one in detectors]
+    assert settings.scaled == [1.3]
+    predictors = [Predictor(scaled(one, scale), two.fabric) for one in detectors for scale in (1.0, 1.3)]
     for i in range(len(part)):
         image, width = part.image(i), part.size_hw(i)[1]
         views: list[LabeledBoxes] = [one.predict([image])[0] for one in predictors]
@@ -64,6 +66,12 @@ def test_pseudo_labels_are_what_members_say_of_both_images(two: Workspace) -> No
         torch.testing.assert_close(boxes.boxes_xyxy, wanted.boxes_xyxy, atol=1e-3, rtol=0)
         torch.testing.assert_close(boxes.scores, wanted.scores, atol=1e-5, rtol=0)
     assert seen > 0
+
+
+def test_detectors_see_images_at_the_scales_that_they_have_trained_at(two: Workspace) -> None:
+    config = replace(two.config, pseudo_label=replace(two.config.pseudo_label, scaled=[0.6, 1.3, 0.8]))
+    assert config.detected_scales == [1.0, 1.3, 0.8]
+    assert replace(config, augmentation=replace(config.augmentation, scale=[1.0, 1.0])).detected_scales == [1.0]
 
 
 def test_another_member_leaves_the_first_detector_as_it_is(two: Workspace) -> None:

@@ -22,7 +22,7 @@ def config(**more: Any) -> Config:
     once = {"training": {"steps": 1, "batch_size": 1}}
     return config_from(
         {
-            **{"datasets": datasets, "target": "ours", "rounds": {"count": 0}, "pseudo_label": {"mirrored": False}},
+            **{"datasets": datasets, "target": "ours", "rounds": {"count": 0}, "pseudo_label": {"mirrored": False, "scaled": []}},
             **{"upstream": once, "lat": once, "downstream": once},
             **more,
         }
@@ -49,8 +49,10 @@ def test_a_further_round_mirror_images_and_members_cost_more() -> None:
     assert more["upstream training"] - plain["upstream training"] == pytest.approx(0.5 * 0.715), "of the target's detector alone"
     assert more["transfer"] == pytest.approx(2 * plain["transfer"])
     assert more["downstream training"] == plain["downstream training"]
-    mirrored = estimate(config(pseudo_label={"mirrored": True}), COUNTED, ONE_CORE)
+    mirrored = estimate(config(pseudo_label={"mirrored": True, "scaled": []}), COUNTED, ONE_CORE)
     assert mirrored["pseudo-labels"] == pytest.approx(2 * plain["pseudo-labels"])
+    scaled = estimate(config(pseudo_label={"mirrored": False, "scaled": [1.3]}), COUNTED, ONE_CORE)
+    assert scaled["pseudo-labels"] == pytest.approx((1 + 1.3**2) * plain["pseudo-labels"])
     assert "downstream training" not in estimate(config(downstream={"in_run": False}), COUNTED, ONE_CORE)
     two = estimate(config(upstream={"members": [{}], "training": {"steps": 1, "batch_size": 1}}), COUNTED, ONE_CORE)
     assert two["upstream training"] - plain["upstream training"] == pytest.approx(0.715 + 4 * 0.13), "targets alone have members"

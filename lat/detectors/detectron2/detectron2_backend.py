@@ -82,12 +82,12 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         features = self._features(self._normalise(list(images)))
         return [features[name] for name in self.pooled_levels]
 
-    def _resized_hw(self, image: Tensor) -> tuple[int, int]:
-        return resized_hw((image.shape[-2], image.shape[-1]), self.settings.image_size, self.settings.max_image_size)
+    def _resized_hw(self, image: Tensor, scale: float) -> tuple[int, int]:
+        return resized_hw((image.shape[-2], image.shape[-1]), self.settings.image_size, self.settings.max_image_size, scale)
 
-    def _batch(self, images: list[Tensor]) -> ImageList:
-        """RGB images (3, H, W) in [0, 1], resized as the settings say, normalised and padded to one size."""
-        return self._normalise([resized(image, self._resized_hw(image)) for image in images])
+    def _batch(self, images: list[Tensor], scale: float = 1.0) -> ImageList:
+        """RGB images (3, H, W) in [0, 1], resized as the settings say, scaled beyond that, normalised and padded to one size."""
+        return self._normalise([resized(image, self._resized_hw(image, scale)) for image in images])
 
     def _normalise(self, images: list[Tensor]) -> ImageList:
         channels = [2, 1, 0] if self.input_format == "BGR" else [0, 1, 2]
@@ -105,7 +105,7 @@ class Detectron2Detector(TwoStagePrediction, GeneralizedRCNN):
         return Instances(size_hw, gt_boxes=Boxes(scaled[usable]), gt_classes=classes[usable], gt_weights=boxes.weights[usable])
 
     def _region_scores(self, images: list[Tensor], passes: int) -> RegionScores:
-        batch = self._batch(images)
+        batch = self._batch(images, self.scale)
         features = self._features(batch)
         proposals, _ = self.proposal_generator(batch, features, None)
         predictions = region_predictions(self.roi_heads, features, proposals)

@@ -91,7 +91,7 @@ class TorchvisionDetector(TwoStagePrediction, RcnnTrunk):
         return [features[name] for name in self.roi_heads.box_roi_pool.featmap_names]
 
     def _region_scores(self, images: list[Tensor], passes: int) -> RegionScores:
-        batch = self.batch(images)
+        batch = self.batch(images, self.scale)
         features, regions = self.features(batch), None
         if batch.pixels.device.type == "cpu":
             proposals, _ = self.propose(batch, features)

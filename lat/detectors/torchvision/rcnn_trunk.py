@@ -34,12 +34,12 @@ class RcnnTrunk(nn.Module):
         self.channels: int = self.backbone.out_channels  # type: ignore[assignment]
         self.rpn = build_region_proposal_network(self.channels, recipe)
 
-    def batch(self, images: list[Tensor]) -> ImageBatch:
-        """Images (3, H, W) resized, normalised and padded."""
-        return self._batch(images, self.settings.image_size, self.settings.max_image_size)
+    def batch(self, images: list[Tensor], scale: float = 1.0) -> ImageBatch:
+        """Images (3, H, W) resized, scaled by `scale` beyond that, normalised and padded."""
+        return self._batch(images, self.settings.image_size, self.settings.max_image_size, scale)
 
-    def _batch(self, images: list[Tensor], image_size: int, max_image_size: int) -> ImageBatch:
-        return batch_images(images, image_size, max_image_size, self.strides[-1], mean=self.mean, std=self.std)
+    def _batch(self, images: list[Tensor], image_size: int, max_image_size: int, scale: float = 1.0) -> ImageBatch:
+        return batch_images(images, image_size, max_image_size, self.strides[-1], mean=self.mean, std=self.std, scale=scale)
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
         """The levels of the pyramid, float32 even in mixed precision."""

@@ -88,11 +88,10 @@ class TransformersDetector(BatchedPrediction, nn.Module):
         labels = [self._to_target(batch, index, *pair) for index, pair in enumerate(zip(targets, masks, strict=True))]
         return summed_over_layers(self._run(batch, labels).loss_dict)
 
-    def _batch(self, images: list[Tensor]) -> ImageBatch:
-        settings = self.settings
-        batch = batch_images(
-            images, settings.image_size, settings.max_image_size, self.divisible_by, mean=self.image_mean, std=self.image_std
-        )
+    def _batch(self, images: list[Tensor], scale: float = 1.0) -> ImageBatch:
+        size, longest = self.settings.image_size, self.settings.max_image_size
+        mean, std = self.image_mean, self.image_std
+        batch = batch_images(images, size, longest, self.divisible_by, mean=mean, std=std, scale=scale)
         return batch if self.is_deformable else replace(batch, pixels=self._with_room(batch.pixels))
 
     def _with_room(self, pixels: Tensor) -> Tensor:
@@ -137,7 +136,7 @@ class TransformersDetector(BatchedPrediction, nn.Module):
 
         `class_scores` (N, K) are independent sigmoids: they need not sum to 1.
         """
-        batch = self._batch(images)
+        batch = self._batch(images, self.scale)
         output = self._run(batch)
         return self._selected(batch, output.logits.sigmoid(), output.pred_boxes)
 
