@@ -86,7 +86,7 @@ def street_scenes(
     difficulty: Annotated[str, typer.Option(help="easy or hard.")] = "easy",
     seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
     annotators: Annotated[
-        str, typer.Option(help="real, who miss and misplace boxes as people do, or exact. Truth is exact with both.")
+        str, typer.Option(help="real, who miss and misplace boxes as people do, careful, or exact. Truth is always exact.")
     ] = "real",
     dataset: Annotated[
         list[str] | None,

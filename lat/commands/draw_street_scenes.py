@@ -56,7 +56,7 @@ def draw_benchmark(
         seed: any integer from 0.
         datasets: the datasets to draw; by default all but `bdd`.
         train_images: number of training images of each of them.
-        annotators: `real`, who miss and misplace boxes as people do, or `exact`.
+        annotators: `real`, who miss and misplace boxes as people do, `careful`, who do so less, or `exact`.
 
     Raises:
         InputError: if fewer than two datasets are chosen, or one is unknown or named twice; see also `draw_street_scenes`.

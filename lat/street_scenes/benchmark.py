@@ -36,8 +36,8 @@ class SceneSettings:
         seed: an integer of at least 0.
         train_images: number of training images per dataset; by default 80 for city, 200 each for nu and way.
         val_images: number of validation images of every dataset, and of its test images.
-        annotators: `real`: people annotate training and validation images, see `annotators.py`; `exact`: nobody errs. Truth and
-            test annotations are exact in both.
+        annotators: who annotates training and validation images: people, `real` or `careful` (see `annotators.py`), or somebody
+            `exact`, who never errs. Truth and test annotations are always exact.
 
     Raises:
         InputError: if a value is out of range.
@@ -88,9 +88,9 @@ def draw_street_scenes(out: Path, settings: SceneSettings | None = None, *, prog
     counts, difficulty, seed = chosen.train_images, chosen.difficulty, chosen.seed
     _claim_folder(out, chosen.marker())
     for dataset in counts:
-        by_hand = chosen.annotators == "real"
-        _Split(dataset, "train", difficulty, seed, by_hand).draw(out / dataset, counts[dataset], tuple(counts), progress)
-        _Split(dataset, "val", difficulty, seed, by_hand).draw(out / dataset, chosen.val_images, (dataset,), progress)
+        who = chosen.annotators
+        _Split(dataset, "train", difficulty, seed, who).draw(out / dataset, counts[dataset], tuple(counts), progress)
+        _Split(dataset, "val", difficulty, seed, who).draw(out / dataset, chosen.val_images, (dataset,), progress)
         _Split(dataset, "test", difficulty, seed).draw(out / dataset, chosen.val_images, (dataset,), progress)
 
 
@@ -108,13 +108,13 @@ def _place(dataset: str, image_id: int, difficulty: str, seed: int) -> list[int]
 
 @dataclass(frozen=True)
 class _Split:
-    """The training, validation or test images of one dataset; `by_hand` if people annotate them."""
+    """The training, validation or test images of one dataset, and who annotates them."""
 
     dataset: str
     split: str
     difficulty: str
     seed: int
-    by_hand: bool = False
+    annotators: str = "exact"
 
     def draw(self, folder: Path, count: int, protocols: tuple[str, ...], progress: Callable[[], None]) -> None:
         """Write `count` images, and one annotation file for each of `protocols`."""
@@ -131,10 +131,10 @@ class _Split:
 
     def _by_hand(self, exact: list[Annotation], image_id: int) -> list[Annotation]:
         """What the dataset's own annotators write down of an image; the exact annotations if no people annotate it."""
-        if not self.by_hand:
+        if self.annotators == "exact":
             return exact
         rng = np.random.default_rng([*_place(self.dataset, image_id, self.difficulty, self.seed), IMAGES])
-        return annotate_by_hand(exact, habits_of(self.dataset, self.seed), IMAGE_SIZE_HW, rng)
+        return annotate_by_hand(exact, habits_of(self.dataset, self.seed, self.annotators), IMAGE_SIZE_HW, rng)
 
     def _scenes(self, count: int) -> Iterator[tuple[int, np.ndarray, list[PaintedUser]]]:
         """Image id, image and road users of the first `count` scenes."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lat.street_scenes import SPACES, SceneSettings, draw_street_scenes
+from lat.street_scenes import ANNOTATORS, SPACES, SceneSettings, draw_street_scenes
 from lat.street_scenes.annotators import (
     BOXED_TWICE,
+    CAREFUL,
     LARGE,
     MISSED,
     SCATTER,
@@ -56,6 +57,15 @@ def test_habits_lie_in_their_ranges_and_differ_between_classes_datasets_and_seed
     assert np.mean(missed) == pytest.approx(0.2, abs=0.05)
     assert max(missed) > 0.38
     assert habits_of("city", 0)["car"] != habits_of("nu", 0)["car"]
+
+
+def test_careful_annotators_are_alike_and_confuse_nothing() -> None:
+    habits = [one for name in SPACES for one in habits_of(name, 7, "careful").values()]
+    assert habits == [CAREFUL] * sum(len(SPACES[name]) for name in SPACES)
+    found = annotated(habits_of("city", 0, "careful")["car"])
+    assert sum(not boxes for boxes in found) / OBJECTS == pytest.approx(0.1, abs=4 * (0.1 * 0.9 / OBJECTS) ** 0.5)
+    assert {one.class_name for boxes in found for one in boxes} == {"car"}
+    assert max(len(boxes) for boxes in found) == 1
 
 
 def test_sides_scatter_by_a_share_of_the_object_and_more_on_small_ones() -> None:
@@ -105,20 +115,21 @@ def test_boxes_stay_in_the_image_and_are_at_least_two_pixels_wide(box: tuple[flo
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("annotators")
-    for annotators in ("real", "exact"):
+    for annotators in ANNOTATORS:
         draw_street_scenes(
             root / annotators, SceneSettings(train_images={"city": 12, "nu": 12}, val_images=6, annotators=annotators)
         )
-    return {annotators: root / annotators for annotators in ("real", "exact")}
+    return {annotators: root / annotators for annotators in ANNOTATORS}
 
 
-def test_people_annotate_training_and_validation_images_and_nothing_else(drawn: dict[str, Path]) -> None:
-    of_real, of_exact = (
+@pytest.mark.parametrize("people", ["real", "careful"])
+def test_people_annotate_training_and_validation_images_and_nothing_else(people: str, drawn: dict[str, Path]) -> None:
+    of_people, of_exact = (
         {str(path.relative_to(drawn[each])): path.read_bytes() for path in sorted(drawn[each].rglob("*")) if path.is_file()}
-        for each in ("real", "exact")
+        for each in (people, "exact")
     )
-    assert set(of_real) == set(of_exact)
-    other = {name for name in of_real if of_real[name] != of_exact[name]}
+    assert set(of_people) == set(of_exact)
+    other = {name for name in of_people if of_people[name] != of_exact[name]}
     assert other == {"street_scenes.json", *(f"{name}/{split}.json" for name in ("city", "nu") for split in ("train", "val"))}
 
 
