@@ -33,7 +33,7 @@ class CombineSettings:
 
     keep: bool = True  # keep human boxes, moved to the target's convention, as far as it is known
     fuse: bool = True  # average overlapping boxes of one class
-    detector_share: float = 0.65  # share of the target's detector in boxes and scores of what it sees; the rest is the model's
+    detector_share: float = 0.75  # share of the target's detector in boxes and scores of what it sees; the rest is the model's
     sure_threshold: float = 0.5  # detections of this score or more serve to compare two protocols
 
     def __post_init__(self) -> None:

@@ -115,7 +115,7 @@ def test_a_sure_detection_that_a_human_box_suppresses_leaves_it_its_score() -> N
     )
     found, rows = labels_of(image, TARGET, DECODE, CombineSettings(), conventions())
     assert rows.tolist() == [0]
-    assert found.scores.tolist() == [pytest.approx(0.35 * 0.8 + 0.65 * 0.9)]
+    assert found.scores.tolist() == [pytest.approx(0.25 * 0.8 + 0.75 * 0.9)]
     assert found.boxes_xyxy.tolist() == [[0, 0, 40, 40]]
 
 
@@ -123,7 +123,7 @@ def test_a_detection_loses_the_bias_of_its_detector() -> None:
     known = conventions(human_variance=0.01)
     biased = replace(known, detector_bias=torch.tensor([[0.0, 0, 0, 0.1]] * 2))  # it draws a tenth too far down
     image = decoded([[0, 0, 40, 40]], [[0.8, 0.0, 0.2]], detector=[[0.8, 0.0, 0.2]])
-    for each, y2 in ((known, 40), (biased, 37.4)):  # 0.35 of 40, as the model draws it, and 0.65 of 40 less 0.1 of it
+    for each, y2 in ((known, 40), (biased, 37)):  # 0.25 of 40, as the model draws it, and 0.75 of 40 less 0.1 of it
         found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), each)
         assert found.boxes_xyxy.tolist() == [[0, 0, 40, pytest.approx(y2)]]
 
@@ -164,9 +164,9 @@ def test_a_human_box_is_averaged_with_what_networks_draw_of_its_object() -> None
     boxes, drawn = [[0, 0, 40, 40], [0, 0, 40, 34]], torch.tensor([[[0.0, 0, 40, 40]] * 2, [[0.0, 0, 40, 36]] * 2])
     detector = [[0.0] * 3, [0.5, 0.0, 0.5]]
     image = decoded(boxes, [[0.5, 0.0, 0.5]] * 2, drawn, human=1, detector=detector)
-    # The model draws 40 and 36, 38 in the mean, and the detector 34: together 35.4, as precisely as the person.
+    # The model draws 40 and 36, 38 in the mean, and the detector 34: together 35, as precisely as the person.
     found, _ = labels_of(image, TARGET, DECODE, CombineSettings(), conventions(human_variance=0.01))
-    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, (40 + 35.4) / 2]]))
+    torch.testing.assert_close(found.boxes_xyxy, torch.tensor([[0.0, 0, 40, (40 + 35) / 2]]))
 
 
 def test_a_box_that_the_detector_drew_for_another_class_is_not_averaged() -> None:
@@ -176,7 +176,7 @@ def test_a_box_that_the_detector_drew_for_another_class_is_not_averaged() -> Non
     of_two_classes = replace(image.proposals, labels=torch.tensor([0, 1]))
     image = replace(image, known=replace(image.known, proposals=of_two_classes), on_host=None)
     found, _ = labels_of(image, TARGET, DECODE, CombineSettings(keep=False))
-    assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, pytest.approx(0.35 * 36 + 0.65 * 40)]]
+    assert found.boxes_xyxy[found.labels == 0].tolist() == [[0, 0, 40, pytest.approx(0.25 * 36 + 0.75 * 40)]]
 
 
 def test_two_human_boxes_drawn_on_each_other_stay_two_objects() -> None:

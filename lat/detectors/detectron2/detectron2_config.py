@@ -141,7 +141,7 @@ def _build_in_small(config: CfgNode) -> None:
     rpn = config.MODEL.RPN
     rpn.IN_FEATURES, rpn.BATCH_SIZE_PER_IMAGE, rpn.SMOOTH_L1_BETA = ["p3", "p4"], 64, 1 / 9
     rpn.PRE_NMS_TOPK_TRAIN = rpn.PRE_NMS_TOPK_TEST = 200
-    rpn.POST_NMS_TOPK_TRAIN = rpn.POST_NMS_TOPK_TEST = 64
+    rpn.POST_NMS_TOPK_TRAIN, rpn.POST_NMS_TOPK_TEST = 64, 150
     config.MODEL.ROI_HEADS.IN_FEATURES = ["p2"]
     config.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 64
     head = config.MODEL.ROI_BOX_HEAD
