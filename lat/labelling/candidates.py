@@ -53,17 +53,16 @@ class Candidates:
         """Who suppresses whom, so that at most `max_per_image` candidates of each image are left.
 
         With `human_first`, human boxes beat all others, whatever the scores. Two human boxes of one class that overlap as drawn
-        are then two objects, and both stay. Two that overlap only in the target's protocol, such as a rider's and a bicycle's if
-        the target draws one box around both, are one object.
+        are then two objects, and both stay, unless they nearly coincide: somebody has boxed one object twice. Two that overlap
+        only in the target's protocol, such as a rider's and a bicycle's if the target draws one box around both, are one object.
         """
         first, second, iou = self.close_pairs(min(nms_iou, FUSE_IOU))
         suppresses, by_image = iou >= nms_iou, order_by_image(self.images, self.scores)
         order = self.scores.argsort(descending=True, stable=True)
         if human_first:
+            suppresses &= ~self._are_two_objects(first, second, nms_iou)
             order = order[(self.source_labels[order] < 0).int().argsort(stable=True)]
-            suppresses &= ~self._are_drawn_on_each_other(first, second, nms_iou)
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order), device=order.device)
+        rank = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
         first_wins = rank[first] < rank[second]
         better, other = torch.where(first_wins, first, second), torch.where(first_wins, second, first)
         return Survivors(Suppression(better, other, suppresses, self.has_area), by_image, self.images, max_per_image)
@@ -71,8 +70,8 @@ class Candidates:
     def agreeing(self, best: Tensor, least_iou: float) -> tuple[Tensor, Tensor]:
         """Places (A,) int64 in the best (N,) candidates, and (A,) candidates that overlap these by an IoU, themselves among them.
 
-        A human box agrees only with itself. What agrees with none of the best has the place N. The candidates of one place are
-        ascending.
+        A human box agrees only with itself. A candidate speaks of one object: of several of the best it agrees with that which it
+        overlaps most. What agrees with none of the best has the place N. The candidates of one place are ascending.
         """
         first, second, iou = self.close_pairs(least_iou)
         itself = torch.arange(len(self), device=iou.device)
@@ -80,8 +79,11 @@ class Candidates:
         place[best] = torch.arange(len(best), device=best.device)
         agrees = iou >= least_iou
         of_first, of_second = (agrees & (self.source_labels[other] < 0) for other in (second, first))
-        into = [torch.where(of_second, place[second], len(best)), place, torch.where(of_first, place[first], len(best))]
-        return torch.cat(into), torch.cat([first, itself, second])
+        places = [torch.where(of_second, place[second], len(best)), place, torch.where(of_first, place[first], len(best))]
+        into, of = torch.cat(places), torch.cat([first, itself, second])
+        overlap = torch.cat([iou, torch.full_like(self.scores, 2.0), iou]).masked_fill(into == len(best), -1.0)
+        most = torch.full_like(self.scores, -1.0).scatter_reduce(0, of, overlap, "amax")
+        return torch.where(overlap == most[of], into, len(best)), of
 
     def drawn(self, best: Tensor, detector_share: float) -> Tensor:
         """Boxes (N, 4) that networks draw of the objects of the best (N,) candidates.
@@ -120,11 +122,12 @@ class Candidates:
         boxes = torch.where(self.has_area[:, None], self.boxes_xyxy, float("nan"))
         return order, first, second, iou_of_pairs(boxes.index_select(0, order), first, second)
 
-    def _are_drawn_on_each_other(self, first: Tensor, second: Tensor, nms_iou: float) -> Tensor:
-        """(P,) bool: pairs of human boxes of one class that overlap as drawn."""
+    def _are_two_objects(self, first: Tensor, second: Tensor, nms_iou: float) -> Tensor:
+        """(P,) bool: pairs of human boxes of one class that overlap as drawn, and do not nearly coincide."""
         of_first = self.source_labels[first]
         of_one_class = (of_first >= 0) & (of_first == self.source_labels[second])
-        return of_one_class & (iou_of_pairs(self.proposals_xyxy, first, second) >= nms_iou)
+        as_drawn = iou_of_pairs(self.proposals_xyxy, first, second)
+        return of_one_class & (as_drawn >= nms_iou) & (as_drawn < FUSE_IOU)
 
 
 def _mean(boxes_xyxy: Tensor, weights: Tensor, into: Tensor, count: int) -> tuple[Tensor, Tensor]:

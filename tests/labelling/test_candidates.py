@@ -31,6 +31,12 @@ def best_of(found: Candidates, nms_iou: float, most: int, *, human_first: bool) 
     return contest.best()
 
 
+def agreeing(found: Candidates, best: Tensor, least_iou: float) -> list[tuple[int, int]]:
+    """Each place in the best, and a candidate that agrees with it."""
+    into, of = found.agreeing(best, least_iou)
+    return sorted(pair for pair in zip(into.tolist(), of.tolist(), strict=True) if pair[0] < len(best))
+
+
 def crowded(count: int, seed: int) -> Candidates:
     """Boxes of 10 to 20 pixels on 40 by 40, of three classes in four images; each lies on many others."""
     generator = torch.Generator().manual_seed(seed)
@@ -60,16 +66,34 @@ def test_the_best_of_each_image_are_left_if_there_are_too_many() -> None:
 
 
 def test_human_boxes_come_first_and_are_averaged_with_no_other_of_them() -> None:
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8]])
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 5]])
     labels, scores, images = torch.zeros(3, dtype=torch.int64), torch.tensor([0.9, 0.3, 0.6]), torch.zeros(3, dtype=torch.int64)
     found = candidates(boxes, labels, scores, images, torch.tensor([-1, 0, 0]))
     best = best_of(found, 0.5, 9, human_first=True)
     assert best.tolist() == [2, 1]  # two of one class, drawn on each other; the detection is suppressed
     averaged = found.drawn(best, 0.5)
-    torch.testing.assert_close(averaged[:, 3], torch.tensor([(0.9 * 10 + 0.6 * 8) / 1.5, (0.9 * 10 + 0.3 * 9) / 1.2]))
-    into, of = found.agreeing(best, 0.5)
-    agreeing = [pair for pair in zip(into.tolist(), of.tolist(), strict=True) if pair[0] < 2]  # the others agree with none
-    assert sorted(agreeing) == [(0, 0), (0, 2), (1, 0), (1, 1)]
+    torch.testing.assert_close(averaged[:, 3], torch.tensor([5, (0.9 * 10 + 0.3 * 9) / 1.2]))
+    assert agreeing(found, best, 0.5) == [(0, 2), (1, 0), (1, 1)]  # the detection, with the one that it overlaps most
+
+
+def test_two_human_boxes_that_nearly_coincide_are_one_object_boxed_twice() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 6.1], [0, 0, 10, 5.9]])  # IoU 0.61 and 0.59 with the first
+    nothing = torch.zeros(2, dtype=torch.int64)
+    for other, best in ((1, [0]), (2, [0, 1])):
+        found = candidates(boxes[[0, other]], nothing, torch.tensor([0.9, 0.8]), nothing, nothing)
+        assert best_of(found, 0.5, 9, human_first=True).tolist() == best
+
+
+def test_a_candidate_speaks_of_one_object() -> None:
+    # Three boxes of height 10 in a row. The middle one overlaps the first by 7 / 13, which suppresses it, and the last by 8 / 12.
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 3, 10, 13], [0, 5, 10, 15]])
+    nothing = torch.zeros(3, dtype=torch.int64)
+    found = candidates(boxes, nothing, torch.tensor([0.9, 0.8, 0.3]), nothing)
+    best = best_of(found, 0.5, 9, human_first=False)
+    assert best.tolist() == [0, 2]
+    assert agreeing(found, best, 0.5) == [(0, 0), (1, 1), (1, 2)]
+    overlapping = torch.tensor([0, 1])  # each of the best speaks of itself, however much others overlap it
+    assert agreeing(found, overlapping, 0.5) == [(0, 0), (1, 1), (1, 2)]
 
 
 def test_what_the_detector_draws_has_its_share_beside_all_that_the_model_draws() -> None:
