@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import nn
 
 from lat.core.convnet_names import packaged_file
@@ -85,6 +86,18 @@ def test_frozen_norms_and_early_layers_do_not_move_in_training() -> None:
         name.startswith(("backbone.body.conv_stem", "backbone.body.blocks.0", "backbone.body.blocks.1")) for name in moved
     )
     assert {"backbone.body.blocks.2.0.conv_pw.weight", "backbone.body.blocks.4.2.conv_pwl.weight"} <= moved
+
+
+@NEEDS_PACKAGE
+def test_frozen_norms_compute_what_they_would_as_timm_freezes_them() -> None:
+    body, images = build_detector(PRETRAINED, SPACE).train().backbone.body, torch.rand(2, 3, 64, 64)
+    fused = body(images)
+    norms = [module for module in body.modules() if isinstance(module, FrozenBatchNormAct2d)]
+    assert len(norms) > 20
+    for norm in norms:
+        norm.__class__ = FrozenBatchNormAct2d
+    for maps, wanted in zip(fused, body(images), strict=True):
+        torch.testing.assert_close(maps, wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("layers", "first_trained"), [(5, "conv_stem"), (4, "conv_stem"), (3, "blocks.2.0.conv_pw"), (0, None)])
