@@ -73,14 +73,13 @@ def batch_images(
     max_image_size: int,
     divisible_by: int,
     *,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    normalisation: tuple[Sequence[float], Sequence[float]] = (IMAGENET_MEAN, IMAGENET_STD),
     scale: float = 1.0,
 ) -> ImageBatch:
     """Resize and normalise images (3, H, W) float32 in [0, 1], and pad them to one size with sides divisible by `divisible_by`.
 
-    Images of one suitable size are stacked without any padding. `mean` and `std` are of red, green and blue; for sizes see
-    `resized_hw`.
+    Images of one suitable size are stacked without any padding. `normalisation` is mean and standard deviation of red,
+    green and blue; for sizes see `resized_hw`.
 
     Raises:
         ValueError: if an image is not a (3, H, W) floating point tensor.
@@ -91,7 +90,7 @@ def batch_images(
     originals = [(image.shape[1], image.shape[2]) for image in images]
     sizes = [resized_hw(size, image_size, max_image_size, scale) for size in originals]
     height, width = (math.ceil(max(sides) / divisible_by) * divisible_by for sides in zip(*sizes, strict=True))
-    shift, spread = (_of_colors(tuple(values), images[0].device, images[0].dtype) for values in (mean, std))
+    shift, spread = (_of_colors(tuple(values), images[0].device, images[0].dtype) for values in normalisation)
     pixels = images[0].new_zeros(len(images), 3, height, width).contiguous(memory_format=torch.channels_last)
     for row, image, size in zip(pixels, images, sizes, strict=True):
         row[:, : size[0], : size[1]] = (resized(image, size) - shift) / spread

@@ -39,7 +39,8 @@ class RcnnTrunk(nn.Module):
         return self._batch(images, self.settings.image_size, self.settings.max_image_size, scale)
 
     def _batch(self, images: list[Tensor], image_size: int, max_image_size: int, scale: float = 1.0) -> ImageBatch:
-        return batch_images(images, image_size, max_image_size, self.strides[-1], mean=self.mean, std=self.std, scale=scale)
+        normalisation = self.mean, self.std
+        return batch_images(images, image_size, max_image_size, self.strides[-1], normalisation=normalisation, scale=scale)
 
     def features(self, batch: ImageBatch) -> dict[str, Tensor]:
         """The levels of the pyramid, float32 even in mixed precision."""

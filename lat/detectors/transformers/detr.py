@@ -90,8 +90,8 @@ class TransformersDetector(BatchedPrediction, nn.Module):
 
     def _batch(self, images: list[Tensor], scale: float = 1.0) -> ImageBatch:
         size, longest = self.settings.image_size, self.settings.max_image_size
-        mean, std = self.image_mean, self.image_std
-        batch = batch_images(images, size, longest, self.divisible_by, mean=mean, std=std, scale=scale)
+        normalisation = self.image_mean, self.image_std
+        batch = batch_images(images, size, longest, self.divisible_by, normalisation=normalisation, scale=scale)
         return batch if self.is_deformable else replace(batch, pixels=self._with_room(batch.pixels))
 
     def _with_room(self, pixels: Tensor) -> Tensor:
