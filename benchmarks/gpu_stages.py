@@ -72,7 +72,7 @@ def draw_run(folder: Path, size: Size, device: torch.device) -> Workspace:
         "rounds": {"count": 0},
         "training": {"trackers": []},
         "upstream": {"model": model, "training": training},
-        "pseudo_label": {"threshold": 0.0, "mirrored": False},
+        "pseudo_label": {"threshold": 0.0, "mirrored": False, "scaled": []},
         "lat": {
             "backbone": {"name": size.features, "weights": "none", "image_size": size.feature_size},
             "training": {"steps": size.lat_steps, "batch_size": 8 if size.batch_size > 2 else 2, "learning_rate": 1e-4},

@@ -25,7 +25,7 @@ import torch
 from markdown import Row, print_rows
 
 from lat.config.load import Config
-from lat.config.sections import UpstreamSettings
+from lat.config.sections import PseudoLabelSettings, UpstreamSettings
 from lat.core.label_space import LabelSpace
 from lat.data.data_settings import DatasetSettings
 from lat.detectors.base import build_detector, describe_detector, detectron2_problem
@@ -76,7 +76,9 @@ def draw_run(folder: Path, case: Case, library: str, device: str) -> Workspace:
         (folder / f"{name}.json").write_text(json.dumps(document))
         datasets.append(DatasetSettings(name, str(folder / "images"), str(folder / f"{name}.json")))
     upstream = UpstreamSettings(settings)
-    config = Config(output_dir=str(folder / "run"), datasets=datasets, upstream=upstream, runtime=RuntimeSettings(device))
+    once = PseudoLabelSettings(voting_iou=1.0, mirrored=False, scaled=[])  # as a loop predicts
+    devices = RuntimeSettings(device)
+    config = Config(output_dir=str(folder / "run"), datasets=datasets, upstream=upstream, pseudo_label=once, runtime=devices)
     workspace = Workspace(config)
     for name in SPACES:
         model = build_detector(settings, workspace.data.space(name))

@@ -36,7 +36,7 @@ SETTINGS = {
     "rounds": {"count": 0},
     "training": {"warmup_steps": 0, "log_every": 5, "trackers": []},
     "upstream": {"training": {"steps": 5, "batch_size": 4, "learning_rate": 0.001}},
-    "pseudo_label": {"mirrored": False},
+    "pseudo_label": {"mirrored": False, "scaled": []},
     "lat": {
         "backbone": {"name": "random", "cache": "none"},
         "head": {"dim": 16, "pooled_size": 3},
