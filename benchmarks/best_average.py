@@ -25,6 +25,7 @@ from torchvision.ops import box_iou
 from lat.config.load import load_config
 from lat.core.structures import LabeledBoxes
 from lat.data.tensors import boxes_per_image
+from lat.evaluation.box_matching import match_boxes
 from lat.evaluation.detection_ap import detection_ap
 from lat.labels.table import LabelTable
 from lat.workspace.label_files import read_detections, read_transferred, read_truth
@@ -85,22 +86,17 @@ def matched(
     pairs: Pairs = defaultdict(list)
     missed = []
     for image, (objects, human, detections) in enumerate(zip(true, own, found, strict=True)):
-        free = torch.ones(len(objects), dtype=torch.bool)
-        on_detection = box_iou(detections.boxes_xyxy, objects.boxes_xyxy)
-        on_detection[detections.labels[:, None] != objects.labels] = 0.0
+        allowed = (objects.labels[:, None] == detections.labels).numpy()
+        boxes = objects.boxes_xyxy.numpy(), detections.boxes_xyxy.numpy()
+        matches = match_boxes(*boxes, SAME_OBJECT_IOU, allowed=allowed, second_scores=detections.scores.numpy())
         on_human = box_iou(objects.boxes_xyxy, human.boxes_xyxy)
-        for row in detections.scores.argsort(descending=True).tolist():
-            overlaps = on_detection[row] * free
-            if not len(objects) or overlaps.max() < SAME_OBJECT_IOU:
-                continue
-            one = int(overlaps.argmax())
-            free[one] = False
+        for one, row in zip(matches.first.tolist(), matches.second.tolist(), strict=True):
             if len(human) and on_human[one].max() >= SAME_OBJECT_IOU:
                 person = int(on_human[one].argmax())
-                boxes = objects.boxes_xyxy[one], detections.boxes_xyxy[row], human.boxes_xyxy[person]
-                pairs[int(human.labels[person]), int(objects.labels[one])].append((image, row, *boxes))
+                drawn = objects.boxes_xyxy[one], detections.boxes_xyxy[row], human.boxes_xyxy[person]
+                pairs[int(human.labels[person]), int(objects.labels[one])].append((image, row, *drawn))
         scores = torch.full((len(objects),), MISSED_SCORE)
-        missed.append(replace(objects, scores=scores, class_scores=None)[free])
+        missed.append(replace(objects, scores=scores, class_scores=None)[torch.from_numpy(matches.first_unmatched)])
     return pairs, missed
 
 
